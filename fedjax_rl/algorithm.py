@@ -1,0 +1,164 @@
+"""The contract: what an algorithm, a learner and an aggregator are, and how names find them.
+
+Everything that trains is an `Algorithm`. A `Learner` says what one agent does between two
+communications; an `Aggregator` says how the agents' messages become one. `federation.federate`
+turns a learner and an aggregator into an algorithm, `execution.train` runs any algorithm.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from fedjax_rl.errors import InvalidInput
+
+Pytree = Any
+
+
+def no_observation(state: Pytree, hparams: Pytree) -> tuple[()]:
+    """The observation of an algorithm that has nothing to say of a state at rest."""
+    return ()
+
+
+class Algorithm(NamedTuple):
+    """Pure functions that train; static choices are captured by the builder.
+
+    Attributes:
+        init: (key, hparams) -> state.
+        step: (key, round, state, hparams) -> (state, info). The round comes from the caller's
+            scan and never from the state, so that a sweep does not batch it. ``info`` of round t
+            describes the state after round t.
+        observe: (state, hparams) -> what is known of a state without stepping; for the row of
+            round 0. Its structure is that of ``info``.
+        agent_axes: (state) -> a pytree like state, with 0 where the leading axis of a leaf is the
+            agents and None elsewhere, so that placement need not know the algorithm.
+        float64: whether init, trace and calls run in float64.
+    """
+
+    init: Callable[[Any, Pytree], Pytree]
+    step: Callable[[Any, Any, Pytree, Pytree], tuple[Pytree, Pytree]]
+    observe: Callable[[Pytree, Pytree], Pytree] = no_observation
+    agent_axes: Callable[[Pytree], Pytree] | None = None
+    float64: bool = False
+
+
+class Learner(NamedTuple):
+    """What one agent does between two communications; written for one agent, vmapped outside.
+
+    Only ``message`` ever leaves an agent. What is the agent's own (multipliers, optimiser
+    moments, cost critics) lives in ``local``; what was merged lives in ``shared``.
+
+    Attributes:
+        init: (key, agent, hparams) -> (shared, local).
+        step: (key, shared, local, agent, hparams) -> (shared, local, info), one local step.
+        message: (shared, local) -> the pytree an aggregator may see.
+        adopt: (shared, merged, hparams) -> shared, after a merge; computed once for all agents.
+        message_kind: what a message is (``logits``, ``parameters``, …); an aggregator states
+            the kinds it can merge.
+        float64: whether the learner runs in float64.
+    """
+
+    init: Callable[[Any, Pytree, Pytree], tuple[Pytree, Pytree]]
+    step: Callable[[Any, Pytree, Pytree, Pytree, Pytree], tuple[Pytree, Pytree, Pytree]]
+    message: Callable[[Pytree, Pytree], Pytree]
+    adopt: Callable[[Pytree, Pytree, Pytree], Pytree]
+    message_kind: str
+    float64: bool = False
+
+
+class Aggregator(NamedTuple):
+    """How the agents' messages become one.
+
+    Attributes:
+        init: (message) -> state carried between merges, from the initial message.
+        merge: (mean, messages, state) -> (merged, state). ``messages`` has a leading axis of
+            agents; ``mean`` averages any pytree with that axis over the agents that took part,
+            and is the only way from many agents to one (it may cross devices).
+        accepts: the message kinds it can merge; empty accepts every kind.
+    """
+
+    init: Callable[[Pytree], Pytree]
+    merge: Callable[[Callable[[Pytree], Pytree], Pytree, Pytree], tuple[Pytree, Pytree]]
+    accepts: tuple[str, ...] = ()
+
+
+def check_merge(learner: Learner, merge: str, aggregator: Aggregator) -> None:
+    """Raises InvalidInput when the aggregator cannot merge what the learner sends."""
+    if aggregator.accepts and learner.message_kind not in aggregator.accepts:
+        raise InvalidInput(
+            "merge",
+            repr(merge),
+            f"this learner sends {learner.message_kind}, and that merge takes "
+            f"{' or '.join(aggregator.accepts)}",
+        )
+
+
+class Registry:
+    """Names for plug-ins of one kind; wherever a name is taken, ``module:factory`` is too."""
+
+    def __init__(self, kind: str):
+        self.kind = kind
+        self._entries: dict[str, Callable[..., Any]] = {}
+
+    def register(self, name: str, factory: Callable[..., Any]) -> Callable[..., Any]:
+        """Adds a factory under a name and returns it.
+
+        Raises:
+            InvalidInput: the name is taken by another factory or contains a colon.
+        """
+        if ":" in name:
+            raise InvalidInput(self.kind, repr(name), "a name has no colon")
+        if self._entries.get(name, factory) is not factory:
+            raise InvalidInput(self.kind, repr(name), "that name is taken")
+        self._entries[name] = factory
+        return factory
+
+    def resolve(self, name: str) -> Callable[..., Any]:
+        """The factory behind a registered name or a ``module:factory`` reference.
+
+        Raises:
+            InvalidInput: no such name (with the nearest one), module or attribute.
+        """
+        if ":" in name:
+            return self._load(name)
+        if name in self._entries:
+            return self._entries[name]
+        near = difflib.get_close_matches(name, self._entries, n=1, cutoff=0.0)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        known = ", ".join(sorted(self._entries))
+        raise InvalidInput(
+            self.kind, repr(name), f"{hint}known: {known}; or module:factory of your own"
+        )
+
+    def _load(self, reference: str) -> Callable[..., Any]:
+        module_name, _, attribute = reference.partition(":")
+        try:
+            factory = getattr(importlib.import_module(module_name), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise InvalidInput(
+                self.kind, repr(reference), f"an importable module:factory ({error})"
+            ) from None
+        if not callable(factory):
+            raise InvalidInput(self.kind, repr(reference), "the factory must be callable")
+        return factory
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._entries))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def describe(self, name: str) -> str:
+        """The first line of the factory's docstring, for lists."""
+        return (self._entries[name].__doc__ or "").strip().split("\n")[0]
+
+
+problems = Registry("problem")
+learners = Registry("learner")
+aggregators = Registry("merge")
+
+register_problem = problems.register
+register_learner = learners.register
+register_aggregator = aggregators.register
