@@ -54,7 +54,8 @@ class Learner(NamedTuple):
         init: (key, agent, hparams) -> (shared, local).
         step: (key, shared, local, agent, hparams) -> (shared, local, info), one local step.
         message: (shared, local) -> the pytree an aggregator may see.
-        adopt: (shared, merged, hparams) -> shared, after a merge; computed once for all agents.
+        adopt: (shared, local, merged, hparams) -> (shared, local), after a merge. The new shared
+            part may depend on the merged message alone: it is stored once, not per agent.
         message_kind: what a message is (``logits``, ``parameters``, …); an aggregator states
             the kinds it can merge.
         float64: whether the learner runs in float64.
@@ -63,7 +64,7 @@ class Learner(NamedTuple):
     init: Callable[[Any, Pytree, Pytree], tuple[Pytree, Pytree]]
     step: Callable[[Any, Pytree, Pytree, Pytree, Pytree], tuple[Pytree, Pytree, Pytree]]
     message: Callable[[Pytree, Pytree], Pytree]
-    adopt: Callable[[Pytree, Pytree, Pytree], Pytree]
+    adopt: Callable[[Pytree, Pytree, Pytree, Pytree], tuple[Pytree, Pytree]]
     message_kind: str
     float64: bool = False
 

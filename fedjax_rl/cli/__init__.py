@@ -1,0 +1,76 @@
+"""The command line: ``fedjax-rl run | solve | list``."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+
+from fedjax_rl.errors import InvalidInput
+
+COMMANDS = {"run": "fedjax_rl.cli.run", "solve": "fedjax_rl.cli.solve", "list": "fedjax_rl.cli.list"}
+
+HELP = """\
+usage: fedjax-rl COMMAND [OPTIONS]
+
+Federated, constrained policy optimisation, measured against exact truth.
+
+commands:
+  run fednpg     train FedNPG on a finite problem and say how far it is from the optimum
+  solve PROBLEM  the exact optimum, its multipliers and a certificate
+  list           problems, learners and merges that can be named
+
+first steps:
+  fedjax-rl run fednpg                                   four agents on a windy cliff
+  fedjax-rl run fednpg --local-steps 10 --out runs/e10   fewer merges; keep table and plots
+  fedjax-rl run fednpg --reference no-communication      what happens if nobody talks
+  fedjax-rl solve icu-sepsis                             four hospitals; needs the extra icu
+  fedjax-rl run fednpg --problem my_problem.npz          a problem of your own
+
+fedjax-rl COMMAND --help explains every option. Wherever a name is taken, module:factory is too.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        arguments: without the program's name; those of the process unless given.
+
+    Returns:
+        Exit status: 0; 1 when a run diverged; 2 for bad input, told in one line on stderr.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if words[0] == "--version":
+        from fedjax_rl import __version__
+
+        print(__version__)
+        return 0
+    try:
+        module = importlib.import_module(COMMANDS[choose("command", words[0], COMMANDS)])
+        status: int = module.main(words[1:])
+    except InvalidInput as error:
+        print(f"fedjax-rl: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("fedjax-rl: interrupted; what was logged is kept", file=sys.stderr)
+        return 130
+    return status
+
+
+def choose(field: str, word: str, choices: Sequence[str] | dict[str, str]) -> str:
+    """The word, if it is one of the choices.
+
+    Raises:
+        InvalidInput: it is not; names the nearest.
+    """
+    if word in choices:
+        return word
+    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.0)[0]
+    raise InvalidInput(
+        field, repr(word), f"did you mean {near!r}? one of {', '.join(choices)}; see --help"
+    )

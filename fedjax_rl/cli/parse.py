@@ -1,0 +1,53 @@
+"""Parsing with tyro, with its framed errors folded to one line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any, TypeVar
+
+import tyro
+
+from fedjax_rl.errors import InvalidInput
+
+Options = TypeVar("Options")
+
+
+def parse(options: type[Options], arguments: list[str], command: str, **tyro_options: Any) -> Options:
+    """Fills a dataclass from the arguments of ``fedjax-rl COMMAND``.
+
+    Raises:
+        InvalidInput: an unknown flag or a value of the wrong type, in one line.
+        SystemExit: 0, after ``--help``.
+    """
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(
+                options,
+                args=arguments,
+                prog=f"fedjax-rl {command}",
+                config=(tyro.conf.FlagCreatePairsOff,),
+                **tyro_options,
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        what, allowed = _folded(complaint.getvalue())
+        raise InvalidInput(
+            f"fedjax-rl {command}", what, f"{allowed}see: fedjax-rl {command} --help"
+        ) from None
+
+
+def _folded(complaint: str) -> tuple[str, str]:
+    """What was wrong, and what is allowed, out of tyro's framed message."""
+    lines = [line.strip("│╭╮╰╯ ") for line in complaint.splitlines()]
+    sections: list[list[str]] = [[]]
+    for line in lines[1:]:
+        if line.startswith("─"):
+            sections.append([])
+        elif line:
+            sections[-1].append(line)
+    what = " ".join(sections[0])
+    hints = [section for section in sections[1:] if len(section) > 1]
+    return what, f"expected {hints[0][1]}; " if hints else ""

@@ -1,0 +1,137 @@
+"""What the laboratory sees of a federation on a finite problem, and no agent does."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fedjax_rl.algorithm import Algorithm
+from fedjax_rl.cmdp.evaluate import occupancy
+from fedjax_rl.federation.round import FederationSettings, FederationState
+
+
+class ObservedSettings(NamedTuple):
+    """A federation's settings and the costs that its agents hold apart.
+
+    Attributes:
+        federation: agents and learner settings; the learner's hold the ``model``.
+        costs: [M, S, A], all constraints.
+    """
+
+    federation: FederationSettings
+    costs: jax.Array
+
+
+class ObservedState(NamedTuple):
+    """A federation's state and the sum of its policies' occupancies.
+
+    Attributes:
+        federation: state of the federation; ``shared`` is a `TabularPolicy` and ``local`` has
+            ``multipliers``.
+        occupancy_sum: [S, A], over the merged policies of rounds 1 … t.
+    """
+
+    federation: FederationState
+    occupancy_sum: jax.Array
+
+
+class Observation(NamedTuple):
+    """The row of one round: the merged policy, evaluated exactly.
+
+    Attributes:
+        value: V_r(ρ).
+        costs: [M], V_cj(ρ).
+        multipliers: [N, K], λ_ij in each agent's own order.
+        environment_steps: transitions all agents drew in this round.
+    """
+
+    value: jax.Array
+    costs: jax.Array
+    multipliers: jax.Array
+    environment_steps: jax.Array
+
+
+def observed(federation: Algorithm) -> Algorithm:
+    """Evaluates the merged policy after every round and sums up its occupancies.
+
+    A time average of values is attained by the stationary policy of the averaged occupancy
+    (not of averaged logits or probabilities), hence the sum.
+    """
+
+    def observation(
+        state: FederationState, hparams: ObservedSettings, environment_steps: jax.Array
+    ) -> tuple[Observation, jax.Array]:
+        model = hparams.federation.learner.model
+        visits = occupancy(state.shared, model)
+        scale = 1.0 / (1.0 - model.discount)
+        row = Observation(
+            value=scale * jnp.vdot(visits, model.reward),
+            costs=scale * jnp.einsum("sa,msa->m", visits, hparams.costs),
+            multipliers=state.local.multipliers,
+            environment_steps=environment_steps,
+        )
+        return row, visits
+
+    def init(key: jax.Array, hparams: ObservedSettings) -> ObservedState:
+        inner = federation.init(key, hparams.federation)
+        return ObservedState(inner, jnp.zeros_like(hparams.federation.learner.model.reward))
+
+    def observe(state: ObservedState, hparams: ObservedSettings) -> Observation:
+        return observation(state.federation, hparams, jnp.zeros((), jnp.int64))[0]
+
+    def step(
+        key: jax.Array, round: jax.Array, state: ObservedState, hparams: ObservedSettings
+    ) -> tuple[ObservedState, Observation]:
+        inner, info = federation.step(key, round, state.federation, hparams.federation)
+        row, visits = observation(inner, hparams, info.environment_steps.sum())
+        return ObservedState(inner, state.occupancy_sum + visits), row
+
+    def agent_axes(state: ObservedState) -> ObservedState:
+        assert federation.agent_axes is not None
+        return ObservedState(federation.agent_axes(state.federation), None)  # type: ignore[arg-type]
+
+    return Algorithm(init, step, observe, agent_axes, float64=True)
+
+
+def isolated(alone: Algorithm, num_agents: int) -> Algorithm:
+    """The reference without communication: N observed federations of one agent each.
+
+    Args:
+        alone: an observed federation of one agent.
+        num_agents: N, the leading axis of the agents in its settings.
+
+    Returns:
+        An algorithm whose state and info have a leading axis N.
+    """
+    axes = ObservedSettings(FederationSettings(agents=0, learner=None), costs=None)
+
+    def own(hparams: ObservedSettings) -> ObservedSettings:
+        agents = jax.tree.map(lambda leaf: leaf[None], hparams.federation.agents)
+        return hparams._replace(federation=hparams.federation._replace(agents=agents))
+
+    def keys(key: jax.Array) -> jax.Array:
+        return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_agents))
+
+    def init(key: jax.Array, hparams: ObservedSettings) -> ObservedState:
+        each = jax.vmap(lambda key, own_hparams: alone.init(key, own(own_hparams)), (0, axes))
+        return each(keys(key), hparams)
+
+    def observe(state: ObservedState, hparams: ObservedSettings) -> Observation:
+        each = jax.vmap(lambda state, own_hparams: alone.observe(state, own(own_hparams)), (0, axes))
+        return each(state, hparams)
+
+    def step(
+        key: jax.Array, round: jax.Array, state: ObservedState, hparams: ObservedSettings
+    ) -> tuple[ObservedState, Observation]:
+        each = jax.vmap(
+            lambda key, state, own_hparams: alone.step(key, round, state, own(own_hparams)),
+            (0, 0, axes),
+        )
+        return each(keys(key), state, hparams)
+
+    def agent_axes(state: ObservedState) -> ObservedState:
+        return jax.tree.map(lambda _: 0, state)
+
+    return Algorithm(init, step, observe, agent_axes, float64=alone.float64)

@@ -1,0 +1,161 @@
+"""The round of federated learning: local steps on every agent, then one merge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fedjax_rl.algorithm import Aggregator, Algorithm, Learner, Pytree
+from fedjax_rl.federation.participation import Participation
+
+AgentMap = Callable[..., Callable[..., Any]]
+AgentMean = Callable[[Pytree, jax.Array | None], Pytree]
+
+
+class FederationSettings(NamedTuple):
+    """Traced settings of a federation.
+
+    Attributes:
+        agents: what is each agent's own, leading axis N on every leaf.
+        learner: the learner's settings, common to all agents.
+    """
+
+    agents: Pytree
+    learner: Pytree
+
+
+class FederationState(NamedTuple):
+    """State between rounds.
+
+    Attributes:
+        shared: the merged part, stored once.
+        local: each agent's own part, leading axis N.
+        aggregator: the aggregator's own state.
+    """
+
+    shared: Pytree
+    local: Pytree
+    aggregator: Pytree
+
+
+def mean_over_agents(values: Pytree, present: jax.Array | None) -> Pytree:
+    """Mean over the leading axis N, over the present agents only; absent ones are selected out.
+
+    Args:
+        values: pytree with a leading axis N.
+        present: [N] booleans, or None when all are.
+    """
+    if present is None:
+        return jax.tree.map(lambda leaf: leaf.mean(0), values)
+    count = present.sum()
+    return jax.tree.map(
+        lambda leaf: _select(present, leaf, jnp.zeros_like(leaf)).sum(0) / count, values
+    )
+
+
+def federate(
+    learner: Learner,
+    aggregator: Aggregator,
+    *,
+    num_agents: int,
+    local_steps: int = 1,
+    participation: Participation | None = None,
+    agent_map: AgentMap = jax.vmap,
+    agent_mean: AgentMean = mean_over_agents,
+) -> Algorithm:
+    """Turns a learner into an algorithm: E local steps on each of N agents, then one merge.
+
+        for each agent i in parallel, for e = 1 … E:
+            (shared_i, local_i) ← learner.step(shared_i, local_i)
+        shared ← adopt(merge of message_1 … message_N)
+
+    Multipliers and everything else in ``local`` stay with their agent (arXiv 2405.03236).
+    Agents that are absent from a round keep their local part; they receive the merged one.
+
+    Args:
+        learner: what one agent does.
+        aggregator: how messages become one.
+        num_agents: N, static.
+        local_steps: E, static.
+        participation: who takes part in a round; everybody unless given.
+        agent_map: maps a function of one agent over agents; takes ``in_axes`` and ``out_axes``.
+        agent_mean: (values, present) -> their mean over agents.
+
+    Returns:
+        An algorithm over `FederationState` and `FederationSettings`; ``info`` is the learner's
+        info of each agent's local steps, leading axes [N, E].
+    """
+
+    def local_round(key, shared, local, agent, hparams):  # type: ignore[no-untyped-def]
+        if local_steps == 1:
+            shared, local, info = learner.step(key, shared, local, agent, hparams)
+            info = jax.tree.map(lambda leaf: leaf[None], info)
+        else:
+
+            def local_step(carry, key_step):  # type: ignore[no-untyped-def]
+                shared, local, info = learner.step(key_step, *carry, agent, hparams)
+                return (shared, local), info
+
+            keys = jax.random.split(key, local_steps)
+            (shared, local), info = jax.lax.scan(local_step, (shared, local), keys)
+        return learner.message(shared, local), local, info
+
+    agents_round = agent_map(local_round, in_axes=(0, None, 0, 0, None))
+    agents_init = agent_map(learner.init, in_axes=(0, 0, None))
+    agents_adopt = agent_map(learner.adopt, in_axes=(None, 0, None, None), out_axes=(None, 0))
+
+    def init(key: jax.Array, hparams: FederationSettings) -> FederationState:
+        key_shared, key_local = jax.random.split(key)
+        first = jax.tree.map(lambda leaf: leaf[0], hparams.agents)
+        shared, first_local = learner.init(key_shared, first, hparams.learner)
+        _, local = agents_init(_agent_keys(key_local), hparams.agents, hparams.learner)
+        return FederationState(
+            shared, local, aggregator.init(learner.message(shared, first_local))
+        )
+
+    def step(
+        key: jax.Array, round: jax.Array, state: FederationState, hparams: FederationSettings
+    ) -> tuple[FederationState, Pytree]:
+        key_participation, key_agents = jax.random.split(key)
+        messages, local, info = agents_round(
+            _agent_keys(key_agents), state.shared, state.local, hparams.agents, hparams.learner
+        )
+        present = None
+        if participation is not None:
+            present = participation(key_participation, num_agents)
+            local = _select(present, local, state.local)
+        merged, carried = aggregator.merge(
+            lambda values: agent_mean(values, present), messages, state.aggregator
+        )
+        shared, local = agents_adopt(state.shared, local, merged, hparams.learner)
+        return FederationState(shared, local, carried), info
+
+    def _agent_keys(key: jax.Array) -> jax.Array:
+        return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_agents))
+
+    def agent_axes(state: FederationState) -> FederationState:
+        everywhere = jax.tree.map(lambda _: None, state)
+        return everywhere._replace(local=jax.tree.map(lambda _: 0, state.local))
+
+    return Algorithm(init, step, agent_axes=agent_axes, float64=learner.float64)
+
+
+def message_bytes(learner: Learner, hparams: FederationSettings) -> int:
+    """Size of one agent's message, from shapes alone."""
+
+    def message(key: jax.Array) -> Pytree:
+        first = jax.tree.map(lambda leaf: leaf[0], hparams.agents)
+        return learner.message(*learner.init(key, first, hparams.learner))
+
+    shapes = jax.eval_shape(message, jax.random.key(0))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+
+
+def _select(present: jax.Array, chosen: Pytree, otherwise: Pytree) -> Pytree:
+    def pick(left: jax.Array, right: jax.Array) -> jax.Array:
+        return jnp.where(present.reshape(-1, *(1,) * (left.ndim - 1)), left, right)
+
+    return jax.tree.map(pick, chosen, otherwise)

@@ -1,0 +1,99 @@
+"""The natural policy gradient learner of FedNPG: one agent on its own Lagrangian."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fedjax_rl.algorithm import Learner
+from fedjax_rl.cmdp.evaluate import (
+    TabularPolicy,
+    evaluate_exactly,
+    factorised,
+    uniform_logits,
+)
+from fedjax_rl.cmdp.sample import Evaluation
+from fedjax_rl.learners.tabular.agent import Agent, TabularSettings
+
+
+class NPGLocal(NamedTuple):
+    """What never leaves the agent.
+
+    Attributes:
+        multipliers: [K], λ_ij in the problem's own units.
+    """
+
+    multipliers: jax.Array
+
+
+class NPGInfo(NamedTuple):
+    """What one local step saw.
+
+    Attributes:
+        returns: [1 + K], V_r(ρ) and V_cj(ρ) of the agent's policy before the step.
+        environment_steps: transitions drawn from the environment.
+    """
+
+    returns: jax.Array
+    environment_steps: jax.Array
+
+
+def npg(evaluation: Evaluation = evaluate_exactly) -> Learner:
+    """Natural policy gradient ascent on L_i with a projected dual step (arXiv 2405.03236).
+
+    With π = softmax(θ) the natural gradient has the closed form A/(1 − γ), and one local step
+    of agent i, everything evaluated at the policy before the step, is
+
+        θ_i  ← θ_i + η/(1 − γ) · ( A_r/N − Σ_{j∈Γ_i} w_ij λ_ij A_cj )
+        λ_ij ← clip( λ_ij + η_λ (V_cj(ρ) − d_j), 0, λ_max )
+
+    Args:
+        evaluation: `evaluate_exactly`, or `evaluate_by_sampling(rollouts)`.
+
+    Returns:
+        A learner that shares its policy, sends ``logits`` and keeps its multipliers [K].
+    """
+
+    def init(key: jax.Array, agent: Agent, hparams: TabularSettings) -> tuple:
+        logits = uniform_logits(hparams.model.support)
+        return factorised(logits, hparams.model), NPGLocal(jnp.zeros_like(agent.budgets))
+
+    def step(
+        key: jax.Array,
+        policy: TabularPolicy,
+        local: NPGLocal,
+        agent: Agent,
+        hparams: TabularSettings,
+    ) -> tuple[TabularPolicy, NPGLocal, NPGInfo]:
+        model = hparams.model
+        signals = jnp.concatenate([model.reward[None], agent.costs])
+        penalty = agent.weights * local.multipliers
+        lagrangian = jnp.concatenate([agent.reward_weight[None], -penalty])
+        estimate = evaluation(key, policy, signals, lagrangian, model)
+
+        ascent = hparams.step_size / (1.0 - model.discount) * estimate.advantage
+        logits = policy.logits + jnp.where(model.support, ascent, 0.0)
+        multipliers = dual_step(local.multipliers, estimate.returns[1:], agent, hparams)
+        info = NPGInfo(estimate.returns, estimate.environment_steps)
+        return factorised(logits, model), NPGLocal(multipliers), info
+
+    def message(policy: TabularPolicy, local: NPGLocal) -> jax.Array:
+        return policy.logits
+
+    def adopt(
+        policy: TabularPolicy, local: NPGLocal, merged: jax.Array, hparams: TabularSettings
+    ) -> tuple[TabularPolicy, NPGLocal]:
+        return factorised(merged, hparams.model), local
+
+    return Learner(init, step, message, adopt, message_kind="logits", float64=True)
+
+
+def dual_step(
+    multipliers: jax.Array, costs: jax.Array, agent: Agent, hparams: TabularSettings
+) -> jax.Array:
+    """λ ← clip(λ + η_λ (V_c(ρ) − d), 0, λ_max) on the agent's K constraints; padding stays 0."""
+    violation = agent.dual_scale * (costs - agent.budgets)
+    raised = multipliers + hparams.dual_step_size * violation
+    return jnp.where(agent.watches, jnp.clip(raised, 0.0, hparams.multiplier_cap), 0.0)

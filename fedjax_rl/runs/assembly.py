@@ -1,0 +1,236 @@
+"""From settings to everything a FedNPG run needs, validated before its first round."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from fedjax_rl import algorithm as contract
+from fedjax_rl.algorithm import Algorithm, Learner
+from fedjax_rl.cmdp.dynamics import GatheredDynamics, Model, model_of
+from fedjax_rl.cmdp.evaluate import evaluate_exactly
+from fedjax_rl.cmdp.model import CMDP, BoolArray, FloatArray
+from fedjax_rl.cmdp.sample import evaluate_by_sampling
+from fedjax_rl.cmdp.solve import Certificate
+from fedjax_rl.errors import InvalidInput
+from fedjax_rl.federation.observed import ObservedSettings, isolated, observed
+from fedjax_rl.federation.participation import sampled
+from fedjax_rl.federation.round import FederationSettings, federate, message_bytes
+from fedjax_rl.learners.tabular.agent import TabularSettings, federated_agents, lone_agents
+from fedjax_rl.precision import precision
+from fedjax_rl.runs.config import FedNPGConfig, problem_arguments
+from fedjax_rl.runs.history import Layout
+from fedjax_rl.runs.solutions import certify
+from fedjax_rl.runs.sources import Problem, load_problem
+
+SECONDS_PER_CHUNK = 0.5
+"""Aim for the time between two visits of the host."""
+FLOPS_PER_SECOND = 5e9
+SECONDS_PER_AGENT_STEP = 1e-6
+
+
+class Prepared(NamedTuple):
+    """A run that can start.
+
+    Attributes:
+        config: its settings.
+        problem: the problem and who watches what.
+        certificate: the exact optimum.
+        algorithm: FedNPG or a reference, observed.
+        hparams: traced settings.
+        layout: names and references of the columns.
+        chunk_rounds: rounds between two visits of the host.
+    """
+
+    config: FedNPGConfig
+    problem: Problem
+    certificate: Certificate
+    algorithm: Algorithm
+    hparams: ObservedSettings
+    layout: Layout
+    chunk_rounds: int
+
+
+def prepare(config: FedNPGConfig, problem: Problem | None = None) -> Prepared:
+    """Validates everything, solves the problem exactly and builds the algorithm.
+
+    Args:
+        config: settings.
+        problem: used in place of ``config.problem`` when given.
+
+    Raises:
+        InvalidInput: a setting or the problem cannot be used, or its budgets are infeasible.
+    """
+    chosen = problem or load_configured(config)
+    cmdp, access = chosen.cmdp, chosen.access
+    if config.participants is not None and config.participants > len(access):
+        raise InvalidInput("--participants", config.participants, f"at most {len(access)} agents")
+    if config.reference == "omniscient":
+        access = np.ones((1, cmdp.num_constraints), bool)
+    evaluation = "exact" if config.evaluation == "exact" else config.rollouts
+    learner = tabular_learner(config.learner, evaluation)
+    algorithm = fednpg_algorithm(
+        config.learner,
+        evaluation,
+        config.merge,
+        config.reference,
+        len(access),
+        config.local_steps,
+        config.participants if config.reference == "fed" else None,
+    )
+    certificate = certify(cmdp)
+    hparams = settings(config, cmdp, access, pace=1 / len(chosen.access))
+    agents = hparams.federation.agents
+    watched = tuple(
+        (int(agent), int(slot), int(agents.constraint[agent, slot]))
+        for agent, slot in np.argwhere(agents.watches)
+    )
+    layout = Layout(
+        certificate.optimal_value,
+        cmdp.budgets,
+        cmdp.constraint_names,
+        watched,
+        bytes_per_round(config, learner, hparams, len(access)),
+    )
+    return Prepared(
+        config,
+        chosen,
+        certificate,
+        algorithm,
+        hparams,
+        layout,
+        chunk_rounds(config, hparams.federation.learner.model, agents.costs.shape),
+    )
+
+
+def load_configured(config: FedNPGConfig) -> Problem:
+    """The problem that a configuration names.
+
+    Raises:
+        InvalidInput: no such problem, or it does not fit its arguments.
+    """
+    return load_problem(
+        config.problem,
+        agents=config.agents,
+        arguments=problem_arguments(config.problem_args),
+        budgets=config.budgets,
+        discount=config.discount,
+        access=config.access,
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def tabular_learner(name: str, evaluation: str | int) -> Learner:
+    """A registered tabular learner with exact evaluation, or with K rollouts per pair."""
+    if evaluation == "exact":
+        return contract.learners.resolve(name)(evaluate_exactly)
+    return contract.learners.resolve(name)(evaluate_by_sampling(int(evaluation)))
+
+
+@functools.lru_cache(maxsize=64)
+def fednpg_algorithm(
+    learner_name: str,
+    evaluation: str | int,
+    merge: str,
+    reference: str,
+    num_agents: int,
+    local_steps: int,
+    participants: int | None,
+) -> Algorithm:
+    """FedNPG or a reference as one algorithm; equal arguments give the same compiled program.
+
+    Args:
+        learner_name: registered name or module:factory.
+        evaluation: ``exact``, or K rollouts.
+        merge: registered name or module:factory of an aggregator.
+        reference: ``fed``, ``omniscient`` or ``no-communication``.
+        num_agents: N.
+        local_steps: E.
+        participants: agents drawn in each round, or None for all.
+
+    Raises:
+        InvalidInput: unknown names, or a merge that cannot take what the learner sends.
+    """
+    learner = tabular_learner(learner_name, evaluation)
+    aggregator = contract.aggregators.resolve(merge)()
+    contract.check_merge(learner, merge, aggregator)
+    alone = reference == "no-communication"
+    federation = federate(
+        learner,
+        aggregator,
+        num_agents=1 if alone else num_agents,
+        local_steps=local_steps,
+        participation=sampled(participants) if participants is not None else None,
+    )
+    return isolated(observed(federation), num_agents) if alone else observed(federation)
+
+
+def settings(
+    config: FedNPGConfig, cmdp: CMDP, access: BoolArray, pace: float
+) -> ObservedSettings:
+    """Traced settings of a run.
+
+    ``auto`` is η = 2/√T and η_λ = 0.1 η on the problem with rewards and costs rescaled to unit
+    range. In the problem's own units, with reward range R and cost ranges C_j, that is exactly
+    a step of η/R for the policy and η_λ R/C_j² for multiplier j, so nothing is rescaled.
+
+    Args:
+        config: settings.
+        cmdp: the problem.
+        access: [N, M] access of the agents that are simulated.
+        pace: factor on the step of a reference whose reward is not divided by the number of
+            agents, so that all advance at equal pace: one over that number.
+    """
+    reward_range = _range(cmdp.reward)
+    cost_ranges = np.array([_range(cost) for cost in cmdp.costs])
+    step_size = config.step_size
+    if step_size == "auto":
+        step_size = 2.0 / np.sqrt(config.rounds) / reward_range
+    dual_step_size, dual_scale = config.dual_step_size, np.ones(cmdp.num_constraints)
+    if dual_step_size == "auto":
+        dual_step_size = 0.1 * step_size * reward_range
+        dual_scale = reward_range / cost_ranges**2
+    alone = config.reference == "no-communication"
+    agents = (lone_agents if alone else federated_agents)(cmdp, access, dual_scale)
+    learner = TabularSettings(
+        step_size=np.float64(step_size if config.reference == "fed" else step_size * pace),
+        dual_step_size=np.float64(dual_step_size),
+        multiplier_cap=np.float64(config.multiplier_cap),
+        model=model_of(cmdp),
+    )
+    return ObservedSettings(FederationSettings(agents, learner), cmdp.costs)
+
+
+def bytes_per_round(
+    config: FedNPGConfig, learner: Learner, hparams: ObservedSettings, num_agents: int
+) -> int:
+    """Up and down once for each agent of a round; nothing when there is nobody to talk to."""
+    if config.reference != "fed" or num_agents == 1:
+        return 0
+    with precision(learner.float64):
+        up = (config.participants or num_agents) * message_bytes(learner, hparams.federation)
+        down = num_agents * message_bytes(learner, hparams.federation)
+    return up + down
+
+
+def chunk_rounds(config: FedNPGConfig, model: Model, cost_shape: tuple[int, ...]) -> int:
+    """Rounds that take about half a second, from a count of floating-point operations."""
+    num_agents, slots, num_states, num_actions = cost_shape
+    dynamics = model.dynamics
+    breadth = (
+        dynamics.successor.shape[1] if isinstance(dynamics, GatheredDynamics) else num_states
+    )
+    pairs = num_states * num_actions
+    solve = num_states**3 + 4 * num_states**2 * (1 + slots) + 4 * pairs * breadth
+    agent_steps = num_agents * config.local_steps
+    seconds = (agent_steps + 1) * solve / FLOPS_PER_SECOND + agent_steps * SECONDS_PER_AGENT_STEP
+    if config.evaluation == "sampled":
+        horizon = 10.0 / (1.0 - float(model.discount))
+        seconds += agent_steps * pairs * config.rollouts * horizon * 1e-7
+    return int(np.clip(SECONDS_PER_CHUNK / seconds, 1, 10_000))
+
+
+def _range(signal: FloatArray) -> float:
+    return float(np.ptp(signal)) or 1.0

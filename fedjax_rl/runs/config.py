@@ -1,0 +1,141 @@
+"""Settings of a run: what the command line takes and ``config.yaml`` holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from fedjax_rl.errors import InvalidInput
+
+
+@dataclasses.dataclass(frozen=True)
+class FedNPGConfig:
+    """Settings of FedNPG on a finite problem (arXiv 2405.03236)."""
+
+    problem: str = "windy-cliff"
+    """A registered name (see: fedjax-rl list), a file.npz, or module:factory."""
+    problem_args: tuple[str, ...] = ()
+    """Arguments of the problem's factory, each NAME=VALUE (states=20 seed=3)."""
+    agents: int | None = None
+    """N, the number of agents; unless given, one for each constraint."""
+    access: str | None = None
+    """YAML or npz file with the access matrix: which agent watches which constraint."""
+    budgets: tuple[float, ...] | None = None
+    """d_j, one for each constraint, in place of the problem's own."""
+    discount: float | None = None
+    """Discount in [0, 1), in place of the problem's own."""
+    learner: str = "npg"
+    """What an agent does in a local step; a registered name or module:factory."""
+    local_steps: int = 1
+    """E, local steps between two merges."""
+    rounds: int = 2000
+    """T, merges in the run."""
+    merge: str = "logits"
+    """How policies become one: logits, probabilities, or module:factory."""
+    participants: int | None = None
+    """Agents drawn to take part in each round; unless given, all."""
+    evaluation: Literal["exact", "sampled"] = "exact"
+    """How agents evaluate their policies: exact solves, or Monte-Carlo rollouts."""
+    rollouts: int = 10
+    """K, rollouts from each state and action when evaluation is sampled."""
+    reference: Literal["fed", "omniscient", "no-communication"] = "fed"
+    """fed; omniscient: one agent that sees every cost; no-communication: nothing is merged."""
+    step_size: float | Literal["auto"] = "auto"
+    """η, literally; auto: 2/√T after rescaling rewards and costs to unit range."""
+    dual_step_size: float | Literal["auto"] = "auto"
+    """η_λ, literally; auto: 0.1 η after the same rescaling."""
+    multiplier_cap: float = 10.0
+    """Largest value of a multiplier, in the problem's own units."""
+    seed: int = 0
+    """Seed of everything random."""
+    log_every: int = 1
+    """Rounds between two rows of metrics.csv; rounds 0 and T are always written."""
+
+    def __post_init__(self) -> None:
+        for field in ("local_steps", "rounds", "rollouts", "log_every"):
+            _check_count(field, getattr(self, field), least=1)
+        for field in ("agents", "participants"):
+            if getattr(self, field) is not None:
+                _check_count(field, getattr(self, field), least=1)
+        _check_count("seed", self.seed, least=0)
+        for field in ("step_size", "dual_step_size"):
+            if getattr(self, field) != "auto":
+                _check_positive(field, getattr(self, field), "auto or a positive number")
+        _check_positive("multiplier_cap", self.multiplier_cap, "a positive number")
+        _check_choice("evaluation", self.evaluation, ("exact", "sampled"))
+        _check_choice("reference", self.reference, ("fed", "omniscient", "no-communication"))
+        _check_entries("problem_args", self.problem_args)
+
+
+def problem_arguments(entries: tuple[str, ...]) -> dict[str, Any]:
+    """``("states=20", "seed=3")`` as ``{"states": 20, "seed": 3}``; values read as YAML."""
+    pairs = (entry.split("=", 1) for entry in entries)
+    return {name.replace("-", "_"): yaml.safe_load(value) for name, value in pairs}
+
+
+def config_to_yaml(algorithm: str, config: FedNPGConfig, made_with: Mapping[str, Any]) -> str:
+    """The text of ``config.yaml``: every setting, and what the run was made with."""
+    settings = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in dataclasses.asdict(config).items()
+    }
+    document = {"algorithm": algorithm, **settings, "made_with": dict(made_with)}
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+
+
+def config_from_yaml(path: Path) -> tuple[FedNPGConfig, dict[str, Any]]:
+    """Reads a ``config.yaml`` back, with what the run was made with.
+
+    Raises:
+        InvalidInput: no such file, not YAML, or a field that does not exist or fit.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        raise InvalidInput("config", path, "a readable YAML file") from None
+    except yaml.YAMLError as error:
+        raise InvalidInput("config", path, f"valid YAML ({str(error).splitlines()[0]})") from None
+    if not isinstance(document, dict):
+        raise InvalidInput("config", path, "a YAML mapping of settings")
+    made_with = document.pop("made_with", None) or {}
+    if document.pop("algorithm", "fednpg") != "fednpg":
+        raise InvalidInput("config", path, "a config.yaml of algorithm fednpg")
+    known = {field.name for field in dataclasses.fields(FedNPGConfig)}
+    unknown = sorted(set(document) - known)
+    if unknown:
+        raise InvalidInput("config", unknown[0], f"known settings: {', '.join(sorted(known))}")
+    for name in ("problem_args", "budgets"):
+        if isinstance(document.get(name), list):
+            document[name] = tuple(document[name])
+    return FedNPGConfig(**document), made_with
+
+
+def _flag(field: str) -> str:
+    return "--" + field.replace("_", "-")
+
+
+def _check_count(field: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InvalidInput(_flag(field), value, f"a whole number of at least {least}")
+
+
+def _check_positive(field: str, value: object, allowed: str) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value <= 0:  # type: ignore[arg-type, operator]
+        raise InvalidInput(_flag(field), value, allowed)
+
+
+def _check_choice(field: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InvalidInput(_flag(field), repr(value), f"one of {', '.join(choices)}")
+
+
+def _check_entries(field: str, entries: tuple[str, ...]) -> None:
+    for entry in entries:
+        if not isinstance(entry, str) or "=" not in entry:
+            raise InvalidInput(_flag(field), repr(entry), "NAME=VALUE")

@@ -1,0 +1,119 @@
+"""A run directory: made only when every input was valid, written file by file, atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fedjax_rl
+from fedjax_rl.errors import InvalidInput
+
+MARK = "config.yaml"
+"""A directory that holds this file is a run directory and may be overwritten on request."""
+
+
+class RunDirectory:
+    """Writes the files of one run.
+
+    Args:
+        path: a directory that is new or empty, or an earlier run to overwrite.
+        overwrite: whether the files of an earlier run may be replaced.
+
+    Raises:
+        InvalidInput: the directory exists and is not empty, or cannot be written.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool = False):
+        self.path = path
+        check_writable(path, overwrite=overwrite)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidInput("--out", path, f"a writable place ({error.strerror})") from None
+        for earlier in path.iterdir():
+            if earlier.suffix in (".yaml", ".csv", ".json", ".npz", ".png"):
+                earlier.unlink()
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a whole text file or nothing."""
+        write_atomically(self.path / name, text.encode("utf-8"))
+
+    def write_json(self, name: str, document: Mapping[str, Any]) -> None:
+        """Writes JSON in which every number is finite or null."""
+        self.write_text(name, json.dumps(_plain(document), indent=2, allow_nan=False) + "\n")
+
+    def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
+        """Writes an npz file."""
+        buffer = BytesIO()
+        np.savez_compressed(buffer, **{key: np.asarray(value) for key, value in arrays.items()})
+        write_atomically(self.path / name, buffer.getvalue())
+
+    def append_rows(self, name: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Adds rows to a CSV file, whole lines at a time, and flushes them."""
+        target = self.path / name
+        fresh = not target.exists()
+        with target.open("a", encoding="utf-8", newline="") as file:
+            if fresh:
+                file.write(",".join(header) + "\n")
+            file.writelines(",".join(map(repr, row)) + "\n" for row in rows)
+
+
+def check_writable(path: Path, *, overwrite: bool) -> None:
+    """Raises InvalidInput unless a run may be written there; touches nothing."""
+    if path.exists() and not path.is_dir():
+        raise InvalidInput("--out", path, "a directory is needed, this is a file")
+    if not path.is_dir() or not any(path.iterdir()):
+        return
+    if not overwrite:
+        raise InvalidInput(
+            "--out", path, "the directory exists and is not empty: choose another, or --overwrite"
+        )
+    if not (path / MARK).exists():
+        raise InvalidInput(
+            "--out", path, f"only a run directory (with a {MARK}) can be overwritten"
+        )
+
+
+def write_atomically(target: Path, content: bytes) -> None:
+    """Puts a whole file in place, or leaves what was there."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def made_with(problem_digest: str) -> dict[str, str]:
+    """Versions and problem content that a result depends on."""
+    return {
+        "fedjax_rl": fedjax_rl.__version__,
+        "python": platform.python_version(),
+        "jax": version("jax"),
+        "jaxlib": version("jaxlib"),
+        "numpy": version("numpy"),
+        "problem_sha256": problem_digest,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON types; numbers that are not finite become null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

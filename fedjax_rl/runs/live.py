@@ -1,0 +1,132 @@
+"""What a person sees while something runs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from fedjax_rl.runs.history import Columns, Layout
+
+ROWS_KEPT = 20
+"""About how many rows a whole run leaves on the screen."""
+NUMBERS_SHOWN = 5
+"""With more constraints or multipliers than this only the largest is shown."""
+HEADER = (
+    "round",
+    "value",
+    "gap",
+    "violations (cost - budget)",
+    "multipliers",
+    "average gap",
+    "average violation",
+)
+
+
+@contextlib.contextmanager
+def working(what: str) -> Iterator[None]:
+    """A spinner on a terminal, one line elsewhere, on standard error."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        console.print(f"{what} …", highlight=False)
+        yield
+        return
+    with console.status(f"{what} …"):
+        yield
+
+
+class LiveTable:
+    """A table of about twenty rows that grows while rounds pass, with a bar under it.
+
+    Where standard output is not a terminal the rows are printed as plain lines.
+
+    Args:
+        rounds: T.
+        layout: names and budgets of the constraints.
+    """
+
+    def __init__(self, rounds: int, layout: Layout):
+        self._rounds = rounds
+        self._layout = layout
+        self._next = 0
+        self._rows: list[list[str]] = []
+        self._widths: list[int] = []
+        console = Console(highlight=False)
+        self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
+        self._progress = Progress(
+            TextColumn("round"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        )
+        self._task = self._progress.add_task("round", total=rounds)
+
+    def __enter__(self) -> LiveTable:
+        if self._live is not None:
+            self._live.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.update(self._table(), refresh=True)
+            self._live.__exit__(kind, error, trace)
+
+    def show(self, rows: Columns) -> None:
+        """Takes the columns of consecutive rounds and shows those that are due."""
+        for index, round in enumerate(rows["round"]):
+            if round < self._next and round != self._rounds:
+                continue
+            self._next = int(round) + max(1, self._rounds // ROWS_KEPT)
+            self._rows.append(_cells(rows, index, self._layout))
+            if self._live is None:
+                self._print_row()
+        if self._live is not None:
+            self._progress.update(self._task, completed=int(rows["round"][-1]))
+            self._live.update(Group(self._table(), self._progress))
+
+    def _print_row(self) -> None:
+        if len(self._rows) == 1:
+            pairs = zip(HEADER, self._rows[0], strict=True)
+            self._widths = [max(len(name), len(cell)) + 2 for name, cell in pairs]
+            self._print_cells(HEADER)
+        self._print_cells(self._rows[-1])
+
+    def _print_cells(self, cells: Sequence[str]) -> None:
+        padded = zip(cells, self._widths, strict=True)
+        print("".join(cell.rjust(width) for cell, width in padded), flush=True)
+
+    def _table(self) -> Table:
+        table = Table(*HEADER, box=None)
+        for column in table.columns:
+            column.justify = "right"
+        for row in self._rows:
+            table.add_row(*row)
+        return table
+
+
+def _cells(rows: Columns, index: int, layout: Layout) -> list[str]:
+    budgets = zip(layout.constraint_names, layout.budgets, strict=True)
+    violations = [rows[f"cost/{name}"][index] - budget for name, budget in budgets]
+    multipliers = [rows[name][index] for name in rows if name.startswith("multiplier/")]
+    return [
+        str(int(rows["round"][index])),
+        f"{rows['value'][index]:.4f}",
+        f"{rows['gap'][index]:+.4f}",
+        _several(violations, "+.3f"),
+        _several(multipliers, ".3f"),
+        f"{rows['average_gap'][index]:+.4f}",
+        f"{rows['average_violation'][index]:+.4f}",
+    ]
+
+
+def _several(numbers: Sequence[float], form: str) -> str:
+    if len(numbers) > NUMBERS_SHOWN:
+        return f"max {format(max(numbers), form)}"
+    return " ".join(format(number, form).rjust(6) for number in numbers)

@@ -1,0 +1,109 @@
+"""PNG plots of a run."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from fedjax_rl.runs.directory import write_atomically
+from fedjax_rl.runs.fednpg import FedNPGResult
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's palette, told apart by colour-blind readers."""
+CURVES_DRAWN = 7
+POINTS_DRAWN = 4000
+
+
+def plot_run(result: FedNPGResult, directory: Path) -> None:
+    """Writes value.png, costs.png and multipliers.png."""
+    with matplotlib.rc_context({"axes.grid": True, "grid.alpha": 0.3, "figure.dpi": 120}):
+        for name, draw in (
+            ("value.png", value_and_gap),
+            ("costs.png", costs_and_budgets),
+            ("multipliers.png", multipliers),
+        ):
+            figure = draw(result)
+            buffer = BytesIO()
+            figure.savefig(buffer, format="png")
+            write_atomically(directory / name, buffer.getvalue())
+
+
+def value_and_gap(result: FedNPGResult) -> Figure:
+    """Value against V*, and the average gap and violations on logarithmic axes."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    at = _thinned(result)
+    rounds = result.history["round"][at]
+    left.plot(rounds, result.history["value"][at], color=COLOURS[0], label="merged policy")
+    left.axhline(result.certificate.optimal_value, color=COLOURS[6], ls="--", label="optimum V*")
+    left.set(xlabel="round", ylabel="value", title=result.problem.name)
+    left.legend()
+    labels = {
+        "average_gap": "[gap]₊ of the average",
+        "average_violation": "[violation]₊ of the average",
+        "strong_violation": "average of [violation]₊",
+    }
+    for colour, (name, label) in zip(COLOURS, labels.items(), strict=False):
+        positive = np.where(result.history[name][at] > 0, result.history[name][at], np.nan)
+        right.plot(rounds[1:], positive[1:], color=colour, label=label)
+    right.set(xlabel="round", xscale="log", yscale="log", title="distance from the optimum")
+    right.legend()
+    return figure
+
+
+def costs_and_budgets(result: FedNPGResult) -> Figure:
+    """Each constraint's discounted cost and its budget."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    at = _thinned(result)
+    cmdp = result.problem.cmdp
+    order = np.argsort(-result.certificate.multipliers, kind="stable")[:CURVES_DRAWN]
+    for colour, index in zip(COLOURS, sorted(order), strict=False):
+        name = cmdp.constraint_names[index]
+        axes.plot(
+            result.history["round"][at], result.history[f"cost/{name}"][at], color=colour, label=name
+        )
+        axes.axhline(cmdp.budgets[index], color=colour, ls="--", lw=1)
+    axes.set(xlabel="round", ylabel="discounted cost", title=_title("budgets dashed", cmdp, order))
+    axes.legend()
+    return figure
+
+
+def multipliers(result: FedNPGResult) -> Figure:
+    """Each agent's multipliers against λ*."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    at = _thinned(result)
+    cmdp = result.problem.cmdp
+    order = np.argsort(-result.certificate.multipliers, kind="stable")[:CURVES_DRAWN]
+    for colour, index in zip(COLOURS, sorted(order), strict=False):
+        name = cmdp.constraint_names[index]
+        owners = [column for column in result.history if _of_constraint(column, name)]
+        for position, column in enumerate(owners[:CURVES_DRAWN]):
+            label = name if position == 0 else None
+            axes.plot(
+                result.history["round"][at], result.history[column][at], color=colour, label=label
+            )
+        axes.axhline(result.certificate.multipliers[index], color=colour, ls="--", lw=1)
+    axes.set(xlabel="round", ylabel="multiplier", title=_title("λ* dashed", cmdp, order))
+    axes.legend()
+    return figure
+
+
+def _of_constraint(column: str, name: str) -> bool:
+    kind, _, rest = column.partition("/")
+    return kind == "multiplier" and rest.partition("/")[2] == name
+
+
+def _thinned(result: FedNPGResult) -> np.ndarray:
+    rounds = len(result.history["round"])
+    return np.unique(np.linspace(0, rounds - 1, min(rounds, POINTS_DRAWN)).astype(int))
+
+
+def _title(what: str, cmdp: object, order: np.ndarray) -> str:
+    total = cmdp.num_constraints  # type: ignore[attr-defined]
+    return what if total == len(order) else f"{what}; the {len(order)} tightest of {total}"

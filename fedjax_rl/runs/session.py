@@ -1,0 +1,133 @@
+"""A command from start to end: check, run, show, record."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedjax_rl.cmdp.solve import problem_digest
+from fedjax_rl.errors import InvalidInput
+from fedjax_rl.runs import words
+from fedjax_rl.runs.assembly import load_configured, prepare
+from fedjax_rl.runs.config import FedNPGConfig, config_to_yaml
+from fedjax_rl.runs.directory import RunDirectory, check_writable, made_with
+from fedjax_rl.runs.fednpg import FedNPGResult, run
+from fedjax_rl.runs.history import Columns
+from fedjax_rl.runs.live import LiveTable, working
+from fedjax_rl.runs.solutions import certify
+
+
+def run_and_record(
+    config: FedNPGConfig, out: Path | None, overwrite: bool, origin: Mapping[str, Any]
+) -> bool:
+    """Runs FedNPG with a live table and writes the run directory.
+
+    Args:
+        config: settings.
+        out: directory, or None to write nothing.
+        overwrite: whether an earlier run there may be replaced.
+        origin: what the configuration was made with when it came from a ``config.yaml``.
+
+    Returns:
+        Whether the run diverged; what was logged is kept.
+
+    Raises:
+        InvalidInput: before anything is written.
+    """
+    if out is not None:
+        check_writable(out, overwrite=overwrite)
+    with working(f"solving {config.problem} exactly"):
+        prepared = prepare(config)
+    digest = problem_digest(prepared.problem.cmdp)
+    if origin.get("problem_sha256", digest) != digest:
+        raise InvalidInput(
+            "--config", config.problem, "the problem's content is not what that run was made with"
+        )
+    print(words.opening(prepared))
+    directory = None
+    if out is not None:
+        directory = RunDirectory(out, overwrite=overwrite)
+        directory.write_text(
+            "config.yaml", config_to_yaml("fednpg", resolved(config), made_with(digest))
+        )
+    with LiveTable(config.rounds, prepared.layout) as table:
+
+        def on_rows(rows: Columns) -> None:
+            if directory is not None:
+                _append(directory, rows, config)
+            table.show(rows)
+
+        result = run(prepared, on_rows)
+    print(words.closing(result))
+    if directory is not None:
+        _record(directory, result)
+        print(f"Written to {directory.path}: {', '.join(sorted(_names(directory)))}")
+    else:
+        print("Nothing was written; --out DIR keeps the table, the policies and plots.")
+    return result.outcome.failed_round is not None
+
+
+def solve_and_record(
+    config: FedNPGConfig, solver: str, out: Path | None, overwrite: bool
+) -> None:
+    """Solves a problem, prints the certificate and writes it when asked to.
+
+    Raises:
+        InvalidInput: before anything is written; for infeasible budgets with the Slater slack.
+    """
+    if out is not None:
+        check_writable(out, overwrite=overwrite)
+    problem = load_configured(config)
+    with working(f"solving {problem.name}"):
+        certificate = certify(problem.cmdp, solver)
+    print(words.certificate(problem, certificate))
+    if out is None:
+        return
+    directory = RunDirectory(out, overwrite=overwrite)
+    digest = problem_digest(problem.cmdp)
+    directory.write_text(
+        "config.yaml", config_to_yaml("solve", resolved(config), made_with(digest))
+    )
+    directory.write_json("solution.json", words.certificate_figures(problem, certificate))
+    directory.write_arrays("solution.npz", certificate.to_arrays())
+    print(f"Written to {directory.path}: {', '.join(sorted(_names(directory)))}")
+
+
+def resolved(config: FedNPGConfig) -> FedNPGConfig:
+    """The configuration with absolute file names, so that it runs from anywhere."""
+    changes: dict[str, Any] = {}
+    for field in ("problem", "access"):
+        value = getattr(config, field)
+        if value is not None and value.endswith((".npz", ".yaml", ".yml")):
+            changes[field] = str(Path(value).resolve())
+    return dataclasses.replace(config, **changes)
+
+
+def _append(directory: RunDirectory, rows: Columns, config: FedNPGConfig) -> None:
+    logged = (rows["round"] % config.log_every == 0) | (rows["round"] == config.rounds)
+    kept = [column[logged].tolist() for column in rows.values()]
+    directory.append_rows("metrics.csv", list(rows), list(zip(*kept, strict=True)))
+
+
+def _record(directory: RunDirectory, result: FedNPGResult) -> None:
+    from fedjax_rl.runs.plots import plot_run
+
+    directory.write_json("summary.json", result.summary)
+    directory.write_arrays(
+        "policy.npz",
+        {
+            "last": result.outcome.last_policy,
+            "averaged": result.outcome.averaged_policy,
+            "recommended": np.array(result.summary["recommended_policy"]),
+        },
+    )
+    with working("drawing"):
+        plot_run(result, directory.path)
+
+
+def _names(directory: RunDirectory) -> list[str]:
+    return [path.name for path in directory.path.iterdir()]

@@ -1,0 +1,181 @@
+"""The figures of ``summary.json``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fedjax_rl.cmdp.model import CMDP, FloatArray
+from fedjax_rl.cmdp.solve import evaluate_policy
+from fedjax_rl.learners.tabular.agent import effective_multipliers
+from fedjax_rl.runs.history import Columns
+
+if TYPE_CHECKING:
+    from fedjax_rl.runs.assembly import Prepared
+
+FEASIBILITY_TOLERANCE = 0.02
+"""A policy counts as feasible when no cost is more than this share of its budget above it."""
+
+
+class Outcome(NamedTuple):
+    """What a run ends with.
+
+    Attributes:
+        multipliers: [N, K] in each agent's own order (K slots), or [N, 1, K] without
+            communication.
+        last_policy: [S, A], π after the last round; [N, S, A] without communication.
+        averaged_policy: the stationary policy of the occupancy averaged over rounds, same shape.
+        failed_round: the round whose result was not finite, or None.
+    """
+
+    multipliers: FloatArray
+    last_policy: FloatArray
+    averaged_policy: FloatArray
+    failed_round: int | None
+
+
+class Judged(NamedTuple):
+    """P policies evaluated exactly.
+
+    Attributes:
+        gap: [P], V* − V_r.
+        violation: [P], max_j (V_cj − d_j).
+        feasible: [P] booleans, within the tolerance.
+        costs: [P, M].
+    """
+
+    gap: FloatArray
+    violation: FloatArray
+    feasible: np.ndarray
+    costs: FloatArray
+
+
+def stationary_policy(occupancy: FloatArray, elsewhere: FloatArray) -> FloatArray:
+    """π(a | s) = q(s, a) / Σ_a q(s, a); where a state is never visited, ``elsewhere``."""
+    visits = occupancy.sum(-1, keepdims=True)
+    return np.where(visits > 0, occupancy / np.where(visits > 0, visits, 1.0), elsewhere)
+
+
+def judge(cmdp: CMDP, policies: FloatArray, optimal_value: float) -> Judged:
+    """Evaluates policies [P, S, A] (or one, [S, A]) against the optimum and the budgets."""
+    stacked = policies if policies.ndim == 3 else policies[None]
+    evaluated = [evaluate_policy(cmdp, policy) for policy in stacked]
+    values = np.array([value for value, _, _ in evaluated])
+    costs = np.array([costs for _, costs, _ in evaluated])
+    excess = costs - cmdp.budgets
+    return Judged(
+        optimal_value - values, excess.max(1), (excess <= tolerances(cmdp)).all(1), costs
+    )
+
+
+def tolerances(cmdp: CMDP) -> FloatArray:
+    """[M], how far above its budget a cost may be: 2 % of it, or of the cost's scale if 0."""
+    scale = np.abs(cmdp.costs).max((1, 2)) / (1.0 - cmdp.discount)
+    budget = np.abs(cmdp.budgets)
+    return FEASIBILITY_TOLERANCE * np.where(budget > 0, budget, scale)
+
+
+def recommended(averaged: Judged, last: Judged) -> str:
+    """``averaged`` or ``last``: feasible first, then the smaller gap, else the smaller violation.
+
+    Ties go to the averaged policy, which the theory is about; with several agents the worst
+    one counts.
+    """
+    feasible = averaged.feasible.all(), last.feasible.all()
+    if feasible[0] != feasible[1]:
+        return "averaged" if feasible[0] else "last"
+    measure = "gap" if feasible[0] else "violation"
+    better = getattr(last, measure).max() < getattr(averaged, measure).max()
+    return "last" if better else "averaged"
+
+
+def summarise(prepared: Prepared, history: Columns, outcome: Outcome) -> dict[str, Any]:
+    """Everything ``summary.json`` holds but the timing."""
+    config, problem, certificate = prepared.config, prepared.problem, prepared.certificate
+    cmdp = problem.cmdp
+    averaged = judge(cmdp, outcome.averaged_policy, certificate.optimal_value)
+    last = judge(cmdp, outcome.last_policy, certificate.optimal_value)
+    final = {name: float(column[-1]) for name, column in history.items()}
+    summary: dict[str, Any] = {
+        "algorithm": "fednpg",
+        "reference": config.reference,
+        "learner": config.learner,
+        "merge": config.merge,
+        "problem": problem.name,
+        "num_states": cmdp.num_states,
+        "num_actions": cmdp.num_actions,
+        "num_agents": len(problem.access),
+        "num_constraints": cmdp.num_constraints,
+        "local_steps": config.local_steps,
+        "rounds": int(final["round"]),
+        "seed": config.seed,
+        "step_size": float(prepared.hparams.federation.learner.step_size),
+        "dual_step_size": float(prepared.hparams.federation.learner.dual_step_size),
+        "optimal_value": certificate.optimal_value,
+        "optimal_multipliers": dict(
+            zip(cmdp.constraint_names, certificate.multipliers, strict=True)
+        ),
+        "optimal_multipliers_unique": certificate.multipliers_unique,
+        "certified_gap": certificate.certified_gap,
+        "slater_slack": certificate.slater_slack,
+        "average_value": certificate.optimal_value - final["average_gap"],
+        "average_gap": final["average_gap"],
+        "average_violation": final["average_violation"],
+        "strong_violation": final["strong_violation"],
+        "occupancy_gap": averaged.gap.mean(),
+        "occupancy_violation": averaged.violation.mean(),
+        "last_value": final["value"],
+        "last_gap": final["gap"],
+        "last_violation": final["violation"],
+        "feasibility_tolerance": f"{FEASIBILITY_TOLERANCE:g} of each budget",
+        "feasible_average": bool(averaged.feasible.all()),
+        "feasible_last": bool(last.feasible.all()),
+        "recommended_policy": recommended(averaged, last),
+        "environment_steps": int(final["environment_steps"]),
+        "bytes_exchanged": int(final["bytes_exchanged"]),
+        "failed_round": outcome.failed_round,
+    }
+    summary |= _multipliers(prepared, outcome)
+    summary |= _costs(cmdp, averaged, last)
+    summary |= {name: value for name, value in final.items() if name.startswith("worst_")}
+    return summary
+
+
+def _multipliers(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
+    names, agents = prepared.layout.constraint_names, prepared.hparams.federation.agents
+    multipliers = outcome.multipliers.reshape(np.shape(agents.weights))
+    by_agent: dict[str, dict[str, float]] = {}
+    for agent, slot, constraint in prepared.layout.watched:
+        by_agent.setdefault(str(agent), {})[names[constraint]] = multipliers[agent, slot]
+    capped = multipliers >= prepared.config.multiplier_cap
+    return {
+        "multipliers": by_agent,
+        "effective_multipliers": dict(
+            zip(names, effective_multipliers(agents, multipliers, len(names)), strict=True)
+        ),
+        "multipliers_at_cap": [
+            f"{agent}/{names[constraint]}"
+            for agent, slot, constraint in prepared.layout.watched
+            if capped[agent, slot]
+        ],
+    }
+
+
+def _costs(cmdp: CMDP, averaged: Judged, last: Judged) -> dict[str, Any]:
+    names = cmdp.constraint_names
+    costs: dict[str, Any] = {
+        "budgets": dict(zip(names, cmdp.budgets, strict=True)),
+        "occupancy_costs": dict(zip(names, averaged.costs.mean(0), strict=True)),
+        "last_costs": dict(zip(names, last.costs.mean(0), strict=True)),
+    }
+    if len(averaged.costs) > 1:
+        costs |= {
+            "occupancy_costs_by_agent": averaged.costs,
+            "last_costs_by_agent": last.costs,
+            "occupancy_gap_by_agent": averaged.gap,
+            "last_gap_by_agent": last.gap,
+            "worst_occupancy_gap": averaged.gap.max(),
+            "worst_occupancy_violation": averaged.violation.max(),
+        }
+    return costs

@@ -1,0 +1,198 @@
+"""Results in words a practitioner understands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fedjax_rl.cmdp.model import CMDP
+from fedjax_rl.cmdp.solve import Certificate
+from fedjax_rl.runs.assembly import Prepared
+from fedjax_rl.runs.fednpg import FedNPGResult
+from fedjax_rl.runs.sources import Problem
+
+CONSTRAINTS_LISTED = 12
+
+
+def opening(prepared: Prepared) -> str:
+    """What is about to run, and the optimum it will be measured against."""
+    config, certificate, cmdp = prepared.config, prepared.certificate, prepared.problem.cmdp
+    learner = prepared.hparams.federation.learner
+    who = {
+        "fed": f"{len(prepared.problem.access)} agents, {config.local_steps} local "
+        f"step{'s' * (config.local_steps > 1)} per round, merging {config.merge}",
+        "omniscient": "one omniscient agent that sees every cost",
+        "no-communication": f"{len(prepared.problem.access)} agents that never communicate",
+    }[config.reference]
+    lines = [
+        f"FedNPG on {_described(prepared.problem)}: {who}",
+        f"step size {float(learner.step_size):.6g}, dual step size "
+        f"{float(learner.dual_step_size):.6g}{_scaled(prepared)}, {config.rounds} rounds",
+        f"exact optimum V* = {certificate.optimal_value:.6g} "
+        f"(certified to {certificate.certified_gap:.1e}); multipliers "
+        f"{_listed(cmdp.constraint_names, certificate.multipliers)}",
+    ]
+    return "\n".join(lines)
+
+
+def closing(result: FedNPGResult) -> str:
+    """The comparison with the exact optimum, and warnings."""
+    summary, cmdp = result.summary, result.problem.cmdp
+    lines = [""]
+    if (failed := result.outcome.failed_round) is not None:
+        lines.append(
+            f"DIVERGED: round {failed} produced a value that is not finite. The state and rows "
+            f"up to round {failed - 1} are kept; a smaller --step-size should help."
+        )
+    for kind, label in (("averaged", "averaged-occupancy"), ("last", "last")):
+        lines.append(_policy_sentence(summary, cmdp, kind, label))
+    if "occupancy_costs_by_agent" in summary:
+        lines.append(_matrix(summary, cmdp))
+    lines.append(
+        f"Recommended: the {summary['recommended_policy']} policy "
+        f"(feasible means no cost more than {summary['feasibility_tolerance']} above it)."
+    )
+    lines += _warnings(result)
+    lines.append(
+        f"{summary['rounds']} rounds in {summary['seconds']:.1f} s "
+        f"({summary['rounds_per_second']:.0f} rounds/s once compiled)."
+    )
+    return "\n".join(lines)
+
+
+def certificate(problem: Problem, solution: Certificate) -> str:
+    """The answer of ``fedjax-rl solve`` as text."""
+    cmdp = problem.cmdp
+    lines = [
+        _described(problem),
+        f"  optimal value V*      {solution.optimal_value:.8g}   "
+        f"(without constraints {solution.unconstrained_value:.8g})",
+        f"  certified gap         {solution.certified_gap:.1e}   by {' and '.join(solution.solvers)}"
+        + ("" if solution.disagreement is None else f", which differ by {solution.disagreement:.1e}"),
+        f"  Slater slack          {solution.slater_slack:.6g}   "
+        f"(so the multipliers sum to at most {solution.multiplier_bound:.6g})",
+        f"  multipliers unique    {_unique(solution.multipliers_unique)}",
+        f"  {'constraint':<24}{'cost':>14}{'budget':>14}{'multiplier':>14}",
+    ]
+    for index, name in enumerate(cmdp.constraint_names):
+        lines.append(
+            f"  {name:<24}{solution.costs[index]:>14.6g}{cmdp.budgets[index]:>14.6g}"
+            f"{solution.multipliers[index]:>14.6g}"
+        )
+    return "\n".join(lines)
+
+
+def certificate_figures(problem: Problem, solution: Certificate) -> dict[str, Any]:
+    """The answer of ``fedjax-rl solve`` as the content of ``solution.json``."""
+    cmdp = problem.cmdp
+
+    def named(values: np.ndarray) -> dict[str, float]:
+        return dict(zip(cmdp.constraint_names, values.tolist(), strict=True))
+
+    return {
+        "problem": problem.name,
+        "num_states": cmdp.num_states,
+        "num_actions": cmdp.num_actions,
+        "num_constraints": cmdp.num_constraints,
+        "optimal_value": solution.optimal_value,
+        "unconstrained_value": solution.unconstrained_value,
+        "optimal_multipliers": named(solution.multipliers),
+        "multiplier_intervals": named(solution.multiplier_intervals),
+        "multipliers_unique": solution.multipliers_unique,
+        "multiplier_bound": solution.multiplier_bound,
+        "slater_slack": solution.slater_slack,
+        "costs": named(solution.costs),
+        "budgets": named(cmdp.budgets),
+        "certified_gap": solution.certified_gap,
+        "solvers": solution.solvers,
+        "disagreement": solution.disagreement,
+    }
+
+
+def _described(problem: Problem) -> str:
+    cmdp = problem.cmdp
+    text = (
+        f"{problem.name} ({cmdp.num_states} states, {cmdp.num_actions} actions, "
+        f"{cmdp.num_constraints} constraints, discount {float(cmdp.discount):g})"
+    )
+    return f"{text}; {cmdp.notes}" if cmdp.notes else text
+
+
+def _scaled(prepared: Prepared) -> str:
+    scale = prepared.hparams.federation.agents.dual_scale
+    return "" if np.all(scale == 1.0) else " (times each constraint's scale)"
+
+
+def _listed(names: tuple[str, ...], numbers: np.ndarray) -> str:
+    if len(names) > CONSTRAINTS_LISTED:
+        return f"from {numbers.min():.4g} to {numbers.max():.4g}"
+    return ", ".join(
+        f"{name} {number:.4g}" for name, number in zip(names, numbers, strict=True)
+    )
+
+
+def _unique(unique: bool | None) -> str:
+    return {True: "yes", False: "no: several λ* are optimal", None: "not certified"}[unique]
+
+
+def _policy_sentence(summary: dict[str, Any], cmdp: CMDP, kind: str, label: str) -> str:
+    prefix = "occupancy" if kind == "averaged" else "last"
+    gap, optimum = summary[f"{prefix}_gap"], summary["optimal_value"]
+    costs = np.array(list(summary[f"{prefix}_costs"].values()))
+    over = [
+        f"{name} {cost:.4g} against {budget:.4g} ({_percent(cost - budget, budget)})"
+        for name, cost, budget in zip(cmdp.constraint_names, costs, cmdp.budgets, strict=True)
+        if cost > budget
+    ]
+    side = "below" if gap >= 0 else "above"
+    value = f"{optimum - gap:.6g}, {_percent(abs(gap), optimum, sign=False)} {side} V*"
+    feasible = summary["feasible_average" if kind == "averaged" else "feasible_last"]
+    verdict = "feasible" if feasible else "NOT feasible"
+    if not over:
+        return f"The {label} policy earns {value}; {verdict}, every cost is within its budget."
+    shown = over[:CONSTRAINTS_LISTED]
+    more = f" and {len(over) - len(shown)} more" if len(over) > len(shown) else ""
+    return f"The {label} policy earns {value}; {verdict}, over budget: {', '.join(shown)}{more}."
+
+
+def _percent(part: float, whole: float, sign: bool = True) -> str:
+    if whole == 0:
+        return f"{part:+.3g}" if sign else f"{part:.3g}"
+    return f"{100 * part / abs(whole):{'+' if sign else ''}.2f} %"
+
+
+def _matrix(summary: dict[str, Any], cmdp: CMDP) -> str:
+    if cmdp.num_constraints > CONSTRAINTS_LISTED:
+        return f"Worst agent: gap {summary['worst_occupancy_gap']:.4g}."
+    rows = [f"  {'agent':>6}" + "".join(f"{name:>16}" for name in cmdp.constraint_names)]
+    for agent, costs in enumerate(np.asarray(summary["occupancy_costs_by_agent"])):
+        cells = "".join(
+            f"{f'{cost:.4g}' + ('!' if cost > budget else ' '):>16}"
+            for cost, budget in zip(costs, cmdp.budgets, strict=True)
+        )
+        rows.append(f"  {agent:>6}{cells}")
+    head = (
+        f"Figures above are means over agents; the worst agent violates by "
+        f"{summary['worst_occupancy_violation']:.4g}. Costs of each agent's averaged policy "
+        "(! over budget):"
+    )
+    return "\n".join([head, *rows])
+
+
+def _warnings(result: FedNPGResult) -> list[str]:
+    summary = result.summary
+    warnings = []
+    if capped := summary["multipliers_at_cap"]:
+        shown = ", ".join(capped[:CONSTRAINTS_LISTED])
+        warnings.append(
+            f"Warning: multipliers at their cap of {result.config.multiplier_cap:g}: {shown}. "
+            "The budget cannot be enforced harder than that; raise --multiplier-cap."
+        )
+    largest = max(summary["optimal_multipliers"].values())
+    if result.config.multiplier_cap < largest:
+        warnings.append(
+            f"Warning: the largest optimal multiplier is {largest:.4g}, above "
+            f"--multiplier-cap {result.config.multiplier_cap:g}; the optimum is out of reach."
+        )
+    return warnings

@@ -1,0 +1,103 @@
+"""One compilation cache for every test process, and the command line as a user meets it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+
+Completed = subprocess.CompletedProcess[str]
+
+
+def _processor_tag() -> str:
+    """Compiled programs are native code: a checkout on a shared disk needs one cache per CPU."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return f"{platform.machine()}-{hashlib.sha256(features.encode()).hexdigest()[:8]}"
+
+
+# Before jax is imported, and inherited by every subprocess.
+_COMPILATION_CACHE = REPOSITORY / ".cache" / "jax" / _processor_tag()
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_COMPILATION_CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+# Reading a cached CPU program logs an error about tuning hints (+prefer-no-gather) that XLA
+# itself added to the target; level 3 hides it and still shows what is fatal.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# A process that was killed while writing leaves half an entry, which is compiled again.
+os.environ.setdefault("PYTHONWARNINGS", "ignore:Error reading persistent compilation cache entry")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+def pytest_configure() -> None:
+    """Imports the package before any test module can start the backend without its defence."""
+    importlib.import_module("fedjax_rl")
+
+
+def fresh_environment(devices: int | None = None) -> dict[str, str]:
+    """The environment of a subprocess; ``devices`` forces that many CPU devices."""
+    environment = dict(os.environ, COLUMNS="200", NO_COLOR="1")
+    if devices is not None:
+        flag = f"--xla_force_host_platform_device_count={devices}"
+        environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+        environment["JAX_PLATFORMS"] = "cpu"
+    return environment
+
+
+def _run(
+    arguments: list[str], timeout: float, devices: int | None, cwd: pathlib.Path | None
+) -> Completed:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=fresh_environment(devices),
+        cwd=cwd,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
+    """No test reads or writes the cache of the person who runs it."""
+    directory = tmp_path_factory.mktemp("user-cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FEDJAX_RL_CACHE", str(directory))
+        yield directory
+
+
+@pytest.fixture
+def run_cli(tmp_path: pathlib.Path) -> Callable[..., Completed]:
+    """Runs ``python -m fedjax_rl`` in a fresh process, in ``tmp_path`` unless told otherwise."""
+
+    def run(
+        *arguments: str,
+        timeout: float = 120,
+        devices: int | None = None,
+        cwd: pathlib.Path | None = None,
+    ) -> Completed:
+        return _run(["-m", "fedjax_rl", *map(str, arguments)], timeout, devices, cwd or tmp_path)
+
+    return run
+
+
+@pytest.fixture
+def run_python(tmp_path: pathlib.Path) -> Callable[..., Completed]:
+    """Runs Python source in a fresh process, for what one process cannot show twice."""
+
+    def run(source: str, *, timeout: float = 120, devices: int | None = None) -> Completed:
+        return _run(["-c", source], timeout, devices, tmp_path)
+
+    return run

@@ -1,0 +1,94 @@
+"""The one scan: chunks, keys, the guard."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from fedjax_rl.algorithm import Algorithm
+from fedjax_rl.execution.train import start, train
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def random_walk(fails_at=None):
+    """Adds noise from the round's key; a chosen round produces NaN."""
+
+    def init(key, hparams):
+        return {"position": jax.random.normal(key), "rounds": jnp.zeros((), int)}
+
+    def step(key, round, state, hparams):
+        noise = hparams["scale"] * jax.random.normal(key)
+        if fails_at is not None:
+            noise = jnp.where(round == fails_at, jnp.nan, noise)
+        position = state["position"] + noise
+        return {"position": position, "rounds": state["rounds"] + 1}, {"position": position}
+
+    return Algorithm(init, step, observe=lambda state, hparams: {"position": state["position"]})
+
+
+HPARAMS = {"scale": np.float32(0.1)}
+KEY = jax.random.key(3)
+
+
+def walk(algorithm, rounds, chunk_rounds, **options):
+    state, row = start(algorithm, KEY, HPARAMS)
+    options.setdefault("state", state)
+    chunks = list(
+        train(algorithm, KEY, hparams=HPARAMS, rounds=rounds, chunk_rounds=chunk_rounds, **options)
+    )
+    return row, chunks
+
+
+@pytest.mark.parametrize("chunk_rounds", [1, 3, 7, 10, 1000])
+def test_chunks_do_not_change_the_bits(chunk_rounds):
+    _, (whole,) = walk(random_walk(), 10, 10)
+    _, chunks = walk(random_walk(), 10, chunk_rounds)
+    path = np.concatenate([chunk.info["position"] for chunk in chunks])
+    np.testing.assert_array_equal(path, whole.info["position"])
+    assert [chunk.first_round for chunk in chunks] == sorted({c.first_round for c in chunks})
+    assert chunks[-1].last_round == 10
+    assert int(chunks[-1].state["rounds"]) == 10, "no round beyond the last is applied"
+    assert float(chunks[-1].state["position"]) == path[-1]
+
+
+def test_rows_describe_the_state_after_their_round():
+    algorithm = random_walk()
+    row, (chunk,) = walk(algorithm, 4, 4)
+    position = row["position"]
+    for round in range(1, 5):
+        position = position + np.float32(0.1) * jax.random.normal(jax.random.fold_in(KEY, round))
+        assert chunk.info["position"][round - 1] == pytest.approx(float(position), rel=1e-6)
+
+
+def test_a_run_resumes_to_the_same_bits():
+    _, chunks = walk(random_walk(), 9, 3)
+    _, rest = walk(random_walk(), 9, 3, state=chunks[1].state, first_round=7)
+    np.testing.assert_array_equal(rest[0].info["position"], chunks[2].info["position"])
+
+
+@pytest.mark.parametrize("chunk_rounds", [2, 5, 20])
+def test_a_round_that_is_not_finite_is_masked_and_named(chunk_rounds):
+    _, healthy = walk(random_walk(), 20, chunk_rounds)
+    _, chunks = walk(random_walk(fails_at=6), 20, chunk_rounds)
+    path = np.concatenate([chunk.info["position"] for chunk in chunks])
+    assert [chunk.failed_round for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
+    assert chunks[-1].failed_round == 6
+    assert chunks[-1].last_round == 5
+    assert len(path) == 5 and np.isfinite(path).all()
+    assert float(chunks[-1].state["position"]) == path[-1], "the last finite state is kept"
+    assert int(chunks[-1].state["rounds"]) == 5
+    healthy_path = np.concatenate([chunk.info["position"] for chunk in healthy])
+    np.testing.assert_array_equal(path, healthy_path[:5])
+
+
+def test_one_trace_for_all_chunks_seeds_and_settings():
+    algorithm = random_walk()
+    step = chex.assert_max_traces(algorithm.step, n=1)
+    algorithm = algorithm._replace(step=step)
+    for seed in range(3):
+        key = jax.random.key(seed)
+        hparams = {"scale": np.float32(seed)}
+        state, _ = start(algorithm, key, hparams)
+        for _ in train(algorithm, key, state, hparams, rounds=13, chunk_rounds=5):
+            pass

@@ -1,0 +1,72 @@
+"""Builds and runs a federation without the command line's settings."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from fedjax_rl.cmdp.dynamics import model_of
+from fedjax_rl.cmdp.evaluate import evaluate_exactly
+from fedjax_rl.execution.train import start, to_host, train
+from fedjax_rl.federation.aggregate import logit_mean
+from fedjax_rl.federation.observed import ObservedSettings, observed
+from fedjax_rl.federation.round import FederationSettings, federate
+from fedjax_rl.learners.tabular.agent import TabularSettings, federated_agents
+from fedjax_rl.learners.tabular.npg import npg
+
+from tests import support
+
+
+class Trained(NamedTuple):
+    policy: np.ndarray
+    multipliers: np.ndarray
+    info: object
+    state: object
+
+
+def build(
+    problem,
+    access,
+    *,
+    step,
+    dual_step,
+    local_steps=1,
+    aggregator=None,
+    evaluation=evaluate_exactly,
+    cap=10.0,
+    **federate_options,
+):
+    """The algorithm and its hparams."""
+    settings = TabularSettings(
+        np.float64(step), np.float64(dual_step), np.float64(cap), model_of(problem)
+    )
+    hparams = ObservedSettings(
+        FederationSettings(federated_agents(problem, access), settings), problem.costs
+    )
+    federation = federate(
+        npg(evaluation),
+        aggregator or logit_mean(),
+        num_agents=len(access),
+        local_steps=local_steps,
+        **federate_options,
+    )
+    return observed(federation), hparams
+
+
+def run(algorithm, hparams, rounds, chunk_rounds=1000, seed=0):
+    key = jax.random.key(seed)
+    state, _ = start(algorithm, key, hparams)
+    infos = []
+    for chunk in train(algorithm, key, state, hparams, rounds=rounds, chunk_rounds=chunk_rounds):
+        infos.append(chunk.info)
+        state = chunk.state
+        assert chunk.failed_round is None
+    host = to_host(state)
+    info = jax.tree.map(lambda *parts: np.concatenate(parts), *infos)
+    return Trained(
+        support.softmax(host.federation.shared.logits),
+        host.federation.local.multipliers,
+        info,
+        host,
+    )

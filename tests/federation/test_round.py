@@ -1,0 +1,145 @@
+"""The round: who takes part, what crosses, what stays."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from fedjax_rl.algorithm import Aggregator, Learner, check_merge
+from fedjax_rl.errors import InvalidInput
+from fedjax_rl.federation.aggregate import logit_mean, probability_mean
+from fedjax_rl.federation.participation import sampled
+from fedjax_rl.federation.round import (
+    FederationSettings,
+    federate,
+    mean_over_agents,
+    message_bytes,
+)
+from fedjax_rl.learners.tabular.npg import npg
+from fedjax_rl.precision import precision
+
+from tests import support
+from tests.federation.harness import build, run
+
+pytestmark = pytest.mark.timeout(180)
+ONE_EACH = np.eye(4, dtype=bool)
+
+
+def test_only_messages_reach_the_mean():
+    """The operands of the reduction are the agents' logits; no multiplier, cost or value."""
+    problem = support.random_problem(0)
+    seen = []
+
+    def recording_mean(values, present):
+        seen.append([leaf.shape for leaf in jax.tree.leaves(values)])
+        return mean_over_agents(values, present)
+
+    algorithm, hparams = build(problem, ONE_EACH, step=0.1, dual_step=0.1, agent_mean=recording_mean)
+    trained = run(algorithm, hparams, rounds=3)
+    assert seen and all(shapes == [(4, 5, 4)] for shapes in seen)
+    assert trained.multipliers.max() > 0
+
+
+def test_multipliers_influence_others_only_through_the_merged_policy():
+    """With agent 0's policy replaced by a constant, agent 1 cannot tell agent 0's costs."""
+    problem = support.random_problem(0)
+    louder = problem.costs.copy()
+    louder[0] *= 3.0
+    changed = problem.__class__(**{**vars(problem), "costs": louder})
+
+    def merge(mean, messages, state):
+        return mean(messages.at[0].set(0.0)), state
+
+    silenced = Aggregator(lambda message: (), merge, ("logits",))
+    options = {"step": 0.3, "dual_step": 0.1, "aggregator": silenced}
+    one = run(*build(problem, ONE_EACH, **options), rounds=20)
+    other = run(*build(changed, ONE_EACH, **options), rounds=20)
+    np.testing.assert_array_equal(one.policy, other.policy)
+    np.testing.assert_array_equal(one.multipliers[1:], other.multipliers[1:])
+    assert one.multipliers[0] != other.multipliers[0]
+
+
+def test_absent_agents_are_selected_out_even_when_not_finite():
+    values = {"a": jnp.array([[1.0], [jnp.nan], [5.0]])}
+    merged = mean_over_agents(values, jnp.array([True, False, True]))
+    assert float(merged["a"][0]) == 3.0
+
+
+def test_absent_agents_keep_their_multipliers():
+    problem = support.random_problem(0)
+    trained = run(
+        *build(problem, ONE_EACH, step=0.1, dual_step=0.1, participation=sampled(1)), rounds=40
+    )
+    multipliers = np.concatenate([np.zeros((1, 4)), trained.info.multipliers[:, :, 0]])
+    moved = (np.diff(multipliers, axis=0) != 0).sum(1)
+    assert moved.max() == 1
+    assert ((np.diff(multipliers, axis=0) != 0).sum(0) > 2).all(), "every agent gets its turn"
+
+
+def test_full_sampled_participation_equals_none():
+    problem = support.random_problem(0)
+    plain = run(*build(problem, ONE_EACH, step=0.1, dual_step=0.1), rounds=20)
+    every = run(
+        *build(problem, ONE_EACH, step=0.1, dual_step=0.1, participation=sampled(4)), rounds=20
+    )
+    np.testing.assert_allclose(plain.policy, every.policy, atol=1e-13)
+
+
+def test_participation_is_validated():
+    with pytest.raises(InvalidInput, match="participation: got 0"):
+        sampled(0)
+    with pytest.raises(InvalidInput, match="participation: got 5; there are 4 agents"):
+        sampled(5)(jax.random.key(0), 4)
+
+
+def counting_learner():
+    """Adds the agent's number at each local step to what it shares; counts in local."""
+
+    def init(key, agent, hparams):
+        return jnp.zeros(2), jnp.zeros(())
+
+    def step(key, shared, local, agent, hparams):
+        return shared + agent, local + 1, {"key": jax.random.key_data(key)}
+
+    return Learner(
+        init,
+        step,
+        message=lambda shared, local: shared,
+        adopt=lambda shared, local, merged, hparams: (merged, local),
+        message_kind="numbers",
+    )
+
+
+def test_round_by_hand():
+    mean = Aggregator(lambda message: jnp.zeros(()), lambda mean, x, s: (mean(x), s + 1))
+    algorithm = federate(counting_learner(), mean, num_agents=3, local_steps=4)
+    hparams = FederationSettings(jnp.array([1.0, 2.0, 6.0]), ())
+    state = algorithm.init(jax.random.key(0), hparams)
+    for round in (1, 2):
+        state, info = algorithm.step(jax.random.key(round), jnp.asarray(round), state, hparams)
+    np.testing.assert_allclose(state.shared, 2 * 4 * 3.0)
+    np.testing.assert_array_equal(state.local, 8.0)
+    assert state.aggregator == 2
+    keys = np.asarray(info["key"]).reshape(12, -1)
+    assert len(np.unique(keys, axis=0)) == 12, "every agent and local step has a key of its own"
+    axes = algorithm.agent_axes(state)
+    assert axes.local == 0 and axes.shared is None
+
+
+def test_merge_that_does_not_fit_the_learner_is_refused():
+    with pytest.raises(InvalidInput, match="merge: got 'logits'; this learner sends numbers"):
+        check_merge(counting_learner(), "logits", logit_mean())
+    check_merge(npg(), "probabilities", probability_mean())
+
+
+def test_probability_merge_stays_finite_at_probability_zero():
+    with precision(True):
+        messages = jnp.array([[[0.0, -1e30]], [[0.0, -1e30]]])
+        merged, _ = probability_mean().merge(lambda x: x.mean(0), messages, ())
+        assert np.isfinite(np.asarray(merged)).all()
+        np.testing.assert_array_equal(np.asarray(jax.nn.softmax(merged)), [[1.0, 0.0]])
+
+
+def test_message_size_is_that_of_the_logits():
+    _, hparams = build(support.random_problem(0), ONE_EACH, step=0.1, dual_step=0.1)
+    with precision(True):
+        assert message_bytes(npg(), hparams.federation) == 5 * 4 * 8

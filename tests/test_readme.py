@@ -1,0 +1,46 @@
+"""The Python that README, CONTRIBUTING and docs show runs; the options they name exist."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+from collections.abc import Callable
+
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").glob("*.md"))]
+README = (REPOSITORY / "README.md").read_text()
+
+
+def python_blocks(page: pathlib.Path) -> list[object]:
+    """The fenced Python of a page, each named by the line it starts at."""
+    text = page.read_text()
+    return [
+        pytest.param(match[1], id=f"{page.name}:{text[: match.start(1)].count(chr(10)) + 1}")
+        for match in re.finditer(r"^```python\n(.*?)^```$", text, re.M | re.S)
+    ]
+
+
+@pytest.mark.parametrize("block", [block for page in PAGES for block in python_blocks(page)])
+def test_python_blocks_run(block: str, run_python: Callable) -> None:
+    """Each in a process of its own: blocks may register names."""
+    done = run_python(block)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_api_section_shows_code() -> None:
+    section = re.search(r"<!-- api -->(.*?)<!-- /api -->", README, re.S)
+    assert section is not None
+    assert "```python" in section[1]
+
+
+@pytest.mark.parametrize("command", ["run fednpg", "solve", "list"])
+def test_options_of_the_readme_exist(command: str, run_cli: Callable) -> None:
+    section = re.search(rf"<!-- {command} -->(.*?)<!-- /{command} -->", README, re.S)
+    assert section is not None
+    helped = run_cli(*command.split(), "--help")
+    assert helped.returncode == 0, helped.stderr
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", section[1]))
+    offered = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", helped.stdout))
+    assert named <= offered, f"not offered: {', '.join(sorted(named - offered))}"
