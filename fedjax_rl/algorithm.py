@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 from fedjax_rl.errors import InvalidInput
 
 Pytree = Any
+Array = Any
+"""A `jax.Array`, or the host array that becomes one when it is traced."""
 
 
 def no_observation(state: Pytree, hparams: Pytree) -> tuple[()]:

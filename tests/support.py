@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+
 from fedjax_rl.cmdp.model import CMDP, from_arrays
 
 
 def random_problem(seed: int, states: int = 5, actions: int = 4, constraints: int = 4) -> CMDP:
     """A dense random CMDP whose budgets bind for good policies; feasibility is not promised."""
     rng = np.random.default_rng(seed)
-    transition = rng.random((states, actions, states)) * (rng.random((states, actions, states)) < 0.6)
+    transition = rng.random((states, actions, states)) * (
+        rng.random((states, actions, states)) < 0.6
+    )
     transition += 1e-3
     transition /= transition.sum(-1, keepdims=True)
     reward = rng.random((states, actions))

@@ -9,7 +9,11 @@ from collections.abc import Sequence
 
 from fedjax_rl.errors import InvalidInput
 
-COMMANDS = {"run": "fedjax_rl.cli.run", "solve": "fedjax_rl.cli.solve", "list": "fedjax_rl.cli.list"}
+COMMANDS = {
+    "run": "fedjax_rl.cli.run",
+    "solve": "fedjax_rl.cli.solve",
+    "list": "fedjax_rl.cli.list",
+}
 
 HELP = """\
 usage: fedjax-rl COMMAND [OPTIONS]

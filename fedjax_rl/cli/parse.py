@@ -13,7 +13,9 @@ from fedjax_rl.errors import InvalidInput
 Options = TypeVar("Options")
 
 
-def parse(options: type[Options], arguments: list[str], command: str, **tyro_options: Any) -> Options:
+def parse(
+    options: type[Options], arguments: list[str], command: str, **tyro_options: Any
+) -> Options:
     """Fills a dataclass from the arguments of ``fedjax-rl COMMAND``.
 
     Raises:

@@ -51,9 +51,7 @@ def check_access(
             f"a matrix [N, M] of booleans with M = {num_constraints} is needed",
         )
     matrix = matrix.astype(bool)
-    unwatched = [
-        name for name, seen in zip(constraint_names, matrix.any(0), strict=True) if not seen
-    ]
+    unwatched = [constraint_names[index] for index in np.flatnonzero(~matrix.any(0))]
     if unwatched:
         raise InvalidInput(
             "access",

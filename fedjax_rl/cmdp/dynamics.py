@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fedjax_rl.algorithm import Array
 from fedjax_rl.cmdp.model import CMDP, FloatArray
 
 GATHER_BELOW = 0.5
@@ -26,7 +27,7 @@ class DenseDynamics:
         transition: [S, A, S].
     """
 
-    transition: jax.Array | FloatArray
+    transition: Array
 
     def under(self, policy: jax.Array) -> jax.Array:
         """P_π [S, S] of a policy [S, A]: P_π(s' | s) = Σ_a π(a | s) P(s' | s, a)."""
@@ -50,8 +51,8 @@ class GatheredDynamics:
         probability: [S, A, B], P(successor[s, b] | s, a).
     """
 
-    successor: jax.Array | np.ndarray
-    probability: jax.Array | FloatArray
+    successor: Array
+    probability: Array
 
     def under(self, policy: jax.Array) -> jax.Array:
         """P_π [S, S] of a policy [S, A]."""
@@ -80,10 +81,10 @@ class Model(NamedTuple):
     """
 
     dynamics: Dynamics
-    reward: jax.Array | FloatArray
-    initial: jax.Array | FloatArray
-    discount: jax.Array | FloatArray
-    support: jax.Array | np.ndarray
+    reward: Array
+    initial: Array
+    discount: Array
+    support: Array
 
 
 def model_of(problem: CMDP) -> Model:

@@ -188,9 +188,7 @@ def _check_distribution(initial: FloatArray) -> None:
             "initial", f"{initial[state]:g} at state {state}", "probabilities are at least 0"
         )
     if abs(initial.sum() - 1.0) > ROW_SUM_TOLERANCE:
-        raise InvalidInput(
-            "initial", f"sum {initial.sum():.10g}", "the distribution must sum to 1"
-        )
+        raise InvalidInput("initial", f"sum {initial.sum():.10g}", "the distribution must sum to 1")
 
 
 def _check_discount(discount: ArrayLike) -> FloatArray:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from fedjax_rl.cmdp.dynamics import DenseDynamics, Model
 from fedjax_rl.cmdp.evaluate import Estimate, TabularPolicy
 
+Carry = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
 Evaluation = Callable[[jax.Array, TabularPolicy, jax.Array, jax.Array, Model], Estimate]
 
 
@@ -59,10 +60,10 @@ def _rollout(
     key_horizon, key_steps = jax.random.split(key)
     horizon = _geometric(key_horizon, model.discount)
 
-    def unfinished(carry: tuple[jax.Array, ...]) -> jax.Array:
+    def unfinished(carry: Carry) -> jax.Array:
         return carry[0] < horizon
 
-    def advance(carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    def advance(carry: Carry) -> Carry:
         time, state, action, sums = carry
         key_next, key_action = jax.random.split(jax.random.fold_in(key_steps, time))
         sums = sums + signals[:, state, action]
@@ -81,9 +82,7 @@ def _geometric(key: jax.Array, discount: jax.Array) -> jax.Array:
     return 1 + jnp.floor(jnp.log(uniform) / jnp.log(discount)).astype(jnp.int64)
 
 
-def _next_state(
-    key: jax.Array, state: jax.Array, action: jax.Array, model: Model
-) -> jax.Array:
+def _next_state(key: jax.Array, state: jax.Array, action: jax.Array, model: Model) -> jax.Array:
     dynamics = model.dynamics
     if isinstance(dynamics, DenseDynamics):
         return jax.random.categorical(key, jnp.log(dynamics.transition[state, action]))

@@ -1,0 +1,3 @@
+"""Federation: rounds, merges and participation."""
+
+from fedjax_rl.federation import aggregate as aggregate  # registers the merges

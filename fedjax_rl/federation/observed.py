@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fedjax_rl.algorithm import Algorithm
+from fedjax_rl.algorithm import Algorithm, Array
 from fedjax_rl.cmdp.evaluate import occupancy
 from fedjax_rl.federation.round import FederationSettings, FederationState
 
@@ -21,7 +21,7 @@ class ObservedSettings(NamedTuple):
     """
 
     federation: FederationSettings
-    costs: jax.Array
+    costs: Array
 
 
 class ObservedState(NamedTuple):
@@ -47,10 +47,10 @@ class Observation(NamedTuple):
         environment_steps: transitions all agents drew in this round.
     """
 
-    value: jax.Array
-    costs: jax.Array
-    multipliers: jax.Array
-    environment_steps: jax.Array
+    value: Array
+    costs: Array
+    multipliers: Array
+    environment_steps: Array
 
 
 def observed(federation: Algorithm) -> Algorithm:
@@ -119,7 +119,9 @@ def isolated(alone: Algorithm, num_agents: int) -> Algorithm:
         return each(keys(key), hparams)
 
     def observe(state: ObservedState, hparams: ObservedSettings) -> Observation:
-        each = jax.vmap(lambda state, own_hparams: alone.observe(state, own(own_hparams)), (0, axes))
+        each = jax.vmap(
+            lambda state, own_hparams: alone.observe(state, own(own_hparams)), (0, axes)
+        )
         return each(state, hparams)
 
     def step(

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from fedjax_rl.algorithm import Aggregator, Algorithm, Learner, Pytree
 from fedjax_rl.federation.participation import Participation
 
-AgentMap = Callable[..., Callable[..., Any]]
+AgentMap = Any
+"""Maps a function of one agent over agents; called like `jax.vmap`."""
 AgentMean = Callable[[Pytree, jax.Array | None], Pytree]
 
 
@@ -112,9 +113,7 @@ def federate(
         first = jax.tree.map(lambda leaf: leaf[0], hparams.agents)
         shared, first_local = learner.init(key_shared, first, hparams.learner)
         _, local = agents_init(_agent_keys(key_local), hparams.agents, hparams.learner)
-        return FederationState(
-            shared, local, aggregator.init(learner.message(shared, first_local))
-        )
+        return FederationState(shared, local, aggregator.init(learner.message(shared, first_local)))
 
     def step(
         key: jax.Array, round: jax.Array, state: FederationState, hparams: FederationSettings

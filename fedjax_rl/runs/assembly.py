@@ -167,9 +167,7 @@ def fednpg_algorithm(
     return isolated(observed(federation), num_agents) if alone else observed(federation)
 
 
-def settings(
-    config: FedNPGConfig, cmdp: CMDP, access: BoolArray, pace: float
-) -> ObservedSettings:
+def settings(config: FedNPGConfig, cmdp: CMDP, access: BoolArray, pace: float) -> ObservedSettings:
     """Traced settings of a run.
 
     ``auto`` is η = 2/√T and η_λ = 0.1 η on the problem with rewards and costs rescaled to unit
@@ -219,9 +217,7 @@ def chunk_rounds(config: FedNPGConfig, model: Model, cost_shape: tuple[int, ...]
     """Rounds that take about half a second, from a count of floating-point operations."""
     num_agents, slots, num_states, num_actions = cost_shape
     dynamics = model.dynamics
-    breadth = (
-        dynamics.successor.shape[1] if isinstance(dynamics, GatheredDynamics) else num_states
-    )
+    breadth = dynamics.successor.shape[1] if isinstance(dynamics, GatheredDynamics) else num_states
     pairs = num_states * num_actions
     solve = num_states**3 + 4 * num_states**2 * (1 + slots) + 4 * pairs * breadth
     agent_steps = num_agents * config.local_steps

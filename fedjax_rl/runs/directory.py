@@ -52,9 +52,7 @@ class RunDirectory:
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Writes an npz file."""
-        buffer = BytesIO()
-        np.savez_compressed(buffer, **{key: np.asarray(value) for key, value in arrays.items()})
-        write_atomically(self.path / name, buffer.getvalue())
+        write_atomically(self.path / name, npz_bytes(arrays))
 
     def append_rows(self, name: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Adds rows to a CSV file, whole lines at a time, and flushes them."""
@@ -64,6 +62,14 @@ class RunDirectory:
             if fresh:
                 file.write(",".join(header) + "\n")
             file.writelines(",".join(map(repr, row)) + "\n" for row in rows)
+
+
+def npz_bytes(arrays: Mapping[str, Any]) -> bytes:
+    """The content of an npz file of these arrays."""
+    buffer = BytesIO()
+    named: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items()}
+    np.savez_compressed(buffer, **named)
+    return buffer.getvalue()
 
 
 def check_writable(path: Path, *, overwrite: bool) -> None:

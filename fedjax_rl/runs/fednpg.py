@@ -103,9 +103,7 @@ def run(prepared: Prepared, on_rows: OnRows = lambda rows: None) -> FedNPGResult
     outcome = _outcome(state, failed_round)
     timing = {"seconds": marks[-1][1] - begun, "rounds_per_second": _rate(marks)}
     summary = summarise(prepared, whole, outcome) | timing
-    return FedNPGResult(
-        config, prepared.problem, prepared.certificate, whole, summary, outcome
-    )
+    return FedNPGResult(config, prepared.problem, prepared.certificate, whole, summary, outcome)
 
 
 def _outcome(state: Any, failed_round: int | None) -> Outcome:

@@ -9,7 +9,7 @@ import numpy as np
 from fedjax_rl.cmdp.model import FloatArray
 from fedjax_rl.federation.observed import Observation
 
-Columns = dict[str, FloatArray]
+Columns = dict[str, np.ndarray]
 
 
 class Layout(NamedTuple):

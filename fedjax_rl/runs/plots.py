@@ -65,7 +65,10 @@ def costs_and_budgets(result: FedNPGResult) -> Figure:
     for colour, index in zip(COLOURS, sorted(order), strict=False):
         name = cmdp.constraint_names[index]
         axes.plot(
-            result.history["round"][at], result.history[f"cost/{name}"][at], color=colour, label=name
+            result.history["round"][at],
+            result.history[f"cost/{name}"][at],
+            color=colour,
+            label=name,
         )
         axes.axhline(cmdp.budgets[index], color=colour, ls="--", lw=1)
     axes.set(xlabel="round", ylabel="discounted cost", title=_title("budgets dashed", cmdp, order))

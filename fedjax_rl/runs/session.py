@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fedjax_rl.cmdp.solve import problem_digest
+from fedjax_rl.cmdp.solve import SolverName, problem_digest, to_arrays
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs import words
 from fedjax_rl.runs.assembly import load_configured, prepare
@@ -72,7 +72,7 @@ def run_and_record(
 
 
 def solve_and_record(
-    config: FedNPGConfig, solver: str, out: Path | None, overwrite: bool
+    config: FedNPGConfig, solver: SolverName, out: Path | None, overwrite: bool
 ) -> None:
     """Solves a problem, prints the certificate and writes it when asked to.
 
@@ -93,7 +93,7 @@ def solve_and_record(
         "config.yaml", config_to_yaml("solve", resolved(config), made_with(digest))
     )
     directory.write_json("solution.json", words.certificate_figures(problem, certificate))
-    directory.write_arrays("solution.npz", certificate.to_arrays())
+    directory.write_arrays("solution.npz", to_arrays(certificate))
     print(f"Written to {directory.path}: {', '.join(sorted(_names(directory)))}")
 
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
-from io import BytesIO
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from fedjax_rl.cmdp.model import CMDP
-from fedjax_rl.cmdp.solve import Certificate, problem_digest, solve
-from fedjax_rl.runs.directory import write_atomically
+from fedjax_rl.cmdp.solve import (
+    Certificate,
+    SolverName,
+    from_arrays,
+    problem_digest,
+    solve,
+    to_arrays,
+)
+from fedjax_rl.runs.directory import npz_bytes, write_atomically
 
 
 def cache_directory() -> Path:
@@ -20,7 +27,7 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fedjax_rl"
 
 
-def certify(problem: CMDP, solver: str = "auto") -> Certificate:
+def certify(problem: CMDP, solver: SolverName = "auto") -> Certificate:
     """The certificate of a problem, from the cache or solved now.
 
     A cache that cannot be read or written is no obstacle: the problem is solved again.
@@ -39,16 +46,14 @@ def certify(problem: CMDP, solver: str = "auto") -> Certificate:
 def _read(entry: Path) -> Certificate | None:
     try:
         with np.load(entry, allow_pickle=False) as arrays:
-            return Certificate.from_arrays(dict(arrays))
-    except (OSError, ValueError, KeyError, EOFError):
+            return from_arrays(dict(arrays))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 
 
 def _write(entry: Path, certificate: Certificate) -> None:
-    buffer = BytesIO()
-    np.savez_compressed(buffer, **certificate.to_arrays())
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(entry, buffer.getvalue())
+        write_atomically(entry, npz_bytes(to_arrays(certificate)))
     except OSError:
         return

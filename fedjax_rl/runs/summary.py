@@ -65,7 +65,7 @@ def judge(cmdp: CMDP, policies: FloatArray, optimal_value: float) -> Judged:
     costs = np.array([costs for _, costs, _ in evaluated])
     excess = costs - cmdp.budgets
     return Judged(
-        optimal_value - values, excess.max(1), (excess <= tolerances(cmdp)).all(1), costs
+        optimal_value - values, excess.max(1), np.all(excess <= tolerances(cmdp), axis=1), costs
     )
 
 

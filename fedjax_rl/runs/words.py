@@ -69,7 +69,11 @@ def certificate(problem: Problem, solution: Certificate) -> str:
         f"  optimal value V*      {solution.optimal_value:.8g}   "
         f"(without constraints {solution.unconstrained_value:.8g})",
         f"  certified gap         {solution.certified_gap:.1e}   by {' and '.join(solution.solvers)}"
-        + ("" if solution.disagreement is None else f", which differ by {solution.disagreement:.1e}"),
+        + (
+            ""
+            if solution.disagreement is None
+            else f", which differ by {solution.disagreement:.1e}"
+        ),
         f"  Slater slack          {solution.slater_slack:.6g}   "
         f"(so the multipliers sum to at most {solution.multiplier_bound:.6g})",
         f"  multipliers unique    {_unique(solution.multipliers_unique)}",
@@ -127,9 +131,7 @@ def _scaled(prepared: Prepared) -> str:
 def _listed(names: tuple[str, ...], numbers: np.ndarray) -> str:
     if len(names) > CONSTRAINTS_LISTED:
         return f"from {numbers.min():.4g} to {numbers.max():.4g}"
-    return ", ".join(
-        f"{name} {number:.4g}" for name, number in zip(names, numbers, strict=True)
-    )
+    return ", ".join(f"{name} {number:.4g}" for name, number in zip(names, numbers, strict=True))
 
 
 def _unique(unique: bool | None) -> str:

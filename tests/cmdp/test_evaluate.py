@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from fedjax_rl.cmdp.dynamics import GatheredDynamics, dynamics_of, model_of
 from fedjax_rl.cmdp.evaluate import (
     NO_SUPPORT,
@@ -15,7 +16,6 @@ from fedjax_rl.cmdp.evaluate import (
 )
 from fedjax_rl.cmdp.model import from_arrays
 from fedjax_rl.precision import precision
-
 from tests import support
 
 pytestmark = pytest.mark.timeout(120)
@@ -37,11 +37,15 @@ def test_values_and_occupancy_agree_with_a_dense_solve(seed):
     solved, visits = evaluated(problem, logits)
     signals = [problem.reward, *problem.costs]
     for index, signal in enumerate(signals):
-        np.testing.assert_allclose(solved[:, index], support.value(problem, policy, signal), rtol=1e-12)
+        np.testing.assert_allclose(
+            solved[:, index], support.value(problem, policy, signal), rtol=1e-12
+        )
     assert visits.sum() == pytest.approx(1.0, abs=1e-13)
     for signal in signals:
         earned = (visits * signal).sum() / (1 - problem.discount)
-        assert earned == pytest.approx(problem.initial @ support.value(problem, policy, signal), rel=1e-12)
+        assert earned == pytest.approx(
+            problem.initial @ support.value(problem, policy, signal), rel=1e-12
+        )
 
 
 def test_occupancy_is_the_discounted_sum_of_visits():
@@ -131,5 +135,7 @@ def test_gathered_dynamics_equal_dense_ones():
     with precision(True):
         mixed = np.asarray(gathered.under(jnp.asarray(policy)))
         expected = np.asarray(gathered.expect(jnp.asarray(vector)))
-    np.testing.assert_allclose(mixed, np.einsum("sa,sat->st", policy, problem.transition), atol=1e-15)
+    np.testing.assert_allclose(
+        mixed, np.einsum("sa,sat->st", policy, problem.transition), atol=1e-15
+    )
     np.testing.assert_allclose(expected, problem.transition @ vector, atol=1e-13)

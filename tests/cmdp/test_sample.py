@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from fedjax_rl.cmdp.dynamics import model_of
 from fedjax_rl.cmdp.evaluate import evaluate_exactly, factorised
 from fedjax_rl.cmdp.sample import evaluate_by_sampling
 from fedjax_rl.precision import precision
-
 from tests import support
 from tests.cmdp.test_evaluate import sparse_problem
 
@@ -27,7 +27,9 @@ def estimates(problem, rollouts, seeds, coefficients=COEFFICIENTS):
         keys = jax.random.split(jax.random.key(7), seeds)
         sampled = jax.jit(
             jax.vmap(
-                lambda key: evaluate_by_sampling(rollouts)(key, policy, signals, coefficients, model)
+                lambda key: evaluate_by_sampling(rollouts)(
+                    key, policy, signals, coefficients, model
+                )
             )
         )(keys)
         return jax.tree.map(np.asarray, (exact, sampled))

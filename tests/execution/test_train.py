@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from fedjax_rl.algorithm import Algorithm
 from fedjax_rl.execution.train import start, train
 

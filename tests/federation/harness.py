@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+
 from fedjax_rl.cmdp.dynamics import model_of
 from fedjax_rl.cmdp.evaluate import evaluate_exactly
 from fedjax_rl.execution.train import start, to_host, train
@@ -14,7 +15,6 @@ from fedjax_rl.federation.observed import ObservedSettings, observed
 from fedjax_rl.federation.round import FederationSettings, federate
 from fedjax_rl.learners.tabular.agent import TabularSettings, federated_agents
 from fedjax_rl.learners.tabular.npg import npg
-
 from tests import support
 
 

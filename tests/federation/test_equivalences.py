@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+
 from fedjax_rl.federation.aggregate import probability_mean
 from fedjax_rl.learners.tabular.agent import effective_multipliers
-
 from tests import support
 from tests.federation.harness import build, run
 
@@ -43,9 +43,7 @@ def test_agents_that_see_everything_are_the_centralised_method_for_any_local_ste
     trained = run(
         *build(problem, access, step=STEP, dual_step=DUAL_STEP, local_steps=local_steps), rounds=30
     )
-    policies, duals = support.centralised_npg(
-        problem, STEP / 3, DUAL_STEP, rounds=30 * local_steps
-    )
+    policies, duals = support.centralised_npg(problem, STEP / 3, DUAL_STEP, rounds=30 * local_steps)
     np.testing.assert_allclose(trained.policy, policies[-1], atol=1e-12)
     for agent in range(3):
         np.testing.assert_allclose(trained.multipliers[agent], duals[-1], atol=1e-12)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from fedjax_rl.algorithm import Aggregator, Learner, check_merge
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.federation.aggregate import logit_mean, probability_mean
@@ -16,7 +17,6 @@ from fedjax_rl.federation.round import (
 )
 from fedjax_rl.learners.tabular.npg import npg
 from fedjax_rl.precision import precision
-
 from tests import support
 from tests.federation.harness import build, run
 
@@ -33,7 +33,9 @@ def test_only_messages_reach_the_mean():
         seen.append([leaf.shape for leaf in jax.tree.leaves(values)])
         return mean_over_agents(values, present)
 
-    algorithm, hparams = build(problem, ONE_EACH, step=0.1, dual_step=0.1, agent_mean=recording_mean)
+    algorithm, hparams = build(
+        problem, ONE_EACH, step=0.1, dual_step=0.1, agent_mean=recording_mean
+    )
     trained = run(algorithm, hparams, rounds=3)
     assert seen and all(shapes == [(4, 5, 4)] for shapes in seen)
     assert trained.multipliers.max() > 0

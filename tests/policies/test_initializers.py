@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from fedjax_rl.policies.initializers import orthogonal
 
 pytestmark = pytest.mark.timeout(60)

@@ -33,9 +33,9 @@ class Certificate:
             `fedjax_rl.cmdp.solve.uniqueness`.
         occupancy: [S, A] of `policy`; sums to one.
         costs: [M], V_c of `policy`.
-        slater_slack: ξ, the largest with V_cj ≤ d_j − ξ for all j at some policy; 0 if within
-            1e-9 of it (times the least of the costs' largest entries), and then the budgets are
-            met to that accuracy.
+        slater_slack: ξ, the largest with V_cj ≤ d_j − ξ for all j at some policy; 0 if no more
+            than rounding (`fedjax_rl.cmdp.solve.solver.SLACK_TOLERANCE`), and then the budgets
+            are met to that accuracy.
         multiplier_bound: Σ_j λ_j ≤ (V* − V_r(slater)) / ξ for every optimal λ; `inf` if ξ is 0.
         certified_gap: g(λ*) − V_r + Σ_j λ*_j [V_cj − d_j]₊ ≥ 0. V* is within it of
             `optimal_value`; it includes the rounding of the dual bound, not of V_r.

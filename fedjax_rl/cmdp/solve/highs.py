@@ -11,6 +11,9 @@ from fedjax_rl.cmdp.model import FloatArray
 FEASIBILITY_TOLERANCE = 1e-10
 """Primal and dual; the smallest that HiGHS accepts."""
 
+NUMERICAL_TROUBLE = 4
+"""Status after which presolve is left out: it can spoil a degenerate program of a few rows."""
+
 
 class ProgramFailure(RuntimeError):
     """HiGHS found no optimum; the message is its own.
@@ -49,19 +52,23 @@ def minimise(
     upper_matrix, upper_side = upper if upper is not None else (None, None)
     equal_matrix, equal_side = equal if equal is not None else (None, None)
     program: Any = linprog  # the stubs know no sparse matrices
-    result = program(
-        objective,
-        A_ub=upper_matrix,
-        b_ub=upper_side,
-        A_eq=equal_matrix,
-        b_eq=equal_side,
-        bounds=bounds,
-        method="highs",
-        options={
-            "primal_feasibility_tolerance": FEASIBILITY_TOLERANCE,
-            "dual_feasibility_tolerance": FEASIBILITY_TOLERANCE,
-        },
-    )
+    for presolve in (True, False):
+        result = program(
+            objective,
+            A_ub=upper_matrix,
+            b_ub=upper_side,
+            A_eq=equal_matrix,
+            b_eq=equal_side,
+            bounds=bounds,
+            method="highs",
+            options={
+                "presolve": presolve,
+                "primal_feasibility_tolerance": FEASIBILITY_TOLERANCE,
+                "dual_feasibility_tolerance": FEASIBILITY_TOLERANCE,
+            },
+        )
+        if result.status != NUMERICAL_TROUBLE:
+            break
     if result.status != 0:
         raise ProgramFailure(int(result.status), str(result.message))
     return result

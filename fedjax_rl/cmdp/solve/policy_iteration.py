@@ -21,7 +21,8 @@ from fedjax_rl.cmdp.solve.process import (
 )
 
 IMPROVEMENT_TOLERANCE = 1e-13
-"""Advantage, over the largest |signal| or |value|, under which a switch would chase rounding."""
+"""Advantage under which a switch would chase rounding, over Σ_k |weights_k| times the largest
+magnitude of signal or value k: the weighted sum itself may cancel to less than its terms' error."""
 MAX_POLICIES = 1000
 
 
@@ -83,7 +84,6 @@ def price(process: Process, weights: FloatArray, start: PricedPolicy) -> Price:
         RuntimeError: no optimum within `MAX_POLICIES` policies, which rounding cannot cause.
     """
     combined = np.tensordot(weights, process.signals, 1)
-    size = float(np.abs(combined[process.support]).max())
     policy = start
     states = np.arange(len(start.actions))
     for _ in range(MAX_POLICIES):
@@ -91,8 +91,8 @@ def price(process: Process, weights: FloatArray, start: PricedPolicy) -> Price:
         action_values = combined + process.discount * expected_next(process, values)
         greedy = _greedy(process, action_values)
         advantage = action_values[states, greedy] - values
-        threshold = IMPROVEMENT_TOLERANCE * max(size, float(np.abs(values).max()))
-        better = advantage > threshold
+        sizes = np.maximum(np.abs(policy.state_values).max(0), 1.0)
+        better = advantage > IMPROVEMENT_TOLERANCE * float(np.abs(weights) @ sizes)
         if not better.any():
             residual = max(float(advantage.max()), 0.0)
             upper = float(weights @ policy.values) + residual / (1.0 - process.discount)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fedjax_rl.cmdp.model import BoolArray, FloatArray
-from fedjax_rl.cmdp.solve.highs import minimise
+from fedjax_rl.cmdp.solve.highs import ProgramFailure, minimise
 from fedjax_rl.cmdp.solve.policy_iteration import PricedPolicy, price
 from fedjax_rl.cmdp.solve.process import Process
 
@@ -26,8 +26,9 @@ LEVEL = 1e-11
 states are rarely visited (the sepsis problem) a dual of many slopes is 1e-5 wide at 1e-8."""
 LEVEL_RATIO = 10.0
 """The second level of the extrapolation is this much higher."""
-STEP = 1e-4
-"""Programs are solved for (λ − λ*) / STEP, so that HiGHS's tolerance of 1e-10 is 1e-14 here."""
+STEPS = (1e-4, 1e-2, 1.0)
+"""Programs are solved for (λ − λ*) / step, so that HiGHS's tolerance of 1e-10 is 1e-14 here;
+the larger steps are for faces so long that HiGHS fails at the first."""
 WIDTH_TOLERANCE = 1e-6
 """Intervals narrower than this times max(1, largest multiplier) count as one point."""
 PRICINGS_PER_END = 25
@@ -112,32 +113,51 @@ class _Cuts:
         # At level τ the Slater bound grows by τ/ξ: a row at twice the bound never binds.
         self._total = UNBOUNDED_FROM if self._capped else 2.0 * total_bound + 1.0
 
-    def extreme(self, index: int, end: int, level: float) -> FloatArray:
-        """λ [M] of the least (end 0) or greatest (end 1) λ_index at a level."""
-        values = np.stack([column.values for column in self._columns])
-        excess = values[:, 1:] - self._process.budgets
-        distance = self._optimum + level - (values[:, 0] - excess @ self._centre)
-        weights = self._process.slack_weights
-        room = max(self._total - float(weights @ self._centre), 0.0)
-        objective = np.zeros(len(weights))
+    def extreme(self, index: int, end: int, level: float) -> FloatArray | None:
+        """λ [M] of the least (end 0) or greatest (end 1) λ_index at a level; None if unknown."""
+        rows, room = self._rows(level)
+        objective = np.zeros(len(self._centre))
         objective[index] = 1.0 if end == 0 else -1.0
-        lowest = -self._centre / STEP
-        step = minimise(
-            objective,
-            upper=(
-                np.concatenate([-excess, weights[None]]),
-                np.append(np.maximum(distance, level), room) / STEP,
-            ),
-            bounds=np.stack([lowest, np.full(len(weights), np.inf)], axis=1),
-        ).x
-        return np.maximum(self._centre + STEP * step, 0.0)
+        for step in STEPS:
+            bounds = np.stack([-self._centre / step, np.full(len(objective), np.inf)], axis=1)
+            try:
+                found = minimise(objective, upper=(rows, room / step), bounds=bounds)
+            except ProgramFailure:
+                continue
+            return np.maximum(self._centre + step * found.x, 0.0)
+        return None
+
+    def _rows(self, level: float) -> tuple[FloatArray, FloatArray]:
+        """The cuts and the cap on Σ_j u_j λ_j as rows·(λ − λ*) ≤ room, rows of size one."""
+        values = np.stack([column.values for column in self._columns])
+        budgets = self._process.budgets
+        sizes = np.maximum(np.maximum(np.abs(values[:, 1:]), np.abs(budgets)), 1.0)
+        # Costs are known to their rounding: without it a long flat face would be cut short.
+        rounding = 4.0 * np.finfo(np.float64).eps / (1.0 - self._process.discount) * sizes
+        excess = values[:, 1:] - budgets + rounding
+        room = self._optimum + level - (values[:, 0] - excess @ self._centre)
+        weights = self._process.slack_weights
+        rows = np.concatenate([-excess, weights[None]])
+        room = np.append(
+            np.maximum(room, level), max(self._total - float(weights @ self._centre), 0.0)
+        )
+        lengths = np.abs(rows).max(1)
+        kept = lengths > 0
+        return rows[kept] / lengths[kept, None], room[kept] / lengths[kept]
+
+    def _end(self, index: int, end: int, level: float) -> float:
+        """λ_index at an extreme; what the cap allows if HiGHS cannot tell."""
+        point = self.extreme(index, end, level)
+        if point is not None:
+            return float(point[index])
+        return 0.0 if end == 0 else float(self._total / self._process.slack_weights[index])
 
     def intervals(self) -> FloatArray:
         """[M, 2], outer bounds at level 0 by extrapolation; they contain λ*."""
         near, far = (
             np.array(
                 [
-                    [self.extreme(index, end, level)[index] for end in range(2)]
+                    [self._end(index, end, level) for end in range(2)]
                     for index in range(len(self._centre))
                 ]
             )
@@ -156,6 +176,8 @@ class _Cuts:
         """
         for spent in range(max_pricings):
             point = self.extreme(index, end, self._level)
+            if point is None:
+                return np.nan, spent
             weights = np.append(1.0, -point)
             start = max(self._columns, key=lambda column: float(weights @ column.values))
             priced = price(self._process, weights, start)

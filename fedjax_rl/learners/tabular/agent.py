@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
+from fedjax_rl.algorithm import Array
 from fedjax_rl.cmdp.access import split_weights
 from fedjax_rl.cmdp.dynamics import Model
 from fedjax_rl.cmdp.model import CMDP, BoolArray, FloatArray
-
-Array = jax.Array | np.ndarray
 
 
 class TabularSettings(NamedTuple):
@@ -71,9 +69,7 @@ def federated_agents(
     return _agents(problem, access, split_weights(access), 1.0 / len(access), dual_scale)
 
 
-def lone_agents(
-    problem: CMDP, access: BoolArray, dual_scale: FloatArray | None = None
-) -> Agent:
+def lone_agents(problem: CMDP, access: BoolArray, dual_scale: FloatArray | None = None) -> Agent:
     """Agents that never communicate: each has full weight on the reward and its own costs."""
     return _agents(problem, access, access.astype(np.float64), 1.0, dual_scale)
 
@@ -121,5 +117,6 @@ def effective_multipliers(
     """
     weighted = np.asarray(agents.weights) * multipliers
     effective = np.zeros((*weighted.shape[:-2], num_constraints))
-    np.add.at(effective, (..., np.asarray(agents.constraint)), weighted)
+    slots: Any = (..., np.asarray(agents.constraint))
+    np.add.at(effective, slots, weighted)
     return effective

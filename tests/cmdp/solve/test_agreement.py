@@ -57,7 +57,7 @@ def solved(random_problem) -> list[Solved]:
     return found
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_the_problems_are_varied(solved):
     states = {each.problem.num_states for each in solved}
     constraints = {each.problem.num_constraints for each in solved}
@@ -68,21 +68,21 @@ def test_the_problems_are_varied(solved):
     assert active >= 95
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_the_optimal_values_agree(solved):
     for each in solved:
         value = each.mixture.lower * each.process.reward_scale
         np.testing.assert_allclose(value, each.program.value, rtol=1e-8)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_the_slater_slacks_agree(solved):
     for each in solved:
         slack = each.slack.lower * each.process.slack_scale
         np.testing.assert_allclose(slack, each.slack_program.slack, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_both_policies_attain_the_value_of_the_program(solved):
     for each in solved:
         for policy in (each.policy, each.program.policy):
@@ -91,16 +91,16 @@ def test_both_policies_attain_the_value_of_the_program(solved):
             assert (costs <= each.problem.budgets + 1e-8).all()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_the_gap_is_certified_and_contains_the_program(solved):
     for each in solved:
         scale = each.process.reward_scale
-        assert 0 <= each.mixture.upper - each.mixture.lower + 1e-12
+        assert each.mixture.upper - each.mixture.lower + 1e-12 >= 0
         assert (each.mixture.upper - each.mixture.lower) * scale <= 1e-8
         assert each.program.value <= each.mixture.upper * scale + 1e-8
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_multipliers_and_policies_are_complementary(solved):
     for each in solved:
         _, costs, _ = evaluate_policy(each.problem, each.policy)
@@ -110,7 +110,7 @@ def test_multipliers_and_policies_are_complementary(solved):
             np.testing.assert_allclose(multipliers * room, 0.0, atol=1e-7)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_multipliers_respect_the_slater_bound(solved):
     for each in solved:
         value = each.slack.values[0] * each.process.reward_scale

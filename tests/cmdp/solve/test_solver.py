@@ -154,9 +154,7 @@ def test_zero_slack_is_feasible_with_unbounded_multipliers(bandit, solver):
 def test_units_only_rescale_the_answer(random_problem):
     rng = np.random.default_rng(11)
     problem = random_problem(rng)
-    _, costs, _ = evaluate_policy(
-        problem, np.full(problem.support.shape, 1 / problem.num_actions)
-    )
+    _, costs, _ = evaluate_policy(problem, np.full(problem.support.shape, 1 / problem.num_actions))
     problem = with_settings(problem, budgets=0.95 * costs)
     units = 10.0 ** np.linspace(-3, 3, problem.num_constraints)
     rescaled = dataclasses.replace(
@@ -241,27 +239,33 @@ def test_solvers_that_disagree_are_not_believed(bandit, monkeypatch):
 
     problem = bandit([1, 0], [[1, 0]], [0.5])
     monkeypatch.setattr(module, "solve_linear_program", wrong)
-    with pytest.raises(SolverDisagreement, match=r"optimal value: decomposition 0\.5.*program 0\.5"):
+    with pytest.raises(
+        SolverDisagreement, match=r"optimal value: decomposition 0\.5.*program 0\.5"
+    ):
         solve(problem, "both")
     assert solve(problem, "decomposition").optimal_value == pytest.approx(0.5)
 
 
 @pytest.mark.timeout(30)
-def test_a_wrong_answer_shows_in_the_certified_gap(bandit, monkeypatch):
+@pytest.mark.parametrize(
+    ("policy", "gap"),
+    [([0.2, 0.8, 0.0], 0.1), ([0.25, 0.0, 0.75], 3.0)],
+    ids=["worth too little", "over the budget"],
+)
+def test_a_wrong_answer_shows_in_the_certified_gap(bandit, monkeypatch, policy, gap):
     honest = module.solve_linear_program
 
-    def lazy(*arguments):
-        solution = honest(*arguments)
-        return solution._replace(policy=np.array([[0.2, 0.8]]))
+    def wrong(*arguments):
+        return honest(*arguments)._replace(policy=np.array([policy]))
 
-    monkeypatch.setattr(module, "solve_linear_program", lazy)
-    certificate = solve(bandit([1, 0], [[1, 0]], [0.5]), "linear-program")
-    np.testing.assert_allclose(certificate.certified_gap, 0.1, atol=1e-9)
+    monkeypatch.setattr(module, "solve_linear_program", wrong)
+    certificate = solve(bandit([1, 0, 0], [[1, 0, 2]], [0.5]), "linear-program")
+    np.testing.assert_allclose(certificate.certified_gap, gap, atol=1e-9)
 
 
 @pytest.mark.timeout(30)
 def test_an_unknown_solver_is_refused(bandit):
-    with pytest.raises(InvalidInput, match="simplex.*linear-program"):
+    with pytest.raises(InvalidInput, match=r"simplex.*linear-program"):
         solve(bandit([1, 0], [[1, 0]], [0.5]), "simplex")
 
 

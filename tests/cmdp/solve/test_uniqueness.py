@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fedjax_rl.cmdp.model import from_arrays, with_settings
 from fedjax_rl.cmdp.solve import solve
-from fedjax_rl.cmdp.solve.policy_iteration import first_policy
+from fedjax_rl.cmdp.solve.policy_iteration import first_policy, price
 from fedjax_rl.cmdp.solve.process import process_of
 from fedjax_rl.cmdp.solve.uniqueness import multiplier_face
 
@@ -60,8 +61,30 @@ def test_without_pricings_nothing_is_certified(bandit):
     assert face.pricings == 0
     assert (face.intervals[:, 0] <= 0.5).all()
     assert (face.intervals[:, 1] >= 0.5).all()
-    again = multiplier_face(
-        process, (column,), np.array([0.5, 0.5]), optimum=0.5, total_bound=1.0
-    )
+    again = multiplier_face(process, (column,), np.array([0.5, 0.5]), optimum=0.5, total_bound=1.0)
     assert again.unique is False
     assert 0 < again.pricings < 20
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("seed", range(8))
+def test_rounding_over_a_long_horizon_does_not_cut_an_unbounded_face(solver, seed):
+    # The budget is the least cost there is, so the face has no upper end.
+    rng = np.random.default_rng(seed)
+    problem = from_arrays(
+        rng.dirichlet(np.ones(6), (6, 3)),
+        rng.random((6, 3)),
+        rng.random((1, 6, 3)),
+        [1.0],
+        np.ones(6) / 6,
+        0.9999,
+    )
+    process = process_of(problem)
+    weights = np.array([0.0, -1.0])
+    least = price(process, weights, first_policy(process, weights)).policy.values[1:]
+    problem = with_settings(problem, budgets=least * process.cost_scales)
+    certificate = solve(problem, solver)
+    assert certificate.slater_slack == 0.0
+    assert certificate.multiplier_intervals[0, 1] == np.inf
+    assert certificate.multipliers_unique is False

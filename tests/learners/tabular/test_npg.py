@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from fedjax_rl.cmdp.dynamics import model_of
 from fedjax_rl.cmdp.evaluate import evaluate_exactly, factorised, occupancy
 from fedjax_rl.learners.tabular.agent import (
@@ -13,7 +14,6 @@ from fedjax_rl.learners.tabular.agent import (
 )
 from fedjax_rl.learners.tabular.npg import NPGLocal, dual_step, npg
 from fedjax_rl.precision import precision
-
 from tests import support
 
 pytestmark = pytest.mark.timeout(120)

@@ -1,0 +1,232 @@
+"""The only place that reads problems from names, files and installed data."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import inspect
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import ArrayLike
+
+import fedjax_rl.cmdp.problems  # noqa: F401  registers
+from fedjax_rl.algorithm import problems, register_problem
+from fedjax_rl.cmdp.access import check_access, default_access
+from fedjax_rl.cmdp.model import CMDP, BoolArray, FloatArray, from_arrays, with_settings
+from fedjax_rl.cmdp.problems import icu_sepsis as sepsis
+from fedjax_rl.errors import InvalidInput, MissingExtra
+from fedjax_rl.runs.directory import npz_bytes, write_atomically
+
+REQUIRED = ("transition", "reward", "costs", "budgets", "initial", "discount")
+OPTIONAL = ("constraint_names", "access", "support")
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A finite problem and who watches what.
+
+    Attributes:
+        name: as it was asked for.
+        cmdp: the problem.
+        access: Γ [N, M], which agent watches which constraint.
+    """
+
+    name: str
+    cmdp: CMDP
+    access: BoolArray
+
+
+def load_problem(
+    reference: str,
+    *,
+    agents: int | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    budgets: ArrayLike | None = None,
+    discount: ArrayLike | None = None,
+    access: str | Path | ArrayLike | None = None,
+) -> Problem:
+    """Loads a problem by name, from an npz file or from a factory of one's own.
+
+    A factory that takes ``agents`` builds that many constraints; for any other problem
+    ``agents`` says how many agents share its constraints.
+
+    Args:
+        reference: a registered name, ``path.npz``, or ``module:factory``.
+        agents: N, one per constraint unless given.
+        arguments: keyword arguments of the factory.
+        budgets: [M], in place of the problem's own.
+        discount: in place of the problem's own.
+        access: matrix [N, M], or a YAML or npz file that holds one.
+
+    Raises:
+        InvalidInput: no such problem, or any part of it cannot be used.
+    """
+    stored_access: Any = None
+    if reference.endswith(".npz"):
+        if arguments:
+            raise InvalidInput("--problem-args", sorted(arguments)[0], "a file takes no arguments")
+        cmdp, stored_access = read_problem(Path(reference))
+    else:
+        cmdp, agents = _made(reference, agents, dict(arguments or {}))
+    cmdp = with_settings(cmdp, budgets=budgets, discount=discount)
+    return _shared(reference, cmdp, agents, access if access is not None else stored_access)
+
+
+def problem_from_cmdp(
+    cmdp: CMDP, *, agents: int | None = None, access: str | Path | ArrayLike | None = None
+) -> Problem:
+    """A problem built in Python, with one constraint per agent unless told otherwise.
+
+    Raises:
+        InvalidInput: an access matrix that does not fit.
+    """
+    return _shared("arrays", cmdp, agents, access)
+
+
+def read_problem(path: Path) -> tuple[CMDP, np.ndarray | None]:
+    """Reads ``transition, reward, costs, budgets, initial, discount`` from an npz file.
+
+    Optional arrays are ``constraint_names``, ``access`` and ``support``; nothing is unpickled.
+
+    Returns:
+        The problem, and the access matrix if the file has one.
+
+    Raises:
+        InvalidInput: the file or an array in it cannot be used.
+    """
+    arrays = _npz(path, "--problem")
+    missing = [name for name in REQUIRED if name not in arrays]
+    if missing:
+        raise InvalidInput(
+            "--problem",
+            path,
+            f"array {missing[0]!r} is missing; it has {', '.join(sorted(arrays)) or 'none'}",
+        )
+    unknown = sorted(set(arrays) - {*REQUIRED, *OPTIONAL})
+    if unknown:
+        known = ", ".join((*REQUIRED, *OPTIONAL))
+        raise InvalidInput("--problem", path, f"array {unknown[0]!r} is not one of {known}")
+    access = arrays.pop("access", None)
+    return from_arrays(**arrays), access
+
+
+def save_problem(path: Path, cmdp: CMDP, access: ArrayLike | None = None) -> None:
+    """Writes a problem as an npz file that `read_problem` reads back bit for bit.
+
+    Raises:
+        InvalidInput: the name does not end in ``.npz``, or the access matrix does not fit.
+    """
+    if path.suffix != ".npz":
+        raise InvalidInput("path", path, "a file name that ends in .npz")
+    arrays = {name: getattr(cmdp, name) for name in (*REQUIRED, "support", "constraint_names")}
+    if access is not None:
+        arrays["access"] = check_access(access, cmdp.num_constraints, cmdp.constraint_names)
+    write_atomically(path, npz_bytes(arrays))
+
+
+def load_icu_sepsis(discount: float = 0.99) -> CMDP:
+    """Sepsis treatment, 716 states and 25 actions from MIMIC-III; four hospitals (extra icu)."""
+    return sepsis.icu_sepsis(_sepsis_arrays(), discount)
+
+
+def clinicians_policy() -> FloatArray:
+    """What the clinicians behind icu-sepsis did, π(a | s) [716, 25].
+
+    Raises:
+        MissingExtra: the icu-sepsis package is not installed.
+    """
+    return np.asarray(_sepsis_arrays()["expert_policy"], dtype=np.float64)
+
+
+register_problem("icu-sepsis", load_icu_sepsis)
+
+
+def _shared(
+    name: str, cmdp: CMDP, agents: int | None, access: str | Path | ArrayLike | None
+) -> Problem:
+    if access is None:
+        count = cmdp.num_constraints if agents is None else agents
+        return Problem(name, cmdp, default_access(count, cmdp.num_constraints))
+    if isinstance(access, str | Path):
+        access = _read_access(Path(access), cmdp.constraint_names)
+    matrix = check_access(access, cmdp.num_constraints, cmdp.constraint_names)
+    if agents is not None and agents != len(matrix):
+        raise InvalidInput("--agents", agents, f"the access matrix has {len(matrix)} rows")
+    return Problem(name, cmdp, matrix)
+
+
+def _made(
+    reference: str, agents: int | None, arguments: dict[str, Any]
+) -> tuple[CMDP, int | None]:
+    """The factory's problem, and the number of agents unless the factory has used it."""
+    factory = problems.resolve(reference)
+    accepted = inspect.signature(factory).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values()):
+        for name in arguments:
+            if name not in accepted:
+                known = ", ".join(accepted) or "none"
+                raise InvalidInput("--problem-args", name, f"{reference} takes {known}")
+    if "agents" in accepted and agents is not None:
+        arguments["agents"], agents = agents, None
+    try:
+        cmdp = factory(**arguments)
+    except TypeError as error:
+        raise InvalidInput("--problem-args", arguments, f"{reference}: {error}") from None
+    if not isinstance(cmdp, CMDP):
+        raise InvalidInput("--problem", reference, f"a factory of a CMDP, not {type(cmdp).__name__}")
+    return cmdp, agents
+
+
+def _npz(path: Path, field: str) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if not isinstance(stored, np.lib.npyio.NpzFile):
+                raise ValueError("a single array")
+            return {name: stored[name] for name in stored.files}
+    except FileNotFoundError:
+        raise InvalidInput(field, path, "no such file") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InvalidInput(field, path, f"a readable npz file of plain arrays ({reason})") from None
+
+
+def _read_access(path: Path, constraint_names: tuple[str, ...]) -> Any:
+    if path.suffix == ".npz":
+        arrays = _npz(path, "--access")
+        if "access" not in arrays:
+            raise InvalidInput("--access", path, "array 'access' is missing")
+        return arrays["access"]
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        raise InvalidInput("--access", path, "a readable YAML or npz file") from None
+    except yaml.YAMLError as error:
+        raise InvalidInput("--access", path, f"valid YAML ({str(error).splitlines()[0]})") from None
+    if isinstance(document, dict):
+        return [_row(names, constraint_names) for names in document.values()]
+    return document
+
+
+def _row(watched: Any, constraint_names: tuple[str, ...]) -> list[bool]:
+    names = watched if isinstance(watched, list) else [watched]
+    for name in names:
+        if name not in constraint_names:
+            known = ", ".join(constraint_names)
+            raise InvalidInput("--access", repr(name), f"names of constraints: {known}")
+    return [name in names for name in constraint_names]
+
+
+def _sepsis_arrays() -> dict[str, np.ndarray]:
+    """Arrays of the installed package, which is not imported: it would pull in old gym."""
+    found = importlib.util.find_spec("icu_sepsis")
+    if found is None or not found.submodule_search_locations:
+        raise MissingExtra("--problem icu-sepsis", "icu-sepsis", "icu")
+    return _npz(
+        Path(found.submodule_search_locations[0]) / "envs" / "assets" / "dynamics.npz",
+        "--problem icu-sepsis",
+    )

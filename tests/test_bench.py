@@ -1,0 +1,37 @@
+"""Every bench runs, at its quick size, and says what it ran on."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from bench.__main__ import NAMES
+from bench.harness import ratio
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", NAMES)
+def test_bench_runs(name, tmp_path):
+    out = tmp_path / "results.json"
+    command = [sys.executable, "-m", "bench", name, "--quick", "--out", str(out)]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert finished.returncode == 0, finished.stderr
+    figures = json.loads(out.read_text())
+    assert figures["quick"] is True
+    assert figures["machine"]["versions"]["jax"]
+
+
+def test_every_bench_file_is_listed():
+    files = {path.stem for path in (ROOT / "bench").glob("*.py")}
+    helpers = {"__init__", "__main__", "harness"}
+    benches = {name for name in files - helpers if not name.endswith("_peers")}
+    assert benches == set(NAMES)
+
+
+def test_ratio_is_taken_within_turns():
+    seconds = {"ours": [1.0, 2.0, 4.0], "theirs": [3.0, 6.0, 12.0]}
+    assert ratio(seconds, {"ours": 10, "theirs": 5}, "ours", "theirs") == 6.0

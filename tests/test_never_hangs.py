@@ -1,0 +1,119 @@
+"""The shapes that deadlock XLA on few-core CPUs, in fresh processes under a time limit.
+
+Each program runs with the scheduler's flag that the package sets, and without: the structural
+cure must hold on its own.
+"""
+
+import pytest
+
+pytestmark = pytest.mark.timeout(400)
+
+DEFENCES = {
+    "as imported": "",
+    "structure alone": """
+import os
+os.environ["XLA_FLAGS"] = "--xla_cpu_enable_concurrency_optimized_scheduler=true"
+""",
+}
+
+SOLVES = """
+import jax, jax.numpy as jnp, numpy as np
+from fedjax_rl.cmdp.model import from_arrays
+from tests.federation.harness import build
+from tests import support
+
+problem = support.random_problem(0, states=40)
+MEMBERS = 64
+for local_steps in (1, 3):
+    algorithm, hparams = build(
+        problem, np.eye(4, dtype=bool), step=0.1, dual_step=0.1, local_steps=local_steps
+    )
+    with jax.enable_x64(True):
+        learner = hparams.federation.learner
+
+        def member(key, step_size):
+            own = learner._replace(step_size=step_size)
+            own_hparams = hparams._replace(
+                federation=hparams.federation._replace(learner=own)
+            )
+            state = algorithm.init(key, own_hparams)
+            def round(state, index):
+                return algorithm.step(key, index, state, own_hparams)
+            return jax.lax.scan(round, state, jnp.arange(1, 6))[1].value
+
+        keys = jax.random.split(jax.random.key(0), MEMBERS)
+        sweep = jax.jit(jax.vmap(member))
+        for repeat in range(10):
+            values = sweep(keys, jnp.linspace(0.01, 0.5, MEMBERS) + repeat)
+            assert np.isfinite(np.asarray(values)).all() and values.shape == (MEMBERS, 5)
+print("finished")
+"""
+
+INITIALISATION = """
+import flax.linen as nn
+import jax, jax.numpy as jnp, numpy as np
+from fedjax_rl.policies.initializers import orthogonal
+
+
+class ActorCritic(nn.Module):
+    @nn.compact
+    def __call__(self, observation):
+        heads = []
+        for outputs, scale in ((4, 0.01), (1, 1.0), (3, 1.0)):
+            hidden = observation
+            for _ in range(2):
+                hidden = nn.tanh(nn.Dense(64, kernel_init=orthogonal())(hidden))
+            heads.append(nn.Dense(outputs, kernel_init=orthogonal(scale))(hidden))
+        return heads
+
+
+network = ActorCritic()
+initialise = jax.jit(jax.vmap(lambda key: network.init(key, jnp.zeros(8))))
+for repeat in range(10):
+    parameters = initialise(jax.random.split(jax.random.key(repeat), 64))
+    kernel = np.asarray(parameters["params"]["Dense_1"]["kernel"])
+    identity = np.einsum("bij,bik->bjk", kernel, kernel) / 2.0
+    np.testing.assert_allclose(identity, np.broadcast_to(np.eye(64), identity.shape), atol=1e-4)
+print("finished")
+"""
+
+
+@pytest.mark.parametrize("defence", DEFENCES)
+@pytest.mark.parametrize(
+    "program", [SOLVES, INITIALISATION], ids=["64 vmapped solves", "64 vmapped initialisations"]
+)
+def test_wide_programs_finish(run_python, program, defence):
+    path = "import sys; sys.path.insert(0, {!r})\n".format(__file__.rsplit("/tests/", 1)[0])
+    finished = run_python(path + DEFENCES[defence] + program, timeout=180)
+    assert finished.stdout.strip() == "finished", finished.stderr
+
+
+FLAG = "--xla_cpu_enable_concurrency_optimized_scheduler"
+SHOW_FLAGS = "import os, fedjax_rl; print(os.environ.get('XLA_FLAGS', ''))"
+
+
+def test_the_flag_is_set_on_import(run_python):
+    clean = "import os; os.environ.pop('XLA_FLAGS', None)\n"
+    assert f"{FLAG}=false" in run_python(clean + SHOW_FLAGS).stdout
+
+
+def test_the_users_choice_of_flag_is_kept(run_python):
+    chosen = f"import os; os.environ['XLA_FLAGS'] = '{FLAG}=true'\n"
+    assert run_python(chosen + SHOW_FLAGS).stdout.strip() == f"{FLAG}=true"
+
+
+def test_a_backend_that_started_unprotected_is_warned_about(run_python):
+    started = (
+        "import os; os.environ.pop('XLA_FLAGS', None)\n"
+        "import jax; jax.devices()\nimport fedjax_rl\n"
+    )
+    assert "Import fedjax_rl first" in run_python(started).stderr
+
+
+def test_an_unchecked_version_is_left_alone(run_python):
+    other = (
+        "import os; os.environ.pop('XLA_FLAGS', None)\n"
+        "import importlib.metadata as metadata\n"
+        "metadata.version = lambda name: '99.0'\n"
+    )
+    assert run_python(other + SHOW_FLAGS).stdout.strip() == ""
