@@ -129,8 +129,14 @@ def cost_of_agents(agents: int, quick: bool, repeats: int) -> dict[str, Any]:
         )
     per_agent = statistics.median(seconds) / rounds / agents * 1e6
     used = memory.temp_size_in_bytes + memory.argument_size_in_bytes
-    print(f"{agents:5d} agents: {per_agent:8.3f} µs per agent and round, {used / agents:9.0f} bytes")
-    return {"microseconds_per_agent_round": per_agent, "bytes": used, "bytes_per_agent": used / agents}
+    print(
+        f"{agents:5d} agents: {per_agent:8.3f} µs per agent and round, {used / agents:9.0f} bytes"
+    )
+    return {
+        "microseconds_per_agent_round": per_agent,
+        "bytes": used,
+        "bytes_per_agent": used / agents,
+    }
 
 
 def first_row_seconds(repeats: int) -> dict[str, float]:

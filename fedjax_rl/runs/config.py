@@ -33,7 +33,7 @@ class FedNPGConfig:
     """What an agent does in a local step; a registered name or module:factory."""
     local_steps: int = 1
     """E, local steps between two merges."""
-    rounds: int = 2000
+    rounds: int = 10_000
     """T, merges in the run."""
     merge: str = "logits"
     """How policies become one: logits, probabilities, or module:factory."""

@@ -160,9 +160,7 @@ def _shared(
     return Problem(name, cmdp, matrix)
 
 
-def _made(
-    reference: str, agents: int | None, arguments: dict[str, Any]
-) -> tuple[CMDP, int | None]:
+def _made(reference: str, agents: int | None, arguments: dict[str, Any]) -> tuple[CMDP, int | None]:
     """The factory's problem, and the number of agents unless the factory has used it."""
     factory = problems.resolve(reference)
     accepted = inspect.signature(factory).parameters
@@ -178,7 +176,9 @@ def _made(
     except TypeError as error:
         raise InvalidInput("--problem-args", arguments, f"{reference}: {error}") from None
     if not isinstance(cmdp, CMDP):
-        raise InvalidInput("--problem", reference, f"a factory of a CMDP, not {type(cmdp).__name__}")
+        raise InvalidInput(
+            "--problem", reference, f"a factory of a CMDP, not {type(cmdp).__name__}"
+        )
     return cmdp, agents
 
 

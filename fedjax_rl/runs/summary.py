@@ -128,7 +128,7 @@ def summarise(prepared: Prepared, history: Columns, outcome: Outcome) -> dict[st
         "last_value": final["value"],
         "last_gap": final["gap"],
         "last_violation": final["violation"],
-        "feasibility_tolerance": f"{FEASIBILITY_TOLERANCE:g} of each budget",
+        "feasibility_tolerance": FEASIBILITY_TOLERANCE,
         "feasible_average": bool(averaged.feasible.all()),
         "feasible_last": bool(last.feasible.all()),
         "recommended_policy": recommended(averaged, last),

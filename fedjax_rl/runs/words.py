@@ -51,7 +51,8 @@ def closing(result: FedNPGResult) -> str:
         lines.append(_matrix(summary, cmdp))
     lines.append(
         f"Recommended: the {summary['recommended_policy']} policy "
-        f"(feasible means no cost more than {summary['feasibility_tolerance']} above it)."
+        f"(feasible: no cost is more than {100 * summary['feasibility_tolerance']:g} % over its "
+        "budget)."
     )
     lines += _warnings(result)
     lines.append(

@@ -54,9 +54,7 @@ def certified_draw(
     )
 
 
-def anchored_budgets(
-    problem: CMDP, generator: np.random.Generator, fraction: float
-) -> CMDP:
+def anchored_budgets(problem: CMDP, generator: np.random.Generator, fraction: float) -> CMDP:
     """Budgets d_j = fraction · V_cj of an anchor policy with logits ~ U(−1, 1)."""
     logits = generator.uniform(-1.0, 1.0, problem.reward.shape)
     weights = np.exp(logits)

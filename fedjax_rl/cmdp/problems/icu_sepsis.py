@@ -40,7 +40,10 @@ def icu_sepsis(arrays: Mapping[str, Any], discount: float = 0.99) -> CMDP:
         [
             in_icu * vasopressor / (DOSE_LEVELS - 1),
             in_icu * fluid / (DOSE_LEVELS - 1),
-            in_icu * np.asarray(arrays["sofa_scores"])[:, None] * np.ones(num_actions) / LARGEST_SOFA,
+            in_icu
+            * np.asarray(arrays["sofa_scores"])[:, None]
+            * np.ones(num_actions)
+            / LARGEST_SOFA,
             in_icu * (np.asarray(arrays["expert_policy"]) == 0.0),
         ]
     )
