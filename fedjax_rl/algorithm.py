@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -101,8 +102,9 @@ def check_merge(learner: Learner, merge: str, aggregator: Aggregator) -> None:
 class Registry:
     """Names for plug-ins of one kind; wherever a name is taken, ``module:factory`` is too."""
 
-    def __init__(self, kind: str):
+    def __init__(self, kind: str, product: type | None = None):
         self.kind = kind
+        self.product = product
         self._entries: dict[str, Callable[..., Any]] = {}
 
     def register(self, name: str, factory: Callable[..., Any]) -> Callable[..., Any]:
@@ -135,6 +137,28 @@ class Registry:
             self.kind, repr(name), f"{hint}known: {known}; or module:factory of your own"
         )
 
+    def make(self, name: str, *arguments: Any) -> Any:
+        """Calls the factory behind a name.
+
+        Raises:
+            InvalidInput: no such factory, it does not take these arguments, or what it returns
+                is of another kind.
+        """
+        factory = self.resolve(name)
+        try:
+            inspect.signature(factory).bind(*arguments)
+        except (TypeError, ValueError) as error:
+            raise InvalidInput(
+                self.kind, repr(name), f"a factory of {len(arguments)} arguments ({error})"
+            ) from None
+        made = factory(*arguments)
+        if self.product is not None and not isinstance(made, self.product):
+            wanted = self.product.__name__
+            raise InvalidInput(
+                self.kind, repr(name), f"a factory of {wanted}, not of {type(made).__name__}"
+            )
+        return made
+
     def _load(self, reference: str) -> Callable[..., Any]:
         module_name, _, attribute = reference.partition(":")
         try:
@@ -159,8 +183,8 @@ class Registry:
 
 
 problems = Registry("problem")
-learners = Registry("learner")
-aggregators = Registry("merge")
+learners = Registry("learner", Learner)
+aggregators = Registry("merge", Aggregator)
 
 register_problem = problems.register
 register_learner = learners.register

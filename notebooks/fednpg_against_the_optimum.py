@@ -27,7 +27,7 @@ import os
 import matplotlib.pyplot as plt
 import numpy as np
 
-from fedjax_rl.runs.fednpg import fednpg
+from fedjax_rl.runs import fednpg
 
 ROUNDS = int(os.environ.get("NOTEBOOK_ROUNDS", "20000"))
 

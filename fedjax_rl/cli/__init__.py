@@ -12,7 +12,7 @@ from fedjax_rl.errors import InvalidInput
 COMMANDS = {
     "run": "fedjax_rl.cli.run",
     "solve": "fedjax_rl.cli.solve",
-    "list": "fedjax_rl.cli.list",
+    "list": "fedjax_rl.cli.listing",
 }
 
 HELP = """\

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from typing import Any, TypeVar
 
 import tyro
@@ -35,14 +36,12 @@ def parse(
     except SystemExit as stop:
         if not stop.code:
             raise
-        what, allowed = _folded(complaint.getvalue())
-        raise InvalidInput(
-            f"fedjax-rl {command}", what, f"{allowed}see: fedjax-rl {command} --help"
-        ) from None
+        field, value, allowed = _folded(complaint.getvalue())
+        raise InvalidInput(field, value, f"{allowed}; see: fedjax-rl {command} --help") from None
 
 
-def _folded(complaint: str) -> tuple[str, str]:
-    """What was wrong, and what is allowed, out of tyro's framed message."""
+def _folded(complaint: str) -> tuple[str, str, str]:
+    """Field, value and what is allowed, out of tyro's framed message."""
     lines = [line.strip("│╭╮╰╯ ") for line in complaint.splitlines()]
     sections: list[list[str]] = [[]]
     for line in lines[1:]:
@@ -51,5 +50,11 @@ def _folded(complaint: str) -> tuple[str, str]:
         elif line:
             sections[-1].append(line)
     what = " ".join(sections[0])
-    hints = [section for section in sections[1:] if len(section) > 1]
-    return what, f"expected {hints[0][1]}; " if hints else ""
+    hint = next((section[1] for section in sections[1:] if len(section) > 1), "a known option")
+    if bad_value := re.match(r"Error parsing (\S+): .*?(?:from \[|: )(\S+?)\]?\.?( Got|$)", what):
+        return bad_value[1], bad_value[2], f"expected {hint}"
+    if bad_choice := re.match(r"invalid choice (\S+) for argument '(\S+)'\. (.*?)\.?$", what):
+        return bad_choice[2], bad_choice[1], bad_choice[3]
+    if unknown := re.match(r"Unrecognized options?: (.*)", what):
+        return "options", unknown[1].replace(",", ""), f"expected {hint}"
+    return "options", "too few", what

@@ -32,8 +32,8 @@ class RunFedNPG:
 
     Every agent ascends its own Lagrangian for E local steps, keeps its multipliers to itself,
     and the policies are merged; T such rounds make a run. The table shows the merged policy,
-    evaluated exactly: its value, the gap to the constrained optimum V*, how far the worst cost
-    is above its budget, and the largest multiplier.
+    evaluated exactly: its value, the gap to the constrained optimum V*, how far each cost is above
+    its budget, each agent's multipliers, and gap and violation of the average over rounds.
     """
 
     settings: Annotated[FedNPGConfig, tyro.conf.arg(name="")]

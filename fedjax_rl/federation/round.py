@@ -97,7 +97,8 @@ def federate(
         else:
 
             def local_step(carry, key_step):  # type: ignore[no-untyped-def]
-                shared, local, info = learner.step(key_step, *carry, agent, hparams)
+                shared, local = carry
+                shared, local, info = learner.step(key_step, shared, local, agent, hparams)
                 return (shared, local), info
 
             keys = jax.random.split(key, local_steps)

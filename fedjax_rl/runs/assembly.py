@@ -126,9 +126,9 @@ def load_configured(config: FedNPGConfig) -> Problem:
 @functools.lru_cache(maxsize=64)
 def tabular_learner(name: str, evaluation: str | int) -> Learner:
     """A registered tabular learner with exact evaluation, or with K rollouts per pair."""
-    if evaluation == "exact":
-        return contract.learners.resolve(name)(evaluate_exactly)
-    return contract.learners.resolve(name)(evaluate_by_sampling(int(evaluation)))
+    evaluate = evaluate_exactly if evaluation == "exact" else evaluate_by_sampling(int(evaluation))
+    learner: Learner = contract.learners.make(name, evaluate)
+    return learner
 
 
 @functools.lru_cache(maxsize=64)
@@ -156,7 +156,7 @@ def fednpg_algorithm(
         InvalidInput: unknown names, or a merge that cannot take what the learner sends.
     """
     learner = tabular_learner(learner_name, evaluation)
-    aggregator = contract.aggregators.resolve(merge)()
+    aggregator = contract.aggregators.make(merge)
     contract.check_merge(learner, merge, aggregator)
     alone = reference == "no-communication"
     federation = federate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from fedjax_rl.runs.history import Columns, Layout
 
+QUIET_SECONDS = 1.0
 ROWS_KEPT = 20
 """About how many rows a whole run leaves on the screen."""
 NUMBERS_SHOWN = 5
@@ -30,14 +32,15 @@ HEADER = (
 
 @contextlib.contextmanager
 def working(what: str) -> Iterator[None]:
-    """A spinner on a terminal, one line elsewhere, on standard error."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        console.print(f"{what} …", highlight=False)
+    """Says on standard error what is being done, if it takes longer than a second."""
+    console = Console(stderr=True, highlight=False)
+    notice = threading.Timer(QUIET_SECONDS, console.print, [f"{what} …"])
+    notice.daemon = True
+    notice.start()
+    try:
         yield
-        return
-    with console.status(f"{what} …"):
-        yield
+    finally:
+        notice.cancel()
 
 
 class LiveTable:

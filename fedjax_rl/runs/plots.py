@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fedjax_rl.runs.directory import write_atomically
-from fedjax_rl.runs.fednpg import FedNPGResult
+from fedjax_rl.runs.finite import FedNPGResult
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, told apart by colour-blind readers."""

@@ -15,7 +15,7 @@ from fedjax_rl.runs import words
 from fedjax_rl.runs.assembly import load_configured, prepare
 from fedjax_rl.runs.config import FedNPGConfig, config_to_yaml
 from fedjax_rl.runs.directory import RunDirectory, check_writable, made_with
-from fedjax_rl.runs.fednpg import FedNPGResult, run
+from fedjax_rl.runs.finite import FedNPGResult, run
 from fedjax_rl.runs.history import Columns
 from fedjax_rl.runs.live import LiveTable, working
 from fedjax_rl.runs.solutions import certify

@@ -99,7 +99,7 @@ def read_problem(path: Path) -> tuple[CMDP, np.ndarray | None]:
     Raises:
         InvalidInput: the file or an array in it cannot be used.
     """
-    arrays = _npz(path, "--problem")
+    arrays: dict[str, Any] = dict(_npz(path, "--problem"))
     missing = [name for name in REQUIRED if name not in arrays]
     if missing:
         raise InvalidInput(
@@ -152,9 +152,10 @@ def _shared(
     if access is None:
         count = cmdp.num_constraints if agents is None else agents
         return Problem(name, cmdp, default_access(count, cmdp.num_constraints))
+    given: Any = access
     if isinstance(access, str | Path):
-        access = _read_access(Path(access), cmdp.constraint_names)
-    matrix = check_access(access, cmdp.num_constraints, cmdp.constraint_names)
+        given = _read_access(Path(access), cmdp.constraint_names)
+    matrix = check_access(given, cmdp.num_constraints, cmdp.constraint_names)
     if agents is not None and agents != len(matrix):
         raise InvalidInput("--agents", agents, f"the access matrix has {len(matrix)} rows")
     return Problem(name, cmdp, matrix)

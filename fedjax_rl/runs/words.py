@@ -9,7 +9,7 @@ import numpy as np
 from fedjax_rl.cmdp.model import CMDP
 from fedjax_rl.cmdp.solve import Certificate
 from fedjax_rl.runs.assembly import Prepared
-from fedjax_rl.runs.fednpg import FedNPGResult
+from fedjax_rl.runs.finite import FedNPGResult
 from fedjax_rl.runs.sources import Problem
 
 CONSTRAINTS_LISTED = 12
@@ -65,16 +65,14 @@ def closing(result: FedNPGResult) -> str:
 def certificate(problem: Problem, solution: Certificate) -> str:
     """The answer of ``fedjax-rl solve`` as text."""
     cmdp = problem.cmdp
+    proof = f"{solution.certified_gap:.1e}   by {' and '.join(solution.solvers)}"
+    if solution.disagreement is not None:
+        proof += f", which differ by {solution.disagreement:.1e}"
     lines = [
         _described(problem),
         f"  optimal value V*      {solution.optimal_value:.8g}   "
         f"(without constraints {solution.unconstrained_value:.8g})",
-        f"  certified gap         {solution.certified_gap:.1e}   by {' and '.join(solution.solvers)}"
-        + (
-            ""
-            if solution.disagreement is None
-            else f", which differ by {solution.disagreement:.1e}"
-        ),
+        f"  certified gap         {proof}",
         f"  Slater slack          {solution.slater_slack:.6g}   "
         f"(so the multipliers sum to at most {solution.multiplier_bound:.6g})",
         f"  multipliers unique    {_unique(solution.multipliers_unique)}",
