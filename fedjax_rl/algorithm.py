@@ -163,7 +163,7 @@ class Registry:
         module_name, _, attribute = reference.partition(":")
         try:
             factory = getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise InvalidInput(
                 self.kind, repr(reference), f"an importable module:factory ({error})"
             ) from None

@@ -45,10 +45,11 @@ def _folded(complaint: str) -> tuple[str, str, str]:
     lines = [line.strip("│╭╮╰╯ ") for line in complaint.splitlines()]
     sections: list[list[str]] = [[]]
     for line in lines[1:]:
-        if line.startswith("─"):
+        if line and not line.strip("─-"):
             sections.append([])
         elif line:
             sections[-1].append(line)
+    sections = [section for section in sections if section]
     what = " ".join(sections[0])
     hint = next((section[1] for section in sections[1:] if len(section) > 1), "a known option")
     if bad_value := re.match(r"Error parsing (\S+): .*?(?:from \[|: )(\S+?)\]?\.?( Got|$)", what):

@@ -70,7 +70,7 @@ def from_transitions(
             raise InvalidInput(field, f"length {len(values)}", f"states have length {len(state)}")
     size = _extent("num_states", num_states, max(state.max(), successor.max()))
     width = _extent("num_actions", num_actions, action.max())
-    if isinstance(min_count, bool) or not isinstance(min_count, int) or min_count < 1:
+    if not _is_whole(min_count) or min_count < 1:
         raise InvalidInput("min_count", min_count, "a whole number of at least 1")
 
     counts = np.zeros((size, width, size))
@@ -99,8 +99,19 @@ def from_transitions(
     )
 
 
+def _array(field: str, values: ArrayLike) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise InvalidInput(field, "a ragged list", "an array with an entry per step") from None
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def _indices(field: str, values: ArrayLike) -> IndexArray:
-    array = np.asarray(values)
+    array = _array(field, values)
     if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu" or array.min() < 0:
         raise InvalidInput(
             field,
@@ -113,12 +124,15 @@ def _indices(field: str, values: ArrayLike) -> IndexArray:
 
 def _signals(rewards: ArrayLike, costs: ArrayLike) -> FloatArray:
     """Rewards and costs side by side, [T, 1 + M]."""
-    reward, cost = np.asarray(rewards, dtype=np.float64), np.asarray(costs, dtype=np.float64)
+    reward, cost = _array("rewards", rewards), _array("costs", costs)
+    for field, array in (("rewards", reward), ("costs", cost)):
+        if array.dtype.kind not in "fiub":
+            raise InvalidInput(field, f"dtype {array.dtype}", "real numbers are needed")
     if reward.ndim != 1:
         raise InvalidInput("rewards", f"shape {reward.shape}", "[T]")
     if cost.ndim != 2 or len(cost) != len(reward):
         raise InvalidInput("costs", f"shape {cost.shape}", f"[T, M] with T = {len(reward)}")
-    signals = np.column_stack([reward, cost])
+    signals = np.column_stack([reward, cost]).astype(np.float64)
     if not np.isfinite(signals).all():
         row, column = (int(index) for index in np.argwhere(~np.isfinite(signals))[0])
         field = "rewards" if column == 0 else "costs"
@@ -129,9 +143,13 @@ def _signals(rewards: ArrayLike, costs: ArrayLike) -> FloatArray:
 def _extent(field: str, given: int | None, largest: int) -> int:
     if given is None:
         return int(largest) + 1
-    if isinstance(given, bool) or not isinstance(given, int) or given <= largest:
-        raise InvalidInput(field, given, f"the log has index {largest}; at least {largest + 1}")
-    return given
+    if not _is_whole(given) or given <= largest:
+        raise InvalidInput(
+            field,
+            given,
+            f"a whole number of at least {largest + 1}: the log has index {largest}",
+        )
+    return int(given)
 
 
 def _support(visits: FloatArray, ended: BoolArray, min_count: int) -> BoolArray:
@@ -155,7 +173,8 @@ def _initial(
         raise InvalidInput("initial", given, "exactly one of initial and episode_starts")
     if initial is not None:
         return initial
-    starts = np.asarray(episode_starts)
+    assert episode_starts is not None
+    starts = _array("episode_starts", episode_starts)
     if starts.dtype != np.bool_ or starts.shape != state.shape or not starts.any():
         raise InvalidInput(
             "episode_starts",

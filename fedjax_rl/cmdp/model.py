@@ -151,7 +151,8 @@ def _real_array(field: str, value: ArrayLike, rank: int) -> FloatArray:
     array = array.astype(np.float64)
     if not np.isfinite(array).all():
         where = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
-        raise InvalidInput(field, f"{array[where]} at index {where}", "finite numbers are needed")
+        place = f" at index {where}" if rank else ""
+        raise InvalidInput(field, f"{array[where]}{place}", "finite numbers are needed")
     return array
 
 
@@ -201,7 +202,10 @@ def _check_discount(discount: ArrayLike) -> FloatArray:
 def _check_support(support: ArrayLike | None, shape: tuple[int, int]) -> BoolArray:
     if support is None:
         return np.ones(shape, bool)
-    mask = np.asarray(support)
+    try:
+        mask = np.array(support)
+    except ValueError:
+        raise InvalidInput("support", "a ragged list", f"booleans [S, A] = {shape}") from None
     if mask.dtype != np.bool_ or mask.shape != shape:
         raise InvalidInput(
             "support", f"{mask.dtype} of shape {mask.shape}", f"booleans [S, A] = {shape}"
@@ -218,6 +222,8 @@ def _check_support(support: ArrayLike | None, shape: tuple[int, int]) -> BoolArr
 def _check_names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:
     if names is None:
         return tuple(f"constraint-{index}" for index in range(count))
+    if np.ndim(names) != 1:
+        raise InvalidInput("constraint_names", repr(names), f"a list of {count} names is needed")
     names = tuple(str(name) for name in names)
     if len(names) != count or len(set(names)) != count:
         raise InvalidInput("constraint_names", list(names), f"{count} distinct names are needed")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import platform
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from io import BytesIO
@@ -18,6 +21,14 @@ from fedjax_rl.errors import InvalidInput
 
 MARK = "config.yaml"
 """A directory that holds this file is a run directory and may be overwritten on request."""
+
+
+UNREADABLE = (
+    *(OSError, ValueError, EOFError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
+"""What `numpy.load` raises on a file that is damaged or is no npz file; RuntimeError covers
+encrypted archives and compression that Python lacks."""
 
 
 class RunDirectory:

@@ -47,11 +47,13 @@ def value_and_gap(result: FedNPGResult) -> Figure:
         "average_violation": "[violation]₊ of the average",
         "strong_violation": "average of [violation]₊",
     }
+    right.set(xlabel="round", title="distance from the optimum")
     for colour, (name, label) in zip(COLOURS, labels.items(), strict=False):
-        positive = np.where(result.history[name][at] > 0, result.history[name][at], np.nan)
-        right.plot(rounds[1:], positive[1:], color=colour, label=label)
-    right.set(xlabel="round", xscale="log", yscale="log", title="distance from the optimum")
-    right.legend()
+        positive = (result.history[name][at] > 0) & (rounds > 0)
+        if positive.any():
+            shown = np.where(positive, result.history[name][at], np.nan)
+            right.loglog(rounds[1:], shown[1:], color=colour, label=label)
+            right.legend()
     return figure
 
 

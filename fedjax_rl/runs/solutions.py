@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from fedjax_rl.cmdp.solve import (
     solve,
     to_arrays,
 )
-from fedjax_rl.runs.directory import npz_bytes, write_atomically
+from fedjax_rl.runs.directory import UNREADABLE, npz_bytes, write_atomically
 
 
 def cache_directory() -> Path:
@@ -47,7 +46,7 @@ def _read(entry: Path) -> Certificate | None:
     try:
         with np.load(entry, allow_pickle=False) as arrays:
             return from_arrays(dict(arrays))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (*UNREADABLE, KeyError, TypeError):
         return None
 
 

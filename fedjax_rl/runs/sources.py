@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import inspect
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,9 @@ from fedjax_rl.algorithm import problems, register_problem
 from fedjax_rl.cmdp.access import check_access, default_access
 from fedjax_rl.cmdp.model import CMDP, BoolArray, FloatArray, from_arrays, with_settings
 from fedjax_rl.cmdp.problems import icu_sepsis as sepsis
+from fedjax_rl.cmdp.problems.certified import check_count
 from fedjax_rl.errors import InvalidInput, MissingExtra
-from fedjax_rl.runs.directory import npz_bytes, write_atomically
+from fedjax_rl.runs.directory import UNREADABLE, npz_bytes, write_atomically
 
 REQUIRED = ("transition", "reward", "costs", "budgets", "initial", "discount")
 OPTIONAL = ("constraint_names", "access", "support")
@@ -119,14 +119,18 @@ def save_problem(path: Path, cmdp: CMDP, access: ArrayLike | None = None) -> Non
     """Writes a problem as an npz file that `read_problem` reads back bit for bit.
 
     Raises:
-        InvalidInput: the name does not end in ``.npz``, or the access matrix does not fit.
+        InvalidInput: the name does not end in ``.npz``, the access matrix does not fit, or the
+            place cannot be written.
     """
     if path.suffix != ".npz":
         raise InvalidInput("path", path, "a file name that ends in .npz")
     arrays = {name: getattr(cmdp, name) for name in (*REQUIRED, "support", "constraint_names")}
     if access is not None:
         arrays["access"] = check_access(access, cmdp.num_constraints, cmdp.constraint_names)
-    write_atomically(path, npz_bytes(arrays))
+    try:
+        write_atomically(path, npz_bytes(arrays))
+    except OSError as error:
+        raise InvalidInput("path", path, f"a writable place ({error.strerror})") from None
 
 
 def load_icu_sepsis(discount: float = 0.99) -> CMDP:
@@ -149,6 +153,8 @@ register_problem("icu-sepsis", load_icu_sepsis)
 def _shared(
     name: str, cmdp: CMDP, agents: int | None, access: str | Path | ArrayLike | None
 ) -> Problem:
+    if agents is not None:
+        check_count("--agents", agents, least=1)
     if access is None:
         count = cmdp.num_constraints if agents is None else agents
         return Problem(name, cmdp, default_access(count, cmdp.num_constraints))
@@ -164,7 +170,10 @@ def _shared(
 def _made(reference: str, agents: int | None, arguments: dict[str, Any]) -> tuple[CMDP, int | None]:
     """The factory's problem, and the number of agents unless the factory has used it."""
     factory = problems.resolve(reference)
-    accepted = inspect.signature(factory).parameters
+    try:
+        accepted = inspect.signature(factory).parameters
+    except ValueError:
+        raise InvalidInput("--problem", reference, "a factory with a signature") from None
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values()):
         for name in arguments:
             if name not in accepted:
@@ -185,13 +194,14 @@ def _made(reference: str, agents: int | None, arguments: dict[str, Any]) -> tupl
 
 def _npz(path: Path, field: str) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            if not isinstance(stored, np.lib.npyio.NpzFile):
-                raise ValueError("a single array")
+        stored = np.load(path, allow_pickle=False)
+        if not isinstance(stored, np.lib.npyio.NpzFile):
+            raise ValueError("a single array")
+        with stored:
             return {name: stored[name] for name in stored.files}
     except FileNotFoundError:
         raise InvalidInput(field, path, "no such file") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InvalidInput(field, path, f"a readable npz file of plain arrays ({reason})") from None
 

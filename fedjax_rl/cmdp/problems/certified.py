@@ -64,7 +64,7 @@ def anchored_budgets(problem: CMDP, generator: np.random.Generator, fraction: fl
 
 def check_count(field: str, value: object, least: int) -> None:
     """Raises InvalidInput unless the value is a whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise InvalidInput(field, value, f"a whole number of at least {least}")
 
 

@@ -31,7 +31,8 @@ def windy_cliff(agents: int = 4, discount: float = 0.9) -> CMDP:
     Raises:
         InvalidInput: a segment would be empty, or the discount is outside [0, 1).
     """
-    if isinstance(agents, bool) or not isinstance(agents, int) or not 1 <= agents <= MAX_AGENTS:
+    whole = isinstance(agents, int | np.integer) and not isinstance(agents, bool)
+    if not whole or not 1 <= agents <= MAX_AGENTS:
         raise InvalidInput("agents", agents, f"windy-cliff has room for 1 to {MAX_AGENTS} segments")
     reward = np.full((HEIGHT * WIDTH, len(MOVES)), -0.1)
     reward[_cell(HEIGHT - 1, WIDTH - 1)] = 20.0
