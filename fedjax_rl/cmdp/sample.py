@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from fedjax_rl.cmdp.dynamics import DenseDynamics, Model
+from fedjax_rl.cmdp.dynamics import DenseDynamics, Dynamics, Model
 from fedjax_rl.cmdp.evaluate import Estimate, TabularPolicy
 
 Carry = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
@@ -34,10 +35,13 @@ def evaluate_by_sampling(rollouts: int) -> Evaluation:
     ) -> Estimate:
         num_states, num_actions = policy.logits.shape
         pairs = num_states * num_actions
+        chances = Chances(
+            jnp.cumsum(policy.probabilities, axis=-1), *_cumulative_transition(model.dynamics)
+        )
         rollout = jax.vmap(_rollout, (0, 0, 0, None, None, None))
         state, action = jnp.divmod(jnp.tile(jnp.arange(pairs), rollouts), num_actions)
         sums, lengths = rollout(
-            jax.random.split(key, rollouts * pairs), state, action, policy, signals, model
+            jax.random.split(key, rollouts * pairs), state, action, chances, signals, model.discount
         )
         mean = sums.reshape(rollouts, num_states, num_actions, -1).mean(0)
         value = jnp.einsum("sa,sak->sk", policy.probabilities, mean)
@@ -48,43 +52,61 @@ def evaluate_by_sampling(rollouts: int) -> Evaluation:
     return evaluate
 
 
+class Chances(NamedTuple):
+    """Cumulative probabilities to draw from by one uniform number.
+
+    Attributes:
+        action: [S, A], of π(· | s).
+        arrival: [S, A, B], of the successors of (s, a).
+        successor: [S, B], which states those are; None when B is all states in order.
+    """
+
+    action: jax.Array
+    arrival: jax.Array
+    successor: jax.Array | None
+
+
+def _cumulative_transition(dynamics: Dynamics) -> tuple[jax.Array, jax.Array | None]:
+    if isinstance(dynamics, DenseDynamics):
+        return jnp.cumsum(dynamics.transition, axis=-1), None
+    return jnp.cumsum(dynamics.probability, axis=-1), jnp.asarray(dynamics.successor)
+
+
 def _rollout(
     key: jax.Array,
     state: jax.Array,
     action: jax.Array,
-    policy: TabularPolicy,
+    chances: Chances,
     signals: jax.Array,
-    model: Model,
+    discount: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     """Undiscounted sums [K] of one rollout from (state, action), and its length."""
     key_horizon, key_steps = jax.random.split(key)
-    horizon = _geometric(key_horizon, model.discount)
+    horizon = _geometric(key_horizon, discount)
 
     def unfinished(carry: Carry) -> jax.Array:
         return carry[0] < horizon
 
     def advance(carry: Carry) -> Carry:
         time, state, action, sums = carry
-        key_next, key_action = jax.random.split(jax.random.fold_in(key_steps, time))
+        uniform = jax.random.uniform(jax.random.fold_in(key_steps, time), (2,))
         sums = sums + signals[:, state, action]
-        state = _next_state(key_next, state, action, model)
-        action = jax.random.categorical(key_action, policy.logits[state])
-        return time + 1, state, action, sums
+        arrival = _draw(uniform[0], chances.arrival[state, action])
+        if chances.successor is not None:
+            arrival = chances.successor[state, arrival].astype(state.dtype)
+        return time + 1, arrival, _draw(uniform[1], chances.action[arrival]), sums
 
     start = (jnp.zeros((), jnp.int64), state, action, jnp.zeros(signals.shape[0]))
     length, _, _, sums = jax.lax.while_loop(unfinished, advance, start)
     return sums, length
 
 
+def _draw(uniform: jax.Array, cumulative: jax.Array) -> jax.Array:
+    """Index drawn from cumulative weights; one of weight zero is never drawn."""
+    return jnp.sum(cumulative <= uniform * cumulative[-1])
+
+
 def _geometric(key: jax.Array, discount: jax.Array) -> jax.Array:
     """H ≥ 1 with P(H > t) = γᵗ."""
     uniform = jax.random.uniform(key, minval=jnp.finfo(float).tiny)
     return 1 + jnp.floor(jnp.log(uniform) / jnp.log(discount)).astype(jnp.int64)
-
-
-def _next_state(key: jax.Array, state: jax.Array, action: jax.Array, model: Model) -> jax.Array:
-    dynamics = model.dynamics
-    if isinstance(dynamics, DenseDynamics):
-        return jax.random.categorical(key, jnp.log(dynamics.transition[state, action]))
-    drawn = jax.random.categorical(key, jnp.log(dynamics.probability[state, action]))
-    return jnp.asarray(dynamics.successor)[state, drawn].astype(state.dtype)

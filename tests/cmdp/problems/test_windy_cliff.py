@@ -36,7 +36,7 @@ def successors(cell, action):
     return outcomes
 
 
-@pytest.mark.parametrize(("index", "action"), enumerate(["right", "left", "down", "up"]))
+@pytest.mark.parametrize(("index", "action"), [(0, "right"), (1, "left"), (2, "down"), (3, "up")])
 def test_every_transition_is_the_wind_restated(index, action):
     transition = windy_cliff().transition
     for state, cell in enumerate(CELLS):
