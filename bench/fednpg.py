@@ -18,7 +18,7 @@ from bench.fednpg_peers import bare_rounds, numpy_rounds
 from bench.harness import interleaved, rates, ratio
 from fedjax_rl.cmdp.access import default_access
 from fedjax_rl.cmdp.model import CMDP
-from fedjax_rl.execution.train import _run_chunk, start, train
+from fedjax_rl.execution.train import _run_rounds, start, train
 from fedjax_rl.precision import precision
 from fedjax_rl.runs.assembly import fednpg_algorithm, settings
 from fedjax_rl.runs.config import FedNPGConfig
@@ -46,16 +46,16 @@ def measure(quick: bool) -> dict[str, Any]:
 
 def problems(quick: bool) -> list[tuple[str, dict[str, Any], int]]:
     """Name, arguments and rounds of each problem."""
-    small = [("windy-cliff", {}, 5000), ("random-mdp", {"states": 5, "actions": 5}, 5000)]
+    small = [("windy-cliff", {}, 20_000), ("random-mdp", {"states": 5, "actions": 5}, 50_000)]
     if quick:
         return [(name, arguments, 200) for name, arguments, _ in small]
-    return [*small, ("icu-sepsis", {}, 30)]
+    return [*small, ("icu-sepsis", {}, 100)]
 
 
 def against_peers(name: str, cmdp: CMDP, rounds: int, repeats: int) -> dict[str, Any]:
     """Rounds per second of ours, the bare scan and plain NumPy, interleaved."""
     step, dual_step = 0.01, 0.001
-    plain = max(2, rounds // 100)
+    plain = max(2, rounds // 100) if cmdp.num_states < 100 else 2
     competitors = {
         "fedjax_rl": ours(cmdp, step, dual_step, rounds),
         "bare_scan": bare_rounds(cmdp, step, dual_step, rounds),
@@ -124,9 +124,10 @@ def cost_of_agents(agents: int, quick: bool, repeats: int) -> dict[str, Any]:
     seconds = interleaved({"ours": work}, repeats)["ours"]
     with precision(True):
         span = np.array([1, rounds])
-        memory = (
-            _run_chunk.lower(algorithm, 1, key, span, state, hparams).compile().memory_analysis()
+        lowered = _run_rounds.lower(
+            algorithm, 1, guarded=False, key=key, span=span, state=state, hparams=hparams
         )
+        memory = lowered.compile().memory_analysis()
     per_agent = statistics.median(seconds) / rounds / agents * 1e6
     used = memory.temp_size_in_bytes + memory.argument_size_in_bytes
     print(

@@ -74,37 +74,32 @@ def _bare(model, costs, budgets, step, dual_step, *, rounds):  # type: ignore[no
     num_agents, num_states = costs.shape[:2]
     solve = partial(lax.linalg.triangular_solve, left_side=True)
 
-    def factors(policy):  # type: ignore[no-untyped-def]
+    def evaluate(policy):  # type: ignore[no-untyped-def]
         transition = model.dynamics.under(policy)
-        return lax.linalg.lu(jnp.eye(num_states) - model.discount * transition.T)[0]
+        lower_upper = lax.linalg.lu(jnp.eye(num_states) - model.discount * transition.T)[0]
+        half = solve(lower_upper, model.initial[:, None], lower=True, unit_diagonal=True)
+        return lower_upper, solve(lower_upper, half, lower=False) * policy
 
     def one_round(carry, _):  # type: ignore[no-untyped-def]
-        logits, multipliers, lower_upper = carry
+        logits, multipliers, lower_upper, visits = carry
         policy = jax.nn.softmax(logits)
 
         def agent(multiplier, cost, budget):  # type: ignore[no-untyped-def]
-            signals = jnp.stack([model.reward, cost])
-            per_state = jnp.einsum("sa,ksa->sk", policy, signals)
+            signal = model.reward / num_agents - multiplier * cost
+            per_state = jnp.sum(policy * signal, axis=1, keepdims=True)
             half = solve(lower_upper, per_state, lower=False, transpose_a=True)
-            values = solve(lower_upper, half, lower=True, transpose_a=True, unit_diagonal=True)
-            weights = jnp.stack([1.0 / num_agents, -multiplier])
-            lagrangian = values @ weights
-            ascent = jnp.einsum("k,ksa->sa", weights, signals) - lagrangian[:, None]
-            ascent = ascent + model.discount * model.dynamics.expect(lagrangian)
-            excess = model.initial @ values[:, 1] - budget
-            message = logits + step / (1 - model.discount) * ascent
+            value = solve(lower_upper, half, lower=True, transpose_a=True, unit_diagonal=True)
+            expected = model.discount * model.dynamics.expect(value[:, 0])
+            message = logits + step / (1 - model.discount) * (signal + expected - value)
+            excess = jnp.vdot(visits, cost) - budget
             return message, jnp.clip(multiplier + dual_step * excess, 0.0, 10.0)
 
         messages, multipliers = jax.vmap(agent)(multipliers, costs, budgets)
         logits = messages.mean(0)
-        merged = jax.nn.softmax(logits)
-        lower_upper = factors(merged)
-        start = (1 - model.discount) * model.initial[:, None]
-        half = solve(lower_upper, start, lower=True, unit_diagonal=True)
-        visits = solve(lower_upper, half, lower=False) * merged / (1 - model.discount)
+        lower_upper, visits = evaluate(jax.nn.softmax(logits))
         record = jnp.vdot(visits, model.reward), jnp.einsum("sa,msa->m", visits, costs)
-        return (logits, multipliers, lower_upper), record
+        return (logits, multipliers, lower_upper, visits), record
 
     logits = jnp.zeros_like(model.reward)
-    start = logits, jnp.zeros(num_agents), factors(jax.nn.softmax(logits))
+    start = logits, jnp.zeros(num_agents), *evaluate(jax.nn.softmax(logits))
     return lax.scan(one_round, start, None, length=rounds)

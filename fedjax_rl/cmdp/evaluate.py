@@ -8,6 +8,7 @@ dependences within a step (see ``docs/architecture.md``, "Why it never hangs").
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,22 +17,31 @@ from jax import lax
 
 from fedjax_rl.cmdp.dynamics import Model
 
+solve_triangular = partial(lax.linalg.triangular_solve, left_side=True)
+
 
 class TabularPolicy(NamedTuple):
-    """A softmax policy with its factorised Bellman operator.
+    """A softmax policy, with what its exact evaluation starts from.
 
     Attributes:
         logits: [S, A], θ with π = softmax(θ); actions without support hold −1e30.
         factors: [S, S], L and U of (I − γ P_π)ᵀ in one array.
+        visits: [S], the state occupancy (1 − γ) Σ_t γᵗ P(s_t = s); sums to one.
     """
 
     logits: jax.Array
     factors: jax.Array
+    visits: jax.Array
 
     @property
     def probabilities(self) -> jax.Array:
         """π(a | s), [S, A]."""
         return jax.nn.softmax(self.logits)
+
+    @property
+    def occupancy(self) -> jax.Array:
+        """q(s, a) = visits(s) π(a | s), [S, A]; sums to one."""
+        return self.visits[:, None] * self.probabilities
 
 
 NO_SUPPORT = -1e30
@@ -43,40 +53,33 @@ def uniform_logits(support: jax.Array) -> jax.Array:
     return jnp.where(support, 0.0, NO_SUPPORT)
 
 
-def factorised(logits: jax.Array, model: Model) -> TabularPolicy:
-    """The policy softmax(logits) ready to be evaluated."""
+def evaluated(logits: jax.Array, model: Model) -> TabularPolicy:
+    """The policy softmax(logits) [S, A], factorised, with its occupancy."""
     transition = model.dynamics.under(jax.nn.softmax(logits))
     operator = jnp.eye(transition.shape[0]) - model.discount * transition.T
-    return TabularPolicy(logits, lax.linalg.lu(operator)[0])
+    factors = lax.linalg.lu(operator)[0]
+    start = (1.0 - model.discount) * model.initial[:, None]
+    half = solve_triangular(factors, start, lower=True, unit_diagonal=True)
+    visits = solve_triangular(factors, half, lower=False)[:, 0]
+    return TabularPolicy(logits, factors, visits)
 
 
-def values(policy: TabularPolicy, signals: jax.Array) -> jax.Array:
-    """V_k(s) = Σ_t γᵗ E[signal_k], the solution of (I − γ P_π) V = signal under π.
+def values(policy: TabularPolicy, signal: jax.Array) -> jax.Array:
+    """V(s) = Σ_t γᵗ E[signal], the solution of (I − γ P_π) V = signal under π.
 
     Args:
-        policy: factorised policy over S states and A actions.
-        signals: [K, S, A], rewards or costs of a step.
+        policy: evaluated policy over S states and A actions.
+        signal: [S, A], reward or cost of a step.
 
     Returns:
-        [S, K] discounted values in the units of the signals.
+        [S] discounted values in the units of the signal.
     """
-    per_state = jnp.einsum("sa,ksa->sk", policy.probabilities, signals)
-    half = lax.linalg.triangular_solve(
-        policy.factors, per_state, left_side=True, lower=False, transpose_a=True
+    per_state = jnp.sum(policy.probabilities * signal, axis=1, keepdims=True)
+    half = solve_triangular(policy.factors, per_state, lower=False, transpose_a=True)
+    solved = solve_triangular(
+        policy.factors, half, lower=True, transpose_a=True, unit_diagonal=True
     )
-    return lax.linalg.triangular_solve(
-        policy.factors, half, left_side=True, lower=True, transpose_a=True, unit_diagonal=True
-    )
-
-
-def occupancy(policy: TabularPolicy, model: Model) -> jax.Array:
-    """q(s, a) = (1 − γ) Σ_t γᵗ P(s_t = s, a_t = a); sums to one. [S, A]"""
-    start = (1.0 - model.discount) * model.initial[:, None]
-    half = lax.linalg.triangular_solve(
-        policy.factors, start, left_side=True, lower=True, unit_diagonal=True
-    )
-    states = lax.linalg.triangular_solve(policy.factors, half, left_side=True, lower=False)
-    return states * policy.probabilities
+    return solved[:, 0]
 
 
 def advantage(value: jax.Array, signal: jax.Array, model: Model) -> jax.Array:
@@ -84,43 +87,56 @@ def advantage(value: jax.Array, signal: jax.Array, model: Model) -> jax.Array:
     return signal + model.discount * model.dynamics.expect(value) - value[:, None]
 
 
+class Lagrangian(NamedTuple):
+    """The signal an agent ascends: reward_weight · r − Σ_k penalty_k c_k.
+
+    Attributes:
+        reward_weight: scalar.
+        penalties: [K], w_ij λ_ij.
+        costs: [K, S, A], the agent's own.
+    """
+
+    reward_weight: jax.Array
+    penalties: jax.Array
+    costs: jax.Array
+
+
 class Estimate(NamedTuple):
     """What an agent learns of its policy before a local step.
 
     Attributes:
-        advantage: [S, A], of the combined signal Σ_k coefficient_k · signal_k.
-        returns: [K], V_k(ρ) of each signal.
+        advantage: [S, A], of the Lagrangian's signal.
+        value: scalar, V_r(ρ).
+        costs: [K], V_ck(ρ).
         environment_steps: transitions drawn from the environment (0 when exact).
     """
 
     advantage: jax.Array
-    returns: jax.Array
+    value: jax.Array
+    costs: jax.Array
     environment_steps: jax.Array
 
 
 def evaluate_exactly(
-    key: jax.Array,
-    policy: TabularPolicy,
-    signals: jax.Array,
-    coefficients: jax.Array,
-    model: Model,
+    key: jax.Array, policy: TabularPolicy, lagrangian: Lagrangian, model: Model
 ) -> Estimate:
-    """Solves for the values of K signals and combines them into one advantage.
+    """Solves for the Lagrangian's values; returns of reward and costs come from the occupancy.
 
-    Advantages are linear in the signal, so the advantage of the Lagrangian is computed once
-    and not per signal.
+    Advantages are linear in the signal, so that of the Lagrangian is one solve however many
+    constraints an agent watches.
 
     Args:
         key: unused; every evaluation has this signature.
-        policy: factorised policy over S states and A actions.
-        signals: [K, S, A].
-        coefficients: [K], the Lagrangian's weight of each signal.
+        policy: evaluated policy over S states and A actions.
+        lagrangian: what the agent ascends.
         model: the agents' common knowledge.
     """
-    value = values(policy, signals)
-    combined = jnp.einsum("k,ksa->sa", coefficients, signals)
+    penalty = jnp.einsum("k,ksa->sa", lagrangian.penalties, lagrangian.costs)
+    signal = lagrangian.reward_weight * model.reward - penalty
+    scale = 1.0 / (1.0 - model.discount)
     return Estimate(
-        advantage(value @ coefficients, combined, model),
-        model.initial @ value,
+        advantage(values(policy, signal), signal, model),
+        scale * jnp.vdot(policy.occupancy, model.reward),
+        scale * jnp.einsum("sa,ksa->k", policy.occupancy, lagrangian.costs),
         jnp.zeros((), jnp.int64),
     )

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from fedjax_rl.cmdp.dynamics import DenseDynamics, Dynamics, Model
-from fedjax_rl.cmdp.evaluate import Estimate, TabularPolicy
+from fedjax_rl.cmdp.evaluate import Estimate, Lagrangian, TabularPolicy
 
 Carry = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
-Evaluation = Callable[[jax.Array, TabularPolicy, jax.Array, jax.Array, Model], Estimate]
+Evaluation = Callable[[jax.Array, TabularPolicy, Lagrangian, Model], Estimate]
 
 
 def evaluate_by_sampling(rollouts: int) -> Evaluation:
@@ -27,14 +27,11 @@ def evaluate_by_sampling(rollouts: int) -> Evaluation:
     """
 
     def evaluate(
-        key: jax.Array,
-        policy: TabularPolicy,
-        signals: jax.Array,
-        coefficients: jax.Array,
-        model: Model,
+        key: jax.Array, policy: TabularPolicy, lagrangian: Lagrangian, model: Model
     ) -> Estimate:
         num_states, num_actions = policy.logits.shape
         pairs = num_states * num_actions
+        signals = jnp.concatenate([model.reward[None], lagrangian.costs])
         chances = Chances(
             jnp.cumsum(policy.probabilities, axis=-1), *_cumulative_transition(model.dynamics)
         )
@@ -45,9 +42,10 @@ def evaluate_by_sampling(rollouts: int) -> Evaluation:
         )
         mean = sums.reshape(rollouts, num_states, num_actions, -1).mean(0)
         value = jnp.einsum("sa,sak->sk", policy.probabilities, mean)
-        return Estimate(
-            (mean - value[:, None, :]) @ coefficients, model.initial @ value, lengths.sum()
-        )
+        coefficients = jnp.concatenate([lagrangian.reward_weight[None], -lagrangian.penalties])
+        returns = model.initial @ value
+        advantage = (mean - value[:, None, :]) @ coefficients
+        return Estimate(advantage, returns[0], returns[1:], lengths.sum())
 
     return evaluate
 

@@ -1,4 +1,4 @@
-"""The only scan over rounds; it knows no algorithm."""
+"""The only loop over rounds; it knows no algorithm."""
 
 from __future__ import annotations
 
@@ -49,12 +49,16 @@ def train(
     chunk_rounds: int,
     first_round: int = 1,
 ) -> Iterator[Chunk]:
-    """Runs rounds first_round … rounds in chunks of one compiled `jax.lax.scan`.
+    """Runs rounds first_round … rounds in chunks of one compiled loop.
 
-    The key of a round is ``fold_in(key, round)``: the result depends neither on the chunks nor
-    on where a run was resumed. Each step is guarded: where any floating-point value of the new
-    state is not finite the increment is masked, the last finite state is kept for good, and the
-    iteration ends after the chunk that says which round it was.
+    The key of a round is ``fold_in(key, round)`` and the number of rounds in a chunk is data:
+    the bits of the result depend neither on the chunks nor on where a run was resumed.
+
+    A chunk whose last state is not finite everywhere is run again from its start with a guard
+    on every round: the increment of the first round that is not finite is masked, the last
+    finite state is kept, and the iteration ends with the chunk that says which round it was.
+    (What is not finite stays so, since a state is computed from the one before; so the guard
+    costs nothing until it is needed.)
 
     Args:
         algorithm: anything with ``init`` and ``step``.
@@ -62,23 +66,25 @@ def train(
         state: state to go on from.
         hparams: traced settings.
         rounds: T, the last round.
-        chunk_rounds: rounds between two visits of the host, static; evened out over T.
+        chunk_rounds: most rounds between two visits of the host; evened out over T.
         first_round: 1, or the round to resume at.
     """
     remaining = rounds - first_round + 1
     chunks = -(-remaining // max(1, chunk_rounds))
     length = -(-remaining // max(1, chunks))
     for begin in range(first_round, rounds + 1, length):
+        last = min(begin + length - 1, rounds)
         with precision(algorithm.float64):
-            last = min(begin + length - 1, rounds)
-            state, info, failed = _run_chunk(
-                algorithm, length, key, jnp.asarray([begin, last]), state, hparams
-            )
-            info, failed = jax.device_get((info, failed))
-        failed_round = int(failed) if failed >= 0 else None
+            span = jnp.asarray([begin, last])
+            run = partial(_run_rounds, algorithm, length, key=key, span=span, hparams=hparams)
+            reached, info, failed, finite = run(guarded=False, state=state)
+            if not finite:
+                reached, info, failed, _ = run(guarded=True, state=state)
+            state, failed_round = reached, int(failed) if failed >= 0 else None
+            info = jax.device_get(info)
         if failed_round is not None:
             last = failed_round - 1
-        info = jax.tree.map(lambda leaf, kept=last - begin + 1: leaf[:kept], info)
+        info = jax.tree.map(lambda rows, kept=last - begin + 1: rows[:kept], info)
         yield Chunk(begin, last, info, state, failed_round)
         if failed_round is not None:
             return
@@ -90,32 +96,36 @@ def _start(algorithm: Algorithm, key: jax.Array, hparams: Pytree) -> tuple[Pytre
     return state, algorithm.observe(state, hparams)
 
 
-@partial(jax.jit, static_argnames=("algorithm", "length"))
-def _run_chunk(
+@partial(jax.jit, static_argnames=("algorithm", "capacity", "guarded"))
+def _run_rounds(
     algorithm: Algorithm,
-    length: int,
+    capacity: int,
+    *,
+    guarded: bool,
     key: jax.Array,
     span: jax.Array,
     state: Pytree,
     hparams: Pytree,
-) -> tuple[Pytree, Pytree, jax.Array]:
-    begin, last = span
+) -> tuple[Pytree, Pytree, jax.Array, jax.Array]:
+    """Rounds span[0] … span[1]: the state, info rows, the failed round or −1, and finiteness."""
+    first, last = span
+    step = jax.jit(algorithm.step)  # traced once, for the shapes of its rows and for the loop
 
-    def guarded_round(
-        carry: tuple[Pytree, jax.Array], round: jax.Array
-    ) -> tuple[tuple[Pytree, jax.Array], Pytree]:
-        state, failed = carry
-        proposal, info = algorithm.step(jax.random.fold_in(key, round), round, state, hparams)
-        wanted = (failed < 0) & (round <= last)
-        accepted = wanted & all_finite(proposal)
-        failed = jnp.where(wanted & ~accepted, round, failed)
-        state = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), proposal, state)
-        return (state, failed), info
+    def one_round(round: jax.Array, carry: tuple[Pytree, ...]) -> tuple[Pytree, ...]:
+        state, failed, rows = carry
+        proposal, info = step(jax.random.fold_in(key, round), round, state, hparams)
+        if guarded:
+            accepted = (failed < 0) & all_finite(proposal)
+            failed = jnp.where((failed < 0) & ~accepted, round, failed)
+            proposal = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), proposal, state)
+        rows = jax.tree.map(lambda rows, row: rows.at[round - first].set(row), rows, info)
+        return proposal, failed, rows
 
-    rounds = begin + jnp.arange(length)
-    never = jnp.full((), -1, rounds.dtype)
-    (state, failed), info = jax.lax.scan(guarded_round, (state, never), rounds)
-    return state, info, failed
+    info = jax.eval_shape(lambda: step(key, first, state, hparams)[1])
+    rows = jax.tree.map(lambda row: jnp.zeros((capacity, *row.shape), row.dtype), info)
+    never = jnp.full((), -1, span.dtype)
+    state, failed, rows = jax.lax.fori_loop(first, last + 1, one_round, (state, never, rows))
+    return state, rows, failed, all_finite(state)
 
 
 def all_finite(tree: Pytree) -> jax.Array:

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 
 from fedjax_rl.algorithm import Algorithm, Array
-from fedjax_rl.cmdp.evaluate import occupancy
 from fedjax_rl.federation.round import FederationSettings, FederationState
 
 
@@ -64,7 +63,7 @@ def observed(federation: Algorithm) -> Algorithm:
         state: FederationState, hparams: ObservedSettings, environment_steps: jax.Array
     ) -> tuple[Observation, jax.Array]:
         model = hparams.federation.learner.model
-        visits = occupancy(state.shared, model)
+        visits = state.shared.occupancy
         scale = 1.0 / (1.0 - model.discount)
         row = Observation(
             value=scale * jnp.vdot(visits, model.reward),

@@ -17,7 +17,7 @@ from fedjax_rl.execution.train import start, to_host, train
 from fedjax_rl.federation.observed import Observation
 from fedjax_rl.runs.assembly import Prepared, prepare
 from fedjax_rl.runs.config import FedNPGConfig
-from fedjax_rl.runs.history import Columns, by_policy, columns, no_sums
+from fedjax_rl.runs.history import Columns, by_policy, columns, initial_columns, no_sums
 from fedjax_rl.runs.sources import Problem, problem_from_cmdp
 from fedjax_rl.runs.summary import Outcome, stationary_policy, summarise
 
@@ -78,8 +78,8 @@ def run(prepared: Prepared, on_rows: OnRows = lambda rows: None) -> FedNPGResult
     begun = time.perf_counter()
     state, row = start(prepared.algorithm, key, prepared.hparams)
     rows: Observation = by_policy(jax.tree.map(lambda leaf: leaf[None], row))
-    sums = no_sums(rows.value.shape[1], prepared.problem.cmdp.num_constraints)
-    table, sums = columns(0, rows, sums, prepared.layout)
+    sums = no_sums(*rows.costs.shape[1:])
+    table = initial_columns(rows, prepared.layout)
     on_rows(table)
     history, marks, failed_round = [table], [(0, time.perf_counter())], None
 

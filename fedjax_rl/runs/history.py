@@ -70,16 +70,21 @@ def by_policy(observation: Observation) -> Observation:
     )
 
 
+def initial_columns(row: Observation, layout: Layout) -> Columns:
+    """The columns of round 0, whose averages are its own values."""
+    table, _ = columns(1, row, no_sums(*row.costs.shape[1:]), layout)
+    return table | {"round": np.array([0]), "bytes_exchanged": np.array([0])}
+
+
 def columns(
     first_round: int, rows: Observation, before: Sums, layout: Layout
 ) -> tuple[Columns, Sums]:
-    """The columns of consecutive rounds, and the sums to go on from.
+    """The columns of consecutive rounds from round 1 on, and the sums to go on from.
 
     With several policies (agents that do not communicate) a column is the mean over them, and
     ``worst_…`` columns hold the worst one. ``gap`` is V* − V_r, ``violation`` is
     max_j (V_cj − d_j), both signed; ``average_…`` are of the averages over rounds 1 … t;
     ``strong_violation`` averages max_j [V_cj − d_j]₊ over rounds, so nothing cancels.
-    Round 0 has no average: its averages are its own values.
 
     Args:
         first_round: round of the first row.
@@ -88,42 +93,34 @@ def columns(
         layout: names and references.
     """
     rounds = first_round + np.arange(len(rows.value))
-    counted = (rounds > 0).astype(np.float64)
-    excess = rows.costs - layout.budgets
-    strong = np.maximum(excess.max(-1), 0.0)
-
-    def running(values: FloatArray, start: FloatArray) -> FloatArray:
-        weight = counted.reshape(-1, *(1,) * (values.ndim - 1))
-        return start + np.cumsum(weight * values, axis=0)
-
-    value_sum = running(rows.value, before.value)
-    cost_sum = running(rows.costs, before.costs)
-    strong_sum = running(strong, before.strong)
+    count = rounds[:, None]
+    violation = (rows.costs - layout.budgets).max(-1)
+    value_sum = before.value + np.cumsum(rows.value, axis=0)
+    cost_sum = before.costs + np.cumsum(rows.costs, axis=0)
+    strong_sum = before.strong + np.cumsum(np.maximum(violation, 0.0), axis=0)
     steps = before.environment_steps + np.cumsum(rows.environment_steps)
-    after = Sums(value_sum[-1], cost_sum[-1], strong_sum[-1], float(steps[-1]))
-
-    count = np.maximum(rounds, 1)[:, None]
-    initial = counted[:, None] == 0
-    average_value = np.where(initial, rows.value, value_sum / count)
-    average_excess = (
-        np.where(initial[..., None], rows.costs, cost_sum / count[..., None]) - layout.budgets
-    )
     measures = {
         "gap": layout.optimal_value - rows.value,
-        "average_gap": layout.optimal_value - average_value,
-        "violation": excess.max(-1),
-        "average_violation": average_excess.max(-1),
-        "strong_violation": np.where(initial, strong, strong_sum / count),
+        "average_gap": layout.optimal_value - value_sum / count,
+        "violation": violation,
+        "average_violation": (cost_sum / count[..., None] - layout.budgets).max(-1),
+        "strong_violation": strong_sum / count,
     }
-    table: Columns = {"round": rounds, "value": rows.value.mean(1)}
-    table |= {name: measure.mean(1) for name, measure in measures.items()}
+    table: Columns = {"round": rounds, "value": _mean(rows.value)}
+    table |= {name: _mean(measure) for name, measure in measures.items()}
     if rows.value.shape[1] > 1:
         table |= {f"worst_{name}": measure.max(1) for name, measure in measures.items()}
     for index, name in enumerate(layout.constraint_names):
-        table[f"cost/{name}"] = rows.costs[:, :, index].mean(1)
+        table[f"cost/{name}"] = _mean(rows.costs[:, :, index])
     for agent, slot, constraint in layout.watched:
         name = layout.constraint_names[constraint]
         table[f"multiplier/{agent}/{name}"] = rows.multipliers[:, agent, slot]
     table["environment_steps"] = steps
     table["bytes_exchanged"] = rounds * layout.bytes_per_round
-    return table, after
+    return table, Sums(value_sum[-1], cost_sum[-1], strong_sum[-1], float(steps[-1]))
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the P policies of [R, P]."""
+    mean: np.ndarray = values[:, 0] if values.shape[1] == 1 else values.mean(1)
+    return mean

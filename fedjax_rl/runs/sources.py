@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,9 @@ def load_problem(
 ) -> Problem:
     """Loads a problem by name, from an npz file or from a factory of one's own.
 
-    A factory that takes ``agents`` builds that many constraints; for any other problem
-    ``agents`` says how many agents share its constraints.
+    A factory that takes ``agents`` or ``discount`` is given them unless ``arguments`` set them:
+    one that generates a problem builds a constraint per agent, and budgets that suit the
+    discount. The constraints of any other problem are dealt among the agents.
 
     Args:
         reference: a registered name, ``path.npz``, or ``module:factory``.
@@ -72,7 +74,8 @@ def load_problem(
             raise InvalidInput("--problem-args", sorted(arguments)[0], "a file takes no arguments")
         cmdp, stored_access = read_problem(Path(reference))
     else:
-        cmdp, agents = _made(reference, agents, dict(arguments or {}))
+        offered = {"agents": agents, "discount": discount}
+        cmdp = _made(reference, arguments or {}, offered)
     cmdp = with_settings(cmdp, budgets=budgets, discount=discount)
     return _shared(reference, cmdp, agents, access if access is not None else stored_access)
 
@@ -115,13 +118,14 @@ def read_problem(path: Path) -> tuple[CMDP, np.ndarray | None]:
     return from_arrays(**arrays), access
 
 
-def save_problem(path: Path, cmdp: CMDP, access: ArrayLike | None = None) -> None:
+def save_problem(path: str | Path, cmdp: CMDP, access: ArrayLike | None = None) -> None:
     """Writes a problem as an npz file that `read_problem` reads back bit for bit.
 
     Raises:
         InvalidInput: the name does not end in ``.npz``, the access matrix does not fit, or the
             place cannot be written.
     """
+    path = Path(path)
     if path.suffix != ".npz":
         raise InvalidInput("path", path, "a file name that ends in .npz")
     arrays = {name: getattr(cmdp, name) for name in (*REQUIRED, "support", "constraint_names")}
@@ -135,16 +139,22 @@ def save_problem(path: Path, cmdp: CMDP, access: ArrayLike | None = None) -> Non
 
 def load_icu_sepsis(discount: float = 0.99) -> CMDP:
     """Sepsis treatment, 716 states and 25 actions from MIMIC-III; four hospitals (extra icu)."""
-    return sepsis.icu_sepsis(_sepsis_arrays(), discount)
+    with _sepsis_arrays() as arrays:
+        return sepsis.icu_sepsis(arrays, discount)
 
 
 def clinicians_policy() -> FloatArray:
     """What the clinicians behind icu-sepsis did, π(a | s) [716, 25].
 
+    In the three states after the stay, where nobody did anything, it is uniform.
+
     Raises:
         MissingExtra: the icu-sepsis package is not installed.
     """
-    return np.asarray(_sepsis_arrays()["expert_policy"], dtype=np.float64)
+    with _sepsis_arrays() as arrays:
+        policy = np.asarray(arrays["expert_policy"], dtype=np.float64)
+    acted = policy.any(1, keepdims=True)
+    return np.where(acted, policy, 1.0 / policy.shape[1])
 
 
 register_problem("icu-sepsis", load_icu_sepsis)
@@ -167,38 +177,52 @@ def _shared(
     return Problem(name, cmdp, matrix)
 
 
-def _made(reference: str, agents: int | None, arguments: dict[str, Any]) -> tuple[CMDP, int | None]:
-    """The factory's problem, and the number of agents unless the factory has used it."""
+def _made(reference: str, arguments: Mapping[str, Any], offered: Mapping[str, Any]) -> CMDP:
+    """The factory's problem; what is offered fills arguments that it takes and nobody set."""
     factory = problems.resolve(reference)
     try:
-        accepted = inspect.signature(factory).parameters
+        signature = inspect.signature(factory)
     except ValueError:
         raise InvalidInput("--problem", reference, "a factory with a signature") from None
+    accepted = signature.parameters
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values()):
         for name in arguments:
             if name not in accepted:
                 known = ", ".join(accepted) or "none"
                 raise InvalidInput("--problem-args", name, f"{reference} takes {known}")
-    if "agents" in accepted and agents is not None:
-        arguments["agents"], agents = agents, None
+    used = {
+        name: value
+        for name, value in offered.items()
+        if name in accepted and name not in arguments and value is not None
+    }
     try:
-        cmdp = factory(**arguments)
+        signature.bind(**arguments, **used)
     except TypeError as error:
-        raise InvalidInput("--problem-args", arguments, f"{reference}: {error}") from None
+        raise InvalidInput("--problem-args", dict(arguments), f"{reference}: {error}") from None
+    cmdp = factory(**arguments, **used)
     if not isinstance(cmdp, CMDP):
         raise InvalidInput(
             "--problem", reference, f"a factory of a CMDP, not {type(cmdp).__name__}"
         )
-    return cmdp, agents
+    return cmdp
 
 
 def _npz(path: Path, field: str) -> dict[str, np.ndarray]:
+    with _opened(path, field) as stored:
+        return dict(stored)
+
+
+@contextlib.contextmanager
+def _opened(path: Path, field: str) -> Iterator[Mapping[str, np.ndarray]]:
+    """The arrays of an npz file, each read when it is asked for and not kept."""
     try:
         stored = np.load(path, allow_pickle=False)
         if not isinstance(stored, np.lib.npyio.NpzFile):
             raise ValueError("a single array")
         with stored:
-            return {name: stored[name] for name in stored.files}
+            yield stored
+    except InvalidInput:
+        raise
     except FileNotFoundError:
         raise InvalidInput(field, path, "no such file") from None
     except UNREADABLE as error:
@@ -232,12 +256,12 @@ def _row(watched: Any, constraint_names: tuple[str, ...]) -> list[bool]:
     return [name in names for name in constraint_names]
 
 
-def _sepsis_arrays() -> dict[str, np.ndarray]:
+def _sepsis_arrays() -> contextlib.AbstractContextManager[Mapping[str, np.ndarray]]:
     """Arrays of the installed package, which is not imported: it would pull in old gym."""
     found = importlib.util.find_spec("icu_sepsis")
     if found is None or not found.submodule_search_locations:
         raise MissingExtra("--problem icu-sepsis", "icu-sepsis", "icu")
-    return _npz(
+    return _opened(
         Path(found.submodule_search_locations[0]) / "envs" / "assets" / "dynamics.npz",
         "--problem icu-sepsis",
     )

@@ -77,3 +77,33 @@ def test_an_agent_may_watch_nothing():
 def test_what_is_refused(given, message):
     with pytest.raises(InvalidInput, match=message):
         check_access(given, 2, NAMES)
+
+
+NEEDED = "a matrix [N, M] of booleans with M = 2 is needed"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            [[1, 0], [1, 0]],
+            "access: got no agent that watches pressors; every constraint needs at least one owner",
+        ),
+        ([[1, 0, 1]], f"access: got int64 of shape (1, 3); {NEEDED}"),
+        ([[0.5, 1.0]], f"access: got float64 of shape (1, 2); {NEEDED}"),
+        ([[1, 0], [1]], "access: got a ragged list; a matrix [N, M] of booleans"),
+    ],
+)
+def test_a_refusal_is_one_line_with_the_shape_and_what_is_allowed(given, message):
+    with pytest.raises(InvalidInput) as raised:
+        check_access(given, 2, NAMES)
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_shares_of_every_constraint_sum_to_one(seed):
+    access = np.random.default_rng(seed).random((7, 5)) < 0.4
+    access[seed] = True
+    weights = split_weights(access)
+    np.testing.assert_allclose(weights.sum(0), 1.0, rtol=1e-15)
+    np.testing.assert_array_equal(weights > 0, access)

@@ -121,10 +121,8 @@ def test_many_records_recover_the_problem():
     np.testing.assert_allclose(problem.reward, known.reward, atol=error)
     np.testing.assert_allclose(problem.costs, known.costs, atol=error)
     uniform = np.full((5, 4), 0.25)
-    for signal in ("reward",):
-        expected = support.value(known, uniform, getattr(known, signal))
-        found = support.value(problem, uniform, getattr(problem, signal))
-        np.testing.assert_allclose(found, expected, atol=0.2)
+    expected = support.value(known, uniform, known.reward)
+    np.testing.assert_allclose(support.value(problem, uniform, problem.reward), expected, atol=0.2)
 
 
 def test_the_order_of_records_does_not_matter():
@@ -177,10 +175,95 @@ def test_what_is_refused(changes, message):
 
 def test_no_records_at_all():
     empty = dict(states=[], actions=[], rewards=[], costs=np.zeros((0, 2)), next_states=[])
-    with pytest.raises(InvalidInput, match="^states: got "):
+    with pytest.raises(InvalidInput, match=r"^states: got "):
         estimate(**empty, episode_starts=[])
 
 
 def test_costs_have_at_least_one_column():
-    with pytest.raises(InvalidInput, match="^costs: got "):
+    with pytest.raises(InvalidInput, match=r"^costs: got "):
         estimate(costs=np.zeros((6, 0)), budgets=[])
+
+
+def test_sizes_counted_by_numpy_are_whole_numbers_too():
+    given = np.array(STATES)
+    problem = estimate(num_states=given.max() + 2, num_actions=np.int64(3), min_count=np.int32(1))
+    assert problem.reward.shape == (3, 3)
+
+
+INDICES = "a non-empty list of whole numbers from 0 on"
+RAGGED = "a ragged list; an array with an entry per step"
+WHOLE_MESSAGES = {
+    "ragged-states": (dict(states=[[0], [1, 2]]), f"states: got {RAGGED}"),
+    "ragged-costs": (dict(costs=[[0.0, 1.0], [1.0]] * 3), f"costs: got {RAGGED}"),
+    "ragged-starts": (
+        dict(episode_starts=[[True], [True, False]]),
+        f"episode_starts: got {RAGGED}",
+    ),
+    "words": (dict(rewards=["a"] * 6), "rewards: got dtype <U1; real numbers are needed"),
+    "complex": (dict(rewards=[1j] * 6), "rewards: got dtype complex128; real numbers are needed"),
+    "nothing": (dict(rewards=[None] * 6), "rewards: got dtype object; real numbers are needed"),
+    "negative": (
+        dict(next_states=[0, 1, 1, 2, 2, -3]),
+        f"next_states: got int64 of shape (6,), least -3; {INDICES}",
+    ),
+    "no-index": (dict(actions=[0.5] * 6), f"actions: got float64 of shape (6,); {INDICES}"),
+    "short": (dict(actions=ACTIONS[:-1]), "actions: got length 5; states have length 6"),
+    "costs-short": (dict(costs=COSTS[:-1]), "costs: got shape (5, 2); [T, M] with T = 6"),
+    "reward-nan": (
+        dict(rewards=[1, 2, np.nan, 4, 5, 6]),
+        "rewards: got nan at 2; finite numbers are needed",
+    ),
+    "too-few-states": (
+        dict(num_states=2),
+        "num_states: got 2; a whole number of at least 3: the log has index 2",
+    ),
+    "half-an-action": (
+        dict(num_actions=2.5),
+        "num_actions: got 2.5; a whole number of at least 2: the log has index 1",
+    ),
+    "true-states": (
+        dict(num_states=True),
+        "num_states: got True; a whole number of at least 3: the log has index 2",
+    ),
+    "min-count": (dict(min_count=True), "min_count: got True; a whole number of at least 1"),
+    "rare": (
+        dict(min_count=4),
+        "min_count: got 4; no action of state 0 was seen that often (at most 3 times): "
+        "choose a smaller count, or log more",
+    ),
+    "both": (
+        dict(initial=[1, 0, 0]),
+        "initial: got both; exactly one of initial and episode_starts",
+    ),
+    "starts": (
+        dict(episode_starts=[False] * 6),
+        "episode_starts: got bool of shape (6,); booleans of shape (6,), at least one true",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), WHOLE_MESSAGES.values(), ids=WHOLE_MESSAGES)
+def test_a_refusal_is_one_line_with_the_field_the_value_and_what_is_allowed(changes, message):
+    with pytest.raises(InvalidInput) as raised:
+        estimate(**changes)
+    assert str(raised.value) == message
+
+
+def test_a_good_action_that_was_seen_too_rarely_is_never_used():
+    """Action 1 earns ten times as much, but was seen once; the optimum must do without it."""
+    given = dict(
+        states=[0, 0, 0],
+        actions=[0, 0, 1],
+        rewards=[1.0, 1.0, 10.0],
+        costs=[[0.0]] * 3,
+        next_states=[0, 0, 0],
+        discount=0.5,
+        budgets=[1.0],
+        initial=[1.0],
+    )
+    seen_once = solve(from_transitions(**given))
+    assert seen_once.optimal_value == pytest.approx(20.0)
+    np.testing.assert_allclose(seen_once.policy, [[0.0, 1.0]], atol=1e-12)
+    seen_twice = solve(from_transitions(**given, min_count=2))
+    assert seen_twice.optimal_value == pytest.approx(2.0)
+    np.testing.assert_array_equal(seen_twice.policy, [[1.0, 0.0]])

@@ -8,12 +8,12 @@ import pytest
 from fedjax_rl.cmdp.dynamics import GatheredDynamics, dynamics_of, model_of
 from fedjax_rl.cmdp.evaluate import (
     NO_SUPPORT,
+    Lagrangian,
     evaluate_exactly,
-    factorised,
-    occupancy,
     uniform_logits,
     values,
 )
+from fedjax_rl.cmdp.evaluate import evaluated as evaluated_policy
 from fedjax_rl.cmdp.model import from_arrays
 from fedjax_rl.precision import precision
 from tests import support
@@ -24,9 +24,10 @@ pytestmark = pytest.mark.timeout(120)
 def evaluated(problem, logits):
     with precision(True):
         model = jax.tree.map(jnp.asarray, model_of(problem))
-        policy = factorised(jnp.asarray(logits), model)
+        policy = evaluated_policy(jnp.asarray(logits), model)
         signals = jnp.concatenate([problem.reward[None], problem.costs])
-        return np.asarray(values(policy, signals)), np.asarray(occupancy(policy, model))
+        solved = jax.vmap(values, (None, 0), 1)(policy, signals)
+        return np.asarray(solved), np.asarray(policy.occupancy)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -86,24 +87,27 @@ def test_cycle_needs_no_pivoting():
     assert solved[0, 0] == pytest.approx(1 / (1 - 0.9999**6), rel=1e-10)
 
 
-def test_combined_advantage_is_the_combination_of_advantages():
+def test_advantage_of_the_lagrangian_is_the_combination_of_advantages():
     problem = support.random_problem(5)
     logits = np.random.default_rng(5).normal(size=(5, 4))
     policy = support.softmax(logits)
-    coefficients = np.array([0.25, -0.5, -0.1, 0.0, -2.0])
-    signals = np.concatenate([problem.reward[None], problem.costs])
+    penalties = np.array([0.5, 0.1, 0.0, 2.0])
     with precision(True):
         model = model_of(problem)
+        lagrangian = Lagrangian(0.25, penalties, problem.costs)
         estimate = evaluate_exactly(
-            jax.random.key(0), factorised(jnp.asarray(logits), model), signals, coefficients, model
+            jax.random.key(0), evaluated_policy(jnp.asarray(logits), model), lagrangian, model
         )
-        combined = np.asarray(estimate.advantage)
-    expected = sum(
-        coefficient * support.advantage(problem, policy, signal)
-        for coefficient, signal in zip(coefficients, signals, strict=True)
-    )
-    np.testing.assert_allclose(combined, expected, atol=1e-12)
-    np.testing.assert_allclose((policy * combined).sum(1), 0.0, atol=1e-12)
+        estimate = jax.tree.map(np.asarray, estimate)
+    expected = 0.25 * support.advantage(problem, policy, problem.reward)
+    for penalty, cost in zip(penalties, problem.costs, strict=True):
+        expected = expected - penalty * support.advantage(problem, policy, cost)
+    np.testing.assert_allclose(estimate.advantage, expected, atol=1e-12)
+    np.testing.assert_allclose((policy * estimate.advantage).sum(1), 0.0, atol=1e-12)
+    returns = [problem.initial @ support.value(problem, policy, cost) for cost in problem.costs]
+    np.testing.assert_allclose(estimate.costs, returns, rtol=1e-12)
+    value = problem.initial @ support.value(problem, policy, problem.reward)
+    assert float(estimate.value) == pytest.approx(value, rel=1e-12)
 
 
 def test_actions_without_support_have_probability_zero():

@@ -150,3 +150,111 @@ def test_settings_replace_budgets_and_discount_only():
 def test_settings_are_checked_again(settings, message):
     with pytest.raises(InvalidInput, match=message):
         with_settings(from_arrays(**arrays()), **settings)
+
+
+DOUBLE_NEEDED = "float64 is needed: finite problems are exact to 1e-12, build the array in float64"
+
+
+@pytest.mark.parametrize("field", ["transition", "reward", "costs", "budgets", "initial"])
+@pytest.mark.parametrize(
+    ("dtype", "allowed"),
+    [
+        ("float32", DOUBLE_NEEDED),
+        ("float16", DOUBLE_NEEDED),
+        ("complex128", "real numbers in float64 are needed"),
+        ("<U3", "real numbers in float64 are needed"),
+        ("object", "real numbers in float64 are needed"),
+    ],
+)
+def test_a_wrong_type_is_named_and_never_cast(field, dtype, allowed):
+    with pytest.raises(InvalidInput) as raised:
+        from_arrays(**{**arrays(), field: arrays()[field].astype(dtype)})
+    assert str(raised.value) == f"{field}: got dtype {dtype}; {allowed}"
+
+
+WHOLE_MESSAGES = {
+    "rows": (
+        changed("transition", (1, slice(None), 0), 0.75),
+        "transition: got row sum 1.75 at state 1, action 0; "
+        "each row [s, a, :] must sum to 1 (2 of 6 rows do not)",
+    ),
+    "negative": (
+        changed("transition", (2, 1), [1.25, -0.25, 0.0]),
+        "transition: got -0.25 at state 2, action 1, next state 1; probabilities are at least 0",
+    ),
+    "nan": (
+        changed("transition", (0, 1, 2), np.nan),
+        "transition: got nan at index (0, 1, 2); finite numbers are needed",
+    ),
+    "no-constraint": (
+        dict(costs=np.ones((0, 3, 2)), budgets=[]),
+        "costs: got shape (0, 3, 2); at least one constraint is needed",
+    ),
+    "budgets": (
+        dict(budgets=[1.0]),
+        "budgets: got shape (1,); expected [M], one per constraint = (2,)",
+    ),
+    "initial": (
+        dict(initial=[0.5, 0.25, 0.0]),
+        "initial: got sum 0.75; the distribution must sum to 1",
+    ),
+    "discount": (dict(discount=1), "discount: got 1; a number in [0, 1) is needed"),
+    "discount-nan": (dict(discount=np.nan), "discount: got nan; finite numbers are needed"),
+    "support-type": (
+        dict(support=np.ones((3, 2), int)),
+        "support: got int64 of shape (3, 2); booleans [S, A] = (3, 2)",
+    ),
+    "support-row": (
+        dict(support=[[True, False], [False, False], [True, True]]),
+        "support: got no action in state 1; every state needs at least one allowed action",
+    ),
+    "support-ragged": (
+        dict(support=[[True, False], [True], [True, True]]),
+        "support: got a ragged list; booleans [S, A] = (3, 2)",
+    ),
+    "names-twice": (
+        dict(constraint_names=["one", "one"]),
+        "constraint_names: got ['one', 'one']; 2 distinct names are needed",
+    ),
+    "one-string-is-not-two-names": (
+        dict(constraint_names="ab"),
+        "constraint_names: got 'ab'; a list of 2 names is needed",
+    ),
+    "a-number-of-names": (
+        dict(constraint_names=2),
+        "constraint_names: got 2; a list of 2 names is needed",
+    ),
+    "ragged": (
+        dict(costs=[[[1.0, 2.0], [1.0]]]),
+        "costs: got a ragged list; an array of rank 3",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), WHOLE_MESSAGES.values(), ids=WHOLE_MESSAGES)
+def test_a_refusal_is_one_line_with_the_field_the_value_and_what_is_allowed(changes, message):
+    with pytest.raises(InvalidInput) as raised:
+        from_arrays(**{**arrays(), **changes})
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    "field", ["transition", "reward", "costs", "budgets", "initial", "support"]
+)
+def test_a_problem_does_not_change_with_the_arrays_it_was_built_from(field):
+    given = {**arrays(), "support": np.ones((3, 2), bool)}
+    problem = from_arrays(**given)
+    before = getattr(problem, field).copy()
+    given[field][...] = 0
+    np.testing.assert_array_equal(getattr(problem, field), before)
+
+
+def test_names_and_notes_are_no_leaves_but_part_of_the_structure():
+    problem = from_arrays(**arrays(), constraint_names=["a", "b"], notes="by hand")
+    structure = jax.tree.structure(problem)
+    renamed = from_arrays(**arrays(), constraint_names=["a", "c"], notes="by hand")
+    assert jax.tree.structure(renamed) != structure
+    assert jax.tree.structure(with_settings(problem, budgets=[0, 0])) == structure
+
+    second = jax.jit(lambda given: given.budgets[given.constraint_names.index("b")])
+    assert float(second(problem)) == 2.0

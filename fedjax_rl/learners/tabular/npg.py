@@ -9,9 +9,10 @@ import jax.numpy as jnp
 
 from fedjax_rl.algorithm import Learner
 from fedjax_rl.cmdp.evaluate import (
+    Lagrangian,
     TabularPolicy,
     evaluate_exactly,
-    factorised,
+    evaluated,
     uniform_logits,
 )
 from fedjax_rl.cmdp.sample import Evaluation
@@ -32,11 +33,13 @@ class NPGInfo(NamedTuple):
     """What one local step saw.
 
     Attributes:
-        returns: [1 + K], V_r(ρ) and V_cj(ρ) of the agent's policy before the step.
+        value: scalar, V_r(ρ) of the agent's policy before the step.
+        costs: [K], V_cj(ρ) likewise.
         environment_steps: transitions drawn from the environment.
     """
 
-    returns: jax.Array
+    value: jax.Array
+    costs: jax.Array
     environment_steps: jax.Array
 
 
@@ -58,7 +61,7 @@ def npg(evaluation: Evaluation = evaluate_exactly) -> Learner:
 
     def init(key: jax.Array, agent: Agent, hparams: TabularSettings) -> tuple:
         logits = uniform_logits(hparams.model.support)
-        return factorised(logits, hparams.model), NPGLocal(jnp.zeros_like(agent.budgets))
+        return evaluated(logits, hparams.model), NPGLocal(jnp.zeros_like(agent.budgets))
 
     def step(
         key: jax.Array,
@@ -68,16 +71,14 @@ def npg(evaluation: Evaluation = evaluate_exactly) -> Learner:
         hparams: TabularSettings,
     ) -> tuple[TabularPolicy, NPGLocal, NPGInfo]:
         model = hparams.model
-        signals = jnp.concatenate([model.reward[None], agent.costs])
-        penalty = agent.weights * local.multipliers
-        lagrangian = jnp.concatenate([agent.reward_weight[None], -penalty])
-        estimate = evaluation(key, policy, signals, lagrangian, model)
+        lagrangian = Lagrangian(agent.reward_weight, agent.weights * local.multipliers, agent.costs)
+        estimate = evaluation(key, policy, lagrangian, model)
 
         ascent = hparams.step_size / (1.0 - model.discount) * estimate.advantage
         logits = policy.logits + jnp.where(model.support, ascent, 0.0)
-        multipliers = dual_step(local.multipliers, estimate.returns[1:], agent, hparams)
-        info = NPGInfo(estimate.returns, estimate.environment_steps)
-        return factorised(logits, model), NPGLocal(multipliers), info
+        multipliers = dual_step(local.multipliers, estimate.costs, agent, hparams)
+        info = NPGInfo(estimate.value, estimate.costs, estimate.environment_steps)
+        return evaluated(logits, model), NPGLocal(multipliers), info
 
     def message(policy: TabularPolicy, local: NPGLocal) -> jax.Array:
         return policy.logits
@@ -85,7 +86,7 @@ def npg(evaluation: Evaluation = evaluate_exactly) -> Learner:
     def adopt(
         policy: TabularPolicy, local: NPGLocal, merged: jax.Array, hparams: TabularSettings
     ) -> tuple[TabularPolicy, NPGLocal]:
-        return factorised(merged, hparams.model), local
+        return evaluated(merged, hparams.model), local
 
     return Learner(init, step, message, adopt, message_kind="logits", float64=True)
 

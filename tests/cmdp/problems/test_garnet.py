@@ -84,3 +84,16 @@ def test_more_successors_than_states():
 def test_settings_are_checked(field, value):
     with pytest.raises(InvalidInput, match=f"^{field}: got "):
         garnet(**{field: value})
+
+
+def test_one_successor_is_certain():
+    problem = garnet(states=7, actions=3, branching=1, infeasible="keep")
+    np.testing.assert_array_equal(np.unique(problem.transition), [0.0, 1.0])
+
+
+@pytest.mark.parametrize("field", ["agents", "states", "actions", "branching"])
+@pytest.mark.parametrize("value", [0, -1, 2.5, True, "4"])
+def test_sizes_are_whole_numbers(field, value):
+    with pytest.raises(InvalidInput) as raised:
+        garnet(**{field: value})
+    assert str(raised.value) == f"{field}: got {value}; a whole number of at least 1"

@@ -69,6 +69,11 @@ def sepsis():
     return load_problem("icu-sepsis").cmdp
 
 
+@pytest.fixture(scope="module")
+def certificate(sepsis):
+    return solve(sepsis)
+
+
 def best_actions(problem, signal, allowed, actions):
     """Greedy improvement of ``signal`` over allowed actions, and the last action values."""
     states = np.arange(problem.num_states)
@@ -142,7 +147,49 @@ def value_of(problem, signal, allowed, actions):
 
 
 @installed
-def test_the_constrained_optimum(sepsis):
-    certificate = solve(sepsis)
+def test_the_constrained_optimum(certificate):
     assert certificate.optimal_value == pytest.approx(0.7556, abs=5e-5)
     np.testing.assert_allclose(certificate.multipliers, [0.0194, 0.0771, 0.0, 0.0241], atol=5e-5)
+
+
+@installed
+def test_the_constrained_optimum_is_certified_and_its_multipliers_unique(sepsis, certificate):
+    assert certificate.certified_gap <= 1e-8
+    assert certificate.multipliers_unique is True
+    assert certificate.unconstrained_value == pytest.approx(0.8013, abs=5e-5)
+    assert (certificate.costs <= sepsis.budgets + 1e-8).all()
+    value, costs, _ = evaluate_policy(sepsis, certificate.policy)
+    assert value == pytest.approx(certificate.optimal_value, abs=1e-12)
+    np.testing.assert_allclose(costs, certificate.costs, atol=1e-10)
+
+
+@installed
+def test_costs_and_rewards_of_the_real_model_restated(sepsis):
+    location = importlib.util.find_spec("icu_sepsis").submodule_search_locations[0]
+    with np.load(f"{location}/envs/assets/dynamics.npz", allow_pickle=False) as data:
+        sofa, expert = data["sofa_scores"], data["expert_policy"]
+        survival = data["r_mat"] * data["tx_mat"]
+    vasopressor, fluid, organ_failure, unusual = sepsis.costs
+    for state in range(716):
+        care = float(state < 713)
+        for action in range(25):
+            assert vasopressor[state, action] == care * (action - 5 * (action // 5)) / 4
+            assert fluid[state, action] == care * (action // 5) / 4
+            assert organ_failure[state, action] == care * (sofa[state] / 24)
+            assert unusual[state, action] == (care if expert[state, action] == 0 else 0.0)
+    np.testing.assert_allclose(sepsis.reward, survival.sum(-1), atol=1e-14)
+
+
+@installed
+def test_loading_imports_neither_the_package_nor_gym(run_python):
+    done = run_python(
+        """
+import sys
+from fedjax_rl.runs.sources import clinicians_policy, load_problem
+assert load_problem("icu-sepsis").cmdp.num_states == 716
+assert clinicians_policy().shape == (716, 25)
+print(sorted({name.split(".")[0] for name in sys.modules} & {"icu_sepsis", "gym", "gymnasium"}))
+"""
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"

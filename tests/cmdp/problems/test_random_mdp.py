@@ -15,6 +15,7 @@ pytestmark = pytest.mark.timeout(60)
 
 LARGE = dict(agents=6, states=60, actions=10, infeasible="keep")
 FIELDS = ("transition", "reward", "costs", "budgets", "initial")
+INFEASIBLE_SEED = 1
 
 
 def equal(first, second):
@@ -148,3 +149,45 @@ def test_sizes_are_whole_numbers(field, value):
 def test_other_settings_are_checked(field, value):
     with pytest.raises(InvalidInput, match=f"^{field}: got "):
         random_mdp(**{field: value})
+
+
+def test_twenty_crowded_seeds_are_all_feasible_and_say_which_draw_they_are():
+    for seed in range(20):
+        problem = random_mdp(agents=8, states=3, actions=5, seed=seed)
+        assert re.fullmatch(rf"seed {seed}, draw \d+, Slater slack [\d.e-]+", problem.notes)
+        assert solve(problem, "linear-program").slater_slack > 1e-6
+        assert (problem.budgets > 0).all()
+
+
+def test_a_refused_seed_says_what_to_do_and_a_kept_one_that_nobody_looked():
+    sizes = dict(agents=8, states=3, actions=5, seed=INFEASIBLE_SEED)
+    with pytest.raises(InvalidInput) as raised:
+        random_mdp(**sizes, infeasible="error")
+    slack = slater_slack(random_mdp(**sizes, infeasible="keep"))
+    assert slack < 0
+    assert str(raised.value) == (
+        f"seed: got {INFEASIBLE_SEED}; no feasible draw of random-mdp "
+        f"(1 tried, Slater slack {slack:.4g}): another seed, fewer agents or larger budgets"
+    )
+    kept = random_mdp(**sizes, infeasible="keep")
+    assert kept.notes == f"seed {INFEASIBLE_SEED}, feasibility not checked"
+
+
+def test_sizes_counted_by_numpy_are_whole_numbers_too():
+    counted = random_mdp(agents=np.int64(3), states=np.int32(4), seed=np.uint8(2))
+    assert equal(counted, random_mdp(agents=3, states=4, seed=2))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("states", 0, "states: got 0; a whole number of at least 1"),
+        ("seed", -1, "seed: got -1; a whole number of at least 0"),
+        ("budget_fraction", True, "budget_fraction: got True; a positive number"),
+        ("infeasible", "ignore", "infeasible: got 'ignore'; one of redraw, error, keep"),
+    ],
+)
+def test_a_refusal_is_one_line_with_the_field_the_value_and_what_is_allowed(field, value, message):
+    with pytest.raises(InvalidInput) as raised:
+        random_mdp(**{field: value})
+    assert str(raised.value) == message

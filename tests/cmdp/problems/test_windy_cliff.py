@@ -93,3 +93,14 @@ def test_segments_would_be_empty(agents):
 def test_a_discount_of_one_is_refused():
     with pytest.raises(InvalidInput, match="discount: got 1"):
         windy_cliff(discount=1.0)
+
+
+@pytest.mark.parametrize("agents", [7, 0, True, 2.5])
+def test_a_refusal_says_how_many_segments_there_is_room_for(agents):
+    with pytest.raises(InvalidInput) as raised:
+        windy_cliff(agents)
+    assert str(raised.value) == f"agents: got {agents}; windy-cliff has room for 1 to 6 segments"
+
+
+def test_a_count_made_by_numpy_is_a_whole_number_too():
+    assert windy_cliff(np.int64(3)).constraint_names == ("segment-0", "segment-1", "segment-2")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedjax_rl.cmdp.dynamics import model_of
-from fedjax_rl.cmdp.evaluate import evaluate_exactly, factorised, occupancy
+from fedjax_rl.cmdp.evaluate import Lagrangian, evaluate_exactly, evaluated
 from fedjax_rl.learners.tabular.agent import (
     TabularSettings,
     federated_agents,
@@ -39,11 +39,10 @@ def test_fisher_inverse_times_gradient_is_the_advantage(seed):
         flat = jnp.asarray(logits.ravel())
         gradient = np.asarray(jax.grad(value)(flat))
         score = np.asarray(jax.jacobian(log_policy)(flat))
-        policy = factorised(jnp.asarray(logits), model)
-        visits = np.asarray(occupancy(policy, model)).ravel()
-        estimate = evaluate_exactly(
-            jax.random.key(0), policy, model.reward[None], jnp.ones(1), model
-        )
+        policy = evaluated(jnp.asarray(logits), model)
+        visits = np.asarray(policy.occupancy).ravel()
+        reward_alone = Lagrangian(1.0, jnp.zeros(1), jnp.zeros((1, *logits.shape)))
+        estimate = evaluate_exactly(jax.random.key(0), policy, reward_alone, model)
     fisher = score.T @ (visits[:, None] * score)
     assert visits.min() > 1e-6, "full support is a premise"
     natural = (np.linalg.pinv(fisher, rcond=1e-10) @ gradient).reshape(logits.shape)
@@ -93,7 +92,7 @@ def test_policy_step_uses_the_multipliers_before_the_dual_step():
     cost = problem.initial @ support.value(problem, uniform, problem.costs[0])
     expected_dual = np.clip(0.7 + 0.5 * (cost - problem.budgets[0]), 0, 1)
     assert float(kept.multipliers[0]) == pytest.approx(expected_dual, abs=1e-13)
-    assert float(info.returns[1]) == pytest.approx(cost, abs=1e-12)
+    assert float(info.costs[0]) == pytest.approx(cost, abs=1e-12)
 
 
 def test_agents_hold_only_the_costs_they_watch():
