@@ -20,9 +20,9 @@ from fedjax_rl.cmdp.access import default_access
 from fedjax_rl.cmdp.model import CMDP
 from fedjax_rl.execution.train import _run_rounds, start, train
 from fedjax_rl.precision import precision
-from fedjax_rl.runs.assembly import fednpg_algorithm, settings
+from fedjax_rl.runs.assembly import chunk_rounds, fednpg_algorithm, settings
 from fedjax_rl.runs.config import FedNPGConfig
-from fedjax_rl.runs.history import Layout, by_policy, columns, no_sums
+from fedjax_rl.runs.history import Layout, columns, no_sums, rows_of
 from fedjax_rl.runs.sources import load_problem
 
 PUBLISHED_ROUNDS_PER_SECOND = 5.7
@@ -83,30 +83,34 @@ def against_peers(name: str, cmdp: CMDP, rounds: int, repeats: int) -> dict[str,
 
 def ours(cmdp: CMDP, step: float, dual_step: float, rounds: int) -> Callable[[], object]:
     """FedNPG as `fedjax-rl run` trains it: guarded chunks, every round's columns on the host."""
-    algorithm, hparams, layout = assembled(cmdp, step, dual_step, rounds)
+    algorithm, hparams, layout, length = assembled(cmdp, step, dual_step, rounds)
     key = jax.random.key(0)
 
     def work() -> object:
         state, _ = start(algorithm, key, hparams)
         sums, tables = no_sums(1, cmdp.num_constraints), []
-        for chunk in train(algorithm, key, state, hparams, rounds=rounds, chunk_rounds=rounds):
-            table, sums = columns(chunk.first_round, by_policy(chunk.info), sums, layout)
+        for chunk in train(algorithm, key, state, hparams, rounds=rounds, chunk_rounds=length):
+            table, sums = columns(chunk.first_round, rows_of(chunk.info), sums, layout)
             tables.append(table)
         return tables
 
     return work
 
 
-def assembled(cmdp: CMDP, step: float, dual_step: float, rounds: int) -> tuple[Any, Any, Layout]:
-    """Algorithm, settings on the device, and columns; without solving the problem exactly."""
+def assembled(
+    cmdp: CMDP, step: float, dual_step: float, rounds: int
+) -> tuple[Any, Any, Layout, int]:
+    """Algorithm, settings on the device, columns and chunks, without solving the problem."""
     num_agents = cmdp.num_constraints
     config = FedNPGConfig(rounds=rounds, step_size=step, dual_step_size=dual_step)
     hparams = settings(config, cmdp, default_access(num_agents, num_agents), pace=1.0)
     algorithm = fednpg_algorithm("npg", "exact", "logits", "fed", num_agents, 1, None)
+    agents = hparams.federation.agents
     watched = tuple((agent, 0, agent) for agent in range(num_agents))
     layout = Layout(0.0, cmdp.budgets, cmdp.constraint_names, watched, 0)
     with precision(True):
-        return algorithm, jax.device_put(hparams), layout
+        length = chunk_rounds(config, hparams.federation.learner.model, agents.costs.shape)
+        return algorithm, jax.device_put(hparams), layout, length
 
 
 def cost_of_agents(agents: int, quick: bool, repeats: int) -> dict[str, Any]:
@@ -114,12 +118,12 @@ def cost_of_agents(agents: int, quick: bool, repeats: int) -> dict[str, Any]:
     arguments = {"states": 20, "actions": 5, "infeasible": "keep"}
     cmdp = load_problem("random-mdp", agents=agents, arguments=arguments).cmdp
     rounds = 50 if quick else max(200, 20_000 // agents)
-    algorithm, hparams, _ = assembled(cmdp, 0.01, 0.001, rounds)
+    algorithm, hparams, _, length = assembled(cmdp, 0.01, 0.001, rounds)
     key = jax.random.key(0)
     state, _ = start(algorithm, key, hparams)
 
     def work() -> object:
-        return list(train(algorithm, key, state, hparams, rounds=rounds, chunk_rounds=rounds))
+        return list(train(algorithm, key, state, hparams, rounds=rounds, chunk_rounds=length))
 
     seconds = interleaved({"ours": work}, repeats)["ours"]
     with precision(True):

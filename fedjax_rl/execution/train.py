@@ -66,28 +66,65 @@ def train(
         state: state to go on from.
         hparams: traced settings.
         rounds: T, the last round.
-        chunk_rounds: most rounds between two visits of the host; evened out over T.
+        chunk_rounds: most rounds between two visits of the host, static. The first chunk is a
+            single round, since it is also the one that compiles.
         first_round: 1, or the round to resume at.
     """
-    remaining = rounds - first_round + 1
-    chunks = -(-remaining // max(1, chunk_rounds))
-    length = -(-remaining // max(1, chunks))
-    for begin in range(first_round, rounds + 1, length):
-        last = min(begin + length - 1, rounds)
+    with precision(algorithm.float64):
+        hparams = jax.device_put(hparams)
+
+    def launch(span: tuple[int, int], state: Pytree, guarded: bool = False) -> _Launched:
         with precision(algorithm.float64):
-            span = jnp.asarray([begin, last])
-            run = partial(_run_rounds, algorithm, length, key=key, span=span, hparams=hparams)
-            reached, info, failed, finite = run(guarded=False, state=state)
-            if not finite:
-                reached, info, failed, _ = run(guarded=True, state=state)
-            state, failed_round = reached, int(failed) if failed >= 0 else None
-            info = jax.device_get(info)
-        if failed_round is not None:
-            last = failed_round - 1
-        info = jax.tree.map(lambda rows, kept=last - begin + 1: rows[:kept], info)
-        yield Chunk(begin, last, info, state, failed_round)
-        if failed_round is not None:
+            outcome = _run_rounds(
+                algorithm,
+                chunk_rounds,
+                guarded=guarded,
+                key=key,
+                span=np.array(span),
+                state=state,
+                hparams=hparams,
+            )
+        return _Launched(span, *outcome)
+
+    ahead = spans(first_round, rounds, chunk_rounds)
+    launched = launch(ahead[0], state)
+    for following in [*ahead[1:], None]:
+        # The host reads a chunk while the device is at work on the next one.
+        upcoming = None if following is None else launch(following, launched.state)
+        if not launched.finite:
+            launched, upcoming = launch(launched.span, state, guarded=True), None
+        yield _landed(launched)
+        if upcoming is None:
             return
+        state, launched = launched.state, upcoming
+
+
+class _Launched(NamedTuple):
+    """A chunk on its way: arrays of the device, which may still be computing them."""
+
+    span: tuple[int, int]
+    state: Pytree
+    info: Pytree
+    failed: jax.Array
+    finite: jax.Array
+
+
+def _landed(launched: _Launched) -> Chunk:
+    begin, last = launched.span
+    failed = int(launched.failed)
+    failed_round = failed if failed >= 0 else None
+    if failed_round is not None:
+        last = failed_round - 1
+    info = jax.tree.map(lambda rows: rows[: last - begin + 1], jax.device_get(launched.info))
+    return Chunk(begin, last, info, launched.state, failed_round)
+
+
+def spans(first_round: int, rounds: int, chunk_rounds: int) -> list[tuple[int, int]]:
+    """First and last round of each chunk: one round, then chunks of even length."""
+    remaining = rounds - first_round
+    chunks = -(-remaining // chunk_rounds)
+    ends = [first_round + remaining * index // max(1, chunks) for index in range(chunks + 1)]
+    return [(first_round, first_round), *((ends[i] + 1, ends[i + 1]) for i in range(chunks))]
 
 
 @partial(jax.jit, static_argnames="algorithm")
@@ -118,7 +155,13 @@ def _run_rounds(
             accepted = (failed < 0) & all_finite(proposal)
             failed = jnp.where((failed < 0) & ~accepted, round, failed)
             proposal = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), proposal, state)
-        rows = jax.tree.map(lambda rows, row: rows.at[round - first].set(row), rows, info)
+        write = partial(
+            jax.lax.dynamic_update_index_in_dim,
+            index=round - first,
+            axis=0,
+            allow_negative_indices=False,
+        )
+        rows = jax.tree.map(write, rows, info)
         return proposal, failed, rows
 
     info = jax.eval_shape(lambda: step(key, first, state, hparams)[1])

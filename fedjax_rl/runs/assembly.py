@@ -29,8 +29,8 @@ SECONDS_PER_CHUNK = 0.5
 """Aim for the time between two visits of the host."""
 FLOPS_PER_SECOND = 5e9
 SECONDS_PER_AGENT_STEP = 1e-6
-LEAST_CHUNKS = 10
-"""Chunks of a run, however short: the first one also compiles, the others can be timed."""
+MOST_ROUNDS_PER_CHUNK = 8192
+"""Rows of so many rounds still fit the caches of the host."""
 
 
 class Prepared(NamedTuple):
@@ -227,7 +227,7 @@ def chunk_rounds(config: FedNPGConfig, model: Model, cost_shape: tuple[int, ...]
     if config.evaluation == "sampled":
         horizon = 10.0 / (1.0 - float(model.discount))
         seconds += agent_steps * pairs * config.rollouts * horizon * 1e-7
-    return int(np.clip(SECONDS_PER_CHUNK / seconds, 1, max(1, config.rounds // LEAST_CHUNKS)))
+    return int(np.clip(SECONDS_PER_CHUNK / seconds, 1, MOST_ROUNDS_PER_CHUNK))
 
 
 def _range(signal: FloatArray) -> float:

@@ -14,10 +14,9 @@ from fedjax_rl.cmdp.model import CMDP, FloatArray
 from fedjax_rl.cmdp.solve import Certificate
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.train import start, to_host, train
-from fedjax_rl.federation.observed import Observation
 from fedjax_rl.runs.assembly import Prepared, prepare
 from fedjax_rl.runs.config import FedNPGConfig
-from fedjax_rl.runs.history import Columns, by_policy, columns, initial_columns, no_sums
+from fedjax_rl.runs.history import Columns, columns, initial_columns, no_sums, rows_of
 from fedjax_rl.runs.sources import Problem, problem_from_cmdp
 from fedjax_rl.runs.summary import Outcome, stationary_policy, summarise
 
@@ -77,8 +76,8 @@ def run(prepared: Prepared, on_rows: OnRows = lambda rows: None) -> FedNPGResult
     key = jax.random.key(config.seed)
     begun = time.perf_counter()
     state, row = start(prepared.algorithm, key, prepared.hparams)
-    rows: Observation = by_policy(jax.tree.map(lambda leaf: leaf[None], row))
-    sums = no_sums(*rows.costs.shape[1:])
+    rows = rows_of(jax.tree.map(lambda leaf: leaf[None], row))
+    sums = no_sums(*rows.costs.shape[:2])
     table = initial_columns(rows, prepared.layout)
     on_rows(table)
     history, marks, failed_round = [table], [(0, time.perf_counter())], None
@@ -94,7 +93,7 @@ def run(prepared: Prepared, on_rows: OnRows = lambda rows: None) -> FedNPGResult
         state, failed_round = chunk.state, chunk.failed_round
         if not len(chunk.info.value):
             break
-        table, sums = columns(chunk.first_round, by_policy(chunk.info), sums, prepared.layout)
+        table, sums = columns(chunk.first_round, rows_of(chunk.info), sums, prepared.layout)
         history.append(table)
         on_rows(table)
         marks.append((chunk.last_round, time.perf_counter()))

@@ -30,8 +30,24 @@ class Layout(NamedTuple):
     bytes_per_round: int
 
 
+class Rows(NamedTuple):
+    """R consecutive rounds of P policies (one, or one per agent), with rounds as the last axis.
+
+    Attributes:
+        value: [P, R], V_r(ρ).
+        costs: [P, M, R], V_cj(ρ).
+        multipliers: [N, K, R], λ_ij.
+        environment_steps: [R], transitions drawn in each round.
+    """
+
+    value: FloatArray
+    costs: FloatArray
+    multipliers: FloatArray
+    environment_steps: np.ndarray
+
+
 class Sums(NamedTuple):
-    """Sums over rounds 1 … t, for each of the P policies observed (one, or one per agent).
+    """Sums over rounds 1 … t.
 
     Attributes:
         value: [P].
@@ -48,37 +64,30 @@ class Sums(NamedTuple):
 
 def no_sums(num_policies: int, num_constraints: int) -> Sums:
     """Sums before the first round."""
-    return Sums(
-        np.zeros(num_policies),
-        np.zeros((num_policies, num_constraints)),
-        np.zeros(num_policies),
-        0.0,
+    costs = np.zeros((num_policies, num_constraints))
+    return Sums(np.zeros(num_policies), costs, np.zeros(num_policies), 0.0)
+
+
+def rows_of(observations: Observation) -> Rows:
+    """Observations with a leading axis of rounds, and maybe one of policies, as `Rows`."""
+    rounds = len(observations.value)
+    value, costs = observations.value, observations.costs
+    slots = observations.multipliers.shape[-1]
+    return Rows(
+        _rounds_last(value.reshape(rounds, -1)),
+        _rounds_last(costs.reshape(rounds, -1, costs.shape[-1])),
+        _rounds_last(observations.multipliers.reshape(rounds, -1, slots)),
+        observations.environment_steps.reshape(rounds, -1).sum(1),
     )
 
 
-def by_policy(observation: Observation) -> Observation:
-    """Gives every field of rows [R, …] an axis of policies: [R, P, …], multipliers [R, N, K]."""
-    value, costs = observation.value, observation.costs
-    if value.ndim == 1:
-        value, costs = value[:, None], costs[:, None]
-    rounds = len(value)
-    return Observation(
-        value,
-        costs,
-        observation.multipliers.reshape(rounds, -1, observation.multipliers.shape[-1]),
-        observation.environment_steps.reshape(rounds, -1).sum(1),
-    )
-
-
-def initial_columns(row: Observation, layout: Layout) -> Columns:
+def initial_columns(row: Rows, layout: Layout) -> Columns:
     """The columns of round 0, whose averages are its own values."""
-    table, _ = columns(1, row, no_sums(*row.costs.shape[1:]), layout)
+    table, _ = columns(1, row, no_sums(*row.costs.shape[:2]), layout)
     return table | {"round": np.array([0]), "bytes_exchanged": np.array([0])}
 
 
-def columns(
-    first_round: int, rows: Observation, before: Sums, layout: Layout
-) -> tuple[Columns, Sums]:
+def columns(first_round: int, rows: Rows, before: Sums, layout: Layout) -> tuple[Columns, Sums]:
     """The columns of consecutive rounds from round 1 on, and the sums to go on from.
 
     With several policies (agents that do not communicate) a column is the mean over them, and
@@ -88,39 +97,44 @@ def columns(
 
     Args:
         first_round: round of the first row.
-        rows: R rows as `by_policy` shapes them.
+        rows: what was observed.
         before: sums over the rounds before.
         layout: names and references.
     """
-    rounds = first_round + np.arange(len(rows.value))
-    count = rounds[:, None]
-    violation = (rows.costs - layout.budgets).max(-1)
-    value_sum = before.value + np.cumsum(rows.value, axis=0)
-    cost_sum = before.costs + np.cumsum(rows.costs, axis=0)
-    strong_sum = before.strong + np.cumsum(np.maximum(violation, 0.0), axis=0)
+    count = first_round + np.arange(rows.value.shape[-1])
+    budgets = layout.budgets[:, None]
+    violation = (rows.costs - budgets).max(1)
+    value_sum = _running(rows.value, before.value)
+    cost_sum = _running(rows.costs, before.costs)
+    strong_sum = _running(np.maximum(violation, 0.0), before.strong)
     steps = before.environment_steps + np.cumsum(rows.environment_steps)
     measures = {
         "gap": layout.optimal_value - rows.value,
         "average_gap": layout.optimal_value - value_sum / count,
         "violation": violation,
-        "average_violation": (cost_sum / count[..., None] - layout.budgets).max(-1),
+        "average_violation": (cost_sum / count - budgets).max(1),
         "strong_violation": strong_sum / count,
     }
-    table: Columns = {"round": rounds, "value": _mean(rows.value)}
-    table |= {name: _mean(measure) for name, measure in measures.items()}
-    if rows.value.shape[1] > 1:
-        table |= {f"worst_{name}": measure.max(1) for name, measure in measures.items()}
+    table: Columns = {"round": count, "value": rows.value.mean(0)}
+    table |= {name: measure.mean(0) for name, measure in measures.items()}
+    if len(rows.value) > 1:
+        table |= {f"worst_{name}": measure.max(0) for name, measure in measures.items()}
     for index, name in enumerate(layout.constraint_names):
-        table[f"cost/{name}"] = _mean(rows.costs[:, :, index])
+        table[f"cost/{name}"] = rows.costs[:, index].mean(0)
     for agent, slot, constraint in layout.watched:
         name = layout.constraint_names[constraint]
-        table[f"multiplier/{agent}/{name}"] = rows.multipliers[:, agent, slot]
+        table[f"multiplier/{agent}/{name}"] = rows.multipliers[agent, slot]
     table["environment_steps"] = steps
-    table["bytes_exchanged"] = rounds * layout.bytes_per_round
-    return table, Sums(value_sum[-1], cost_sum[-1], strong_sum[-1], float(steps[-1]))
+    table["bytes_exchanged"] = count * layout.bytes_per_round
+    after = Sums(value_sum[:, -1], cost_sum[..., -1], strong_sum[:, -1], float(steps[-1]))
+    return table, after
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Mean over the P policies of [R, P]."""
-    mean: np.ndarray = values[:, 0] if values.shape[1] == 1 else values.mean(1)
-    return mean
+def _running(values: FloatArray, before: FloatArray) -> FloatArray:
+    sums: FloatArray = np.cumsum(values, axis=-1)
+    sums += before[..., None]
+    return sums
+
+
+def _rounds_last(values: FloatArray) -> FloatArray:
+    return np.ascontiguousarray(np.moveaxis(values, 0, -1))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedjax_rl.algorithm import Algorithm
-from fedjax_rl.execution.train import start, train
+from fedjax_rl.execution.train import spans, start, train
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -41,13 +41,25 @@ def walk(algorithm, rounds, chunk_rounds, **options):
     return row, chunks
 
 
+def path_of(chunks):
+    return np.concatenate([chunk.info["position"] for chunk in chunks])
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 7, 10])
+@pytest.mark.parametrize("chunk_rounds", [1, 3, 9, 1000])
+def test_spans_cover_every_round_once(rounds, chunk_rounds):
+    covered = spans(1, rounds, chunk_rounds)
+    assert [r for first, last in covered for r in range(first, last + 1)] == [*range(1, rounds + 1)]
+    assert max(last - first + 1 for first, last in covered) <= chunk_rounds
+    assert covered[0] == (1, 1)
+
+
 @pytest.mark.parametrize("chunk_rounds", [1, 3, 7, 10, 1000])
 def test_chunks_do_not_change_the_bits(chunk_rounds):
-    _, (whole,) = walk(random_walk(), 10, 10)
+    _, whole = walk(random_walk(), 10, 10)
     _, chunks = walk(random_walk(), 10, chunk_rounds)
-    path = np.concatenate([chunk.info["position"] for chunk in chunks])
-    np.testing.assert_array_equal(path, whole.info["position"])
-    assert [chunk.first_round for chunk in chunks] == sorted({c.first_round for c in chunks})
+    path = path_of(chunks)
+    np.testing.assert_array_equal(path, path_of(whole))
     assert chunks[-1].last_round == 10
     assert int(chunks[-1].state["rounds"]) == 10, "no round beyond the last is applied"
     assert float(chunks[-1].state["position"]) == path[-1]
@@ -55,32 +67,32 @@ def test_chunks_do_not_change_the_bits(chunk_rounds):
 
 def test_rows_describe_the_state_after_their_round():
     algorithm = random_walk()
-    row, (chunk,) = walk(algorithm, 4, 4)
+    row, chunks = walk(algorithm, 4, 4)
     position = row["position"]
     for round in range(1, 5):
         position = position + np.float32(0.1) * jax.random.normal(jax.random.fold_in(KEY, round))
-        assert chunk.info["position"][round - 1] == pytest.approx(float(position), rel=1e-6)
+        assert path_of(chunks)[round - 1] == pytest.approx(float(position), rel=1e-6)
 
 
 def test_a_run_resumes_to_the_same_bits():
     _, chunks = walk(random_walk(), 9, 3)
-    _, rest = walk(random_walk(), 9, 3, state=chunks[1].state, first_round=7)
-    np.testing.assert_array_equal(rest[0].info["position"], chunks[2].info["position"])
+    reached = chunks[1].last_round
+    _, rest = walk(random_walk(), 9, 3, state=chunks[1].state, first_round=reached + 1)
+    np.testing.assert_array_equal(path_of(rest), path_of(chunks[2:]))
 
 
 @pytest.mark.parametrize("chunk_rounds", [2, 5, 20])
 def test_a_round_that_is_not_finite_is_masked_and_named(chunk_rounds):
     _, healthy = walk(random_walk(), 20, chunk_rounds)
     _, chunks = walk(random_walk(fails_at=6), 20, chunk_rounds)
-    path = np.concatenate([chunk.info["position"] for chunk in chunks])
+    path = path_of(chunks)
     assert [chunk.failed_round for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
     assert chunks[-1].failed_round == 6
     assert chunks[-1].last_round == 5
     assert len(path) == 5 and np.isfinite(path).all()
     assert float(chunks[-1].state["position"]) == path[-1], "the last finite state is kept"
     assert int(chunks[-1].state["rounds"]) == 5
-    healthy_path = np.concatenate([chunk.info["position"] for chunk in healthy])
-    np.testing.assert_array_equal(path, healthy_path[:5])
+    np.testing.assert_array_equal(path, path_of(healthy)[:5])
 
 
 def test_one_trace_for_all_chunks_seeds_and_settings():

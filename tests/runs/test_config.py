@@ -69,7 +69,7 @@ def test_each_setting_names_field_value_and_what_is_allowed(setting, value, mess
 def test_a_config_file_that_cannot_be_used(tmp_path, text, message):
     path = tmp_path / "config.yaml"
     path.write_text(text)
-    with pytest.raises(InvalidInput, match=".*") as caught:
+    with pytest.raises(InvalidInput) as caught:
         config_from_yaml(path)
     assert message in str(caught.value)
 

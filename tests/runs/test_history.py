@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedjax_rl.federation.observed import Observation
-from fedjax_rl.runs.history import Layout, by_policy, columns, initial_columns, no_sums
+from fedjax_rl.runs.history import Layout, Rows, columns, initial_columns, no_sums, rows_of
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -16,14 +16,14 @@ def observation(values, costs, multipliers=None):
     rounds = len(values)
     if multipliers is None:
         multipliers = np.zeros((rounds, 2, 1))
-    return by_policy(Observation(values, costs, multipliers, 5 * (np.arange(rounds) > 0)))
+    return rows_of(Observation(values, costs, multipliers, 5 * (np.arange(rounds) > 0)))
 
 
 def table_of(rows, policies=1):
     """Round 0 and the rounds after it."""
-    first, rest = (Observation(*(field[part] for field in rows)) for part in (np.s_[:1], np.s_[1:]))
+    first, rest = (Rows(*(field[..., part] for field in rows)) for part in (np.s_[:1], np.s_[1:]))
     before = initial_columns(first, LAYOUT)
-    if len(rest.value) == 0:
+    if rest.value.size == 0:
         return before, no_sums(policies, 2)
     after, sums = columns(1, rest, no_sums(policies, 2), LAYOUT)
     return {name: np.concatenate([before[name], after[name]]) for name in before}, sums
@@ -60,7 +60,7 @@ def test_chunks_give_the_columns_of_the_whole():
     whole, _ = table_of(observation(values, costs))
     first, sums = table_of(observation(values[:4], costs[:4]))
     rest = observation(values[3:], costs[3:])
-    rest = Observation(*(field[1:] for field in rest))
+    rest = Rows(*(field[..., 1:] for field in rest))
     second, _ = columns(4, rest, sums, LAYOUT)
     for name in whole:
         np.testing.assert_allclose(np.concatenate([first[name], second[name]]), whole[name])
