@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(__version__)
         return 0
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # so that module:factory finds a module of the current directory
     try:
         module = importlib.import_module(COMMANDS[choose("command", words[0], COMMANDS)])
         status: int = module.main(words[1:])

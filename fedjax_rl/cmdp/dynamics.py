@@ -11,6 +11,7 @@ import numpy as np
 
 from fedjax_rl.algorithm import Array
 from fedjax_rl.cmdp.model import CMDP, FloatArray
+from fedjax_rl.cmdp.successors import gather_successors
 
 GATHER_BELOW = 0.5
 """Successors are gathered when they are fewer than this share of the states …"""
@@ -101,10 +102,9 @@ def model_of(problem: CMDP) -> Model:
 def dynamics_of(transition: FloatArray) -> Dynamics:
     """Dense or gathered form of P [S, A, S], whichever the products read faster."""
     num_states = transition.shape[0]
-    reachable = (transition > 0).any(1)
-    breadth = int(reachable.sum(1).max())
-    if num_states < GATHER_FROM_STATES or breadth > GATHER_BELOW * num_states:
+    if num_states < GATHER_FROM_STATES:
         return DenseDynamics(transition)
-    successor = np.argsort(~reachable, axis=1, kind="stable")[:, :breadth]
-    gathered = np.take_along_axis(transition, successor[:, None, :], axis=2)
-    return GatheredDynamics(successor.astype(np.int32), gathered)
+    successor, probability = gather_successors(transition)
+    if successor.shape[1] > GATHER_BELOW * num_states:
+        return DenseDynamics(transition)
+    return GatheredDynamics(successor.astype(np.int32), probability)

@@ -12,6 +12,9 @@ from fedjax_rl.errors import InvalidInput
 
 IndexArray = NDArray[np.int64]
 
+MAX_ENTRIES = 10**9
+"""Entries of the transition array, 8 GB; more is a mistake in numbering."""
+
 
 def from_transitions(
     states: ArrayLike,
@@ -73,6 +76,12 @@ def from_transitions(
     if not _is_whole(min_count) or min_count < 1:
         raise InvalidInput("min_count", min_count, "a whole number of at least 1")
 
+    if size * width * size > MAX_ENTRIES:
+        raise InvalidInput(
+            "num_states",
+            size,
+            f"a transition array of at most {MAX_ENTRIES:.0e} entries; number the states densely",
+        )
     counts = np.zeros((size, width, size))
     np.add.at(counts, (state, action, successor), 1.0)
     totals = np.zeros((size, width, signals.shape[1]))

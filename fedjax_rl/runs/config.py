@@ -11,6 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.runs.yaml_file import read_yaml
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,12 +95,7 @@ def config_from_yaml(path: Path) -> tuple[FedNPGConfig, dict[str, Any]]:
     Raises:
         InvalidInput: no such file, not YAML, or a field that does not exist or fit.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
-        raise InvalidInput("config", path, "a readable YAML file") from None
-    except yaml.YAMLError as error:
-        raise InvalidInput("config", path, f"valid YAML ({str(error).splitlines()[0]})") from None
+    document = read_yaml("config", path)
     if not isinstance(document, dict):
         raise InvalidInput("config", path, "a YAML mapping of settings")
     made_with = document.pop("made_with", None) or {}

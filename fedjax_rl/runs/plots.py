@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from fedjax_rl.cmdp.model import FloatArray
 from fedjax_rl.runs.directory import write_atomically
 from fedjax_rl.runs.finite import FedNPGResult
 
@@ -59,42 +60,42 @@ def value_and_gap(result: FedNPGResult) -> Figure:
 
 def costs_and_budgets(result: FedNPGResult) -> Figure:
     """Each constraint's discounted cost and its budget."""
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    at = _thinned(result)
-    cmdp = result.problem.cmdp
-    order = np.argsort(-result.certificate.multipliers, kind="stable")[:CURVES_DRAWN]
-    for colour, index in zip(COLOURS, sorted(order), strict=False):
-        name = cmdp.constraint_names[index]
-        axes.plot(
-            result.history["round"][at],
-            result.history[f"cost/{name}"][at],
-            color=colour,
-            label=name,
-        )
-        axes.axhline(cmdp.budgets[index], color=colour, ls="--", lw=1)
-    axes.set(xlabel="round", ylabel="discounted cost", title=_title("budgets dashed", cmdp, order))
-    axes.legend()
-    return figure
+    budgets = result.problem.cmdp.budgets
+    curves = [[f"cost/{name}"] for name in result.problem.cmdp.constraint_names]
+    return _against(result, curves, budgets, "discounted cost", "budgets dashed")
 
 
 def multipliers(result: FedNPGResult) -> Figure:
-    """Each agent's multipliers against λ*."""
+    """Each owner's multipliers against λ*."""
+    curves = [
+        [column for column in result.history if _of_constraint(column, name)][:CURVES_DRAWN]
+        for name in result.problem.cmdp.constraint_names
+    ]
+    return _against(result, curves, result.certificate.multipliers, "multiplier", "λ* dashed")
+
+
+def _against(
+    result: FedNPGResult,
+    curves: list[list[str]],
+    references: FloatArray,
+    quantity: str,
+    caption: str,
+) -> Figure:
+    """Columns of each constraint against its reference, for the constraints that bind most."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     at = _thinned(result)
-    cmdp = result.problem.cmdp
+    names = result.problem.cmdp.constraint_names
     order = np.argsort(-result.certificate.multipliers, kind="stable")[:CURVES_DRAWN]
     for colour, index in zip(COLOURS, sorted(order), strict=False):
-        name = cmdp.constraint_names[index]
-        owners = [column for column in result.history if _of_constraint(column, name)]
-        for position, column in enumerate(owners[:CURVES_DRAWN]):
-            label = name if position == 0 else None
+        for position, column in enumerate(curves[index]):
+            label = names[index] if position == 0 else None
             axes.plot(
                 result.history["round"][at], result.history[column][at], color=colour, label=label
             )
-        axes.axhline(result.certificate.multipliers[index], color=colour, ls="--", lw=1)
-    axes.set(xlabel="round", ylabel="multiplier", title=_title("λ* dashed", cmdp, order))
+        axes.axhline(references[index], color=colour, ls="--", lw=1)
+    some = "" if len(order) == len(names) else f"; the {len(order)} tightest of {len(names)}"
+    axes.set(xlabel="round", ylabel=quantity, title=caption + some)
     axes.legend()
     return figure
 
@@ -107,8 +108,3 @@ def _of_constraint(column: str, name: str) -> bool:
 def _thinned(result: FedNPGResult) -> np.ndarray:
     rounds = len(result.history["round"])
     return np.unique(np.linspace(0, rounds - 1, min(rounds, POINTS_DRAWN)).astype(int))
-
-
-def _title(what: str, cmdp: object, order: np.ndarray) -> str:
-    total = cmdp.num_constraints  # type: ignore[attr-defined]
-    return what if total == len(order) else f"{what}; the {len(order)} tightest of {total}"

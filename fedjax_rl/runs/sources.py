@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import ArrayLike
 
 import fedjax_rl.cmdp.problems  # noqa: F401  registers
@@ -22,6 +21,7 @@ from fedjax_rl.cmdp.problems import icu_sepsis as sepsis
 from fedjax_rl.cmdp.problems.certified import check_count
 from fedjax_rl.errors import InvalidInput, MissingExtra
 from fedjax_rl.runs.directory import UNREADABLE, npz_bytes, write_atomically
+from fedjax_rl.runs.yaml_file import read_yaml
 
 REQUIRED = ("transition", "reward", "costs", "budgets", "initial", "discount")
 OPTIONAL = ("constraint_names", "access", "support")
@@ -236,12 +236,7 @@ def _read_access(path: Path, constraint_names: tuple[str, ...]) -> Any:
         if "access" not in arrays:
             raise InvalidInput("--access", path, "array 'access' is missing")
         return arrays["access"]
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
-        raise InvalidInput("--access", path, "a readable YAML or npz file") from None
-    except yaml.YAMLError as error:
-        raise InvalidInput("--access", path, f"valid YAML ({str(error).splitlines()[0]})") from None
+    document = read_yaml("--access", path)
     if isinstance(document, dict):
         return [_row(names, constraint_names) for names in document.values()]
     return document

@@ -255,7 +255,7 @@ BAD_FLAGS = {
     "--discount 1.0": "discount: got 1; a number in [0, 1) is needed",
     "--agents 7": "agents: got 7; windy-cliff has room for 1 to 6 segments",
     "--problem-args slip=1": "--problem-args: got slip; windy-cliff takes agents, discount",
-    "--access nowhere.yaml": "--access: got nowhere.yaml; a readable YAML or npz file",
+    "--access nowhere.yaml": "--access: got nowhere.yaml; a readable YAML file",
     "--config nowhere.yaml": "config: got nowhere.yaml; a readable YAML file",
     "--overwrite": "--overwrite: got no --out",
     "--roundz 5": "options: got --roundz 5; expected --rounds INT",
@@ -274,6 +274,17 @@ def test_a_missing_extra_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["run", "fednpg", "--problem", "icu-sepsis"]) == 2
     assert "pip install 'fedjax_rl[icu]'" in capsys.readouterr().err
+
+
+def test_a_factory_of_the_current_directory(run_cli, tmp_path):
+    (tmp_path / "my_merge.py").write_text(
+        "from fedjax_rl.algorithm import Aggregator\n"
+        "def first():\n"
+        "    return Aggregator(lambda message: (), lambda mean, x, state: (mean(x), state))\n"
+    )
+    finished = run_cli("run", "fednpg", "--rounds", "3", "--merge", "my_merge:first")
+    assert finished.returncode == 0, finished.stderr
+    assert "merging my_merge:first" in finished.stdout
 
 
 def test_bad_input_in_a_fresh_process_is_one_line_and_status_two(run_cli):

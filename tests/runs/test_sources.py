@@ -395,9 +395,9 @@ def test_access_files_that_cannot_be_read_are_named(tmp_path):
 
     absent = tmp_path / "absent.yaml"
     assert message(broken).startswith(f"--access: got {broken}; valid YAML (")
-    assert message(binary) == f"--access: got {binary}; a readable YAML or npz file"
-    assert message(absent) == f"--access: got {absent}; a readable YAML or npz file"
-    assert message(tmp_path) == f"--access: got {tmp_path}; a readable YAML or npz file"
+    assert message(binary) == f"--access: got {binary}; a readable YAML file"
+    assert message(absent) == f"--access: got {absent}; a readable YAML file"
+    assert message(tmp_path) == f"--access: got {tmp_path}; a readable YAML file"
     assert message(other) == f"--access: got {other}; array 'access' is missing"
     gone = tmp_path / "gone.npz"
     assert message(gone) == f"--access: got {gone}; no such file"
