@@ -267,3 +267,10 @@ def test_a_good_action_that_was_seen_too_rarely_is_never_used():
     seen_twice = solve(from_transitions(**given, min_count=2))
     assert seen_twice.optimal_value == pytest.approx(2.0)
     np.testing.assert_array_equal(seen_twice.policy, [[1.0, 0.0]])
+
+
+def test_numbering_that_would_fill_the_memory_is_refused():
+    with pytest.raises(InvalidInput, match="num_states: got 1000000001; a transition array of at"):
+        from_transitions(
+            [0], [0], [0.0], [[0.0]], [10**9], discount=0.9, budgets=[1.0], episode_starts=[True]
+        )
