@@ -149,9 +149,9 @@ def _policy_sentence(summary: dict[str, Any], cmdp: CMDP, kind: str, label: str)
     side = "below" if gap >= 0 else "above"
     value = f"{optimum - gap:.6g}, {_percent(abs(gap), optimum, sign=False)} {side} V*"
     feasible = summary["feasible_average" if kind == "averaged" else "feasible_last"]
-    verdict = "feasible" if feasible else "NOT feasible"
+    verdict = "feasible within tolerance" if feasible else "NOT feasible"
     if not over:
-        return f"The {label} policy earns {value}; {verdict}, every cost is within its budget."
+        return f"The {label} policy earns {value}; feasible, every cost is within its budget."
     shown = over[:CONSTRAINTS_LISTED]
     more = f" and {len(over) - len(shown)} more" if len(over) > len(shown) else ""
     return f"The {label} policy earns {value}; {verdict}, over budget: {', '.join(shown)}{more}."
