@@ -61,6 +61,12 @@ class Learner(NamedTuple):
             part may depend on the merged message alone: it is stored once, not per agent.
         message_kind: what a message is (``logits``, ``parameters``, …); an aggregator states
             the kinds it can merge.
+        consult: (key, shared, local, agent, hparams) -> (opinion, kept), before the local steps;
+            None when there is no such exchange. Only the mean of the opinions crosses.
+        brief: (local, kept, mean opinion) -> local, what the agent takes from it.
+        merges_every_step: whether more than one local step would have no meaning.
+        averages_feasible_rounds: whether averages are over the rounds whose policy satisfied
+            every budget, as CRPO's theory has it, and not over all.
         float64: whether the learner runs in float64.
     """
 
@@ -69,6 +75,10 @@ class Learner(NamedTuple):
     message: Callable[[Pytree, Pytree], Pytree]
     adopt: Callable[[Pytree, Pytree, Pytree, Pytree], tuple[Pytree, Pytree]]
     message_kind: str
+    consult: Callable[[Any, Pytree, Pytree, Pytree, Pytree], Pytree] | None = None
+    brief: Callable[[Pytree, Pytree, Pytree], Pytree] | None = None
+    merges_every_step: bool = False
+    averages_feasible_rounds: bool = False
     float64: bool = False
 
 

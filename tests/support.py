@@ -100,3 +100,70 @@ def federated_npg_loop(
         else:
             logits = np.log(np.mean([softmax(message) for message in messages], axis=0))
     return softmax(logits), multipliers
+
+
+def project(point: np.ndarray) -> np.ndarray:
+    """Rows onto the simplex, by bisection on the threshold."""
+    low, high = point.min(-1, keepdims=True) - 1.0, point.max(-1, keepdims=True)
+    for _ in range(200):
+        middle = (low + high) / 2
+        above = np.maximum(point - middle, 0).sum(-1, keepdims=True) > 1
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    return np.maximum(point - high, 0.0)
+
+
+def returns(problem: CMDP, policy: np.ndarray) -> np.ndarray:
+    """V_cj(ρ), [M]."""
+    return np.array([problem.initial @ value(problem, policy, cost) for cost in problem.costs])
+
+
+def centralised_optimistic(
+    problem: CMDP, step: float, dual_step: float, rounds: int, cap: float = 10.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """OPG-PD (arXiv 2306.11700) with Q-values: the final π_t and λ_t."""
+    anchor = policy = np.full_like(problem.reward, 1 / problem.num_actions)
+    dual_anchor = dual = np.zeros(problem.num_constraints)
+    for _ in range(rounds):
+        signal = problem.reward - np.einsum("m,msa->sa", dual, problem.costs)
+        action_values = advantage(problem, policy, signal) + value(problem, policy, signal)[:, None]
+        violation = returns(problem, policy) - problem.budgets
+        anchor = project(anchor + step * action_values)
+        policy = project(anchor + step * action_values)
+        dual_anchor = np.clip(dual_anchor + dual_step * violation, 0, cap)
+        dual = np.clip(dual_anchor + dual_step * violation, 0, cap)
+    return policy, dual
+
+
+def centralised_regularized(
+    problem: CMDP, step: float, dual_step: float, rounds: int, weight: float, cap: float = 10.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Entropy-regularised NPG in its soft-Q form, θ ← (1 − ητ/(1−γ)) θ + η/(1−γ) Q_τ."""
+    logits, dual = np.zeros_like(problem.reward), np.zeros(problem.num_constraints)
+    scaled = step / (1 - problem.discount)
+    for _ in range(rounds):
+        policy = softmax(logits)
+        signal = problem.reward - np.einsum("m,msa->sa", dual, problem.costs)
+        soft_values = value(problem, policy, signal - weight * np.log(policy))
+        soft_q = signal + problem.discount * problem.transition @ soft_values
+        violation = returns(problem, policy) - problem.budgets
+        logits = (1 - scaled * weight) * np.log(policy) + scaled * soft_q
+        dual = np.clip((1 - dual_step * weight) * dual + dual_step * violation, 0, cap)
+    return softmax(logits), dual
+
+
+def centralised_crpo(
+    problem: CMDP, step: float, rounds: int, tolerance: float = 0.0
+) -> tuple[np.ndarray, int]:
+    """CRPO (arXiv 2011.05869), down the mean of the violated costs: policy, reward steps."""
+    logits, reward_steps = np.zeros_like(problem.reward), 0
+    for _ in range(rounds):
+        policy = softmax(logits)
+        violated = np.flatnonzero(returns(problem, policy) > problem.budgets + tolerance)
+        if len(violated) == 0:
+            direction = advantage(problem, policy, problem.reward)
+            reward_steps += 1
+        else:
+            costs = [advantage(problem, policy, problem.costs[index]) for index in violated]
+            direction = -np.mean(costs, axis=0)
+        logits = logits + step / (1 - problem.discount) * direction
+    return softmax(logits), reward_steps

@@ -12,14 +12,18 @@ from fedjax_rl.algorithm import aggregators, learners
 from fedjax_rl.cmdp.evaluate import evaluate_exactly
 from fedjax_rl.cmdp.sample import evaluate_by_sampling
 from fedjax_rl.federation import aggregate  # noqa: F401  registers
+from fedjax_rl.federation.correction import control_variate
 from fedjax_rl.federation.observed import isolated, observed
 from fedjax_rl.federation.round import federate
 from fedjax_rl.learners import tabular  # noqa: F401  registers
+from fedjax_rl.learners.tabular.npg import npg
 from fedjax_rl.precision import precision
 from tests import support
 from tests.federation.harness import build, run
 
 pytestmark = pytest.mark.timeout(240)
+
+learners.register("corrected", lambda evaluation: control_variate(npg(evaluation)))
 
 ACCESS = np.array([[1, 1, 0, 0], [0, 0, 1, 0], [0, 1, 0, 1]], bool)
 EVALUATIONS = {"exact": evaluate_exactly, "sampled": evaluate_by_sampling(2)}
@@ -27,23 +31,32 @@ EVALUATIONS = {"exact": evaluate_exactly, "sampled": evaluate_by_sampling(2)}
 
 @functools.cache
 def algorithm_and_hparams(learner, merge, evaluation, local_steps, alone):
-    _, hparams = build(support.random_problem(0), ACCESS, step=0.2, dual_step=0.05)
+    made = learners.make(learner, EVALUATIONS[evaluation])
+    options = {"step": 0.2, "dual_step": 0.05, "regularization": 0.05}
+    _, hparams = build(support.random_problem(0), ACCESS, **options)
     federation = federate(
-        learners.resolve(learner)(EVALUATIONS[evaluation]),
-        aggregators.resolve(merge)(),
+        made,
+        aggregators.make(merge),
         num_agents=1 if alone else 3,
         local_steps=local_steps,
     )
-    algorithm = observed(federation)
+    algorithm = observed(federation, feasible_rounds=made.averages_feasible_rounds)
     return (isolated(algorithm, 3) if alone else algorithm), hparams
 
 
+def fits(learner, merge, local_steps):
+    made = learners.make(learner, evaluate_exactly)
+    accepts = aggregators.make(merge).accepts
+    return made.message_kind in accepts and (local_steps == 1 or not made.merges_every_step)
+
+
+EVERY = [("exact", 1, False), ("exact", 3, False), ("exact", 1, True), ("sampled", 2, False)]
 CASES = [
     (learner, merge, evaluation, local_steps, alone)
     for learner in learners
     for merge in aggregators
-    for evaluation in EVALUATIONS
-    for local_steps, alone in ((1, False), (3, False), (2, True))
+    for evaluation, local_steps, alone in EVERY
+    if fits(learner, merge, local_steps) and (merge != "probabilities" or learner == "npg")
 ]
 contract = pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
 
@@ -95,6 +108,7 @@ def test_agent_axes_name_the_axis_of_agents(case):
 EIGHT_DEVICES = """
 import sys; sys.path.insert(0, {root!r})
 import jax, numpy as np
+from fedjax_rl.learners.tabular.npg import npg
 from fedjax_rl.precision import precision
 from tests import support
 from tests.federation.harness import build, run

@@ -88,17 +88,19 @@ def advantage(value: jax.Array, signal: jax.Array, model: Model) -> jax.Array:
 
 
 class Lagrangian(NamedTuple):
-    """The signal an agent ascends: reward_weight · r − Σ_k penalty_k c_k.
+    """The signal an agent ascends: reward_weight · r − Σ_k penalty_k c_k + bonus.
 
     Attributes:
         reward_weight: scalar.
         penalties: [K], w_ij λ_ij.
         costs: [K, S, A], the agent's own.
+        bonus: [S, A], a signal that depends on the policy itself, or None.
     """
 
     reward_weight: jax.Array
     penalties: jax.Array
     costs: jax.Array
+    bonus: jax.Array | None = None
 
 
 class Estimate(NamedTuple):
@@ -133,6 +135,8 @@ def evaluate_exactly(
     """
     penalty = jnp.einsum("k,ksa->sa", lagrangian.penalties, lagrangian.costs)
     signal = lagrangian.reward_weight * model.reward - penalty
+    if lagrangian.bonus is not None:
+        signal = signal + lagrangian.bonus
     scale = 1.0 / (1.0 - model.discount)
     return Estimate(
         advantage(values(policy, signal), signal, model),

@@ -31,7 +31,8 @@ def evaluate_by_sampling(rollouts: int) -> Evaluation:
     ) -> Estimate:
         num_states, num_actions = policy.logits.shape
         pairs = num_states * num_actions
-        signals = jnp.concatenate([model.reward[None], lagrangian.costs])
+        bonus = () if lagrangian.bonus is None else (lagrangian.bonus[None],)
+        signals = jnp.concatenate([model.reward[None], lagrangian.costs, *bonus])
         chances = Chances(
             jnp.cumsum(policy.probabilities, axis=-1), *_cumulative_transition(model.dynamics)
         )
@@ -42,10 +43,12 @@ def evaluate_by_sampling(rollouts: int) -> Evaluation:
         )
         mean = sums.reshape(rollouts, num_states, num_actions, -1).mean(0)
         value = jnp.einsum("sa,sak->sk", policy.probabilities, mean)
-        coefficients = jnp.concatenate([lagrangian.reward_weight[None], -lagrangian.penalties])
+        coefficients = [lagrangian.reward_weight[None], -lagrangian.penalties]
+        coefficients += [] if lagrangian.bonus is None else [jnp.ones(1)]
         returns = model.initial @ value
-        advantage = (mean - value[:, None, :]) @ coefficients
-        return Estimate(advantage, returns[0], returns[1:], lengths.sum())
+        advantage = (mean - value[:, None, :]) @ jnp.concatenate(coefficients)
+        num_costs = lagrangian.costs.shape[0]
+        return Estimate(advantage, returns[0], returns[1 : 1 + num_costs], lengths.sum())
 
     return evaluate
 

@@ -38,5 +38,15 @@ def probability_mean() -> Aggregator:
     return Aggregator(_stateless, merge, accepts=("logits",))
 
 
+def point_mean() -> Aggregator:
+    """Mean of unprojected points, which learner optimistic sends and projects afterwards."""
+
+    def merge(mean, messages, state):  # type: ignore[no-untyped-def]
+        return mean(messages), state
+
+    return Aggregator(_stateless, merge, accepts=("points",))
+
+
 register_aggregator("logits", logit_mean)
+register_aggregator("points", point_mean)
 register_aggregator("probabilities", probability_mean)

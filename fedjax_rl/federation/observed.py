@@ -17,10 +17,12 @@ class ObservedSettings(NamedTuple):
     Attributes:
         federation: agents and learner settings; the learner's hold the ``model``.
         costs: [M, S, A], all constraints.
+        budgets: [M].
     """
 
     federation: FederationSettings
     costs: Array
+    budgets: Array
 
 
 class ObservedState(NamedTuple):
@@ -44,19 +46,26 @@ class Observation(NamedTuple):
         costs: [M], V_cj(ρ).
         multipliers: [N, K], λ_ij in each agent's own order.
         environment_steps: transitions all agents drew in this round.
+        counted: 1 where the policy counts in averages, else 0.
     """
 
     value: Array
     costs: Array
     multipliers: Array
     environment_steps: Array
+    counted: Array
 
 
-def observed(federation: Algorithm) -> Algorithm:
+def observed(federation: Algorithm, *, feasible_rounds: bool = False) -> Algorithm:
     """Evaluates the merged policy after every round and sums up its occupancies.
 
     A time average of values is attained by the stationary policy of the averaged occupancy
     (not of averaged logits or probabilities), hence the sum.
+
+    Args:
+        federation: what is observed.
+        feasible_rounds: whether only policies that satisfy every budget, up to the learner's
+            ``tolerance``, count in averages.
     """
 
     def observation(
@@ -65,11 +74,17 @@ def observed(federation: Algorithm) -> Algorithm:
         model = hparams.federation.learner.model
         visits = state.shared.occupancy
         scale = 1.0 / (1.0 - model.discount)
+        costs = scale * jnp.einsum("sa,msa->m", visits, hparams.costs)
+        counted = jnp.ones(())
+        if feasible_rounds:
+            allowed = hparams.budgets + hparams.federation.learner.tolerance
+            counted = jnp.all(costs <= allowed).astype(counted.dtype)
         row = Observation(
             value=scale * jnp.vdot(visits, model.reward),
-            costs=scale * jnp.einsum("sa,msa->m", visits, hparams.costs),
+            costs=costs,
             multipliers=state.local.multipliers,
             environment_steps=environment_steps,
+            counted=counted,
         )
         return row, visits
 
@@ -85,7 +100,7 @@ def observed(federation: Algorithm) -> Algorithm:
     ) -> tuple[ObservedState, Observation]:
         inner, info = federation.step(key, round, state.federation, hparams.federation)
         row, visits = observation(inner, hparams, info.environment_steps.sum())
-        return ObservedState(inner, state.occupancy_sum + visits), row
+        return ObservedState(inner, state.occupancy_sum + row.counted * visits), row
 
     def agent_axes(state: ObservedState) -> ObservedState:
         assert federation.agent_axes is not None
@@ -104,7 +119,7 @@ def isolated(alone: Algorithm, num_agents: int) -> Algorithm:
     Returns:
         An algorithm whose state and info have a leading axis N.
     """
-    axes = ObservedSettings(FederationSettings(agents=0, learner=None), costs=None)
+    axes = ObservedSettings(FederationSettings(0, None, None), costs=None, budgets=None)
 
     def own(hparams: ObservedSettings) -> ObservedSettings:
         agents = jax.tree.map(lambda leaf: leaf[None], hparams.federation.agents)

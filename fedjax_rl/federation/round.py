@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fedjax_rl.algorithm import Aggregator, Algorithm, Learner, Pytree
+from fedjax_rl.errors import InvalidInput
 from fedjax_rl.federation.participation import Participation
 
 AgentMap = Any
@@ -22,10 +23,12 @@ class FederationSettings(NamedTuple):
     Attributes:
         agents: what is each agent's own, leading axis N on every leaf.
         learner: the learner's settings, common to all agents.
+        merge_weights: [N], each agent's weight in means over agents; None when all are equal.
     """
 
     agents: Pytree
     learner: Pytree
+    merge_weights: Pytree = None
 
 
 class FederationState(NamedTuple):
@@ -42,19 +45,22 @@ class FederationState(NamedTuple):
     aggregator: Pytree
 
 
-def mean_over_agents(values: Pytree, present: jax.Array | None) -> Pytree:
-    """Mean over the leading axis N, over the present agents only; absent ones are selected out.
+def mean_over_agents(values: Pytree, weights: jax.Array | None) -> Pytree:
+    """Mean over the leading axis N; agents of weight zero are selected out, NaN or not.
 
     Args:
         values: pytree with a leading axis N.
-        present: [N] booleans, or None when all are.
+        weights: [N], at least 0, not all 0; None when all are equal.
     """
-    if present is None:
+    if weights is None:
         return jax.tree.map(lambda leaf: leaf.mean(0), values)
-    count = present.sum()
-    return jax.tree.map(
-        lambda leaf: _select(present, leaf, jnp.zeros_like(leaf)).sum(0) / count, values
-    )
+    shares = weights / weights.sum()
+
+    def mean(leaf: jax.Array) -> jax.Array:
+        weighted = shares.reshape(-1, *(1,) * (leaf.ndim - 1)) * leaf
+        return _select(weights > 0, weighted, jnp.zeros_like(leaf)).sum(0)
+
+    return jax.tree.map(mean, values)
 
 
 def federate(
@@ -69,6 +75,7 @@ def federate(
 ) -> Algorithm:
     """Turns a learner into an algorithm: E local steps on each of N agents, then one merge.
 
+        local_i ← brief(local_i, kept_i, mean opinion)    if the learner consults
         for each agent i in parallel, for e = 1 … E:
             (shared_i, local_i) ← learner.step(shared_i, local_i)
         shared ← adopt(merge of message_1 … message_N)
@@ -83,12 +90,17 @@ def federate(
         local_steps: E, static.
         participation: who takes part in a round; everybody unless given.
         agent_map: maps a function of one agent over agents; takes ``in_axes`` and ``out_axes``.
-        agent_mean: (values, present) -> their mean over agents.
+        agent_mean: (values, weights) -> their mean over agents.
 
     Returns:
         An algorithm over `FederationState` and `FederationSettings`; ``info`` is the learner's
         info of each agent's local steps, leading axes [N, E].
+
+    Raises:
+        InvalidInput: more than one local step for a learner that merges after every one.
     """
+    if learner.merges_every_step and local_steps > 1:
+        raise InvalidInput("--local-steps", local_steps, "this learner merges after every step: 1")
 
     def local_round(key, shared, local, agent, hparams):  # type: ignore[no-untyped-def]
         if local_steps == 1:
@@ -116,19 +128,36 @@ def federate(
         _, local = agents_init(_agent_keys(key_local), hparams.agents, hparams.learner)
         return FederationState(shared, local, aggregator.init(learner.message(shared, first_local)))
 
+    def consulted(
+        key: jax.Array,
+        state: FederationState,
+        hparams: FederationSettings,
+        weights: jax.Array | None,
+    ) -> Pytree:
+        if learner.consult is None or learner.brief is None:
+            return state.local
+        opinions, kept = agent_map(learner.consult, in_axes=(0, None, 0, 0, None))(
+            _agent_keys(key), state.shared, state.local, hparams.agents, hparams.learner
+        )
+        mean = agent_mean(opinions, weights)
+        return agent_map(learner.brief, in_axes=(0, 0, None))(state.local, kept, mean)
+
     def step(
         key: jax.Array, round: jax.Array, state: FederationState, hparams: FederationSettings
     ) -> tuple[FederationState, Pytree]:
-        key_participation, key_agents = jax.random.split(key)
-        messages, local, info = agents_round(
-            _agent_keys(key_agents), state.shared, state.local, hparams.agents, hparams.learner
-        )
-        present = None
+        key_participation, key_consult, key_agents = jax.random.split(key, 3)
+        present, weights = None, hparams.merge_weights
         if participation is not None:
             present = participation(key_participation, num_agents)
+            weights = present * (1.0 if weights is None else weights)
+        local = consulted(key_consult, state, hparams, weights)
+        messages, local, info = agents_round(
+            _agent_keys(key_agents), state.shared, local, hparams.agents, hparams.learner
+        )
+        if present is not None:
             local = _select(present, local, state.local)
         merged, carried = aggregator.merge(
-            lambda values: agent_mean(values, present), messages, state.aggregator
+            lambda values: agent_mean(values, weights), messages, state.aggregator
         )
         shared, local = agents_adopt(state.shared, local, merged, hparams.learner)
         return FederationState(shared, local, carried), info
@@ -144,11 +173,16 @@ def federate(
 
 
 def message_bytes(learner: Learner, hparams: FederationSettings) -> int:
-    """Size of one agent's message, from shapes alone."""
+    """Size of what one agent sends in a round, from shapes alone: its message and opinion."""
 
     def message(key: jax.Array) -> Pytree:
         first = jax.tree.map(lambda leaf: leaf[0], hparams.agents)
-        return learner.message(*learner.init(key, first, hparams.learner))
+        shared, local = learner.init(key, first, hparams.learner)
+        sent = [learner.message(shared, local)]
+        if learner.consult is not None:
+            opinion, _ = learner.consult(key, shared, local, first, hparams.learner)
+            sent.append(opinion)
+        return sent
 
     shapes = jax.eval_shape(message, jax.random.key(0))
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from fedjax_rl.cmdp.model import CMDP, BoolArray, FloatArray
 from fedjax_rl.cmdp.sample import evaluate_by_sampling
 from fedjax_rl.cmdp.solve import Certificate
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.federation.correction import control_variate
 from fedjax_rl.federation.observed import ObservedSettings, isolated, observed
 from fedjax_rl.federation.participation import sampled
 from fedjax_rl.federation.round import FederationSettings, federate, message_bytes
@@ -72,10 +74,13 @@ def prepare(config: FedNPGConfig, problem: Problem | None = None) -> Prepared:
     if config.reference == "omniscient":
         access = np.ones((1, cmdp.num_constraints), bool)
     evaluation = "exact" if config.evaluation == "exact" else config.rollouts
-    learner = tabular_learner(config.learner, evaluation)
+    learner = tabular_learner(config.learner, evaluation, config.correction)
+    if config.merge == "auto":
+        config = dataclasses.replace(config, merge=learner.message_kind)
     algorithm = fednpg_algorithm(
         config.learner,
         evaluation,
+        config.correction,
         config.merge,
         config.reference,
         len(access),
@@ -124,17 +129,18 @@ def load_configured(config: FedNPGConfig) -> Problem:
 
 
 @functools.lru_cache(maxsize=64)
-def tabular_learner(name: str, evaluation: str | int) -> Learner:
+def tabular_learner(name: str, evaluation: str | int, correction: str = "none") -> Learner:
     """A registered tabular learner with exact evaluation, or with K rollouts per pair."""
     evaluate = evaluate_exactly if evaluation == "exact" else evaluate_by_sampling(int(evaluation))
     learner: Learner = contract.learners.make(name, evaluate)
-    return learner
+    return control_variate(learner) if correction == "control-variate" else learner
 
 
 @functools.lru_cache(maxsize=64)
 def fednpg_algorithm(
     learner_name: str,
     evaluation: str | int,
+    correction: str,
     merge: str,
     reference: str,
     num_agents: int,
@@ -146,6 +152,7 @@ def fednpg_algorithm(
     Args:
         learner_name: registered name or module:factory.
         evaluation: ``exact``, or K rollouts.
+        correction: ``none`` or ``control-variate``.
         merge: registered name or module:factory of an aggregator.
         reference: ``fed``, ``omniscient`` or ``no-communication``.
         num_agents: N.
@@ -155,7 +162,7 @@ def fednpg_algorithm(
     Raises:
         InvalidInput: unknown names, or a merge that cannot take what the learner sends.
     """
-    learner = tabular_learner(learner_name, evaluation)
+    learner = tabular_learner(learner_name, evaluation, correction)
     aggregator = contract.aggregators.make(merge)
     contract.check_merge(learner, merge, aggregator)
     alone = reference == "no-communication"
@@ -166,7 +173,8 @@ def fednpg_algorithm(
         local_steps=local_steps,
         participation=sampled(participants) if participants is not None else None,
     )
-    return isolated(observed(federation), num_agents) if alone else observed(federation)
+    algorithm = observed(federation, feasible_rounds=learner.averages_feasible_rounds)
+    return isolated(algorithm, num_agents) if alone else algorithm
 
 
 def settings(config: FedNPGConfig, cmdp: CMDP, access: BoolArray, pace: float) -> ObservedSettings:
@@ -199,8 +207,28 @@ def settings(config: FedNPGConfig, cmdp: CMDP, access: BoolArray, pace: float) -
         dual_step_size=np.float64(dual_step_size),
         multiplier_cap=np.float64(config.multiplier_cap),
         model=model_of(cmdp),
+        regularization=np.float64(config.regularization),
+        tolerance=np.float64(config.tolerance),
     )
-    return ObservedSettings(FederationSettings(agents, learner), cmdp.costs)
+    federation = FederationSettings(agents, learner, merge_weights(config, len(access)))
+    return ObservedSettings(federation, cmdp.costs, cmdp.budgets)
+
+
+def merge_weights(config: FedNPGConfig, num_agents: int) -> FloatArray | None:
+    """Each agent's weight in the merge [N], summing to one; None when all are equal.
+
+    Raises:
+        InvalidInput: not one weight for each agent.
+    """
+    if config.merge_weights is None or config.reference != "fed":
+        return None
+    weights = np.array(config.merge_weights)
+    if len(weights) != num_agents:
+        raise InvalidInput(
+            "--merge-weights", config.merge_weights, f"one weight for each of {num_agents} agents"
+        )
+    total: FloatArray = weights / weights.sum()
+    return total
 
 
 def bytes_per_round(

@@ -31,13 +31,22 @@ class FedNPGConfig:
     discount: float | None = None
     """Discount in [0, 1), in place of the problem's own."""
     learner: str = "npg"
-    """What an agent does in a local step; a registered name or module:factory."""
+    """What an agent does in a local step: npg, optimistic, regularized, crpo, or module:factory."""
+    correction: Literal["none", "control-variate"] = "none"
+    """control-variate: one more exchange per round, of increments, that removes client drift."""
+    regularization: float = 0.0
+    """τ of learner regularized, in the problem's own units of reward."""
+    tolerance: float = 0.0
+    """How far above its budget a cost may be before learner crpo acts, in its own units."""
     local_steps: int = 1
     """E, local steps between two merges."""
     rounds: int = 10_000
     """T, merges in the run."""
-    merge: str = "logits"
-    """How policies become one: logits, probabilities, or module:factory."""
+    merge: str = "auto"
+    """How policies become one: logits, probabilities, points, or module:factory; auto: the mean
+    of what the learner sends, logits for npg."""
+    merge_weights: tuple[float, ...] | None = None
+    """A positive weight of each agent in the merge, in place of equal ones."""
     participants: int | None = None
     """Agents drawn to take part in each round; unless given, all."""
     evaluation: Literal["exact", "sampled"] = "exact"
@@ -68,6 +77,11 @@ class FedNPGConfig:
             if getattr(self, field) != "auto":
                 _check_positive(field, getattr(self, field), "auto or a positive number")
         _check_positive("multiplier_cap", self.multiplier_cap, "a positive number")
+        for field in ("regularization", "tolerance"):
+            _check_not_negative(field, getattr(self, field))
+        for weight in self.merge_weights or ():
+            _check_positive("merge_weights", weight, "positive numbers")
+        _check_choice("correction", self.correction, ("none", "control-variate"))
         _check_choice("evaluation", self.evaluation, ("exact", "sampled"))
         _check_choice("reference", self.reference, ("fed", "omniscient", "no-communication"))
         _check_entries("problem_args", self.problem_args)
@@ -105,7 +119,7 @@ def config_from_yaml(path: Path) -> tuple[FedNPGConfig, dict[str, Any]]:
     unknown = sorted(set(document) - known)
     if unknown:
         raise InvalidInput("config", unknown[0], f"known settings: {', '.join(sorted(known))}")
-    for name in ("problem_args", "budgets"):
+    for name in ("problem_args", "budgets", "merge_weights"):
         if isinstance(document.get(name), list):
             document[name] = tuple(document[name])
     return FedNPGConfig(**document), made_with
@@ -124,6 +138,12 @@ def _check_positive(field: str, value: object, allowed: str) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or value <= 0:  # type: ignore[arg-type, operator]
         raise InvalidInput(_flag(field), value, allowed)
+
+
+def _check_not_negative(field: str, value: object) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value < 0:  # type: ignore[arg-type, operator]
+        raise InvalidInput(_flag(field), value, "a number of at least 0")
 
 
 def _check_choice(field: str, value: object, choices: tuple[str, ...]) -> None:

@@ -38,24 +38,28 @@ class Rows(NamedTuple):
         costs: [P, M, R], V_cj(ρ).
         multipliers: [N, K, R], λ_ij.
         environment_steps: [R], transitions drawn in each round.
+        counted: [P, R], 1 where a policy counts in averages, else 0.
     """
 
     value: FloatArray
     costs: FloatArray
     multipliers: FloatArray
     environment_steps: np.ndarray
+    counted: FloatArray
 
 
 class Sums(NamedTuple):
-    """Sums over rounds 1 … t.
+    """Sums over those of the rounds 1 … t that count.
 
     Attributes:
+        counted: [P], how many.
         value: [P].
         costs: [P, M].
         strong: [P], sum of max_j [V_cj − d_j]₊.
         environment_steps: transitions drawn so far.
     """
 
+    counted: FloatArray
     value: FloatArray
     costs: FloatArray
     strong: FloatArray
@@ -64,8 +68,8 @@ class Sums(NamedTuple):
 
 def no_sums(num_policies: int, num_constraints: int) -> Sums:
     """Sums before the first round."""
-    costs = np.zeros((num_policies, num_constraints))
-    return Sums(np.zeros(num_policies), costs, np.zeros(num_policies), 0.0)
+    none = np.zeros(num_policies)
+    return Sums(none, none, np.zeros((num_policies, num_constraints)), none, 0.0)
 
 
 def rows_of(observations: Observation) -> Rows:
@@ -78,6 +82,7 @@ def rows_of(observations: Observation) -> Rows:
         _rounds_last(costs.reshape(rounds, -1, costs.shape[-1])),
         _rounds_last(observations.multipliers.reshape(rounds, -1, slots)),
         observations.environment_steps.reshape(rounds, -1).sum(1),
+        _rounds_last(observations.counted.reshape(rounds, -1)),
     )
 
 
@@ -92,8 +97,9 @@ def columns(first_round: int, rows: Rows, before: Sums, layout: Layout) -> tuple
 
     With several policies (agents that do not communicate) a column is the mean over them, and
     ``worst_…`` columns hold the worst one. ``gap`` is V* − V_r, ``violation`` is
-    max_j (V_cj − d_j), both signed; ``average_…`` are of the averages over rounds 1 … t;
-    ``strong_violation`` averages max_j [V_cj − d_j]₊ over rounds, so nothing cancels.
+    max_j (V_cj − d_j), both signed; ``average_…`` are of the averages over rounds 1 … t (those
+    that count; while there is none, of the round itself); ``strong_violation`` averages
+    max_j [V_cj − d_j]₊ over the same rounds, so nothing cancels.
 
     Args:
         first_round: round of the first row.
@@ -101,21 +107,24 @@ def columns(first_round: int, rows: Rows, before: Sums, layout: Layout) -> tuple
         before: sums over the rounds before.
         layout: names and references.
     """
-    count = first_round + np.arange(rows.value.shape[-1])
+    round = first_round + np.arange(rows.value.shape[-1])
     budgets = layout.budgets[:, None]
     violation = (rows.costs - budgets).max(1)
-    value_sum = _running(rows.value, before.value)
-    cost_sum = _running(rows.costs, before.costs)
-    strong_sum = _running(np.maximum(violation, 0.0), before.strong)
+    strong = np.maximum(violation, 0.0)
+    count = _running(rows.counted, before.counted)
+    value_sum = _running(rows.counted * rows.value, before.value)
+    cost_sum = _running(rows.counted[:, None] * rows.costs, before.costs)
+    strong_sum = _running(rows.counted * strong, before.strong)
+    average_costs = _average(cost_sum, count[:, None], rows.costs)
     steps = before.environment_steps + np.cumsum(rows.environment_steps)
     measures = {
         "gap": layout.optimal_value - rows.value,
-        "average_gap": layout.optimal_value - value_sum / count,
+        "average_gap": layout.optimal_value - _average(value_sum, count, rows.value),
         "violation": violation,
-        "average_violation": (cost_sum / count - budgets).max(1),
-        "strong_violation": strong_sum / count,
+        "average_violation": (average_costs - budgets).max(1),
+        "strong_violation": _average(strong_sum, count, strong),
     }
-    table: Columns = {"round": count, "value": rows.value.mean(0)}
+    table: Columns = {"round": round, "value": rows.value.mean(0)}
     table |= {name: measure.mean(0) for name, measure in measures.items()}
     if len(rows.value) > 1:
         table |= {f"worst_{name}": measure.max(0) for name, measure in measures.items()}
@@ -125,9 +134,18 @@ def columns(first_round: int, rows: Rows, before: Sums, layout: Layout) -> tuple
         name = layout.constraint_names[constraint]
         table[f"multiplier/{agent}/{name}"] = rows.multipliers[agent, slot]
     table["environment_steps"] = steps
-    table["bytes_exchanged"] = count * layout.bytes_per_round
-    after = Sums(value_sum[:, -1], cost_sum[..., -1], strong_sum[:, -1], float(steps[-1]))
+    table["bytes_exchanged"] = round * layout.bytes_per_round
+    after = Sums(
+        count[:, -1], value_sum[:, -1], cost_sum[..., -1], strong_sum[:, -1], float(steps[-1])
+    )
     return table, after
+
+
+def _average(sums: FloatArray, count: FloatArray, otherwise: FloatArray) -> FloatArray:
+    if (count > 0).all():
+        average: FloatArray = sums / count
+        return average
+    return np.where(count > 0, sums / np.maximum(count, 1), otherwise)
 
 
 def _running(values: FloatArray, before: FloatArray) -> FloatArray:

@@ -102,6 +102,7 @@ def summarise(prepared: Prepared, history: Columns, outcome: Outcome) -> dict[st
         "reference": config.reference,
         "learner": config.learner,
         "merge": config.merge,
+        "correction": config.correction,
         "problem": problem.name,
         "num_states": cmdp.num_states,
         "num_actions": cmdp.num_actions,
@@ -148,12 +149,13 @@ def _multipliers(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
     by_agent: dict[str, dict[str, float]] = {}
     for agent, slot, constraint in prepared.layout.watched:
         by_agent.setdefault(str(agent), {})[names[constraint]] = multipliers[agent, slot]
+    effective = effective_multipliers(
+        agents, multipliers, len(names), prepared.hparams.federation.merge_weights
+    )
     capped = multipliers >= prepared.config.multiplier_cap
     return {
         "multipliers": by_agent,
-        "effective_multipliers": dict(
-            zip(names, effective_multipliers(agents, multipliers, len(names)), strict=True)
-        ),
+        "effective_multipliers": dict(zip(names, effective, strict=True)),
         "multipliers_at_cap": [
             f"{agent}/{names[constraint]}"
             for agent, slot, constraint in prepared.layout.watched

@@ -35,23 +35,34 @@ def build(
     aggregator=None,
     evaluation=evaluate_exactly,
     cap=10.0,
+    learner=npg,
+    regularization=0.0,
+    tolerance=0.0,
     **federate_options,
 ):
     """The algorithm and its hparams."""
     settings = TabularSettings(
-        np.float64(step), np.float64(dual_step), np.float64(cap), model_of(problem)
+        np.float64(step),
+        np.float64(dual_step),
+        np.float64(cap),
+        model_of(problem),
+        np.float64(regularization),
+        np.float64(tolerance),
     )
     hparams = ObservedSettings(
-        FederationSettings(federated_agents(problem, access), settings), problem.costs
+        FederationSettings(federated_agents(problem, access), settings),
+        problem.costs,
+        problem.budgets,
     )
+    learner = learner(evaluation)
     federation = federate(
-        npg(evaluation),
+        learner,
         aggregator or logit_mean(),
         num_agents=len(access),
         local_steps=local_steps,
         **federate_options,
     )
-    return observed(federation), hparams
+    return observed(federation, feasible_rounds=learner.averages_feasible_rounds), hparams
 
 
 def run(algorithm, hparams, rounds, chunk_rounds=1000, seed=0):

@@ -15,6 +15,7 @@ from fedjax_rl.federation.round import (
     mean_over_agents,
     message_bytes,
 )
+from fedjax_rl.learners.tabular.agent import effective_multipliers
 from fedjax_rl.learners.tabular.npg import npg
 from fedjax_rl.precision import precision
 from tests import support
@@ -29,9 +30,9 @@ def test_only_messages_reach_the_mean():
     problem = support.random_problem(0)
     seen = []
 
-    def recording_mean(values, present):
+    def recording_mean(values, weights):
         seen.append([leaf.shape for leaf in jax.tree.leaves(values)])
-        return mean_over_agents(values, present)
+        return mean_over_agents(values, weights)
 
     algorithm, hparams = build(
         problem, ONE_EACH, step=0.1, dual_step=0.1, agent_mean=recording_mean
@@ -62,7 +63,7 @@ def test_multipliers_influence_others_only_through_the_merged_policy():
 
 def test_absent_agents_are_selected_out_even_when_not_finite():
     values = {"a": jnp.array([[1.0], [jnp.nan], [5.0]])}
-    merged = mean_over_agents(values, jnp.array([True, False, True]))
+    merged = mean_over_agents(values, jnp.array([1.0, 0.0, 1.0]))
     assert float(merged["a"][0]) == 3.0
 
 
@@ -145,3 +146,31 @@ def test_message_size_is_that_of_the_logits():
     _, hparams = build(support.random_problem(0), ONE_EACH, step=0.1, dual_step=0.1)
     with precision(True):
         assert message_bytes(npg(), hparams.federation) == 5 * 4 * 8
+
+
+def test_weighted_merge_moves_the_effective_multipliers():
+    """With E = 1 and weights p the federation is centralised NPG at λ_j = N p_i λ_ij."""
+    problem = support.random_problem(3)
+    weights = np.array([0.4, 0.3, 0.2, 0.1])
+    algorithm, hparams = build(problem, ONE_EACH, step=0.2, dual_step=0.02)
+    federation = hparams.federation._replace(merge_weights=weights)
+    trained = run(algorithm, hparams._replace(federation=federation), rounds=100)
+    logits, duals = np.zeros((5, 4)), np.zeros(4)
+    for _ in range(100):
+        policy = support.softmax(logits)
+        shifted = 4 * weights * duals
+        signal = problem.reward - np.einsum("m,msa->sa", shifted, problem.costs)
+        violation = support.returns(problem, policy) - problem.budgets
+        logits = logits + 0.05 / 0.1 * support.advantage(problem, policy, signal)
+        duals = np.clip(duals + 0.02 * violation, 0, 10)
+    np.testing.assert_allclose(trained.policy, support.softmax(logits), atol=1e-12)
+    np.testing.assert_allclose(
+        effective_multipliers(hparams.federation.agents, trained.multipliers, 4, weights),
+        4 * weights * duals,
+        atol=1e-12,
+    )
+
+
+def test_an_absent_agent_has_no_weight():
+    values = jnp.array([[1.0], [10.0], [4.0]])
+    assert float(mean_over_agents(values, jnp.array([0.5, 0.0, 0.25]))[0]) == 2.0

@@ -11,12 +11,14 @@ pytestmark = pytest.mark.timeout(30)
 LAYOUT = Layout(10.0, np.array([2.0, 1.0]), ("harm", "wait"), ((0, 0, 0), (1, 0, 1)), 64)
 
 
-def observation(values, costs, multipliers=None):
+def observation(values, costs, multipliers=None, counted=None):
     values, costs = np.array(values, float), np.array(costs, float)
     rounds = len(values)
     if multipliers is None:
         multipliers = np.zeros((rounds, 2, 1))
-    return rows_of(Observation(values, costs, multipliers, 5 * (np.arange(rounds) > 0)))
+    steps = 5 * (np.arange(rounds) > 0)
+    counted = np.ones(values.shape) if counted is None else np.array(counted, float)
+    return rows_of(Observation(values, costs, multipliers, steps, counted))
 
 
 def table_of(rows, policies=1):
@@ -73,3 +75,12 @@ def test_agents_that_do_not_communicate_report_mean_and_worst():
     assert table["gap"].tolist() == [5] and table["worst_gap"].tolist() == [6]
     assert table["violation"].tolist() == [1.5] and table["worst_violation"].tolist() == [2]
     assert table["cost/harm"].tolist() == [2]
+
+
+def test_only_rounds_that_count_are_averaged():
+    costs = [[0, 0], [9, 0], [2, 1], [0, 0], [9, 9]]
+    rows = observation([0, 5, 6, 8, 9], costs, counted=[1, 0, 1, 1, 0])
+    table, _ = table_of(rows)
+    assert table["average_gap"].tolist() == [10, 5, 4, 3, 3], "V* − (…, its own, 6, 7, 7)"
+    assert table["average_violation"].tolist() == [-1, 7, 0, -0.5, -0.5]
+    assert table["strong_violation"].tolist() == [0, 7, 0, 0, 0]

@@ -20,12 +20,16 @@ class TabularSettings(NamedTuple):
         dual_step_size: η_λ, scalar; multiplied by each constraint's ``dual_scale``.
         multiplier_cap: λ_max, scalar, in the problem's own units.
         model: what every agent knows of the problem.
+        regularization: τ, weight of entropy and of ½λ², scalar; for learners that use it.
+        tolerance: how far above its budget a cost may be, scalar; for learners that use it.
     """
 
     step_size: Array
     dual_step_size: Array
     multiplier_cap: Array
     model: Model
+    regularization: Array = 0.0
+    tolerance: Array = 0.0
 
 
 class Agent(NamedTuple):
@@ -103,19 +107,27 @@ def _agents(
 
 
 def effective_multipliers(
-    agents: Agent, multipliers: FloatArray, num_constraints: int
+    agents: Agent,
+    multipliers: FloatArray,
+    num_constraints: int,
+    merge_weights: FloatArray | None = None,
 ) -> FloatArray:
     """λ_j = Σ_i w_ij λ_ij, what counts of a constraint with several owners.
+
+    With merge weights p_i the fixed point moves to where λ_j = N Σ_i p_i w_ij λ_ij.
 
     Args:
         agents: stacked agents, K slots each.
         multipliers: [..., N, K].
         num_constraints: M.
+        merge_weights: p [N], summing to one; equal unless given.
 
     Returns:
         [..., M].
     """
     weighted = np.asarray(agents.weights) * multipliers
+    if merge_weights is not None:
+        weighted = len(merge_weights) * merge_weights[:, None] * weighted
     effective = np.zeros((*weighted.shape[:-2], num_constraints))
     slots: Any = (..., np.asarray(agents.constraint))
     np.add.at(effective, slots, weighted)

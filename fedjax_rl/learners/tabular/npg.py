@@ -76,7 +76,7 @@ def npg(evaluation: Evaluation = evaluate_exactly) -> Learner:
 
         ascent = hparams.step_size / (1.0 - model.discount) * estimate.advantage
         logits = policy.logits + jnp.where(model.support, ascent, 0.0)
-        multipliers = dual_step(local.multipliers, estimate.costs, agent, hparams)
+        multipliers = dual_step(local.multipliers, estimate.costs - agent.budgets, agent, hparams)
         info = NPGInfo(estimate.value, estimate.costs, estimate.environment_steps)
         return evaluated(logits, model), NPGLocal(multipliers), info
 
@@ -92,9 +92,15 @@ def npg(evaluation: Evaluation = evaluate_exactly) -> Learner:
 
 
 def dual_step(
-    multipliers: jax.Array, costs: jax.Array, agent: Agent, hparams: TabularSettings
+    multipliers: jax.Array, violation: jax.Array, agent: Agent, hparams: TabularSettings
 ) -> jax.Array:
-    """λ ← clip(λ + η_λ (V_c(ρ) − d), 0, λ_max) on the agent's K constraints; padding stays 0."""
-    violation = agent.dual_scale * (costs - agent.budgets)
-    raised = multipliers + hparams.dual_step_size * violation
+    """λ ← clip(λ + η_λ violation, 0, λ_max) on the agent's K constraints; padding stays 0.
+
+    Args:
+        multipliers: [K].
+        violation: [K], V_c(ρ) − d or what stands for it.
+        agent: its scale of η_λ and which slots it watches.
+        hparams: η_λ and λ_max.
+    """
+    raised = multipliers + hparams.dual_step_size * agent.dual_scale * violation
     return jnp.where(agent.watches, jnp.clip(raised, 0.0, hparams.multiplier_cap), 0.0)

@@ -1,0 +1,86 @@
+"""Corrections of client drift, as transforms of a learner."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+
+from fedjax_rl.algorithm import Array, Learner, Pytree
+from fedjax_rl.cmdp.evaluate import TabularPolicy, evaluated
+from fedjax_rl.errors import InvalidInput
+from fedjax_rl.ops.order import after
+
+
+class CorrectedLocal(NamedTuple):
+    """An agent's own part, with the correction of this round.
+
+    Attributes:
+        inner: the learner's own local part.
+        correction: [S, A], ḡ(π̄) − g_i(π̄).
+    """
+
+    inner: Any
+    correction: Array
+
+    @property
+    def multipliers(self) -> Array:
+        return self.inner.multipliers
+
+
+def control_variate(learner: Learner) -> Learner:
+    """Adds ḡ(π̄) − g_i(π̄) to every local increment g_i, π̄ being the last merged policy.
+
+    As in SCAFFOLD (arXiv 1910.06378), on logit increments: at the merged policy all agents move
+    alike, so they drift only as far as their increments change differently. Only the mean ḡ
+    crosses between agents, in one more exchange per round; a secure sum suffices.
+
+    Args:
+        learner: one that sends ``logits`` and shares a `TabularPolicy`.
+
+    Raises:
+        InvalidInput: the learner consults already, or does not send logits.
+    """
+    if learner.message_kind != "logits" or learner.consult is not None:
+        raise InvalidInput(
+            "--correction",
+            "control-variate",
+            "a learner that sends logits and has no exchange of its own: npg or regularized",
+        )
+
+    def init(
+        key: jax.Array, agent: Pytree, hparams: Pytree
+    ) -> tuple[TabularPolicy, CorrectedLocal]:
+        policy, inner = learner.init(key, agent, hparams)
+        return policy, CorrectedLocal(inner, jax.numpy.zeros_like(policy.logits))
+
+    def consult(
+        key: jax.Array, policy: TabularPolicy, local: CorrectedLocal, agent: Pytree, hparams: Pytree
+    ) -> tuple[jax.Array, jax.Array]:
+        moved, _, _ = learner.step(key, policy, local.inner, agent, hparams)
+        increment = moved.logits - policy.logits
+        return increment, increment
+
+    def brief(local: CorrectedLocal, own: jax.Array, mean: jax.Array) -> CorrectedLocal:
+        return local._replace(correction=mean - own)
+
+    def step(
+        key: jax.Array, policy: TabularPolicy, local: CorrectedLocal, agent: Pytree, hparams: Pytree
+    ) -> tuple[TabularPolicy, CorrectedLocal, Pytree]:
+        policy = policy._replace(factors=after(policy.factors, local.correction))
+        moved, inner, info = learner.step(key, policy, local.inner, agent, hparams)
+        logits = moved.logits + local.correction
+        return evaluated(logits, hparams.model), local._replace(inner=inner), info
+
+    def message(policy: TabularPolicy, local: CorrectedLocal) -> Pytree:
+        return learner.message(policy, local.inner)
+
+    def adopt(
+        policy: TabularPolicy, local: CorrectedLocal, merged: Pytree, hparams: Pytree
+    ) -> tuple[TabularPolicy, CorrectedLocal]:
+        policy, inner = learner.adopt(policy, local.inner, merged, hparams)
+        return policy, local._replace(inner=inner)
+
+    return learner._replace(
+        init=init, step=step, message=message, adopt=adopt, consult=consult, brief=brief
+    )

@@ -1,0 +1,95 @@
+"""CRPO: constraint-rectified policy optimisation, without multipliers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fedjax_rl.algorithm import Learner
+from fedjax_rl.cmdp.evaluate import Lagrangian, TabularPolicy, evaluate_exactly, evaluated
+from fedjax_rl.cmdp.sample import Evaluation
+from fedjax_rl.learners.tabular.agent import Agent, TabularSettings
+from fedjax_rl.learners.tabular.npg import NPGInfo, npg
+
+
+class CRPOLocal(NamedTuple):
+    """What never leaves the agent.
+
+    Attributes:
+        multipliers: [K], always zero; CRPO has none.
+        worst: [K], 1 at the agent's most violated cost, all zero when it has none.
+        violators: share of agents that reported a violation in this round.
+    """
+
+    multipliers: jax.Array
+    worst: jax.Array
+    violators: jax.Array
+
+
+def crpo(evaluation: Evaluation = evaluate_exactly) -> Learner:
+    """Federated CRPO (arXiv 2011.05869): reward steps while all is well, else cost steps.
+
+    Whether every V_cj ≤ d_j + tolerance is a global fact: before its local steps each agent
+    reveals one bit, and all learn the share of agents that are violated. If it is zero, a round
+    climbs A_r; otherwise the violated agents, k of them, each go down their worst cost with
+    weight 1/k. Both are steps of η/N, as in FedNPG:
+
+        θ_i ← θ_i + η/(1 − γ) · A_r/N            if nobody is violated
+        θ_i ← θ_i − η/(1 − γ) · A_c(worst)/k     if agent i is
+
+    What counts in the end are the policies that satisfied every budget; averages are over them.
+
+    Args:
+        evaluation: `evaluate_exactly`, or `evaluate_by_sampling(rollouts)`.
+    """
+    base = npg(evaluation)
+
+    def init(
+        key: jax.Array, agent: Agent, hparams: TabularSettings
+    ) -> tuple[TabularPolicy, CRPOLocal]:
+        policy, _ = base.init(key, agent, hparams)
+        zeros = jnp.zeros_like(agent.budgets)
+        return policy, CRPOLocal(zeros, zeros, jnp.zeros(()))
+
+    def consult(
+        key: jax.Array,
+        policy: TabularPolicy,
+        local: CRPOLocal,
+        agent: Agent,
+        hparams: TabularSettings,
+    ) -> tuple[jax.Array, jax.Array]:
+        nothing = Lagrangian(jnp.zeros(()), jnp.zeros_like(agent.budgets), agent.costs)
+        costs = evaluation(key, policy, nothing, hparams.model).costs
+        excess = jnp.where(agent.watches, costs - agent.budgets - hparams.tolerance, -jnp.inf)
+        violated = jnp.max(excess) > 0.0
+        worst = (jnp.arange(excess.shape[0]) == jnp.argmax(excess)) & violated
+        return violated.astype(costs.dtype), worst.astype(costs.dtype)
+
+    def brief(local: CRPOLocal, worst: jax.Array, violators: jax.Array) -> CRPOLocal:
+        return local._replace(worst=worst, violators=violators)
+
+    def step(
+        key: jax.Array,
+        policy: TabularPolicy,
+        local: CRPOLocal,
+        agent: Agent,
+        hparams: TabularSettings,
+    ) -> tuple[TabularPolicy, CRPOLocal, NPGInfo]:
+        model, anyone = hparams.model, local.violators > 0.0
+        one_over_violated = agent.reward_weight / jnp.where(anyone, local.violators, 1.0)
+        lagrangian = Lagrangian(
+            jnp.where(anyone, 0.0, agent.reward_weight),
+            one_over_violated * local.worst,
+            agent.costs,
+        )
+        estimate = evaluation(key, policy, lagrangian, model)
+        ascent = hparams.step_size / (1.0 - model.discount) * estimate.advantage
+        logits = policy.logits + jnp.where(model.support, ascent, 0.0)
+        info = NPGInfo(estimate.value, estimate.costs, estimate.environment_steps)
+        return evaluated(logits, model), local, info
+
+    return base._replace(
+        init=init, step=step, consult=consult, brief=brief, averages_feasible_rounds=True
+    )

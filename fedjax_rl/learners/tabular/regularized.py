@@ -1,0 +1,53 @@
+"""RPG-PD: a regularised Lagrangian whose saddle point the last iterate reaches."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from fedjax_rl.algorithm import Learner
+from fedjax_rl.cmdp.evaluate import Lagrangian, TabularPolicy, evaluate_exactly, evaluated
+from fedjax_rl.cmdp.sample import Evaluation
+from fedjax_rl.learners.tabular.agent import Agent, TabularSettings
+from fedjax_rl.learners.tabular.npg import NPGInfo, NPGLocal, dual_step, npg
+
+
+def regularized(evaluation: Evaluation = evaluate_exactly) -> Learner:
+    """NPG on a Lagrangian with entropy and ½ τ λ² added, RPG-PD (arXiv 2306.11700).
+
+    Agent i takes its share τ/N of the entropy, which enters as the bonus −(τ/N) log π in its
+    signal, and its own quadratic terms:
+
+        θ_i  ← θ_i + η/(1 − γ) · A of ( r/N − Σ_j w_ij λ_ij c_j − (τ/N) log π )
+        λ_ij ← clip( λ_ij + η_λ (V_cj(ρ) − d_j − τ λ_ij), 0, λ_max )
+
+    The last iterate settles at a point whose distance from the optimum is O(τ); τ is
+    ``regularization``, in the problem's own units of reward.
+
+    Args:
+        evaluation: `evaluate_exactly`, or `evaluate_by_sampling(rollouts)`.
+    """
+
+    def step(
+        key: jax.Array,
+        policy: TabularPolicy,
+        local: NPGLocal,
+        agent: Agent,
+        hparams: TabularSettings,
+    ) -> tuple[TabularPolicy, NPGLocal, NPGInfo]:
+        model = hparams.model
+        entropy_weight = hparams.regularization * agent.reward_weight
+        log_policy = jax.nn.log_softmax(policy.logits)
+        bonus = jnp.where(model.support, -entropy_weight * log_policy, 0.0)
+        lagrangian = Lagrangian(
+            agent.reward_weight, agent.weights * local.multipliers, agent.costs, bonus
+        )
+        estimate = evaluation(key, policy, lagrangian, model)
+        ascent = hparams.step_size / (1.0 - model.discount) * estimate.advantage
+        logits = policy.logits + jnp.where(model.support, ascent, 0.0)
+        violation = estimate.costs - agent.budgets - hparams.regularization * local.multipliers
+        multipliers = dual_step(local.multipliers, violation, agent, hparams)
+        info = NPGInfo(estimate.value, estimate.costs, estimate.environment_steps)
+        return evaluated(logits, model), NPGLocal(multipliers), info
+
+    return npg(evaluation)._replace(step=step)
