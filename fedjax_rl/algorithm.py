@@ -38,6 +38,8 @@ class Algorithm(NamedTuple):
         agent_axes: (state) -> a pytree like state, with 0 where the leading axis of a leaf is the
             agents and None elsewhere, so that placement need not know the algorithm.
         float64: whether init, trace and calls run in float64.
+        members: B when the algorithm is a sweep, whose keys, state and info have a leading
+            axis of members; None otherwise.
     """
 
     init: Callable[[Any, Pytree], Pytree]
@@ -45,6 +47,7 @@ class Algorithm(NamedTuple):
     observe: Callable[[Pytree, Pytree], Pytree] = no_observation
     agent_axes: Callable[[Pytree], Pytree] | None = None
     float64: bool = False
+    members: int | None = None
 
 
 class Learner(NamedTuple):
@@ -173,7 +176,7 @@ class Registry:
         module_name, _, attribute = reference.partition(":")
         try:
             factory = getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError, TypeError, ValueError) as error:
+        except (ImportError, AttributeError, TypeError, ValueError, SyntaxError) as error:
             raise InvalidInput(
                 self.kind, repr(reference), f"an importable module:factory ({error})"
             ) from None

@@ -21,6 +21,10 @@ class InvalidInput(ValueError):
         self.allowed = allowed
 
 
+class SolverFailure(RuntimeError):
+    """An exact solver could not vouch for its answer; the message says what to try."""
+
+
 class MissingExtra(InvalidInput):
     """An optional package that is not installed; the message says how to install it."""
 

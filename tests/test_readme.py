@@ -44,3 +44,8 @@ def test_options_of_the_readme_exist(command: str, run_cli: Callable) -> None:
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", section[1]))
     offered = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", helped.stdout))
     assert named <= offered, f"not offered: {', '.join(sorted(named - offered))}"
+
+
+def test_the_first_example_is_under_ten_lines() -> None:
+    block = README.split("<!-- api -->")[1].split("```python\n")[1].split("```")[0]
+    assert len([line for line in block.splitlines() if line.strip()]) < 10

@@ -214,6 +214,12 @@ def test_exact_power_laws(power, floor):
     assert fit[2:] == (4, 0, 0)
 
 
+def test_two_points_make_a_line():
+    fit = log_log_slope([1.0, 2.0, 3.0], [5.0, 20.0, 0.0])
+    assert fit[:2] == pytest.approx((2.0, math.log(5)), rel=1e-14)
+    assert fit.used == 2
+
+
 def test_a_slope_is_least_squares():
     rng = np.random.default_rng(5)
     x, y = rng.uniform(1, 100, 30), rng.lognormal(size=30)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
-from fedjax_rl.errors import InvalidInput
+from fedjax_rl.errors import InvalidInput, SolverFailure
 
 COMMANDS = {
     "run": "fedjax_rl.cli.run",
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; those of the process unless given.
 
     Returns:
-        Exit status: 0; 1 when a run diverged; 2 for bad input, told in one line on stderr.
+        Exit status: 0; 1 when a run diverged, a solver gave up or a file could not be written;
+        2 for bad input. What went wrong is told in one line on stderr.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
@@ -63,8 +65,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"fedjax-rl: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("fedjax-rl: interrupted; what was logged is kept", file=sys.stderr)
+        print("fedjax-rl: interrupted; what was written so far is kept", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (OSError, SolverFailure) as error:
+        print(f"fedjax-rl: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
     return status
 
 

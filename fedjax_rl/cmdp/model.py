@@ -227,4 +227,6 @@ def _check_names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:
     names = tuple(str(name) for name in names)
     if len(names) != count or len(set(names)) != count:
         raise InvalidInput("constraint_names", list(names), f"{count} distinct names are needed")
+    if any(not name.isprintable() or not name for name in names):
+        raise InvalidInput("constraint_names", list(names), "printable names are needed")
     return names

@@ -94,7 +94,7 @@ def federate(
 
     Returns:
         An algorithm over `FederationState` and `FederationSettings`; ``info`` is the learner's
-        info of each agent's local steps, leading axes [N, E].
+        info of each agent's local steps, leading axes [N, E], zero for absent agents.
 
     Raises:
         InvalidInput: more than one local step for a learner that merges after every one.
@@ -103,18 +103,20 @@ def federate(
         raise InvalidInput("--local-steps", local_steps, "this learner merges after every step: 1")
 
     def local_round(key, shared, local, agent, hparams):  # type: ignore[no-untyped-def]
-        if local_steps == 1:
-            shared, local, info = learner.step(key, shared, local, agent, hparams)
-            info = jax.tree.map(lambda leaf: leaf[None], info)
-        else:
+        def local_step(carry, key_step):  # type: ignore[no-untyped-def]
+            shared, local = carry
+            shared, local, info = learner.step(key_step, shared, local, agent, hparams)
+            return (shared, local), info
 
-            def local_step(carry, key_step):  # type: ignore[no-untyped-def]
-                shared, local = carry
-                shared, local, info = learner.step(key_step, shared, local, agent, hparams)
-                return (shared, local), info
-
-            keys = jax.random.split(key, local_steps)
-            (shared, local), info = jax.lax.scan(local_step, (shared, local), keys)
+        # The last step stands alone: what only a further step would read is never computed.
+        keys = jax.random.split(key, local_steps)
+        carry, infos = (shared, local), []
+        if local_steps > 1:
+            carry, info = jax.lax.scan(local_step, carry, keys[:-1])
+            infos.append(info)
+        (shared, local), info = local_step(carry, keys[-1])
+        infos.append(jax.tree.map(lambda leaf: leaf[None], info))
+        info = jax.tree.map(lambda *parts: jnp.concatenate(parts), *infos)
         return learner.message(shared, local), local, info
 
     agents_round = agent_map(local_round, in_axes=(0, None, 0, 0, None))
@@ -156,6 +158,7 @@ def federate(
         )
         if present is not None:
             local = _select(present, local, state.local)
+            info = _select(present, info, jax.tree.map(jnp.zeros_like, info))
         merged, carried = aggregator.merge(
             lambda values: agent_mean(values, weights), messages, state.aggregator
         )

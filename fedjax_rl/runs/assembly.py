@@ -71,6 +71,10 @@ def prepare(config: FedNPGConfig, problem: Problem | None = None) -> Prepared:
     cmdp, access = chosen.cmdp, chosen.access
     if config.participants is not None and config.participants > len(access):
         raise InvalidInput("--participants", config.participants, f"at most {len(access)} agents")
+    for field in ("participants", "merge_weights"):
+        if getattr(config, field) is not None and config.reference != "fed":
+            flag = "--" + field.replace("_", "-")
+            raise InvalidInput(flag, getattr(config, field), "only with --reference fed")
     if config.reference == "omniscient":
         access = np.ones((1, cmdp.num_constraints), bool)
     evaluation = "exact" if config.evaluation == "exact" else config.rollouts
@@ -85,7 +89,7 @@ def prepare(config: FedNPGConfig, problem: Problem | None = None) -> Prepared:
         config.reference,
         len(access),
         config.local_steps,
-        config.participants if config.reference == "fed" else None,
+        config.participants,
     )
     certificate = certify(cmdp)
     hparams = settings(config, cmdp, access, pace=1 / len(chosen.access))
@@ -191,8 +195,8 @@ def settings(config: FedNPGConfig, cmdp: CMDP, access: BoolArray, pace: float) -
         pace: factor on the step of a reference whose reward is not divided by the number of
             agents, so that all advance at equal pace: one over that number.
     """
-    reward_range = _range(cmdp.reward)
-    cost_ranges = np.array([_range(cost) for cost in cmdp.costs])
+    reward_range = _range(cmdp.reward[cmdp.support])
+    cost_ranges = np.array([_range(cost[cmdp.support]) for cost in cmdp.costs])
     step_size = config.step_size
     if step_size == "auto":
         step_size = 2.0 / np.sqrt(config.rounds) / reward_range
@@ -220,7 +224,7 @@ def merge_weights(config: FedNPGConfig, num_agents: int) -> FloatArray | None:
     Raises:
         InvalidInput: not one weight for each agent.
     """
-    if config.merge_weights is None or config.reference != "fed":
+    if config.merge_weights is None:
         return None
     weights = np.array(config.merge_weights)
     if len(weights) != num_agents:

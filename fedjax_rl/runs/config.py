@@ -13,6 +13,8 @@ import yaml
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.yaml_file import read_yaml
 
+LARGEST_COUNT = 2**31 - 1
+
 
 @dataclasses.dataclass(frozen=True)
 class FedNPGConfig:
@@ -54,7 +56,8 @@ class FedNPGConfig:
     rollouts: int = 10
     """K, rollouts from each state and action when evaluation is sampled."""
     reference: Literal["fed", "omniscient", "no-communication"] = "fed"
-    """fed; omniscient: one agent that sees every cost; no-communication: nothing is merged."""
+    """fed; omniscient: one agent that sees every cost; no-communication: nothing is merged. The
+    two references take a policy step of η/N, so that all advance at equal pace."""
     step_size: float | Literal["auto"] = "auto"
     """η, literally; auto: 2/√T after rescaling rewards and costs to unit range."""
     dual_step_size: float | Literal["auto"] = "auto"
@@ -67,6 +70,10 @@ class FedNPGConfig:
     """Rounds between two rows of metrics.csv; rounds 0 and T are always written."""
 
     def __post_init__(self) -> None:
+        for field in ("problem", "learner", "merge"):
+            _check_text(field, getattr(self, field))
+        if self.access is not None:
+            _check_text("access", self.access)
         for field in ("local_steps", "rounds", "rollouts", "log_every"):
             _check_count(field, getattr(self, field), least=1)
         for field in ("agents", "participants"):
@@ -95,11 +102,17 @@ def problem_arguments(entries: tuple[str, ...]) -> dict[str, Any]:
 
 def config_to_yaml(algorithm: str, config: FedNPGConfig, made_with: Mapping[str, Any]) -> str:
     """The text of ``config.yaml``: every setting, and what the run was made with."""
-    settings = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in dataclasses.asdict(config).items()
+    return settings_to_yaml(algorithm, dataclasses.asdict(config), made_with)
+
+
+def settings_to_yaml(
+    algorithm: str, settings: Mapping[str, Any], made_with: Mapping[str, Any]
+) -> str:
+    """Settings as YAML, with tuples as lists."""
+    plain = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()
     }
-    document = {"algorithm": algorithm, **settings, "made_with": dict(made_with)}
+    document = {"algorithm": algorithm, **plain, "made_with": dict(made_with)}
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
 
@@ -113,6 +126,8 @@ def config_from_yaml(path: Path) -> tuple[FedNPGConfig, dict[str, Any]]:
     if not isinstance(document, dict):
         raise InvalidInput("config", path, "a YAML mapping of settings")
     made_with = document.pop("made_with", None) or {}
+    if not isinstance(made_with, dict):
+        raise InvalidInput("made_with", repr(made_with), "a mapping of versions")
     if document.pop("algorithm", "fednpg") != "fednpg":
         raise InvalidInput("config", path, "a config.yaml of algorithm fednpg")
     known = {field.name for field in dataclasses.fields(FedNPGConfig)}
@@ -122,7 +137,15 @@ def config_from_yaml(path: Path) -> tuple[FedNPGConfig, dict[str, Any]]:
     for name in ("problem_args", "budgets", "merge_weights"):
         if isinstance(document.get(name), list):
             document[name] = tuple(document[name])
-    return FedNPGConfig(**document), made_with
+    return FedNPGConfig(**{name: _number(value) for name, value in document.items()}), made_with
+
+
+def _number(value: Any) -> Any:
+    """YAML reads 1e-3, without a dot, as text."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _flag(field: str) -> str:
@@ -132,6 +155,13 @@ def _flag(field: str) -> str:
 def _check_count(field: str, value: object, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InvalidInput(_flag(field), value, f"a whole number of at least {least}")
+    if value > LARGEST_COUNT:
+        raise InvalidInput(_flag(field), value, f"a whole number of at most {LARGEST_COUNT}")
+
+
+def _check_text(field: str, value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise InvalidInput(_flag(field), repr(value), "a name")
 
 
 def _check_positive(field: str, value: object, allowed: str) -> None:
@@ -155,3 +185,7 @@ def _check_entries(field: str, entries: tuple[str, ...]) -> None:
     for entry in entries:
         if not isinstance(entry, str) or "=" not in entry:
             raise InvalidInput(_flag(field), repr(entry), "NAME=VALUE")
+        try:
+            yaml.safe_load(entry.split("=", 1)[1])
+        except yaml.YAMLError:
+            raise InvalidInput(_flag(field), repr(entry), "a VALUE that reads as YAML") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import platform
@@ -19,6 +20,22 @@ import numpy as np
 import fedjax_rl
 from fedjax_rl.errors import InvalidInput
 
+WRITTEN = (
+    "config.yaml",
+    "metrics.csv",
+    "summary.json",
+    "policy.npz",
+    "value.png",
+    "costs.png",
+    "multipliers.png",
+    "solution.json",
+    "solution.npz",
+    "comparison.csv",
+    "comparison.md",
+    "comparison.png",
+    "curves.npz",
+)
+"""What overwriting a run replaces; other files in the directory are its owner's."""
 MARK = "config.yaml"
 """A directory that holds this file is a run directory and may be overwritten on request."""
 
@@ -49,9 +66,8 @@ class RunDirectory:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InvalidInput("--out", path, f"a writable place ({error.strerror})") from None
-        for earlier in path.iterdir():
-            if earlier.suffix in (".yaml", ".csv", ".json", ".npz", ".png"):
-                earlier.unlink()
+        for name in WRITTEN:
+            (path / name).unlink(missing_ok=True)
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a whole text file or nothing."""
@@ -71,7 +87,7 @@ class RunDirectory:
         fresh = not target.exists()
         with target.open("a", encoding="utf-8", newline="") as file:
             if fresh:
-                file.write(",".join(header) + "\n")
+                csv.writer(file, lineterminator="\n").writerow(header)
             file.writelines(",".join(map(repr, row)) + "\n" for row in rows)
 
 

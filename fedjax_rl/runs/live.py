@@ -34,7 +34,7 @@ HEADER = (
 def working(what: str) -> Iterator[None]:
     """Says on standard error what is being done, if it takes longer than a second."""
     console = Console(stderr=True, highlight=False)
-    notice = threading.Timer(QUIET_SECONDS, console.print, [f"{what} …"])
+    notice = threading.Timer(QUIET_SECONDS, console.print, [f"{what} …"], {"markup": False})
     notice.daemon = True
     notice.start()
     try:

@@ -13,12 +13,15 @@ from fedjax_rl.cmdp.solve import SolverName, problem_digest, to_arrays
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs import words
 from fedjax_rl.runs.assembly import load_configured, prepare
-from fedjax_rl.runs.config import FedNPGConfig, config_to_yaml
+from fedjax_rl.runs.config import FedNPGConfig, config_to_yaml, settings_to_yaml
 from fedjax_rl.runs.directory import RunDirectory, check_writable, made_with
 from fedjax_rl.runs.finite import FedNPGResult, run
 from fedjax_rl.runs.history import Columns
 from fedjax_rl.runs.live import LiveTable, working
 from fedjax_rl.runs.solutions import certify
+from fedjax_rl.runs.summary import certificate_figures
+
+PROBLEM_SETTINGS = ("problem", "problem_args", "agents", "budgets", "discount")
 
 
 def run_and_record(
@@ -89,10 +92,10 @@ def solve_and_record(
         return
     directory = RunDirectory(out, overwrite=overwrite)
     digest = problem_digest(problem.cmdp)
-    directory.write_text(
-        "config.yaml", config_to_yaml("solve", resolved(config), made_with(digest))
-    )
-    directory.write_json("solution.json", words.certificate_figures(problem, certificate))
+    settings = dataclasses.asdict(resolved(config))
+    asked = {name: settings[name] for name in PROBLEM_SETTINGS} | {"solver": solver}
+    directory.write_text("config.yaml", settings_to_yaml("solve", asked, made_with(digest)))
+    directory.write_json("solution.json", certificate_figures(problem, certificate))
     directory.write_arrays("solution.npz", to_arrays(certificate))
     print(f"Written to {directory.path}: {', '.join(sorted(_names(directory)))}")
 
@@ -113,9 +116,19 @@ def _append(directory: RunDirectory, rows: Columns, config: FedNPGConfig) -> Non
     directory.append_rows("metrics.csv", list(rows), list(zip(*kept, strict=True)))
 
 
+def _append_last(directory: RunDirectory, result: FedNPGResult) -> None:
+    """The last finite row of a run that diverged, unless it was logged anyway."""
+    last = {name: column[-1:] for name, column in result.history.items()}
+    if last["round"][0] % result.config.log_every != 0:
+        cells = [column.tolist()[0] for column in last.values()]
+        directory.append_rows("metrics.csv", list(last), [cells])
+
+
 def _record(directory: RunDirectory, result: FedNPGResult) -> None:
     from fedjax_rl.runs.plots import plot_run
 
+    if result.outcome.failed_round is not None:
+        _append_last(directory, result)
     directory.write_json("summary.json", result.summary)
     directory.write_arrays(
         "policy.npz",

@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fedjax_rl.cmdp.model import CMDP, FloatArray
-from fedjax_rl.cmdp.solve import evaluate_policy
+from fedjax_rl.cmdp.solve import Certificate, evaluate_policy
 from fedjax_rl.learners.tabular.agent import effective_multipliers
 from fedjax_rl.runs.history import Columns
+from fedjax_rl.runs.sources import Problem
 
 if TYPE_CHECKING:
     from fedjax_rl.runs.assembly import Prepared
 
 FEASIBILITY_TOLERANCE = 0.02
 """A policy counts as feasible when no cost is more than this share of its budget above it."""
+
+ROUNDING = 1e-9
+"""What a cost may be above its budget in any case, as a share of the largest possible cost."""
 
 
 class Outcome(NamedTuple):
@@ -70,10 +74,9 @@ def judge(cmdp: CMDP, policies: FloatArray, optimal_value: float) -> Judged:
 
 
 def tolerances(cmdp: CMDP) -> FloatArray:
-    """[M], how far above its budget a cost may be: 2 % of it, or of the cost's scale if 0."""
+    """[M], how far above its budget a cost may be: 2 % of it, and rounding."""
     scale = np.abs(cmdp.costs).max((1, 2)) / (1.0 - cmdp.discount)
-    budget = np.abs(cmdp.budgets)
-    return FEASIBILITY_TOLERANCE * np.where(budget > 0, budget, scale)
+    return np.maximum(FEASIBILITY_TOLERANCE * np.abs(cmdp.budgets), ROUNDING * scale)
 
 
 def recommended(averaged: Judged, last: Judged) -> str:
@@ -143,15 +146,44 @@ def summarise(prepared: Prepared, history: Columns, outcome: Outcome) -> dict[st
     return summary
 
 
+def certificate_figures(problem: Problem, solution: Certificate) -> dict[str, Any]:
+    """What ``solution.json`` holds."""
+    cmdp = problem.cmdp
+
+    def named(values: np.ndarray) -> dict[str, float]:
+        return dict(zip(cmdp.constraint_names, values.tolist(), strict=True))
+
+    return {
+        "problem": problem.name,
+        "num_states": cmdp.num_states,
+        "num_actions": cmdp.num_actions,
+        "num_constraints": cmdp.num_constraints,
+        "optimal_value": solution.optimal_value,
+        "unconstrained_value": solution.unconstrained_value,
+        "optimal_multipliers": named(solution.multipliers),
+        "multiplier_intervals": named(solution.multiplier_intervals),
+        "multipliers_unique": solution.multipliers_unique,
+        "multiplier_bound": solution.multiplier_bound,
+        "slater_slack": solution.slater_slack,
+        "costs": named(solution.costs),
+        "budgets": named(cmdp.budgets),
+        "certified_gap": solution.certified_gap,
+        "solvers": solution.solvers,
+        "disagreement": solution.disagreement,
+    }
+
+
 def _multipliers(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
     names, agents = prepared.layout.constraint_names, prepared.hparams.federation.agents
     multipliers = outcome.multipliers.reshape(np.shape(agents.weights))
     by_agent: dict[str, dict[str, float]] = {}
     for agent, slot, constraint in prepared.layout.watched:
         by_agent.setdefault(str(agent), {})[names[constraint]] = multipliers[agent, slot]
-    effective = effective_multipliers(
-        agents, multipliers, len(names), prepared.hparams.federation.merge_weights
-    )
+    effective: FloatArray | list[None] = [None] * len(names)
+    if prepared.config.reference != "no-communication":
+        effective = effective_multipliers(
+            agents, multipliers, len(names), prepared.hparams.federation.merge_weights
+        )
     capped = multipliers >= prepared.config.multiplier_cap
     return {
         "multipliers": by_agent,

@@ -9,6 +9,7 @@ import numpy as np
 from fedjax_rl.cmdp.model import CMDP
 from fedjax_rl.cmdp.solve import Certificate
 from fedjax_rl.runs.assembly import Prepared
+from fedjax_rl.runs.config import FedNPGConfig
 from fedjax_rl.runs.finite import FedNPGResult
 from fedjax_rl.runs.sources import Problem
 
@@ -26,13 +27,20 @@ def opening(prepared: Prepared) -> str:
         "no-communication": f"{len(prepared.problem.access)} agents that never communicate",
     }[config.reference]
     lines = [
-        f"FedNPG on {_described(prepared.problem)}: {who}",
+        f"FedNPG on {_described(prepared.problem)}",
+        f"{who}{_how(config)}",
         f"step size {float(learner.step_size):.6g}, dual step size "
         f"{float(learner.dual_step_size):.6g}{_scaled(prepared)}, {config.rounds} rounds",
         f"exact optimum V* = {certificate.optimal_value:.6g} "
         f"(certified to {certificate.certified_gap:.1e}); multipliers "
         f"{_listed(cmdp.constraint_names, certificate.multipliers)}",
     ]
+    largest = certificate.multipliers.max()
+    if config.multiplier_cap < largest:
+        lines.append(
+            f"Warning: the largest optimal multiplier is {largest:.4g}, above --multiplier-cap "
+            f"{config.multiplier_cap:g}; the optimum is out of reach."
+        )
     return "\n".join(lines)
 
 
@@ -49,11 +57,7 @@ def closing(result: FedNPGResult) -> str:
         lines.append(_policy_sentence(summary, cmdp, kind, label))
     if "occupancy_costs_by_agent" in summary:
         lines.append(_matrix(summary, cmdp))
-    lines.append(
-        f"Recommended: the {summary['recommended_policy']} policy "
-        f"(feasible: no cost is more than {100 * summary['feasibility_tolerance']:g} % over its "
-        "budget)."
-    )
+    lines.append(_recommendation(summary))
     lines += _warnings(result)
     lines.append(
         f"{summary['rounds']} rounds in {summary['seconds']:.1f} s "
@@ -86,31 +90,19 @@ def certificate(problem: Problem, solution: Certificate) -> str:
     return "\n".join(lines)
 
 
-def certificate_figures(problem: Problem, solution: Certificate) -> dict[str, Any]:
-    """The answer of ``fedjax-rl solve`` as the content of ``solution.json``."""
-    cmdp = problem.cmdp
-
-    def named(values: np.ndarray) -> dict[str, float]:
-        return dict(zip(cmdp.constraint_names, values.tolist(), strict=True))
-
-    return {
-        "problem": problem.name,
-        "num_states": cmdp.num_states,
-        "num_actions": cmdp.num_actions,
-        "num_constraints": cmdp.num_constraints,
-        "optimal_value": solution.optimal_value,
-        "unconstrained_value": solution.unconstrained_value,
-        "optimal_multipliers": named(solution.multipliers),
-        "multiplier_intervals": named(solution.multiplier_intervals),
-        "multipliers_unique": solution.multipliers_unique,
-        "multiplier_bound": solution.multiplier_bound,
-        "slater_slack": solution.slater_slack,
-        "costs": named(solution.costs),
-        "budgets": named(cmdp.budgets),
-        "certified_gap": solution.certified_gap,
-        "solvers": solution.solvers,
-        "disagreement": solution.disagreement,
-    }
+def _how(config: FedNPGConfig) -> str:
+    """Settings of the agents that are not the default, for the opening."""
+    said = []
+    if config.participants is not None:
+        said.append(f"{config.participants} drawn in each round")
+    if config.learner != "npg" or config.correction != "none":
+        corrected = "" if config.correction == "none" else f" with {config.correction}"
+        said.append(f"learner {config.learner}{corrected}")
+    if config.evaluation == "sampled":
+        said.append(f"evaluated by {config.rollouts} rollouts per state and action")
+    if config.reference != "fed":
+        said.append("policy step divided by the number of agents, for equal pace")
+    return "".join(f"; {part}" for part in said)
 
 
 def _described(problem: Problem) -> str:
@@ -157,6 +149,20 @@ def _policy_sentence(summary: dict[str, Any], cmdp: CMDP, kind: str, label: str)
     return f"The {label} policy earns {value}; {verdict}, over budget: {', '.join(shown)}{more}."
 
 
+def _recommendation(summary: dict[str, Any]) -> str:
+    """Which policy to take, and whether it keeps the budgets."""
+    choice = summary["recommended_policy"]
+    allowed = f"{100 * summary['feasibility_tolerance']:g} %"
+    if summary["feasible_average" if choice == "averaged" else "feasible_last"]:
+        return f"Recommended: the {choice} policy; no cost is more than {allowed} over its budget."
+    if "occupancy_costs_by_agent" in summary:
+        return f"Recommended: none; not every agent's policy keeps every budget within {allowed}."
+    return (
+        f"Recommended: neither is within {allowed} of every budget; the {choice} policy is the "
+        "less violating one. More rounds should help."
+    )
+
+
 def _percent(part: float, whole: float, sign: bool = True) -> str:
     if whole == 0:
         return f"{part:+.3g}" if sign else f"{part:.3g}"
@@ -182,18 +188,11 @@ def _matrix(summary: dict[str, Any], cmdp: CMDP) -> str:
 
 
 def _warnings(result: FedNPGResult) -> list[str]:
-    summary = result.summary
-    warnings = []
+    summary, warnings = result.summary, []
     if capped := summary["multipliers_at_cap"]:
         shown = ", ".join(capped[:CONSTRAINTS_LISTED])
         warnings.append(
             f"Warning: multipliers at their cap of {result.config.multiplier_cap:g}: {shown}. "
             "The budget cannot be enforced harder than that; raise --multiplier-cap."
-        )
-    largest = max(summary["optimal_multipliers"].values())
-    if result.config.multiplier_cap < largest:
-        warnings.append(
-            f"Warning: the largest optimal multiplier is {largest:.4g}, above "
-            f"--multiplier-cap {result.config.multiplier_cap:g}; the optimum is out of reach."
         )
     return warnings

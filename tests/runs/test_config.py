@@ -64,6 +64,10 @@ def test_each_setting_names_field_value_and_what_is_allowed(setting, value, mess
         ("roundz: 5", "config: got roundz; known settings"),
         ("rounds: many", "--rounds: got many"),
         ("algorithm: fedppo", "of algorithm fednpg"),
+        ("problem: 3", "--problem: got 3; a name"),
+        ("merge: null", "--merge: got None; a name"),
+        ("learner: [1]", "--learner: got [1]; a name"),
+        ("made_with: old", "made_with: got 'old'; a mapping"),
     ],
 )
 def test_a_config_file_that_cannot_be_used(tmp_path, text, message):
@@ -86,3 +90,9 @@ def test_problem_arguments_are_read_as_yaml():
         "budget_fraction": 0.5,
         "infeasible": "keep",
     }
+
+
+def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("step_size: 1e-3")
+    assert config_from_yaml(path)[0].step_size == 0.001

@@ -1,5 +1,6 @@
 """A run directory is whole, or not there."""
 
+import csv
 import json
 
 import numpy as np
@@ -21,10 +22,11 @@ def test_a_directory_with_files_is_refused_and_untouched(tmp_path):
 
 
 def test_overwriting_replaces_the_earlier_run_only(tmp_path):
-    for name in ("config.yaml", "metrics.csv", "old.png", "notes.md"):
+    foreign = {"my_problem.npz", "figure.png", "notes.md", "data.csv"}
+    for name in {"config.yaml", "metrics.csv", "value.png"} | foreign:
         (tmp_path / name).write_text("earlier")
     RunDirectory(tmp_path, overwrite=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.md"]
+    assert {path.name for path in tmp_path.iterdir()} == foreign
 
 
 def test_a_file_in_the_way(tmp_path):
@@ -59,3 +61,11 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         write_atomically(target, "not bytes")
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_names_with_commas_and_quotes_stay_one_column(tmp_path):
+    directory = RunDirectory(tmp_path / "run")
+    header = ["round", "cost/a,b", 'cost/say "no"']
+    directory.append_rows("metrics.csv", header, [(0, 1.0, 2.0)])
+    with (tmp_path / "run" / "metrics.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [header, ["0", "1.0", "2.0"]]

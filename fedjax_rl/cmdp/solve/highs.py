@@ -7,6 +7,7 @@ from typing import Any
 from scipy.optimize import linprog
 
 from fedjax_rl.cmdp.model import FloatArray
+from fedjax_rl.errors import SolverFailure
 
 FEASIBILITY_TOLERANCE = 1e-10
 """Primal and dual; the smallest that HiGHS accepts."""
@@ -15,7 +16,7 @@ NUMERICAL_TROUBLE = 4
 """Status after which presolve is left out: it can spoil a degenerate program of a few rows."""
 
 
-class ProgramFailure(RuntimeError):
+class ProgramFailure(SolverFailure):
     """HiGHS found no optimum; the message is its own.
 
     Attributes:
@@ -24,7 +25,10 @@ class ProgramFailure(RuntimeError):
     """
 
     def __init__(self, status: int, message: str):
-        super().__init__(f"HiGHS status {status}: {' '.join(message.split())}")
+        super().__init__(
+            f"HiGHS status {status}: {' '.join(message.split())}; rewards, costs and budgets of "
+            "very different size, or a discount close to 1, may be the reason"
+        )
         self.status = status
 
 

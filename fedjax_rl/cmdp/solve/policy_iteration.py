@@ -19,6 +19,7 @@ from fedjax_rl.cmdp.solve.process import (
     bellman_operator_of_actions,
     expected_next,
 )
+from fedjax_rl.errors import SolverFailure
 
 IMPROVEMENT_TOLERANCE = 1e-13
 """Advantage under which a switch would chase rounding, over Σ_k |weights_k| times the largest
@@ -81,7 +82,7 @@ def price(process: Process, weights: FloatArray, start: PricedPolicy) -> Price:
         start: any priced policy; the nearer to optimal the better.
 
     Raises:
-        RuntimeError: no optimum within `MAX_POLICIES` policies, which rounding cannot cause.
+        SolverFailure: no optimum within `MAX_POLICIES` policies, which rounding cannot cause.
     """
     combined = np.tensordot(weights, process.signals, 1)
     policy = start
@@ -98,7 +99,7 @@ def price(process: Process, weights: FloatArray, start: PricedPolicy) -> Price:
             upper = float(weights @ policy.values) + residual / (1.0 - process.discount)
             return Price(policy, upper)
         policy = evaluate_actions(process, np.where(better, greedy, policy.actions))
-    raise RuntimeError(f"policy iteration did not settle within {MAX_POLICIES} policies")
+    raise SolverFailure(f"policy iteration did not settle within {MAX_POLICIES} policies")
 
 
 def _greedy(process: Process, action_values: FloatArray) -> IndexArray:

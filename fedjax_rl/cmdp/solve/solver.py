@@ -24,7 +24,7 @@ from fedjax_rl.cmdp.solve.linear_program import (
 from fedjax_rl.cmdp.solve.policy_iteration import PricedPolicy, first_policy, price
 from fedjax_rl.cmdp.solve.process import Process, process_of
 from fedjax_rl.cmdp.solve.uniqueness import multiplier_face
-from fedjax_rl.errors import InvalidInput
+from fedjax_rl.errors import InvalidInput, SolverFailure
 
 SolverName = Literal["auto", "both", "linear-program", "decomposition"]
 
@@ -36,7 +36,7 @@ SLACK_TOLERANCE = 1e-9
 on it is a tenth of this per step of the horizon 1 / (1 − γ), which is what HiGHS can tell."""
 
 
-class SolverDisagreement(RuntimeError):
+class SolverDisagreement(SolverFailure):
     """Two solvers found different optima; neither is to be trusted.
 
     Attributes:
@@ -46,7 +46,10 @@ class SolverDisagreement(RuntimeError):
 
     def __init__(self, quantity: str, values: dict[str, float]):
         told = ", ".join(f"{name} {value:.12g}" for name, value in values.items())
-        super().__init__(f"the solvers disagree on the {quantity}: {told}")
+        super().__init__(
+            f"the solvers disagree on the {quantity}: {told}; the problem is numerically hard, "
+            "--solver decomposition states its own certified gap"
+        )
         self.quantity = quantity
         self.values = values
 

@@ -1,0 +1,37 @@
+"""Many members of one algorithm as one vmapped program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from fedjax_rl.algorithm import Algorithm, Pytree
+
+
+def sweep(algorithm: Algorithm, axes: Pytree, members: int) -> Algorithm:
+    """Vmaps an algorithm over members: seeds, real-valued settings, problems of one shape.
+
+    Args:
+        algorithm: what every member runs.
+        axes: like the hparams (or a prefix of them), 0 where a leaf has a leading axis of
+            members, None where all members share it.
+        members: B, static.
+
+    Returns:
+        An algorithm whose key is an array of B keys and whose state and info have a leading
+        axis B. A member computes what it would alone with its key and hparams.
+    """
+
+    def init(keys: jax.Array, hparams: Pytree) -> Pytree:
+        return jax.vmap(algorithm.init, (0, axes))(keys, hparams)
+
+    def step(keys: jax.Array, round: jax.Array, state: Pytree, hparams: Pytree) -> Any:
+        return jax.vmap(algorithm.step, (0, None, 0, axes))(keys, round, state, hparams)
+
+    def observe(state: Pytree, hparams: Pytree) -> Pytree:
+        return jax.vmap(algorithm.observe, (0, axes))(state, hparams)
+
+    return algorithm._replace(
+        init=init, step=step, observe=observe, agent_axes=None, members=members
+    )
