@@ -129,7 +129,14 @@ def cost_of_agents(agents: int, quick: bool, repeats: int) -> dict[str, Any]:
     with precision(True):
         span = np.array([1, rounds])
         lowered = _run_rounds.lower(
-            algorithm, 1, guarded=False, key=key, span=span, state=state, hparams=hparams
+            algorithm,
+            1,
+            guarded=False,
+            key=key,
+            span=span,
+            state=state,
+            failed=np.array(-1),
+            hparams=hparams,
         )
         memory = lowered.compile().memory_analysis()
     per_agent = statistics.median(seconds) / rounds / agents * 1e6

@@ -10,19 +10,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedjax_rl.algorithm import Algorithm, Pytree
+from fedjax_rl.algorithm import Algorithm, Array, Pytree
 from fedjax_rl.precision import precision
 
 
 class Chunk(NamedTuple):
-    """What the host sees between two calls of the compiled scan.
+    """What the host sees between two calls of the compiled loop.
 
     Attributes:
         first_round: round of the first row of ``info``.
         last_round: round of the last row; ``state`` is the state after it.
         info: host arrays with a leading axis of rounds, none at or after a failed one.
         state: device state, finite: a round that produced a non-finite value was not applied.
-        failed_round: the first round that was not finite, or None.
+        failed_round: the first round that was not finite, or None; always None for a sweep.
+        failed_members: [B], for a sweep, each member's first round that was not finite or −1.
+            The rows of a member from that round on hold what it would have become.
     """
 
     first_round: int
@@ -30,6 +32,7 @@ class Chunk(NamedTuple):
     info: Pytree
     state: Pytree
     failed_round: int | None
+    failed_members: np.ndarray | None = None
 
 
 def start(algorithm: Algorithm, key: jax.Array, hparams: Pytree) -> tuple[Pytree, Pytree]:
@@ -58,7 +61,8 @@ def train(
     on every round: the increment of the first round that is not finite is masked, the last
     finite state is kept, and the iteration ends with the chunk that says which round it was.
     (What is not finite stays so, since a state is computed from the one before; so the guard
-    costs nothing until it is needed.)
+    costs nothing until it is needed.) In a sweep every member is guarded for itself, and the
+    others go on.
 
     Args:
         algorithm: anything with ``init`` and ``step``.
@@ -73,7 +77,9 @@ def train(
     with precision(algorithm.float64):
         hparams = jax.device_put(hparams)
 
-    def launch(span: tuple[int, int], state: Pytree, guarded: bool = False) -> _Launched:
+    def launch(
+        span: tuple[int, int], state: Pytree, failed: Array, guarded: bool = False
+    ) -> _Launched:
         with precision(algorithm.float64):
             outcome = _run_rounds(
                 algorithm,
@@ -82,21 +88,26 @@ def train(
                 key=key,
                 span=np.array(span),
                 state=state,
+                failed=failed,
                 hparams=hparams,
             )
         return _Launched(span, *outcome)
 
+    guarded = False
+    failed: Array = np.full(_members(algorithm), -1)
     ahead = spans(first_round, rounds, chunk_rounds)
-    launched = launch(ahead[0], state)
+    launched = launch(ahead[0], state, failed)
     for following in [*ahead[1:], None]:
         # The host reads a chunk while the device is at work on the next one.
-        upcoming = None if following is None else launch(following, launched.state)
-        if not launched.finite:
-            launched, upcoming = launch(launched.span, state, guarded=True), None
+        upcoming = following and launch(following, launched.state, launched.failed, guarded)
+        if not guarded and not launched.finite:
+            guarded = True
+            launched = launch(launched.span, state, failed, guarded)
+            upcoming = following and launch(following, launched.state, launched.failed, guarded)
         yield _landed(launched)
-        if upcoming is None:
+        if upcoming is None or bool((np.asarray(launched.failed) >= 0).all()):
             return
-        state, launched = launched.state, upcoming
+        state, failed, launched = launched.state, launched.failed, upcoming
 
 
 class _Launched(NamedTuple):
@@ -111,12 +122,18 @@ class _Launched(NamedTuple):
 
 def _landed(launched: _Launched) -> Chunk:
     begin, last = launched.span
-    failed = int(launched.failed)
-    failed_round = failed if failed >= 0 else None
+    failed = np.asarray(launched.failed)
+    failed_round = int(failed) if failed.ndim == 0 and failed >= 0 else None
     if failed_round is not None:
         last = failed_round - 1
     info = jax.tree.map(lambda rows: rows[: last - begin + 1], jax.device_get(launched.info))
-    return Chunk(begin, last, info, launched.state, failed_round)
+    members = failed if failed.ndim else None
+    return Chunk(begin, last, info, launched.state, failed_round, members)
+
+
+def _members(algorithm: Algorithm) -> tuple[int, ...]:
+    """Shape of what is said of each member: [B] for a sweep, else a scalar."""
+    return () if algorithm.members is None else (algorithm.members,)
 
 
 def spans(first_round: int, rounds: int, chunk_rounds: int) -> list[tuple[int, int]]:
@@ -129,7 +146,7 @@ def spans(first_round: int, rounds: int, chunk_rounds: int) -> list[tuple[int, i
 
 @partial(jax.jit, static_argnames="algorithm")
 def _start(algorithm: Algorithm, key: jax.Array, hparams: Pytree) -> tuple[Pytree, Pytree]:
-    state = algorithm.init(jax.random.fold_in(key, 0), hparams)
+    state = algorithm.init(_round_key(key, 0), hparams)
     return state, algorithm.observe(state, hparams)
 
 
@@ -142,19 +159,20 @@ def _run_rounds(
     key: jax.Array,
     span: jax.Array,
     state: Pytree,
+    failed: jax.Array,
     hparams: Pytree,
 ) -> tuple[Pytree, Pytree, jax.Array, jax.Array]:
-    """Rounds span[0] … span[1]: the state, info rows, the failed round or −1, and finiteness."""
+    """Rounds span[0] … span[1]: the state, info rows, failed rounds or −1, and finiteness."""
     first, last = span
     step = jax.jit(algorithm.step)  # traced once, for the shapes of its rows and for the loop
 
     def one_round(round: jax.Array, carry: tuple[Pytree, ...]) -> tuple[Pytree, ...]:
         state, failed, rows = carry
-        proposal, info = step(jax.random.fold_in(key, round), round, state, hparams)
+        proposal, info = step(_round_key(key, round), round, state, hparams)
         if guarded:
-            accepted = (failed < 0) & all_finite(proposal)
+            accepted = (failed < 0) & all_finite(proposal, algorithm.members)
             failed = jnp.where((failed < 0) & ~accepted, round, failed)
-            proposal = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), proposal, state)
+            proposal = _where(accepted, proposal, state)
         write = partial(
             jax.lax.dynamic_update_index_in_dim,
             index=round - first,
@@ -166,15 +184,39 @@ def _run_rounds(
 
     info = jax.eval_shape(lambda: step(key, first, state, hparams)[1])
     rows = jax.tree.map(lambda row: jnp.zeros((capacity, *row.shape), row.dtype), info)
-    never = jnp.full((), -1, span.dtype)
-    state, failed, rows = jax.lax.fori_loop(first, last + 1, one_round, (state, never, rows))
+    carry = (state, failed.astype(span.dtype), rows)
+    state, failed, rows = jax.lax.fori_loop(first, last + 1, one_round, carry)
     return state, rows, failed, all_finite(state)
 
 
-def all_finite(tree: Pytree) -> jax.Array:
-    """Whether every floating-point leaf is finite, as one boolean scalar."""
-    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-    return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves] or [jnp.array(True)]))
+def all_finite(tree: Pytree, members: int | None = None) -> jax.Array:
+    """Whether every floating-point leaf is finite: one boolean, or one for each of B members."""
+    shape = (-1,) if members is None else (members, -1)
+    finite = [
+        jnp.isfinite(leaf).reshape(shape).all(-1)
+        for leaf in jax.tree.leaves(tree)
+        if jnp.issubdtype(leaf.dtype, jnp.inexact)
+    ]
+    return jnp.all(jnp.stack(finite or [jnp.array(True)]), axis=0)
+
+
+def _round_key(key: jax.Array, round: jax.Array | int) -> jax.Array:
+    """``fold_in(key, round)`` of one key, or of each of B keys."""
+    return (
+        jax.random.fold_in(key, round)
+        if key.ndim == 0
+        else jax.vmap(jax.random.fold_in, (0, None))(key, round)
+    )
+
+
+def _where(accepted: jax.Array, new: Pytree, old: Pytree) -> Pytree:
+    """Leaves of ``new`` where accepted, a scalar or [B], and of ``old`` elsewhere."""
+
+    def pick(left: jax.Array, right: jax.Array) -> jax.Array:
+        mask = accepted.reshape(accepted.shape + (1,) * (left.ndim - accepted.ndim))
+        return jnp.where(mask, left, right)
+
+    return jax.tree.map(pick, new, old)
 
 
 def to_host(tree: Pytree) -> Pytree:
