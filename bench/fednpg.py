@@ -170,7 +170,7 @@ def first_row_seconds(repeats: int) -> dict[str, float]:
             assert process.stdout is not None
             for line in process.stdout:
                 first = line.split()
-                if first and first[0].isdigit() and int(first[0]) > 0:
+                if len(first) > 6 and first[0].isdigit() and int(first[0]) > 0 and "." in first[1]:
                     break
             times.append(time.perf_counter() - begun)
             process.kill()

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from bench import report
 from bench.__main__ import NAMES
 from bench.harness import ratio
 
@@ -27,7 +28,7 @@ def test_bench_runs(name, tmp_path):
 
 def test_every_bench_file_is_listed():
     files = {path.stem for path in (ROOT / "bench").glob("*.py")}
-    helpers = {"__init__", "__main__", "harness", "named_problems"}
+    helpers = {"__init__", "__main__", "harness", "named_problems", "report"}
     benches = {name for name in files - helpers if not name.endswith("_peers")}
     assert benches == set(NAMES)
 
@@ -35,3 +36,7 @@ def test_every_bench_file_is_listed():
 def test_ratio_is_taken_within_turns():
     seconds = {"ours": [1.0, 2.0, 4.0], "theirs": [3.0, 6.0, 12.0]}
     assert ratio(seconds, {"ours": 10, "theirs": 5}, "ours", "theirs") == 6.0
+
+
+def test_the_page_of_results_is_that_of_the_figures():
+    assert report.PAGE.read_text(encoding="utf-8") == report.page()

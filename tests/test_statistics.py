@@ -249,7 +249,7 @@ def test_a_floor_raises_what_is_below_it_and_counts_it():
         ([1, 2, 3], [0, -1, -2], 0),
         ([1, 2, 3], [0, 5, -2], 1),
         ([4], [2], 1),
-        ([0.1, 0.1, 0.1, 5], [1, 2, 3, -1], 3),  # three points above one another
+        ([10] * 6 + [5], [1, 2, 3, 4, 5, 6, -1], 6),  # above one another; their mean is rounded
     ],
 )
 def test_a_slope_without_two_different_x_is_undefined(x, y, used):

@@ -16,6 +16,7 @@ from fedjax_rl.cmdp.model import CMDP, BoolArray, FloatArray
 from fedjax_rl.cmdp.sample import evaluate_by_sampling
 from fedjax_rl.cmdp.solve import Certificate
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.execution.sweep import sweep
 from fedjax_rl.federation.correction import control_variate
 from fedjax_rl.federation.observed import ObservedSettings, isolated, observed
 from fedjax_rl.federation.participation import sampled
@@ -29,7 +30,7 @@ from fedjax_rl.runs.sources import Problem, load_problem
 
 SECONDS_PER_CHUNK = 0.5
 """Aim for the time between two visits of the host."""
-FLOPS_PER_SECOND = 5e9
+FLOPS_PER_SECOND = 2e10
 SECONDS_PER_AGENT_STEP = 1e-6
 MOST_ROUNDS_PER_CHUNK = 8192
 """Rows of so many rounds still fit the caches of the host."""
@@ -91,6 +92,10 @@ def prepare(config: FedNPGConfig, problem: Problem | None = None) -> Prepared:
         config.local_steps,
         config.participants,
     )
+    if config.seeds > 1:
+        if config.reference == "no-communication":
+            raise InvalidInput("--seeds", config.seeds, "1 with --reference no-communication")
+        algorithm = seed_sweep(algorithm, config.seeds)
     certificate = certify(cmdp)
     hparams = settings(config, cmdp, access, pace=1 / len(chosen.access))
     agents = hparams.federation.agents
@@ -181,6 +186,12 @@ def fednpg_algorithm(
     return isolated(algorithm, num_agents) if alone else algorithm
 
 
+@functools.lru_cache(maxsize=64)
+def seed_sweep(algorithm: Algorithm, seeds: int) -> Algorithm:
+    """K members that differ in their keys alone."""
+    return sweep(algorithm, None, seeds)
+
+
 def settings(config: FedNPGConfig, cmdp: CMDP, access: BoolArray, pace: float) -> ObservedSettings:
     """Traced settings of a run.
 
@@ -253,9 +264,11 @@ def chunk_rounds(config: FedNPGConfig, model: Model, cost_shape: tuple[int, ...]
     dynamics = model.dynamics
     breadth = dynamics.successor.shape[1] if isinstance(dynamics, GatheredDynamics) else num_states
     pairs = num_states * num_actions
-    solve = num_states**3 + 4 * num_states**2 * (1 + slots) + 4 * pairs * breadth
-    agent_steps = num_agents * config.local_steps
-    seconds = (agent_steps + 1) * solve / FLOPS_PER_SECOND + agent_steps * SECONDS_PER_AGENT_STEP
+    agent_steps = num_agents * config.local_steps * config.seeds
+    factorisations = config.seeds * (num_agents * (config.local_steps - 1) + 1)
+    step = 4 * num_states**2 + 2 * pairs * (breadth + slots)
+    operations = factorisations * (num_states**3 + 2 * pairs * breadth) + agent_steps * step
+    seconds = operations / FLOPS_PER_SECOND + agent_steps * SECONDS_PER_AGENT_STEP
     if config.evaluation == "sampled":
         horizon = 10.0 / (1.0 - float(model.discount))
         seconds += agent_steps * pairs * config.rollouts * horizon * 1e-7

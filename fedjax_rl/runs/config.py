@@ -66,6 +66,8 @@ class FedNPGConfig:
     """Largest value of a multiplier, in the problem's own units."""
     seed: int = 0
     """Seed of everything random."""
+    seeds: int = 1
+    """K, runs with seeds seed, seed + 1, … as one program; figures are means over them."""
     log_every: int = 1
     """Rounds between two rows of metrics.csv; rounds 0 and T are always written."""
 
@@ -74,7 +76,7 @@ class FedNPGConfig:
             _check_text(field, getattr(self, field))
         if self.access is not None:
             _check_text("access", self.access)
-        for field in ("local_steps", "rounds", "rollouts", "log_every"):
+        for field in ("local_steps", "rounds", "rollouts", "seeds", "log_every"):
             _check_count(field, getattr(self, field), least=1)
         for field in ("agents", "participants"):
             if getattr(self, field) is not None:

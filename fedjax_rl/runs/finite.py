@@ -13,7 +13,7 @@ import numpy as np
 from fedjax_rl.cmdp.model import CMDP, FloatArray
 from fedjax_rl.cmdp.solve import Certificate
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.execution.train import start, to_host, train
+from fedjax_rl.execution.train import Chunk, start, to_host, train
 from fedjax_rl.runs.assembly import Prepared, prepare
 from fedjax_rl.runs.config import FedNPGConfig
 from fedjax_rl.runs.history import Columns, columns, initial_columns, no_sums, rows_of
@@ -74,9 +74,11 @@ def run(prepared: Prepared, on_rows: OnRows = lambda rows: None) -> FedNPGResult
     """
     config = prepared.config
     key = jax.random.key(config.seed)
+    if config.seeds > 1:
+        key = jax.vmap(jax.random.key)(config.seed + np.arange(config.seeds))
     begun = time.perf_counter()
     state, row = start(prepared.algorithm, key, prepared.hparams)
-    rows = rows_of(jax.tree.map(lambda leaf: leaf[None], row))
+    rows = rows_of(jax.tree.map(lambda leaf: leaf[None], row), config.seeds)
     sums = no_sums(*rows.costs.shape[:2])
     table = initial_columns(rows, prepared.layout)
     on_rows(table)
@@ -90,19 +92,33 @@ def run(prepared: Prepared, on_rows: OnRows = lambda rows: None) -> FedNPGResult
         rounds=config.rounds,
         chunk_rounds=prepared.chunk_rounds,
     ):
-        state, failed_round = chunk.state, chunk.failed_round
-        if not len(chunk.info.value):
+        state, failed_round = chunk.state, first_failure(chunk)
+        last = chunk.last_round if failed_round is None else failed_round - 1
+        if last < chunk.first_round:
             break
-        table, sums = columns(chunk.first_round, rows_of(chunk.info), sums, prepared.layout)
+        count = last - chunk.first_round + 1
+        kept = jax.tree.map(lambda rows, count=count: rows[:count], chunk.info)
+        rows = rows_of(kept, config.seeds)
+        table, sums = columns(chunk.first_round, rows, sums, prepared.layout)
         history.append(table)
         on_rows(table)
-        marks.append((chunk.last_round, time.perf_counter()))
+        marks.append((last, time.perf_counter()))
+        if failed_round is not None:
+            break
 
     whole = {name: np.concatenate([part[name] for part in history]) for name in table}
     outcome = _outcome(state, failed_round)
     timing = {"seconds": marks[-1][1] - begun, "rounds_per_second": _rate(marks)}
     summary = summarise(prepared, whole, outcome) | timing
     return FedNPGResult(config, prepared.problem, prepared.certificate, whole, summary, outcome)
+
+
+def first_failure(chunk: Chunk) -> int | None:
+    """The first round that was not finite, in any member of a sweep."""
+    if chunk.failed_members is None:
+        return chunk.failed_round
+    failed = chunk.failed_members[chunk.failed_members >= 0]
+    return int(failed.min()) if failed.size else None
 
 
 def _outcome(state: Any, failed_round: int | None) -> Outcome:

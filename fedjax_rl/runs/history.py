@@ -72,8 +72,16 @@ def no_sums(num_policies: int, num_constraints: int) -> Sums:
     return Sums(none, none, np.zeros((num_policies, num_constraints)), none, 0.0)
 
 
-def rows_of(observations: Observation) -> Rows:
-    """Observations with a leading axis of rounds, and maybe one of policies, as `Rows`."""
+def rows_of(observations: Observation, seeds: int = 1) -> Rows:
+    """Observations with a leading axis of rounds, and maybe one of policies, as `Rows`.
+
+    Over several seeds, which are then the policies, multipliers and environment steps are means.
+    """
+    if seeds > 1:
+        observations = observations._replace(
+            multipliers=observations.multipliers.mean(1),
+            environment_steps=observations.environment_steps.mean(1),
+        )
     rounds = len(observations.value)
     value, costs = observations.value, observations.costs
     slots = observations.multipliers.shape[-1]

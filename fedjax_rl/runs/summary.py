@@ -114,6 +114,7 @@ def summarise(prepared: Prepared, history: Columns, outcome: Outcome) -> dict[st
         "local_steps": config.local_steps,
         "rounds": int(final["round"]),
         "seed": config.seed,
+        "seeds": config.seeds,
         "step_size": float(prepared.hparams.federation.learner.step_size),
         "dual_step_size": float(prepared.hparams.federation.learner.dual_step_size),
         "optimal_value": certificate.optimal_value,
@@ -141,7 +142,7 @@ def summarise(prepared: Prepared, history: Columns, outcome: Outcome) -> dict[st
         "failed_round": outcome.failed_round,
     }
     summary |= _multipliers(prepared, outcome)
-    summary |= _costs(cmdp, averaged, last)
+    summary |= _costs(cmdp, averaged, last, "seed" if config.seeds > 1 else "agent")
     summary |= {name: value for name, value in final.items() if name.startswith("worst_")}
     return summary
 
@@ -175,7 +176,10 @@ def certificate_figures(problem: Problem, solution: Certificate) -> dict[str, An
 
 def _multipliers(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
     names, agents = prepared.layout.constraint_names, prepared.hparams.federation.agents
-    multipliers = outcome.multipliers.reshape(np.shape(agents.weights))
+    multipliers = outcome.multipliers
+    if prepared.config.seeds > 1:
+        multipliers = multipliers.mean(0)
+    multipliers = multipliers.reshape(np.shape(agents.weights))
     by_agent: dict[str, dict[str, float]] = {}
     for agent, slot, constraint in prepared.layout.watched:
         by_agent.setdefault(str(agent), {})[names[constraint]] = multipliers[agent, slot]
@@ -196,7 +200,7 @@ def _multipliers(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _costs(cmdp: CMDP, averaged: Judged, last: Judged) -> dict[str, Any]:
+def _costs(cmdp: CMDP, averaged: Judged, last: Judged, member: str) -> dict[str, Any]:
     names = cmdp.constraint_names
     costs: dict[str, Any] = {
         "budgets": dict(zip(names, cmdp.budgets, strict=True)),
@@ -205,10 +209,12 @@ def _costs(cmdp: CMDP, averaged: Judged, last: Judged) -> dict[str, Any]:
     }
     if len(averaged.costs) > 1:
         costs |= {
-            "occupancy_costs_by_agent": averaged.costs,
-            "last_costs_by_agent": last.costs,
-            "occupancy_gap_by_agent": averaged.gap,
-            "last_gap_by_agent": last.gap,
+            f"occupancy_costs_by_{member}": averaged.costs,
+            f"last_costs_by_{member}": last.costs,
+            f"occupancy_gap_by_{member}": averaged.gap,
+            f"last_gap_by_{member}": last.gap,
+            f"occupancy_violation_by_{member}": averaged.violation,
+            f"last_violation_by_{member}": last.violation,
             "worst_occupancy_gap": averaged.gap.max(),
             "worst_occupancy_violation": averaged.violation.max(),
         }

@@ -57,6 +57,11 @@ def closing(result: FedNPGResult) -> str:
         lines.append(_policy_sentence(summary, cmdp, kind, label))
     if "occupancy_costs_by_agent" in summary:
         lines.append(_matrix(summary, cmdp))
+    if summary["seeds"] > 1:
+        lines.append(
+            f"Figures are means over {summary['seeds']} seeds; the averaged policy of the worst "
+            f"one violates by {summary['worst_occupancy_violation']:.4g}."
+        )
     lines.append(_recommendation(summary))
     lines += _warnings(result)
     lines.append(

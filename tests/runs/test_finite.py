@@ -140,3 +140,18 @@ def test_a_diverged_run_keeps_its_last_finite_state():
     assert failed is not None and run.history["round"][-1] == failed - 1
     assert all(np.isfinite(column).all() for column in run.history.values())
     assert np.isfinite(run.outcome.last_policy).all()
+
+
+def test_seeds_are_members_of_one_program():
+    problem = support.random_problem(2)
+    settings = {"rounds": 20, "evaluation": "sampled", "rollouts": 2, "step_size": 0.1}
+    together = fednpg(problem, seeds=3, seed=4, **settings)
+    alone = [fednpg(problem, seed=seed, **settings) for seed in (4, 5, 6)]
+    for name in ("value", "average_gap", "strong_violation", "multiplier/1/constraint-1"):
+        mean = np.mean([run.history[name] for run in alone], axis=0)
+        np.testing.assert_allclose(together.history[name], mean, atol=1e-10)
+    gaps = [run.summary["last_gap"] for run in alone]
+    np.testing.assert_allclose(together.summary["last_gap_by_seed"], gaps, atol=1e-10)
+    assert together.outcome.last_policy.shape == (3, 5, 4)
+    with pytest.raises(InvalidInput, match="--seeds: got 2; 1 with --reference no-communication"):
+        fednpg(problem, seeds=2, reference="no-communication", rounds=5)
