@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from fedjax_rl.algorithm import Learner
-from fedjax_rl.cmdp.evaluate import Lagrangian, TabularPolicy, evaluate_exactly, evaluated
+from fedjax_rl.cmdp.evaluate import Lagrangian, TabularPolicy, evaluate_exactly
 from fedjax_rl.cmdp.sample import Evaluation
 from fedjax_rl.learners.tabular.agent import Agent, TabularSettings
-from fedjax_rl.learners.tabular.npg import NPGInfo, npg
+from fedjax_rl.learners.tabular.npg import NPGInfo, natural_step, npg
 
 
 class CRPOLocal(NamedTuple):
@@ -77,18 +77,16 @@ def crpo(evaluation: Evaluation = evaluate_exactly) -> Learner:
         agent: Agent,
         hparams: TabularSettings,
     ) -> tuple[TabularPolicy, CRPOLocal, NPGInfo]:
-        model, anyone = hparams.model, local.violators > 0.0
+        anyone = local.violators > 0.0
         one_over_violated = agent.reward_weight / jnp.where(anyone, local.violators, 1.0)
         lagrangian = Lagrangian(
             jnp.where(anyone, 0.0, agent.reward_weight),
             one_over_violated * local.worst,
             agent.costs,
         )
-        estimate = evaluation(key, policy, lagrangian, model)
-        ascent = hparams.step_size / (1.0 - model.discount) * estimate.advantage
-        logits = policy.logits + jnp.where(model.support, ascent, 0.0)
+        estimate = evaluation(key, policy, lagrangian, hparams.model)
         info = NPGInfo(estimate.value, estimate.costs, estimate.environment_steps)
-        return evaluated(logits, model), local, info
+        return natural_step(policy, estimate, hparams), local, info
 
     return base._replace(
         init=init, step=step, consult=consult, brief=brief, averages_feasible_rounds=True

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from fedjax_rl.algorithm import Learner
 from fedjax_rl.cmdp.evaluate import (
+    Estimate,
     Lagrangian,
     TabularPolicy,
     evaluate_exactly,
@@ -70,15 +71,12 @@ def npg(evaluation: Evaluation = evaluate_exactly) -> Learner:
         agent: Agent,
         hparams: TabularSettings,
     ) -> tuple[TabularPolicy, NPGLocal, NPGInfo]:
-        model = hparams.model
         lagrangian = Lagrangian(agent.reward_weight, agent.weights * local.multipliers, agent.costs)
-        estimate = evaluation(key, policy, lagrangian, model)
-
-        ascent = hparams.step_size / (1.0 - model.discount) * estimate.advantage
-        logits = policy.logits + jnp.where(model.support, ascent, 0.0)
+        estimate = evaluation(key, policy, lagrangian, hparams.model)
+        ascended = natural_step(policy, estimate, hparams)
         multipliers = dual_step(local.multipliers, estimate.costs - agent.budgets, agent, hparams)
         info = NPGInfo(estimate.value, estimate.costs, estimate.environment_steps)
-        return evaluated(logits, model), NPGLocal(multipliers), info
+        return ascended, NPGLocal(multipliers), info
 
     def message(policy: TabularPolicy, local: NPGLocal) -> jax.Array:
         return policy.logits
@@ -89,6 +87,15 @@ def npg(evaluation: Evaluation = evaluate_exactly) -> Learner:
         return evaluated(merged, hparams.model), local
 
     return Learner(init, step, message, adopt, message_kind="logits", float64=True)
+
+
+def natural_step(
+    policy: TabularPolicy, estimate: Estimate, hparams: TabularSettings
+) -> TabularPolicy:
+    """θ ← θ + η/(1 − γ) A on the support: the natural gradient of a softmax policy."""
+    ascent = hparams.step_size / (1.0 - hparams.model.discount) * estimate.advantage
+    logits = policy.logits + jnp.where(hparams.model.support, ascent, 0.0)
+    return evaluated(logits, hparams.model)
 
 
 def dual_step(

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from fedjax_rl.algorithm import Learner
-from fedjax_rl.cmdp.evaluate import Lagrangian, TabularPolicy, evaluate_exactly, evaluated
+from fedjax_rl.cmdp.evaluate import Lagrangian, TabularPolicy, evaluate_exactly
 from fedjax_rl.cmdp.sample import Evaluation
 from fedjax_rl.learners.tabular.agent import Agent, TabularSettings
-from fedjax_rl.learners.tabular.npg import NPGInfo, NPGLocal, dual_step, npg
+from fedjax_rl.learners.tabular.npg import NPGInfo, NPGLocal, dual_step, natural_step, npg
 
 
 def regularized(evaluation: Evaluation = evaluate_exactly) -> Learner:
@@ -43,11 +43,9 @@ def regularized(evaluation: Evaluation = evaluate_exactly) -> Learner:
             agent.reward_weight, agent.weights * local.multipliers, agent.costs, bonus
         )
         estimate = evaluation(key, policy, lagrangian, model)
-        ascent = hparams.step_size / (1.0 - model.discount) * estimate.advantage
-        logits = policy.logits + jnp.where(model.support, ascent, 0.0)
         violation = estimate.costs - agent.budgets - hparams.regularization * local.multipliers
         multipliers = dual_step(local.multipliers, violation, agent, hparams)
         info = NPGInfo(estimate.value, estimate.costs, estimate.environment_steps)
-        return evaluated(logits, model), NPGLocal(multipliers), info
+        return natural_step(policy, estimate, hparams), NPGLocal(multipliers), info
 
     return npg(evaluation)._replace(step=step)
