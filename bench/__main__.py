@@ -11,7 +11,7 @@ import sys
 import fedjax_rl  # noqa: F401  before jax starts
 from bench.harness import machine
 
-NAMES = ("fednpg", "rates", "last_iterate", "drift", "sampled")
+NAMES = ("fednpg", "rates", "last_iterate", "drift", "sampled", "leakage")
 
 
 def main() -> int:
