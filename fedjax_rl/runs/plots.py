@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -15,22 +17,35 @@ from fedjax_rl.runs.finite import FedNPGResult
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, told apart by colour-blind readers."""
+DASHES = ("-", "--", ":", "-.")
+"""For more variants than colours."""
+STYLE: Any = {"axes.grid": True, "grid.alpha": 0.3, "figure.dpi": 120}
 CURVES_DRAWN = 7
 POINTS_DRAWN = 4000
+LEGEND_COLUMNS = 3
 
 
 def plot_run(result: FedNPGResult, directory: Path) -> None:
     """Writes value.png, costs.png and multipliers.png."""
-    with matplotlib.rc_context({"axes.grid": True, "grid.alpha": 0.3, "figure.dpi": 120}):
+    with matplotlib.rc_context(STYLE):
         for name, draw in (
             ("value.png", value_and_gap),
             ("costs.png", costs_and_budgets),
             ("multipliers.png", multipliers),
         ):
-            figure = draw(result)
-            buffer = BytesIO()
-            figure.savefig(buffer, format="png")
-            write_atomically(directory / name, buffer.getvalue())
+            _save(draw(result), directory / name)
+
+
+def plot_comparison(results: Mapping[str, FedNPGResult], directory: Path) -> None:
+    """Writes comparison.png; the variants by name."""
+    with matplotlib.rc_context(STYLE):
+        _save(variants(results), directory / "comparison.png")
+
+
+def _save(figure: Figure, target: Path) -> None:
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    write_atomically(target, buffer.getvalue())
 
 
 def value_and_gap(result: FedNPGResult) -> Figure:
@@ -55,6 +70,37 @@ def value_and_gap(result: FedNPGResult) -> Figure:
             shown = np.where(positive, result.history[name][at], np.nan)
             right.loglog(rounds[1:], shown[1:], color=colour, label=label)
             right.legend()
+    return figure
+
+
+def variants(results: Mapping[str, FedNPGResult]) -> Figure:
+    """Average violation and absolute average gap, against rounds and against local steps."""
+    lines = -(-len(results) // LEGEND_COLUMNS)
+    figure = Figure(figsize=(11, 8 + 0.25 * lines), layout="constrained")
+    axes = figure.subplots(2, 2, sharey="row")
+    names = {
+        "average_violation": "[average violation]₊",
+        "average_gap": "|average gap|, the absolute value",
+    }
+    for row, (column, label) in zip(axes, names.items(), strict=True):
+        positive = False
+        for index, (name, result) in enumerate(results.items()):
+            at = _thinned(result)[1:]
+            values = result.history[column][at]
+            values = np.abs(values) if column == "average_gap" else values
+            shown = np.where(values > 0, values, np.nan)
+            positive |= bool((values > 0).any())
+            colour, dashes = COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS) % 4]
+            for axis, pace in zip(row, (1, result.config.local_steps), strict=True):
+                rounds = result.history["round"][at]
+                axis.plot(rounds * pace, shown, color=colour, ls=dashes, label=name)
+        for axis, against in zip(row, ("round", "local steps (rounds · E)"), strict=True):
+            axis.set(xlabel=against, ylabel=label if positive else f"{label}: nowhere positive")
+            if positive:
+                axis.set(xscale="log", yscale="log")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=LEGEND_COLUMNS)
+    figure.suptitle(next(iter(results.values())).problem.name)
     return figure
 
 
