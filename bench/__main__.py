@@ -1,4 +1,4 @@
-"""``python -m bench NAME [--quick] [--out results.json]``."""
+"""``python -m bench NAME [--quick] [--out results.json]``, or all of them into a directory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import importlib
 import json
 import pathlib
+import subprocess
 import sys
 
 import fedjax_rl  # noqa: F401  before jax starts
@@ -17,10 +18,14 @@ NAMES = ("fednpg", "rates", "last_iterate", "drift", "sampled", "leakage")
 def main() -> int:
     """Runs one bench, prints its tables and writes its figures."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("name", choices=NAMES, help="which question to answer")
+    parser.add_argument("name", choices=(*NAMES, "all"), help="which question to answer")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
-    parser.add_argument("--out", type=pathlib.Path, help="JSON file for the figures")
+    parser.add_argument(
+        "--out", type=pathlib.Path, help="JSON file for the figures (all: a directory)"
+    )
     options = parser.parse_args()
+    if options.name == "all":
+        return everything(options.quick, options.out)
     described = machine()
     print(f"{described['processor']}, {described['cores']} cores; {described['versions']}")
     figures = importlib.import_module(f"bench.{options.name}").measure(quick=options.quick)
@@ -28,6 +33,18 @@ def main() -> int:
     if options.out is not None:
         options.out.write_text(json.dumps(document, indent=2) + "\n")
         print(f"written to {options.out}")
+    return 0
+
+
+def everything(quick: bool, directory: pathlib.Path | None) -> int:
+    """Runs every bench in a process of its own; the exit status of the first that failed, or 0."""
+    for name in NAMES:
+        command = [sys.executable, "-m", "bench", name, *["--quick"] * quick]
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+            command += ["--out", str(directory / f"{name}.json")]
+        if status := subprocess.run(command).returncode:
+            return status
     return 0
 
 
