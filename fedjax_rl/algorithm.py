@@ -196,9 +196,11 @@ class Registry:
 
 
 problems = Registry("problem")
+environments = Registry("problem")
 learners = Registry("learner", Learner)
 aggregators = Registry("merge", Aggregator)
 
 register_problem = problems.register
+register_environment = environments.register
 register_learner = learners.register
 register_aggregator = aggregators.register

@@ -13,7 +13,8 @@ from fedjax_rl.cmdp.evaluate import evaluate_exactly
 from fedjax_rl.cmdp.sample import evaluate_by_sampling
 from fedjax_rl.federation import aggregate  # noqa: F401  registers
 from fedjax_rl.federation.correction import control_variate
-from fedjax_rl.federation.observed import isolated, observed
+from fedjax_rl.federation.isolated import isolated
+from fedjax_rl.federation.observed import OBSERVED_AXES, alone_settings, observed
 from fedjax_rl.federation.round import federate
 from fedjax_rl.learners import tabular  # noqa: F401  registers
 from fedjax_rl.learners.tabular.npg import npg
@@ -41,7 +42,7 @@ def algorithm_and_hparams(learner, merge, evaluation, local_steps, alone):
         local_steps=local_steps,
     )
     algorithm = observed(federation, feasible_rounds=made.averages_feasible_rounds)
-    return (isolated(algorithm, 3) if alone else algorithm), hparams
+    return (isolated(algorithm, 3, OBSERVED_AXES, alone_settings) if alone else algorithm), hparams
 
 
 def fits(learner, merge, local_steps):

@@ -1,4 +1,4 @@
-"""The command line: ``fedjax-rl run | compare | solve | list``."""
+"""The command line: ``fedjax-rl run | compare | solve | eval | list``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ COMMANDS = {
     "run": "fedjax_rl.cli.run",
     "compare": "fedjax_rl.cli.compare",
     "solve": "fedjax_rl.cli.solve",
+    "eval": "fedjax_rl.cli.evaluate",
     "list": "fedjax_rl.cli.listing",
 }
 
@@ -24,15 +25,18 @@ Federated, constrained policy optimisation, measured against exact truth.
 
 commands:
   run fednpg      train FedNPG on a finite problem and say how far it is from the optimum
+  run fedppo      train networks on a constrained task; run fednatural: by natural gradients
   compare fednpg  learners, local steps, corrections and merges, side by side
   solve PROBLEM   the exact optimum, its multipliers and a certificate
-  list            problems, learners and merges that can be named
+  eval DIR        play episodes with a saved policy, and film one
+  list            problems, tasks, learners and merges that can be named
 
 first steps:
   fedjax-rl run fednpg                                   four agents on a windy cliff
   fedjax-rl run fednpg --local-steps 10 --out runs/e10   fewer merges; keep table and plots
   fedjax-rl run fednpg --reference no-communication      what happens if nobody talks
   fedjax-rl compare fednpg --local-steps 1,5,20          what fewer merges cost
+  fedjax-rl run fedppo --compare --out runs/cartpole     networks, and what references reach
   fedjax-rl solve icu-sepsis                             four hospitals; needs the extra icu
   fedjax-rl run fednpg --problem my_problem.npz          a problem of your own
 

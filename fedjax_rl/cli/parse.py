@@ -40,6 +40,15 @@ def parse(
         raise InvalidInput(field, value, f"{allowed}; see: fedjax-rl {command} --help") from None
 
 
+def flag_value(flag: str, arguments: list[str]) -> str | None:
+    """The word behind ``--flag`` or ``--flag=``, before anything is parsed; None without one."""
+    for position, word in enumerate(arguments):
+        name, _, value = word.partition("=")
+        if name == flag:
+            return value or "".join(arguments[position + 1 : position + 2])
+    return None
+
+
 def _folded(complaint: str) -> tuple[str, str, str]:
     """Field, value and what is allowed, out of tyro's framed message."""
     lines = [line.strip("│╭╮╰╯ ") for line in complaint.splitlines()]

@@ -10,19 +10,22 @@ from typing import Annotated, Any
 import tyro
 
 from fedjax_rl.cli import choose
-from fedjax_rl.cli.parse import parse
+from fedjax_rl.cli.parse import flag_value, parse
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.config import FedNPGConfig, config_from_yaml
 
-ALGORITHMS = ("fednpg",)
+ALGORITHMS = ("fednpg", "fedppo", "fednatural")
 
 HELP = """\
 usage: fedjax-rl run ALGORITHM [OPTIONS]
 
 algorithms:
-  fednpg   natural policy gradient on local Lagrangians, for finite problems (arXiv 2405.03236)
+  fednpg      natural policy gradient on local Lagrangians, for finite problems
+  fedppo      proximal policy optimisation with networks, for constrained gymnax tasks
+  fednatural  natural policy gradient with networks, in a trust region
 
-fedjax-rl run fednpg --help explains every option.
+fednpg and fedppo are the methods of arXiv 2405.03236.
+fedjax-rl run ALGORITHM --help explains every option.
 """
 
 
@@ -50,7 +53,11 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP, end="")
         return 0
-    choose("algorithm", arguments[0], ALGORITHMS)
+    algorithm = choose("algorithm", arguments[0], ALGORITHMS)
+    if algorithm != "fednpg":
+        from fedjax_rl.cli import run_deep
+
+        return run_deep.main(algorithm, arguments[1:])
     defaults, made_with = _defaults(arguments[1:])
     options = parse(RunFedNPG, arguments[1:], "run fednpg", default=defaults)
     if options.overwrite and options.out is None:
@@ -65,10 +72,7 @@ def main(arguments: list[str]) -> int:
 
 def _defaults(arguments: list[str]) -> tuple[RunFedNPG, dict[str, Any]]:
     """Defaults of the flags, from ``--config`` where it is given, and that file's origin."""
-    for position, word in enumerate(arguments):
-        flag, _, value = word.partition("=")
-        if flag == "--config":
-            path = Path(value or "".join(arguments[position + 1 : position + 2]))
-            config, made_with = config_from_yaml(path)
-            return RunFedNPG(config, config=path), made_with
-    return RunFedNPG(FedNPGConfig()), {}
+    if (file := flag_value("--config", arguments)) is None:
+        return RunFedNPG(FedNPGConfig()), {}
+    config, made_with = config_from_yaml(Path(file))
+    return RunFedNPG(config, config=Path(file)), made_with

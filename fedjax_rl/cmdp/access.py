@@ -62,5 +62,5 @@ def check_access(
 
 
 def split_weights(access: BoolArray) -> FloatArray:
-    """w_ij = 1/|owners of j| where agent i watches j, else 0; columns sum to one. [N, M]"""
-    return access / access.sum(0, keepdims=True)
+    """w_ij = 1/|owners of j| where agent i watches j, else 0, [N, M]; columns sum to one."""
+    return access / np.maximum(access.sum(0, keepdims=True), 1)

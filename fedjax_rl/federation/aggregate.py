@@ -47,6 +47,16 @@ def point_mean() -> Aggregator:
     return Aggregator(_stateless, merge, accepts=("points",))
 
 
+def parameter_mean() -> Aggregator:
+    """Mean of network parameters, and of the moments of observations sent along with them."""
+
+    def merge(mean, messages, state):  # type: ignore[no-untyped-def]
+        return mean(messages), state
+
+    return Aggregator(_stateless, merge, accepts=("parameters",))
+
+
 register_aggregator("logits", logit_mean)
+register_aggregator("parameters", parameter_mean)
 register_aggregator("points", point_mean)
 register_aggregator("probabilities", probability_mean)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fedjax_rl.algorithm import Algorithm, Array
+from fedjax_rl.federation.isolated import AGENT_AXES, as_federation_of_one
 from fedjax_rl.federation.round import FederationSettings, FederationState
 
 
@@ -109,45 +110,9 @@ def observed(federation: Algorithm, *, feasible_rounds: bool = False) -> Algorit
     return Algorithm(init, step, observe, agent_axes, float64=True)
 
 
-def isolated(alone: Algorithm, num_agents: int) -> Algorithm:
-    """The reference without communication: N observed federations of one agent each.
+def alone_settings(hparams: ObservedSettings) -> ObservedSettings:
+    """Settings of one agent, as those of a federation of one."""
+    return hparams._replace(federation=as_federation_of_one(hparams.federation))
 
-    Args:
-        alone: an observed federation of one agent.
-        num_agents: N, the leading axis of the agents in its settings.
 
-    Returns:
-        An algorithm whose state and info have a leading axis N.
-    """
-    axes = ObservedSettings(FederationSettings(0, None, None), costs=None, budgets=None)
-
-    def own(hparams: ObservedSettings) -> ObservedSettings:
-        agents = jax.tree.map(lambda leaf: leaf[None], hparams.federation.agents)
-        return hparams._replace(federation=hparams.federation._replace(agents=agents))
-
-    def keys(key: jax.Array) -> jax.Array:
-        return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_agents))
-
-    def init(key: jax.Array, hparams: ObservedSettings) -> ObservedState:
-        each = jax.vmap(lambda key, own_hparams: alone.init(key, own(own_hparams)), (0, axes))
-        return each(keys(key), hparams)
-
-    def observe(state: ObservedState, hparams: ObservedSettings) -> Observation:
-        each = jax.vmap(
-            lambda state, own_hparams: alone.observe(state, own(own_hparams)), (0, axes)
-        )
-        return each(state, hparams)
-
-    def step(
-        key: jax.Array, round: jax.Array, state: ObservedState, hparams: ObservedSettings
-    ) -> tuple[ObservedState, Observation]:
-        each = jax.vmap(
-            lambda key, state, own_hparams: alone.step(key, round, state, own(own_hparams)),
-            (0, 0, axes),
-        )
-        return each(keys(key), state, hparams)
-
-    def agent_axes(state: ObservedState) -> ObservedState:
-        return jax.tree.map(lambda _: 0, state)
-
-    return Algorithm(init, step, observe, agent_axes, float64=alone.float64)
+OBSERVED_AXES = ObservedSettings(AGENT_AXES, costs=None, budgets=None)

@@ -18,7 +18,13 @@ from fedjax_rl.cmdp.solve import Certificate
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.sweep import sweep
 from fedjax_rl.federation.correction import control_variate
-from fedjax_rl.federation.observed import ObservedSettings, isolated, observed
+from fedjax_rl.federation.isolated import isolated
+from fedjax_rl.federation.observed import (
+    OBSERVED_AXES,
+    ObservedSettings,
+    alone_settings,
+    observed,
+)
 from fedjax_rl.federation.participation import sampled
 from fedjax_rl.federation.round import FederationSettings, federate, message_bytes
 from fedjax_rl.learners.tabular.agent import TabularSettings, federated_agents, lone_agents
@@ -183,7 +189,7 @@ def fednpg_algorithm(
         participation=sampled(participants) if participants is not None else None,
     )
     algorithm = observed(federation, feasible_rounds=learner.averages_feasible_rounds)
-    return isolated(algorithm, num_agents) if alone else algorithm
+    return isolated(algorithm, num_agents, OBSERVED_AXES, alone_settings) if alone else algorithm
 
 
 @functools.lru_cache(maxsize=64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -11,9 +10,15 @@ from typing import Any, Literal
 import yaml
 
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.runs.checks import (
+    check_choice,
+    check_count,
+    check_entries,
+    check_not_negative,
+    check_positive,
+    check_text,
+)
 from fedjax_rl.runs.yaml_file import read_yaml
-
-LARGEST_COUNT = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,27 +78,27 @@ class FedNPGConfig:
 
     def __post_init__(self) -> None:
         for field in ("problem", "learner", "merge"):
-            _check_text(field, getattr(self, field))
+            check_text(field, getattr(self, field))
         if self.access is not None:
-            _check_text("access", self.access)
+            check_text("access", self.access)
         for field in ("local_steps", "rounds", "rollouts", "seeds", "log_every"):
-            _check_count(field, getattr(self, field), least=1)
+            check_count(field, getattr(self, field), least=1)
         for field in ("agents", "participants"):
             if getattr(self, field) is not None:
-                _check_count(field, getattr(self, field), least=1)
-        _check_count("seed", self.seed, least=0)
+                check_count(field, getattr(self, field), least=1)
+        check_count("seed", self.seed, least=0)
         for field in ("step_size", "dual_step_size"):
             if getattr(self, field) != "auto":
-                _check_positive(field, getattr(self, field), "auto or a positive number")
-        _check_positive("multiplier_cap", self.multiplier_cap, "a positive number")
+                check_positive(field, getattr(self, field), "auto or a positive number")
+        check_positive("multiplier_cap", self.multiplier_cap, "a positive number")
         for field in ("regularization", "tolerance"):
-            _check_not_negative(field, getattr(self, field))
+            check_not_negative(field, getattr(self, field))
         for weight in self.merge_weights or ():
-            _check_positive("merge_weights", weight, "positive numbers")
-        _check_choice("correction", self.correction, ("none", "control-variate"))
-        _check_choice("evaluation", self.evaluation, ("exact", "sampled"))
-        _check_choice("reference", self.reference, ("fed", "omniscient", "no-communication"))
-        _check_entries("problem_args", self.problem_args)
+            check_positive("merge_weights", weight, "positive numbers")
+        check_choice("correction", self.correction, ("none", "control-variate"))
+        check_choice("evaluation", self.evaluation, ("exact", "sampled"))
+        check_choice("reference", self.reference, ("fed", "omniscient", "no-communication"))
+        check_entries("problem_args", self.problem_args)
 
 
 def problem_arguments(entries: tuple[str, ...]) -> dict[str, Any]:
@@ -148,46 +153,3 @@ def _number(value: Any) -> Any:
         return float(value) if isinstance(value, str) else value
     except ValueError:
         return value
-
-
-def _flag(field: str) -> str:
-    return "--" + field.replace("_", "-")
-
-
-def _check_count(field: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InvalidInput(_flag(field), value, f"a whole number of at least {least}")
-    if value > LARGEST_COUNT:
-        raise InvalidInput(_flag(field), value, f"a whole number of at most {LARGEST_COUNT}")
-
-
-def _check_text(field: str, value: object) -> None:
-    if not isinstance(value, str) or not value:
-        raise InvalidInput(_flag(field), repr(value), "a name")
-
-
-def _check_positive(field: str, value: object, allowed: str) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value <= 0:  # type: ignore[arg-type, operator]
-        raise InvalidInput(_flag(field), value, allowed)
-
-
-def _check_not_negative(field: str, value: object) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < 0:  # type: ignore[arg-type, operator]
-        raise InvalidInput(_flag(field), value, "a number of at least 0")
-
-
-def _check_choice(field: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InvalidInput(_flag(field), repr(value), f"one of {', '.join(choices)}")
-
-
-def _check_entries(field: str, entries: tuple[str, ...]) -> None:
-    for entry in entries:
-        if not isinstance(entry, str) or "=" not in entry:
-            raise InvalidInput(_flag(field), repr(entry), "NAME=VALUE")
-        try:
-            yaml.safe_load(entry.split("=", 1)[1])
-        except yaml.YAMLError:
-            raise InvalidInput(_flag(field), repr(entry), "a VALUE that reads as YAML") from None

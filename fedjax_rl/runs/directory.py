@@ -34,6 +34,10 @@ WRITTEN = (
     "comparison.md",
     "comparison.png",
     "curves.npz",
+    "evaluations.csv",
+    "reward.png",
+    "evaluation.json",
+    "episode.gif",
 )
 """What overwriting a run replaces; other files in the directory are its owner's."""
 MARK = "config.yaml"
@@ -88,7 +92,12 @@ class RunDirectory:
         with target.open("a", encoding="utf-8", newline="") as file:
             if fresh:
                 csv.writer(file, lineterminator="\n").writerow(header)
-            file.writelines(",".join(map(repr, row)) + "\n" for row in rows)
+            file.writelines(",".join(map(_cell, row)) + "\n" for row in rows)
+
+
+def _cell(value: Any) -> str:
+    """A number with all its digits, a word as it is, and nothing for None."""
+    return value if isinstance(value, str) else "" if value is None else repr(value)
 
 
 def npz_bytes(arrays: Mapping[str, Any]) -> bytes:

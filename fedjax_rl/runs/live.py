@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -19,7 +19,7 @@ ROWS_KEPT = 20
 """About how many rows a whole run leaves on the screen."""
 NUMBERS_SHOWN = 5
 """With more constraints or multipliers than this only the largest is shown."""
-HEADER = (
+FINITE_HEADER = (
     "round",
     "value",
     "gap",
@@ -50,12 +50,16 @@ class LiveTable:
 
     Args:
         rounds: T.
-        layout: names and budgets of the constraints.
+        header: names of the columns.
+        cells: (rows, index) -> the texts of one row under the header.
     """
 
-    def __init__(self, rounds: int, layout: Layout):
+    def __init__(
+        self, rounds: int, header: Sequence[str], cells: Callable[[Columns, int], list[str]]
+    ):
         self._rounds = rounds
-        self._layout = layout
+        self._header = header
+        self._cells = cells
         self._next = 0
         self._rows: list[list[str]] = []
         self._widths: list[int] = []
@@ -87,7 +91,7 @@ class LiveTable:
             if round < self._next and round != self._rounds:
                 continue
             self._next = int(round) + max(1, self._rounds // ROWS_KEPT)
-            self._rows.append(_cells(rows, index, self._layout))
+            self._rows.append(self._cells(rows, index))
             if self._live is None:
                 self._print_row()
         if self._live is not None:
@@ -96,9 +100,9 @@ class LiveTable:
 
     def _print_row(self) -> None:
         if len(self._rows) == 1:
-            pairs = zip(HEADER, self._rows[0], strict=True)
+            pairs = zip(self._header, self._rows[0], strict=True)
             self._widths = [max(len(name), len(cell)) + 2 for name, cell in pairs]
-            self._print_cells(HEADER)
+            self._print_cells(self._header)
         self._print_cells(self._rows[-1])
 
     def _print_cells(self, cells: Sequence[str]) -> None:
@@ -106,7 +110,7 @@ class LiveTable:
         print("".join(cell.rjust(width) for cell, width in padded), flush=True)
 
     def _table(self) -> Table:
-        table = Table(*HEADER, box=None)
+        table = Table(*self._header, box=None)
         for column in table.columns:
             column.justify = "right"
         for row in self._rows:
@@ -114,7 +118,8 @@ class LiveTable:
         return table
 
 
-def _cells(rows: Columns, index: int, layout: Layout) -> list[str]:
+def finite_cells(rows: Columns, index: int, layout: Layout) -> list[str]:
+    """A row of a finite problem, under `FINITE_HEADER`."""
     budgets = zip(layout.constraint_names, layout.budgets, strict=True)
     violations = [rows[f"cost/{name}"][index] - budget for name, budget in budgets]
     multipliers = [rows[name][index] for name in rows if name.startswith("multiplier/")]
@@ -122,14 +127,15 @@ def _cells(rows: Columns, index: int, layout: Layout) -> list[str]:
         str(int(rows["round"][index])),
         f"{rows['value'][index]:.4f}",
         f"{rows['gap'][index]:+.4f}",
-        _several(violations, "+.3f"),
-        _several(multipliers, ".3f"),
+        several(violations, "+.3f"),
+        several(multipliers, ".3f"),
         f"{rows['average_gap'][index]:+.4f}",
         f"{rows['average_violation'][index]:+.4f}",
     ]
 
 
-def _several(numbers: Sequence[float], form: str) -> str:
+def several(numbers: Sequence[float], form: str) -> str:
+    """Numbers side by side, or the largest when there are many."""
     if len(numbers) > NUMBERS_SHOWN:
         return f"max {format(max(numbers), form)}"
     return " ".join(format(number, form).rjust(6) for number in numbers)

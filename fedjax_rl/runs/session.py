@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from fedjax_rl.runs.config import FedNPGConfig, config_to_yaml, settings_to_yaml
 from fedjax_rl.runs.directory import RunDirectory, check_writable, made_with
 from fedjax_rl.runs.finite import FedNPGResult, run
 from fedjax_rl.runs.history import Columns
-from fedjax_rl.runs.live import LiveTable, working
+from fedjax_rl.runs.live import FINITE_HEADER, LiveTable, finite_cells, working
 from fedjax_rl.runs.solutions import certify
 from fedjax_rl.runs.summary import certificate_figures
 
@@ -57,7 +58,8 @@ def run_and_record(
         directory.write_text(
             "config.yaml", config_to_yaml("fednpg", resolved(config), made_with(digest))
         )
-    with LiveTable(config.rounds, prepared.layout) as table:
+    cells = partial(finite_cells, layout=prepared.layout)
+    with LiveTable(config.rounds, FINITE_HEADER, cells) as table:
 
         def on_rows(rows: Columns) -> None:
             if directory is not None:
@@ -100,7 +102,7 @@ def solve_and_record(
     print(f"Written to {directory.path}: {', '.join(sorted(_names(directory)))}")
 
 
-def resolved(config: FedNPGConfig) -> FedNPGConfig:
+def resolved(config: Any) -> Any:
     """The configuration with absolute file names, so that it runs from anywhere."""
     changes: dict[str, Any] = {}
     for field in ("problem", "access"):

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import importlib.util
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -163,23 +163,52 @@ register_problem("icu-sepsis", load_icu_sepsis)
 def _shared(
     name: str, cmdp: CMDP, agents: int | None, access: str | Path | ArrayLike | None
 ) -> Problem:
+    return Problem(name, cmdp, access_matrix(cmdp.constraint_names, agents, access))
+
+
+def access_matrix(
+    constraint_names: tuple[str, ...], agents: int | None, access: str | Path | ArrayLike | None
+) -> BoolArray:
+    """Γ [N, M] from a matrix or a file that holds one; else one constraint per agent, dealt.
+
+    Raises:
+        InvalidInput: it does not fit the constraints or the number of agents.
+    """
+    num_constraints = len(constraint_names)
     if agents is not None:
         check_count("--agents", agents, least=1)
     if access is None:
-        count = cmdp.num_constraints if agents is None else agents
-        return Problem(name, cmdp, default_access(count, cmdp.num_constraints))
+        return default_access(num_constraints if agents is None else agents, num_constraints)
     given: Any = access
     if isinstance(access, str | Path):
-        given = _read_access(Path(access), cmdp.constraint_names)
-    matrix = check_access(given, cmdp.num_constraints, cmdp.constraint_names)
+        given = _read_access(Path(access), constraint_names)
+    matrix = check_access(given, num_constraints, constraint_names)
     if agents is not None and agents != len(matrix):
         raise InvalidInput("--agents", agents, f"the access matrix has {len(matrix)} rows")
-    return Problem(name, cmdp, matrix)
+    return matrix
 
 
 def _made(reference: str, arguments: Mapping[str, Any], offered: Mapping[str, Any]) -> CMDP:
     """The factory's problem; what is offered fills arguments that it takes and nobody set."""
-    factory = problems.resolve(reference)
+    cmdp = called(problems.resolve(reference), reference, arguments, offered)
+    if not isinstance(cmdp, CMDP):
+        raise InvalidInput(
+            "--problem", reference, f"a factory of a CMDP, not {type(cmdp).__name__}"
+        )
+    return cmdp
+
+
+def called(
+    factory: Callable[..., Any],
+    reference: str,
+    arguments: Mapping[str, Any],
+    offered: Mapping[str, Any],
+) -> Any:
+    """What a factory makes; what is offered fills arguments that it takes and nobody set.
+
+    Raises:
+        InvalidInput: the factory does not take these arguments.
+    """
     try:
         signature = inspect.signature(factory)
     except ValueError:
@@ -199,12 +228,7 @@ def _made(reference: str, arguments: Mapping[str, Any], offered: Mapping[str, An
         signature.bind(**arguments, **used)
     except TypeError as error:
         raise InvalidInput("--problem-args", dict(arguments), f"{reference}: {error}") from None
-    cmdp = factory(**arguments, **used)
-    if not isinstance(cmdp, CMDP):
-        raise InvalidInput(
-            "--problem", reference, f"a factory of a CMDP, not {type(cmdp).__name__}"
-        )
-    return cmdp
+    return factory(**arguments, **used)
 
 
 def _npz(path: Path, field: str) -> dict[str, np.ndarray]:

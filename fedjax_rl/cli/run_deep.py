@@ -1,0 +1,67 @@
+"""``fedjax-rl run fedppo`` and ``fedjax-rl run fednatural``."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from fedjax_rl.cli.parse import flag_value, parse
+from fedjax_rl.errors import InvalidInput
+from fedjax_rl.runs.deep.config import DeepConfig, preset, read_config
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDeep:
+    """Train networks on a task with costs that no agent sees all of.
+
+    Every agent acts in its own environments, measures its own costs, improves its policy on its
+    own Lagrangian for E local steps and keeps its multipliers to itself; then the policies are
+    merged. T such rounds make a run. The table shows reward and violations in the agents' own
+    rollouts, their multipliers, and what the merged policy does in episodes of its own.
+    """
+
+    settings: Annotated[DeepConfig, tyro.conf.arg(name="")]
+    preset: str = "default"
+    """default: ours, tuned; paper: those of the experiments of arXiv 2405.03236."""
+    config: Path | None = None
+    """A config.yaml to start from, in place of a preset; flags given here come on top of it."""
+    compare: bool = False
+    """Run the omniscient, the silent and the unconstrained agents too, and compare."""
+    out: Path | None = None
+    """Directory for config.yaml, metrics.csv, evaluations.csv, summary.json, policy.npz, plots."""
+    overwrite: bool = False
+    """Replace the run that is in --out."""
+
+
+def main(algorithm: str, arguments: list[str]) -> int:
+    """Runs an algorithm of networks; exit status 1 when a seed diverged."""
+    defaults, made_with = _defaults(algorithm, arguments)
+    options = parse(RunDeep, arguments, f"run {algorithm}", default=defaults)
+    if options.overwrite and options.out is None:
+        raise InvalidInput("--overwrite", "no --out", "--out DIR says what to overwrite")
+
+    from fedjax_rl.runs.deep.session import compare_and_record, run_and_record
+
+    if options.compare:
+        diverged = compare_and_record(algorithm, options.settings, options.out, options.overwrite)
+    else:
+        diverged = run_and_record(
+            algorithm, options.settings, options.out, options.overwrite, made_with
+        )
+    sys.stdout.flush()
+    return 1 if diverged else 0
+
+
+def _defaults(algorithm: str, arguments: list[str]) -> tuple[RunDeep, dict[str, Any]]:
+    """Defaults of the flags, from ``--config`` or ``--preset``, and the file's origin."""
+    file, name = flag_value("--config", arguments), flag_value("--preset", arguments)
+    if file is not None:
+        if name is not None:
+            raise InvalidInput("--preset", repr(name), "a preset or a --config, not both")
+        config, made_with = read_config(Path(file), algorithm)
+        return RunDeep(config, config=Path(file)), made_with
+    return RunDeep(preset(name or "default")), {}

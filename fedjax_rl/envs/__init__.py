@@ -1,0 +1,10 @@
+"""Constrained tasks: gymnax environments whose steps also report costs."""
+
+from fedjax_rl.envs import (  # noqa: F401
+    acrobot,
+    cartpole,
+    inverted_pendulum,
+    mountain_car,
+    pendulum,
+    point_robot,
+)

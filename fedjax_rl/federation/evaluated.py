@@ -1,0 +1,123 @@
+"""What the laboratory sees of a federation of networks, and no agent does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fedjax_rl.algorithm import Algorithm, Array, Pytree
+from fedjax_rl.federation.isolated import AGENT_AXES, as_federation_of_one
+from fedjax_rl.federation.round import FederationSettings, FederationState
+from fedjax_rl.learners.deep.evaluation import Evaluation
+from fedjax_rl.learners.deep.learner import DeepInfo, DeepShared, Improvement
+
+Evaluate = Callable[[Any, DeepShared, Pytree], Evaluation]
+"""(key, merged policy, the agents' dynamics [N, …]) -> `Evaluation`."""
+
+
+class EvaluatedSettings(NamedTuple):
+    """A federation's settings, and when its policy is evaluated.
+
+    Attributes:
+        federation: agents and learner settings.
+        every: rounds between two evaluations.
+        last: the last round, which is evaluated too.
+    """
+
+    federation: FederationSettings
+    every: Array
+    last: Array
+
+
+class Row(NamedTuple):
+    """What is known of one round; undefined means are NaN.
+
+    Attributes:
+        evaluation: of the merged policy after the round; NaN in rounds without one.
+        evaluated: whether there was one.
+        reward: mean over the episodes that ended in the agents' own rollouts.
+        costs: [M], likewise; mean per step where the budget is per step.
+        episodes: how many ended.
+        multipliers: [N, K], λ_ij in each agent's own order.
+        environment_steps: of all agents in this round.
+        improvement: means over agents and local steps.
+    """
+
+    evaluation: Evaluation
+    evaluated: Array
+    reward: Array
+    costs: Array
+    episodes: Array
+    multipliers: Array
+    environment_steps: Array
+    improvement: Improvement
+
+
+def evaluated(federation: Algorithm, evaluate: Evaluate, per_step: tuple[bool, ...]) -> Algorithm:
+    """Records every round and plays episodes with the merged policy in some of them.
+
+    Args:
+        federation: of deep learners.
+        evaluate: plays the episodes.
+        per_step: for each of the M constraints, whether its budget is per step.
+    """
+    rated = jnp.array(per_step, bool)
+
+    def play(key: jax.Array, state: FederationState, hparams: EvaluatedSettings) -> Evaluation:
+        return evaluate(key, state.shared, hparams.federation.agents.params)
+
+    def init(key: jax.Array, hparams: EvaluatedSettings) -> FederationState:
+        state: FederationState = federation.init(key, hparams.federation)
+        return state
+
+    def observe(state: FederationState, hparams: EvaluatedSettings) -> Row:
+        undefined = jnp.full((), jnp.nan)
+        return Row(
+            evaluation=play(jax.random.key(0), state, hparams),
+            evaluated=jnp.ones((), bool),
+            reward=undefined,
+            costs=jnp.full(len(per_step), jnp.nan),
+            episodes=jnp.zeros((), jnp.int32),
+            multipliers=state.local.duals.multipliers,
+            environment_steps=jnp.zeros((), jnp.int32),
+            improvement=Improvement(*[undefined] * len(Improvement._fields)),
+        )
+
+    def step(
+        key: jax.Array, round: jax.Array, state: FederationState, hparams: EvaluatedSettings
+    ) -> tuple[FederationState, Row]:
+        key_round, key_evaluation = jax.random.split(key)
+        state, info = federation.step(key_round, round, state, hparams.federation)
+        due = (round % hparams.every == 0) | (round == hparams.last)
+        shapes = jax.eval_shape(lambda: play(key_evaluation, state, hparams))
+        blank = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes)
+        evaluation = jax.lax.cond(due, lambda: play(key_evaluation, state, hparams), lambda: blank)
+        return state, recorded(info, evaluation, due)
+
+    def recorded(info: DeepInfo, evaluation: Evaluation, due: jax.Array) -> Row:
+        """The row of a round from every agent's local steps, leading axes [N, E]."""
+        episodes = info.episodes.sum()
+        means = jnp.where(episodes > 0, info.totals.sum((0, 1)) / episodes, jnp.nan)
+        return Row(
+            evaluation=evaluation,
+            evaluated=due,
+            reward=means[0],
+            costs=jnp.where(rated, info.rates.mean((0, 1)), means[1:]),
+            episodes=episodes,
+            multipliers=info.multipliers[:, -1],
+            environment_steps=info.environment_steps.sum(),
+            improvement=jax.tree.map(lambda leaf: leaf.mean((0, 1)), info.improvement),
+        )
+
+    return Algorithm(init, step, observe, federation.agent_axes)
+
+
+def alone_settings(hparams: EvaluatedSettings) -> EvaluatedSettings:
+    """Settings of one agent, as those of a federation of one."""
+    return hparams._replace(federation=as_federation_of_one(hparams.federation))
+
+
+EVALUATED_AXES = EvaluatedSettings(AGENT_AXES, every=None, last=None)

@@ -1,0 +1,107 @@
+"""From a rollout to advantages, targets of the critics, and what the costs came to."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fedjax_rl.learners.deep.agent import DeepAgent, DeepSettings
+from fedjax_rl.learners.deep.design import Design
+from fedjax_rl.learners.deep.rollout import Rollout
+from fedjax_rl.ops.returns import following_values, generalized_advantages
+
+
+class Values(NamedTuple):
+    """What the critics say of a rollout; signal 0 is the reward, the others the K costs.
+
+    Attributes:
+        now: [T, B, 1 + K], of the observation before each step.
+        last: [B, 1 + K], of the observation after the last step.
+        final: [L, B, 1 + K], of the observations in which a time limit cut.
+    """
+
+    now: jax.Array
+    last: jax.Array
+    final: jax.Array
+
+
+class Estimates(NamedTuple):
+    """Advantages and targets; signal 0 is the reward, the others the K costs.
+
+    Attributes:
+        advantages: [T, B, 1 + K].
+        targets: [T, B, 1 + K], of the values.
+    """
+
+    advantages: jax.Array
+    targets: jax.Array
+
+
+class Measured(NamedTuple):
+    """What the agent's K costs came to in a rollout.
+
+    Attributes:
+        costs: [K], in the unit of each budget.
+        known: [K] booleans; a cost per episode is unknown when no episode ended.
+    """
+
+    costs: jax.Array
+    known: jax.Array
+
+
+def estimate(
+    rollout: Rollout, values: Values, agent: DeepAgent, hparams: DeepSettings
+) -> Estimates:
+    """Generalised advantages of the reward and of every watched cost, in one pass.
+
+    A cost whose budget is per step has advantages of its discounted sum times 1 − γ, which is
+    in the unit of a mean per step.
+    """
+    signals = jnp.concatenate([rollout.signals[..., :1], own_costs(rollout, agent)], axis=-1)
+    discount = jnp.concatenate([hparams.discount[None], agent.discount])
+    decay = jnp.append(
+        hparams.gae_decay, jnp.broadcast_to(hparams.cost_gae_decay, agent.discount.shape)
+    )
+    bootstraps = jnp.concatenate([jnp.ones(1, bool), agent.bootstraps])
+    following = following_values(
+        values.now, values.last, values.final, rollout.terminated, rollout.truncated, bootstraps
+    )
+    ended = rollout.terminated | rollout.truncated
+    advantages = generalized_advantages(signals, values.now, following, ended, discount, decay)
+    return Estimates(advantages, advantages + values.now)
+
+
+def own_costs(rollout: Rollout, agent: DeepAgent) -> jax.Array:
+    """[T, B, K], the costs that the agent watches; zero on padding.
+
+    Costs with a budget per step are scaled by 1 − γ.
+    """
+    watched = rollout.signals[..., 1 + agent.constraint]
+    scale = jnp.where(agent.per_step, 1.0 - agent.discount, 1.0)
+    return jnp.where(agent.watches, scale * watched, 0.0)
+
+
+def measure(rollout: Rollout, values: Values, agent: DeepAgent, design: Design) -> Measured:
+    """Mean cost of the episodes that ended, or mean cost per step, as each budget has it.
+
+    A discounted sum that a time limit cut goes on with the critic's value of the final
+    observation.
+    """
+    episodes = jnp.maximum(rollout.episodes, 1)
+    totals = rollout.totals[1:][agent.constraint]
+    limit = design.task.time_limit
+    if limit is not None and "discounted" in design.task.kinds:
+        behind = agent.discount**limit * _at_limits(rollout, values.final[..., 1:])
+        discounted = agent.bootstraps & ~agent.per_step
+        totals = totals + jnp.where(discounted, behind, 0.0)
+    rate = rollout.signals[..., 1 + agent.constraint].mean((0, 1))
+    costs = jnp.where(agent.per_step, rate, totals / episodes)
+    return Measured(costs, agent.watches & (agent.per_step | (rollout.episodes > 0)))
+
+
+def _at_limits(rollout: Rollout, final: jax.Array) -> jax.Array:
+    """[K], sum of values over the final observations that were reached."""
+    reached = rollout.truncated.sum(0) > jnp.arange(len(final))[:, None]
+    return jnp.where(reached[..., None], final, 0.0).sum((0, 1))

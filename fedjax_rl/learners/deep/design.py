@@ -1,0 +1,143 @@
+"""The static choices of a deep learner, fixed when it is built."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from fedjax_rl.envs.task import Task, is_discrete
+from fedjax_rl.errors import InvalidInput
+from fedjax_rl.policies.distributions import Distribution, categorical, diagonal_gaussian
+from fedjax_rl.policies.networks import Network, actor, critic
+
+
+class Choices(NamedTuple):
+    """What shapes the program; everything else is traced.
+
+    Attributes:
+        envs: B, environments of each agent.
+        rollout: T, steps of each environment in a local step.
+        epochs: passes over a rollout.
+        minibatches: into which a pass is dealt; divides T.
+        hidden: widths of the hidden layers of every network.
+        activation: of the hidden layers.
+        dual_rule: ``gradient``, ``pid`` or ``crpo``.
+        cost_surrogate: ``clipped`` or ``unclipped``.
+        standardize: whether the Lagrangian's advantage is brought to deviation 1.
+        kl_stop: whether an update stops at ``kl_limit``.
+        share_critic: whether the reward critic is merged along with the actor.
+        normalize_observations: by running moments, merged along with the actor.
+        scale_returns: whether critics predict in units of the returns' size.
+        conjugate_steps: iterations of the conjugate gradient of a natural step.
+        line_search_steps: halvings of a natural step at most.
+    """
+
+    envs: int = 32
+    rollout: int = 200
+    epochs: int = 8
+    minibatches: int = 4
+    hidden: tuple[int, ...] = (64, 64)
+    activation: str = "tanh"
+    dual_rule: str = "gradient"
+    cost_surrogate: str = "unclipped"
+    standardize: bool = True
+    kl_stop: bool = False
+    share_critic: bool = True
+    normalize_observations: bool = False
+    scale_returns: bool = True
+    conjugate_steps: int = 10
+    line_search_steps: int = 10
+
+
+DUAL_RULES = ("gradient", "pid", "crpo")
+COST_SURROGATES = ("clipped", "unclipped")
+COUNTS = ("envs", "rollout", "epochs", "minibatches", "conjugate_steps", "line_search_steps")
+
+
+class Design(NamedTuple):
+    """A task with networks of the right sizes.
+
+    Attributes:
+        task: what is learned.
+        choices: see `Choices`.
+        distribution: of actions.
+        actor: observation -> parameters of the distribution.
+        critic: observation -> value of the reward [1].
+        cost_critic: observation and time left -> value of each watched cost [K].
+        features: D, numbers in an observation.
+        slots: K, constraints an agent watches at most.
+        low, high: bounds of a vector of actions.
+    """
+
+    task: Task
+    choices: Choices
+    distribution: Distribution
+    actor: Network
+    critic: Network
+    cost_critic: Network
+    features: int
+    slots: int
+    low: np.ndarray
+    high: np.ndarray
+
+    @property
+    def cuts(self) -> int:
+        """L, how often a time limit can cut an environment in T steps."""
+        limit = self.task.time_limit
+        return 0 if limit is None else -(-self.choices.rollout // limit)
+
+
+def design_of(task: Task, slots: int, choices: Choices) -> Design:
+    """Networks for a task.
+
+    Raises:
+        InvalidInput: a count below one, minibatches that do not divide the rollout, an unknown
+            rule, activation or surrogate, or a kind of actions that no policy here has.
+    """
+    for name in COUNTS:
+        if getattr(choices, name) < 1:
+            raise InvalidInput(flag(name), getattr(choices, name), "at least 1")
+    if choices.rollout % choices.minibatches:
+        raise InvalidInput(
+            "--minibatches", choices.minibatches, f"a divisor of --rollout {choices.rollout}"
+        )
+    for name, known in (("dual_rule", DUAL_RULES), ("cost_surrogate", COST_SURROGATES)):
+        if getattr(choices, name) not in known:
+            value = repr(getattr(choices, name))
+            raise InvalidInput(flag(name), value, f"one of {', '.join(known)}")
+    space = task.environment.action_space(task.params)
+    observations = task.environment.observation_space(task.params)
+    features = int(np.prod(observations.shape, dtype=int))
+    low = high = np.zeros(0, np.float32)
+    if is_discrete(task):
+        distribution = categorical(int(space.n))
+    else:
+        (dimension,) = space.shape
+        distribution = diagonal_gaussian(dimension)
+        low = np.broadcast_to(np.asarray(space.low, np.float32), (dimension,))
+        high = np.broadcast_to(np.asarray(space.high, np.float32), (dimension,))
+    hidden, activation = choices.hidden, choices.activation
+    return Design(
+        task=task,
+        choices=choices,
+        distribution=distribution,
+        actor=actor(distribution, features, hidden, activation),
+        critic=critic(features, 1, hidden, activation),
+        cost_critic=critic(features + 1, slots, hidden, activation),
+        features=features,
+        slots=slots,
+        low=low,
+        high=high,
+    )
+
+
+def flag(field: str) -> str:
+    """The command line's name of a setting."""
+    return "--" + field.replace("_", "-")
+
+
+def flat(observation: object) -> jnp.ndarray:
+    """An observation of any shape as float32 [D]."""
+    return jnp.ravel(observation).astype(jnp.float32)  # type: ignore[arg-type]

@@ -1,0 +1,130 @@
+"""What a policy is worth: whole episodes, with keys of their own."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fedjax_rl.algorithm import Pytree
+from fedjax_rl.learners.deep.design import Design, flat
+from fedjax_rl.learners.deep.learner import DeepShared
+from fedjax_rl.learners.deep.rollout import transition
+from fedjax_rl.ops import moments as running
+
+STEPS_AT_MOST = 100_000
+"""Where an environment without a time limit is given up."""
+
+
+class Episodes(NamedTuple):
+    """Whole episodes of one policy.
+
+    Attributes:
+        reward: [episodes], undiscounted sums.
+        costs: [episodes, M], in the unit of each budget.
+        length: [episodes], steps.
+    """
+
+    reward: jax.Array
+    costs: jax.Array
+    length: jax.Array
+
+
+class Evaluation(NamedTuple):
+    """Means over episodes of the policy as it is, and of its mode.
+
+    Attributes:
+        reward: scalar.
+        costs: [M].
+        mode_reward: scalar, when the most likely action is always taken.
+        mode_costs: [M].
+    """
+
+    reward: jax.Array
+    costs: jax.Array
+    mode_reward: jax.Array
+    mode_costs: jax.Array
+
+
+def evaluate(
+    key: jax.Array, shared: DeepShared, params: Pytree, design: Design, episodes: int
+) -> Evaluation:
+    """Plays so many episodes with the policy, and as many with its mode.
+
+    Args:
+        key: of this evaluation, used for nothing else.
+        shared: the merged policy.
+        params: of the agents' dynamics, leading axis N; episodes are dealt among them in turn.
+        design: task and networks.
+        episodes: of each kind, static.
+    """
+    key_sampled, key_mode = jax.random.split(key)
+    sampled = play(key_sampled, shared, params, design, episodes, mode=False)
+    mode = play(key_mode, shared, params, design, episodes, mode=True)
+    return Evaluation(
+        sampled.reward.mean(), sampled.costs.mean(0), mode.reward.mean(), mode.costs.mean(0)
+    )
+
+
+def play(
+    key: jax.Array, shared: DeepShared, params: Pytree, design: Design, episodes: int, *, mode: bool
+) -> Episodes:
+    """One episode in each of so many environments, all played to the end.
+
+    Args:
+        key: of these episodes.
+        shared: the policy and its moments of observations.
+        params: leading axis N; episode e has the dynamics of agent e mod N.
+        design: task and networks.
+        episodes: static.
+        mode: whether to take the most likely action.
+    """
+    task = design.task
+    key_reset, key_steps = jax.random.split(key)
+    agents = jax.tree.leaves(params)[0].shape[0]
+    dealt = jax.tree.map(lambda leaf: leaf[jnp.arange(episodes) % agents], params)
+    observation, state = jax.vmap(task.environment.reset_env)(
+        jax.random.split(key_reset, episodes), dealt
+    )
+    kinds = jnp.array([kind == "discounted" for kind in task.kinds], bool)
+    factor = jnp.where(kinds, task.cost_discount, 1.0)
+
+    def one_step(now: tuple[Any, ...]) -> tuple[Any, ...]:
+        time, observation, state, alive, sums, weight, length = now
+        key_noise, key_step = jax.random.split(jax.random.fold_in(key_steps, time))
+        features = observation
+        if shared.observations is not None:
+            features = running.normalized(shared.observations, observation)
+        parameters = design.actor.apply(shared.actor, features)
+        noise = design.distribution.noise(key_noise, (episodes,))
+        chosen = design.distribution.mode(parameters)
+        if not mode:
+            chosen = design.distribution.sample(parameters, noise)
+        keys = jax.random.split(key_step, episodes)
+        observation, state, signals, terminated, truncated = jax.vmap(
+            transition, (0, 0, 0, 0, None)
+        )(keys, state, chosen, dealt, design)
+        sums = sums + jnp.where(alive[:, None], weight * signals, 0.0)
+        weight = weight * jnp.append(1.0, factor)
+        length = length + alive
+        alive = alive & ~(terminated | truncated)
+        return time + 1, observation, state, alive, sums, weight, length
+
+    def going(now: tuple[Any, ...]) -> jax.Array:
+        return now[3].any() & (now[0] < (task.time_limit or STEPS_AT_MOST))
+
+    sums = jnp.zeros((episodes, 1 + task.num_constraints))
+    start = (
+        jnp.zeros((), jnp.int32),
+        jax.vmap(flat)(observation),
+        state,
+        jnp.ones(episodes, bool),
+        sums,
+        jnp.ones_like(sums),
+        jnp.zeros(episodes, jnp.int32),
+    )
+    *_, sums, _, length = jax.lax.while_loop(going, one_step, start)
+    per_step = jnp.array([kind == "step" for kind in task.kinds], bool)
+    costs = jnp.where(per_step, sums[:, 1:] / jnp.maximum(length, 1)[:, None], sums[:, 1:])
+    return Episodes(sums[:, 0], costs, length)

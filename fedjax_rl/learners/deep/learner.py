@@ -1,0 +1,388 @@
+"""The local step that deep learners share: act, measure, raise the multipliers, improve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from fedjax_rl.algorithm import Learner, Pytree
+from fedjax_rl.learners.deep.advantages import (
+    Estimates,
+    Measured,
+    Values,
+    estimate,
+    measure,
+)
+from fedjax_rl.learners.deep.agent import DeepAgent, DeepSettings
+from fedjax_rl.learners.deep.design import Design
+from fedjax_rl.learners.deep.rollout import Environments, Rollout, begin, collect
+from fedjax_rl.ops import moments as running
+from fedjax_rl.ops.duals import DualState, no_multipliers, pid, projected_gradient
+from fedjax_rl.ops.moments import Moments
+
+
+class DeepShared(NamedTuple):
+    """What a merge replaces.
+
+    Attributes:
+        actor: parameters of the policy.
+        critic: parameters of the reward critic; None where it is not merged.
+        observations: moments of the observations; None where they are not normalised.
+        origin: [D], mean of the observations at the last merge; None likewise.
+    """
+
+    actor: Pytree
+    critic: Pytree
+    observations: Moments | None
+    origin: jax.Array | None
+
+
+class DeepLocal(NamedTuple):
+    """What never leaves the agent.
+
+    Attributes:
+        critic: parameters of the reward critic; None where it is merged.
+        cost_critic: parameters of the cost critic; None without constraints.
+        optimizer: Adam's moments.
+        duals: multipliers λ_ij and their controller.
+        satisfied: scalar, whether the agent's own costs were within budget; for CRPO.
+        feasible: scalar, whether every agent's were; for CRPO.
+        returns: mean square of the targets [1 + K] as a running mean with its weight.
+        environments: B environments under way.
+        updates: scalar, local steps taken.
+    """
+
+    critic: Pytree
+    cost_critic: Pytree
+    optimizer: Pytree
+    duals: DualState
+    satisfied: jax.Array
+    feasible: jax.Array
+    returns: Moments | None
+    environments: Environments
+    updates: jax.Array
+
+
+class Parameters(NamedTuple):
+    """Of all networks of an agent, as one step improves them."""
+
+    actor: Pytree
+    critic: Pytree
+    cost_critic: Pytree
+
+
+class Batch(NamedTuple):
+    """What a policy step learns from; T·B samples as [T, B, …].
+
+    Attributes:
+        features: [T, B, D], normalised observations.
+        time_left: [T, B].
+        actions: [T, B, …].
+        log_prob: [T, B], of the actions when they were drawn.
+        parameters: [T, B, P], of the distribution they were drawn from.
+        reward_part: [T, B], the clipped part of the Lagrangian's advantage.
+        cost_part: [T, B], the part that is not clipped.
+        targets: [T, B, 1 + K], of the critics, in their units.
+    """
+
+    features: jax.Array
+    time_left: jax.Array
+    actions: jax.Array
+    log_prob: jax.Array
+    parameters: jax.Array
+    reward_part: jax.Array
+    cost_part: jax.Array
+    targets: jax.Array
+
+
+class Improvement(NamedTuple):
+    """How an update went.
+
+    Attributes:
+        kl: mean KL divergence from the policy that acted, nats.
+        clip_fraction: share of samples outside the clip range.
+        entropy: nats.
+        value_loss: of the reward critic.
+        gradient_norm: of the actor, before clipping; mean over minibatches.
+    """
+
+    kl: jax.Array
+    clip_fraction: jax.Array
+    entropy: jax.Array
+    value_loss: jax.Array
+    gradient_norm: jax.Array
+
+
+class DeepInfo(NamedTuple):
+    """What one local step saw and did.
+
+    Attributes:
+        episodes: finished in the rollout.
+        totals: [1 + M], sums over them of reward and costs.
+        rates: [M], mean costs per step.
+        multipliers: [K], λ_ij after the dual step.
+        environment_steps: T·B.
+        improvement: of the networks.
+    """
+
+    episodes: jax.Array
+    totals: jax.Array
+    rates: jax.Array
+    multipliers: jax.Array
+    environment_steps: jax.Array
+    improvement: Improvement
+
+
+Improve = Callable[
+    [Any, Parameters, Pytree, Batch, Any, DeepSettings],
+    tuple[Parameters, Pytree, Improvement],
+]
+"""(key, parameters, optimizer, batch, learning_rate, hparams) -> improved."""
+
+DUAL_RULES = {"gradient": projected_gradient, "pid": pid}
+
+
+def deep_learner(design: Design, improve: Improve) -> Learner:
+    """A learner of rollouts: everything but how networks are improved from a batch.
+
+    One local step of agent i acts with its policy, measures its own costs, raises its
+    multipliers and then improves its policy on its own Lagrangian (arXiv 2405.03236).
+
+    Args:
+        design: task and networks.
+        improve: the policy and critic step.
+
+    Returns:
+        A learner that shares its actor (and reward critic, and moments of observations), sends
+        ``parameters`` and keeps its multipliers, cost critic and optimiser.
+    """
+    choices = design.choices
+
+    def init(
+        key: jax.Array, agent: DeepAgent, hparams: DeepSettings
+    ) -> tuple[DeepShared, DeepLocal]:
+        key_actor, key_critic, key_costs, key_environments = jax.random.split(key, 4)
+        critic = design.critic.init(key_critic)
+        cost_critic = design.cost_critic.init(key_costs) if design.slots else None
+        parameters = Parameters(design.actor.init(key_actor), critic, cost_critic)
+        moments = running.no_moments(design.features)
+        normalizes, shares = choices.normalize_observations, choices.share_critic
+        shared = DeepShared(
+            actor=parameters.actor,
+            critic=critic if shares else None,
+            observations=moments if normalizes else None,
+            origin=moments.mean if normalizes else None,
+        )
+        local = DeepLocal(
+            critic=None if shares else critic,
+            cost_critic=cost_critic,
+            optimizer=optax.scale_by_adam(eps=1e-5).init(parameters),
+            duals=no_multipliers(design.slots),
+            satisfied=jnp.ones((), bool),
+            feasible=jnp.ones((), bool),
+            returns=running.no_moments(1 + design.slots) if choices.scale_returns else None,
+            environments=begin(key_environments, agent.params, design),
+            updates=jnp.zeros((), jnp.int32),
+        )
+        return shared, local
+
+    def step(
+        key: jax.Array,
+        shared: DeepShared,
+        local: DeepLocal,
+        agent: DeepAgent,
+        hparams: DeepSettings,
+    ) -> tuple[DeepShared, DeepLocal, DeepInfo]:
+        key_rollout, key_improve = jax.random.split(key)
+        rollout, environments = collect(
+            key_rollout, acting(shared), local.environments, agent.params, design
+        )
+        values = evaluate(shared, local, rollout)
+        measured = measure(rollout, values, agent, design)
+        duals = raised(local.duals, measured, agent, hparams)
+        estimates = estimate(rollout, values, agent, hparams)
+        weights = lagrangian_weights(duals, measured, local.feasible, agent, hparams)
+        returns, scale = rescaled(local.returns, estimates.targets)
+        batch = batch_of(shared, rollout, estimates, weights, scale)
+        done = local.updates / hparams.total_updates
+        learning_rate = hparams.learning_rate * (1.0 - hparams.learning_rate_decay * done)
+        parameters, optimizer, improvement = improve(
+            key_improve,
+            Parameters(shared.actor, critic_of(shared, local), local.cost_critic),
+            local.optimizer,
+            batch,
+            learning_rate,
+            hparams,
+        )
+        info = DeepInfo(
+            episodes=rollout.episodes,
+            totals=rollout.totals,
+            rates=rollout.signals[..., 1:].mean((0, 1)),
+            multipliers=duals.multipliers,
+            environment_steps=jnp.int32(choices.rollout * choices.envs),
+            improvement=improvement,
+        )
+        shared = shared._replace(actor=parameters.actor, observations=observed(shared, rollout))
+        local = local._replace(
+            cost_critic=parameters.cost_critic,
+            optimizer=optimizer,
+            duals=duals,
+            satisfied=~jnp.any(excess(measured, agent, hparams) > 0),
+            returns=returns,
+            environments=environments,
+            updates=local.updates + 1,
+        )
+        if choices.share_critic:
+            return shared._replace(critic=parameters.critic), local, info
+        return shared, local._replace(critic=parameters.critic), info
+
+    def features_of(shared: DeepShared, observations: jax.Array) -> jax.Array:
+        if shared.observations is None:
+            return observations
+        return running.normalized(shared.observations, observations)
+
+    def acting(shared: DeepShared) -> Any:
+        def act(observations: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
+            parameters = design.actor.apply(shared.actor, features_of(shared, observations))
+            return parameters, design.distribution.sample(parameters, noise)
+
+        return act
+
+    def critic_of(shared: DeepShared, local: DeepLocal) -> Pytree:
+        return shared.critic if choices.share_critic else local.critic
+
+    def evaluate(shared: DeepShared, local: DeepLocal, rollout: Rollout) -> Values:
+        """One pass of each critic over all observations whose value is needed."""
+        steps = choices.rollout
+        observations = jnp.concatenate([rollout.observations, rollout.last[None], rollout.final])
+        features = features_of(shared, observations)
+        values = design.critic.apply(critic_of(shared, local), features)
+        if design.slots:
+            left = jnp.pad(rollout.time_left, ((0, len(rollout.final)), (0, 0)))
+            timed = jnp.concatenate([features, left[..., None]], axis=-1)
+            costs = design.cost_critic.apply(local.cost_critic, timed)
+            values = jnp.concatenate([values, costs], axis=-1)
+        if local.returns is not None:
+            values = values * size_of(local.returns)
+        return Values(values[:steps], values[steps], values[steps + 1 :])
+
+    def raised(
+        duals: DualState, measured: Measured, agent: DeepAgent, hparams: DeepSettings
+    ) -> DualState:
+        """The dual step, where costs are known; padding stays 0."""
+        if choices.dual_rule == "crpo":
+            return duals
+        proposed = DUAL_RULES[choices.dual_rule](
+            duals, measured.costs, agent.budgets, agent.dual_scale, hparams.duals
+        )
+        return jax.tree.map(
+            lambda new, old: jnp.where(
+                measured.known if new.ndim else measured.known.any(), new, old
+            ),
+            proposed,
+            duals,
+        )
+
+    def lagrangian_weights(
+        duals: DualState,
+        measured: Measured,
+        feasible: jax.Array,
+        agent: DeepAgent,
+        hparams: DeepSettings,
+    ) -> jax.Array:
+        """[1 + K], weights of A_r and of −A_c, over their sum as in arXiv 2405.03236.
+
+        CRPO (arXiv 2011.05869) puts all weight on the reward while everybody is satisfied, else
+        on the worst violated cost of the agent's own.
+        """
+        if choices.dual_rule == "crpo":
+            own = excess(measured, agent, hparams)
+            worst = jax.nn.one_hot(jnp.argmax(own), design.slots) * (own.max() > 0)
+            return jnp.append(feasible, (~feasible) * worst).astype(jnp.float32)
+        weights = jnp.append(agent.reward_weight, agent.weights * duals.multipliers)
+        return weights / weights.sum()
+
+    def rescaled(returns: Moments | None, targets: jax.Array) -> tuple[Moments | None, jax.Array]:
+        """The running size of the targets, and the size by which the critics are divided."""
+        if returns is None:
+            return None, jnp.ones(1 + design.slots)
+        return running.updated(returns, targets), size_of(returns)
+
+    def batch_of(
+        shared: DeepShared,
+        rollout: Rollout,
+        estimates: Estimates,
+        weights: jax.Array,
+        scale: jax.Array,
+    ) -> Batch:
+        signs = jnp.append(1.0, -jnp.ones(design.slots))
+        parts = estimates.advantages * weights * signs
+        combined = parts.sum(-1)
+        if choices.standardize:
+            # Together and never apart: a small cost must not weigh as much as a large reward.
+            parts = (parts - parts.mean((0, 1))) / (combined.std() + 1e-8)
+        reward_part, cost_part = parts[..., 0], -parts[..., 1:].sum(-1)
+        if choices.cost_surrogate == "clipped":
+            reward_part, cost_part = reward_part - cost_part, jnp.zeros_like(cost_part)
+        return Batch(
+            features=features_of(shared, rollout.observations),
+            time_left=rollout.time_left[:-1],
+            actions=rollout.actions,
+            log_prob=design.distribution.log_prob(rollout.parameters, rollout.actions),
+            parameters=rollout.parameters,
+            reward_part=reward_part,
+            cost_part=cost_part,
+            targets=estimates.targets / scale,
+        )
+
+    def observed(shared: DeepShared, rollout: Rollout) -> Moments | None:
+        if shared.observations is None:
+            return None
+        return running.updated(shared.observations, rollout.observations)
+
+    def message(shared: DeepShared, local: DeepLocal) -> Pytree:
+        if shared.observations is None or shared.origin is None:
+            return shared
+        return shared._replace(
+            observations=running.about(shared.origin, shared.observations), origin=None
+        )
+
+    def adopt(
+        shared: DeepShared, local: DeepLocal, merged: DeepShared, hparams: DeepSettings
+    ) -> tuple[DeepShared, DeepLocal]:
+        if merged.observations is None or shared.origin is None:
+            return merged, local
+        moments = running.from_sums(shared.origin, merged.observations)
+        return merged._replace(observations=moments, origin=moments.mean), local
+
+    def consult(
+        key: jax.Array,
+        shared: DeepShared,
+        local: DeepLocal,
+        agent: DeepAgent,
+        hparams: DeepSettings,
+    ) -> tuple[jax.Array, tuple[()]]:
+        return 1.0 - local.satisfied, ()
+
+    def brief(local: DeepLocal, kept: tuple[()], unsatisfied: jax.Array) -> DeepLocal:
+        return local._replace(feasible=unsatisfied == 0)
+
+    learner = Learner(init, step, message, adopt, message_kind="parameters")
+    if choices.dual_rule != "crpo":
+        return learner
+    return learner._replace(consult=consult, brief=brief)
+
+
+def excess(measured: Measured, agent: DeepAgent, hparams: DeepSettings) -> jax.Array:
+    """[K], how far each known cost is above its budget and the tolerance; else −∞."""
+    above = agent.dual_scale * (measured.costs - agent.budgets) - hparams.tolerance
+    return jnp.where(measured.known, above, -jnp.inf)
+
+
+def size_of(returns: Moments) -> jax.Array:
+    """Root mean square [1 + K] of the targets seen so far."""
+    return jnp.sqrt(returns.squares / returns.weight + returns.mean**2)

@@ -1,0 +1,136 @@
+"""FedPPO's local improvement: clipped surrogate steps on the agent's Lagrangian."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from fedjax_rl.algorithm import Learner, Pytree
+from fedjax_rl.learners.deep.agent import DeepSettings
+from fedjax_rl.learners.deep.design import Design
+from fedjax_rl.learners.deep.learner import (
+    Batch,
+    Improve,
+    Improvement,
+    Parameters,
+    deep_learner,
+)
+from fedjax_rl.ops import surrogate
+from fedjax_rl.ops.minibatches import stratified_minibatches
+from fedjax_rl.ops.rows import packed
+
+adam = optax.scale_by_adam(eps=1e-5)
+
+
+def ppo(design: Design) -> Learner:
+    """Proximal policy optimisation of the Lagrangian (arXiv 1707.06347, arXiv 2405.03236).
+
+        maximise  mean( clipped(ρ, A_r/N) − ρ Σ_j w_ij λ_ij A_cj ) / (1/N + Σ_j w_ij λ_ij)
+
+    over epochs of minibatches, with each critic fitted to its returns in the same steps.
+
+    Args:
+        design: task, networks and static choices.
+    """
+    return deep_learner(design, proximal(design))
+
+
+def proximal(design: Design) -> Improve:
+    """The improvement of `ppo`."""
+    choices = design.choices
+
+    def losses(
+        parameters: Parameters, batch: Batch, hparams: DeepSettings
+    ) -> tuple[jax.Array, Improvement]:
+        policy = design.actor.apply(parameters.actor, batch.features)
+        log_ratio = design.distribution.log_prob(policy, batch.actions) - batch.log_prob
+        ratio = jnp.exp(log_ratio)
+        objective = surrogate.lagrangian(ratio, batch.reward_part, batch.cost_part, hparams.clip)
+        entropy = design.distribution.entropy(policy).mean()
+        value_loss, cost_loss = critic_losses(parameters, batch, design)
+        loss = value_loss + cost_loss - objective.mean() - hparams.entropy_weight * entropy
+        return loss, Improvement(
+            kl=surrogate.divergence(log_ratio).mean(),
+            clip_fraction=(jnp.abs(ratio - 1.0) > hparams.clip).mean(),
+            entropy=entropy,
+            value_loss=value_loss,
+            gradient_norm=jnp.zeros(()),
+        )
+
+    def improve(
+        key: jax.Array,
+        parameters: Parameters,
+        optimizer: Pytree,
+        batch: Batch,
+        learning_rate: jax.Array,
+        hparams: DeepSettings,
+    ) -> tuple[Parameters, Pytree, Improvement]:
+        rows = packed(batch)
+
+        def descend(carry: tuple, minibatch: jax.Array) -> tuple[tuple, Improvement]:
+            parameters, optimizer, active = carry
+            (_, improvement), gradients = jax.value_and_grad(losses, has_aux=True)(
+                parameters, rows.unpack(minibatch), hparams
+            )
+            proposed = adam_step(parameters, gradients, optimizer, learning_rate, hparams)
+            if choices.kl_stop:
+                proposed = _where(active, proposed, (parameters, optimizer))
+            norm = optax.global_norm(gradients.actor)
+            return (*proposed, active), improvement._replace(gradient_norm=norm)
+
+        def epoch(carry: tuple, key: jax.Array) -> tuple[tuple, Improvement]:
+            minibatches = stratified_minibatches(key, rows.values, choices.minibatches)
+            (parameters, optimizer, active), improvements = jax.lax.scan(
+                descend, carry, minibatches
+            )
+            last = jax.tree.map(lambda leaf: leaf.mean(0), improvements)
+            if choices.kl_stop:
+                active &= last.kl <= hparams.kl_limit
+            return (parameters, optimizer, active), last
+
+        carry = (parameters, optimizer, jnp.ones((), bool))
+        keys = jax.random.split(key, choices.epochs)
+        (parameters, optimizer, _), improvements = jax.lax.scan(epoch, carry, keys)
+        return parameters, optimizer, jax.tree.map(lambda leaf: leaf[-1], improvements)
+
+    return improve
+
+
+def critic_losses(
+    parameters: Parameters, batch: Batch, design: Design
+) -> tuple[jax.Array, jax.Array]:
+    """Half the mean squared error of the reward critic, and of all cost heads together."""
+    value = design.critic.apply(parameters.critic, batch.features)[..., 0]
+    value_loss = 0.5 * jnp.square(value - batch.targets[..., 0]).mean()
+    if not design.slots:
+        return value_loss, jnp.zeros(())
+    timed = jnp.concatenate([batch.features, batch.time_left[..., None]], axis=-1)
+    costs = design.cost_critic.apply(parameters.cost_critic, timed)
+    errors = jnp.square(costs - batch.targets[..., 1:]).sum(-1)
+    return value_loss, 0.5 * errors.mean()
+
+
+def adam_step(
+    parameters: Parameters,
+    gradients: Parameters,
+    optimizer: Pytree,
+    learning_rate: jax.Array,
+    hparams: DeepSettings,
+) -> tuple[Parameters, Pytree]:
+    """Adam on every network; each gradient is cut to ``gradient_norm`` by itself."""
+    gradients = Parameters(*(_cut(gradient, hparams.gradient_norm) for gradient in gradients))
+    updates, optimizer = adam.update(gradients, optimizer)
+    moved = jax.tree.map(lambda leaf, update: leaf - learning_rate * update, parameters, updates)
+    return moved, optimizer
+
+
+def _cut(gradient: Pytree, limit: jax.Array) -> Pytree:
+    factor = jnp.minimum(1.0, limit / (optax.global_norm(gradient) + 1e-6))
+    return jax.tree.map(lambda leaf: factor * leaf, gradient)
+
+
+def _where(active: jax.Array, new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda left, right: jnp.where(active, left, right), new, old)

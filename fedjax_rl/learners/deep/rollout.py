@@ -1,0 +1,183 @@
+"""An agent acts for T steps in each of its B environments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fedjax_rl.algorithm import Pytree
+from fedjax_rl.envs.task import Task, time_left
+from fedjax_rl.learners.deep.design import Design, flat
+
+Act = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+"""(observations [B, D], noise [B, …]) -> (parameters [B, P], actions [B, …])."""
+
+
+class Environments(NamedTuple):
+    """B environments between two steps; they stay with their agent.
+
+    Attributes:
+        observation: [B, D].
+        state: of the environments, leading axis B.
+        tally: [B, 1 + M], reward and costs of the episodes under way.
+        weight: [B, 1 + M], factor on what the next step adds to the tally.
+    """
+
+    observation: jax.Array
+    state: Pytree
+    tally: jax.Array
+    weight: jax.Array
+
+
+class Rollout(NamedTuple):
+    """What happened in T steps.
+
+    Attributes:
+        observations: [T, B, D], before each step.
+        parameters: [T, B, P], of the distribution the action was drawn from.
+        actions: [T, B, …].
+        signals: [T, B, 1 + M], reward and all costs.
+        terminated: [T, B] booleans.
+        truncated: [T, B] booleans, time limits reached and not terminated.
+        time_left: [T + 1, B], 1 at an episode's start, 0 at its time limit.
+        last: [B, D], after the last step.
+        final: [L, B, D], in which a time limit cut an episode.
+        episodes: scalar, finished ones.
+        totals: [1 + M], sums of their reward and costs; of costs with a discounted budget,
+            their discounted sums.
+    """
+
+    observations: jax.Array
+    parameters: jax.Array
+    actions: jax.Array
+    signals: jax.Array
+    terminated: jax.Array
+    truncated: jax.Array
+    time_left: jax.Array
+    last: jax.Array
+    final: jax.Array
+    episodes: jax.Array
+    totals: jax.Array
+
+
+def begin(key: jax.Array, params: Pytree, design: Design) -> Environments:
+    """B environments at the start of an episode."""
+    batch, signals = design.choices.envs, 1 + design.task.num_constraints
+    reset = jax.vmap(design.task.environment.reset_env, (0, None))
+    observation, state = reset(jax.random.split(key, batch), params)
+    observation = jax.vmap(flat)(observation)
+    return Environments(observation, state, jnp.zeros((batch, signals)), jnp.ones((batch, signals)))
+
+
+def collect(
+    key: jax.Array, act: Act, environments: Environments, params: Pytree, design: Design
+) -> tuple[Rollout, Environments]:
+    """T steps of B environments; an episode that ends is followed by the next one.
+
+    Everything random is drawn before the loop, in a few large calls: the actions' noise and the
+    states in which episodes would begin, one for each step.
+
+    Args:
+        key: of this rollout.
+        act: the policy.
+        environments: where they are.
+        params: of the environment's dynamics.
+        design: static choices.
+    """
+    task, steps, batch = design.task, design.choices.rollout, design.choices.envs
+    key_noise, key_steps, key_resets = jax.random.split(key, 3)
+    noise = design.distribution.noise(key_noise, (steps, batch))
+    keys = jax.random.split(key_steps, (steps, batch))
+    reset = jax.vmap(jax.vmap(task.environment.reset_env, (0, None)), (0, None))
+    fresh_observation, fresh_state = reset(jax.random.split(key_resets, (steps, batch)), params)
+    fresh_observation = jax.vmap(jax.vmap(flat))(fresh_observation)
+    factor = jnp.array([1.0, *_factors(task)], jnp.float32)
+
+    def one_step(carry: tuple, now: tuple) -> tuple:
+        before, final, cuts, episodes, totals = carry
+        noise, keys, fresh_observation, fresh_state = now
+        parameters, actions = act(before.observation, noise)
+        outcome = jax.vmap(transition, (0, 0, 0, None, None))(
+            keys, before.state, actions, params, design
+        )
+        observation, state, signals, terminated, truncated = outcome
+        ended = terminated | truncated
+        tally = before.tally + before.weight * signals
+        totals = totals + jnp.where(ended[:, None], tally, 0.0)
+        episodes = episodes + ended
+        final, cuts = _kept(final, cuts, observation, truncated)
+        after = Environments(
+            observation=_where(ended, fresh_observation, observation),
+            state=_where(ended, fresh_state, state),
+            tally=jnp.where(ended[:, None], 0.0, tally),
+            weight=jnp.where(ended[:, None], 1.0, before.weight * factor),
+        )
+        left = jax.vmap(time_left, (0, None))(before.state, params)
+        row = (before.observation, parameters, actions, signals, terminated, truncated, left)
+        return (after, final, cuts, episodes, totals), row
+
+    final = jnp.zeros((design.cuts, batch, design.features))
+    counts = jnp.zeros(batch, jnp.int32)
+    carry = (environments, final, counts, counts, jnp.zeros_like(environments.tally))
+    rows: Any
+    carry, rows = jax.lax.scan(one_step, carry, (noise, keys, fresh_observation, fresh_state))
+    after, final, _, episodes, totals = carry
+    observations, parameters, actions, signals, terminated, truncated, left = rows
+    left_after = jax.vmap(time_left, (0, None))(after.state, params)
+    rollout = Rollout(
+        observations=observations,
+        parameters=parameters,
+        actions=actions,
+        signals=signals,
+        terminated=terminated,
+        truncated=truncated,
+        time_left=jnp.concatenate([left, left_after[None]]),
+        last=after.observation,
+        final=final,
+        episodes=episodes.sum(),
+        totals=totals.sum(0),
+    )
+    return rollout, after
+
+
+def transition(
+    key: jax.Array, state: Pytree, action: jax.Array, params: Pytree, design: Design
+) -> tuple[jax.Array, Pytree, jax.Array, jax.Array, jax.Array]:
+    """One step of one environment, without reset.
+
+    Returns:
+        Observation [D], state, signals [1 + M], terminated, and truncated, which is false where
+        the episode terminated in the same step.
+    """
+    environment = design.task.environment
+    if action.ndim:
+        action = jnp.clip(action, design.low, design.high)
+    observation, after, reward, terminated, info = environment.step_env(key, state, action, params)
+    truncated = environment.is_truncated(after, params) & ~terminated
+    signals = jnp.concatenate([jnp.float32(reward).reshape(1), info["cost"]])
+    return flat(observation), after, signals, terminated, truncated
+
+
+def _factors(task: Task) -> list[float]:
+    return [task.cost_discount if kind == "discounted" else 1.0 for kind in task.kinds]
+
+
+def _kept(
+    final: jax.Array, cuts: jax.Array, observation: jax.Array, truncated: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Keeps the observations in which episodes were cut, each in the next free slot."""
+    if len(final) == 0:
+        return final, cuts
+    slots = jnp.arange(len(final))[:, None]
+    chosen = (slots == cuts) & truncated
+    return jnp.where(chosen[..., None], observation, final), cuts + truncated
+
+
+def _where(ended: jax.Array, fresh: Any, stays: Any) -> Any:
+    def pick(left: jax.Array, right: jax.Array) -> jax.Array:
+        return jnp.where(ended.reshape(-1, *(1,) * (left.ndim - 1)), left, right)
+
+    return jax.tree.map(pick, fresh, stays)

@@ -1,0 +1,99 @@
+"""How an agent's multipliers answer to the costs it measured."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fedjax_rl.algorithm import Array
+
+
+class DualState(NamedTuple):
+    """Multipliers of K constraints and what their controller remembers.
+
+    Attributes:
+        multipliers: λ [K], in reward per cost.
+        integral: I [K], sum of violations, clipped.
+        smoothed: J [K], smoothed cost.
+        seen: [K] booleans, whether the cost was measured yet.
+    """
+
+    multipliers: jax.Array
+    integral: jax.Array
+    smoothed: jax.Array
+    seen: jax.Array
+
+
+class DualSettings(NamedTuple):
+    """Traced settings of both rules.
+
+    Attributes:
+        step_size: η_λ of the projected gradient, scalar.
+        proportional, integral, derivative: K_P, K_I, K_D of the PID rule, scalars.
+        smoothing: share of the old cost kept in the smoothed one, in [0, 1), scalar.
+        cap: λ_max, scalar.
+    """
+
+    step_size: Array
+    proportional: Array
+    integral: Array
+    derivative: Array
+    smoothing: Array
+    cap: Array
+
+
+def no_multipliers(slots: int) -> DualState:
+    """λ = 0 and nothing remembered."""
+    zeros = jnp.zeros(slots)
+    return DualState(zeros, zeros, zeros, jnp.zeros(slots, bool))
+
+
+def projected_gradient(
+    state: DualState, cost: jax.Array, budget: jax.Array, scale: jax.Array, settings: DualSettings
+) -> DualState:
+    """λ ← clip(λ + η_λ (J − d), 0, λ_max) (arXiv 2405.03236).
+
+    Args:
+        state: multipliers before.
+        cost: J [K].
+        budget: d [K].
+        scale: [K], factor on J − d: 1, or 1/d for relative violations.
+        settings: η_λ and λ_max.
+    """
+    raised = state.multipliers + settings.step_size * scale * (cost - budget)
+    multipliers = jnp.clip(raised, 0.0, settings.cap)
+    return DualState(multipliers, state.integral, cost, jnp.ones_like(state.seen))
+
+
+def pid(
+    state: DualState, cost: jax.Array, budget: jax.Array, scale: jax.Array, settings: DualSettings
+) -> DualState:
+    """A PID controller of the violation (Stooke et al. 2020, arXiv 2007.03964, algorithm 2).
+
+        Δ = J − d,  I ← clip(I + Δ, 0, λ_max / K_I),
+        λ = clip(K_P Δ + K_I I + K_D [J − J_before]₊, 0, λ_max)
+
+    with J smoothed: J ← a J_before + (1 − a) J.
+
+    Args:
+        state: multipliers, integral and smoothed costs before.
+        cost: J [K].
+        budget: d [K].
+        scale: [K], factor on every cost and budget.
+        settings: gains, smoothing and λ_max.
+    """
+    before = jnp.where(state.seen, state.smoothed, cost)
+    smoothed = settings.smoothing * before + (1.0 - settings.smoothing) * cost
+    violation = scale * (smoothed - budget)
+    rise = scale * jnp.maximum(smoothed - before, 0.0)
+    largest = settings.cap / jnp.maximum(settings.integral, 1e-12)
+    integral = jnp.clip(state.integral + violation, 0.0, largest)
+    raised = (
+        settings.proportional * violation
+        + settings.integral * integral
+        + settings.derivative * rise
+    )
+    multipliers = jnp.clip(raised, 0.0, settings.cap)
+    return DualState(multipliers, integral, smoothed, jnp.ones_like(state.seen))

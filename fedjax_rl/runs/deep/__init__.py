@@ -1,0 +1,1 @@
+"""Runs of networks on constrained tasks: FedPPO and federated natural gradients."""

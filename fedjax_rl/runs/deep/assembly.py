@@ -1,0 +1,228 @@
+"""From settings to everything a run of networks needs, validated before its first round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fedjax_rl import algorithm as contract
+from fedjax_rl.algorithm import Algorithm, Learner, Pytree
+from fedjax_rl.cmdp.model import BoolArray
+from fedjax_rl.cmdp.solve import Certificate
+from fedjax_rl.envs.task import Task
+from fedjax_rl.errors import InvalidInput
+from fedjax_rl.execution.sweep import sweep
+from fedjax_rl.federation.evaluated import (
+    EVALUATED_AXES,
+    EvaluatedSettings,
+    alone_settings,
+    evaluated,
+)
+from fedjax_rl.federation.isolated import isolated
+from fedjax_rl.federation.round import FederationSettings, federate, message_bytes
+from fedjax_rl.learners.deep.agent import DeepAgent, DeepSettings, deep_agents
+from fedjax_rl.learners.deep.design import Choices, Design, design_of
+from fedjax_rl.learners.deep.evaluation import evaluate
+from fedjax_rl.learners.deep.natural import natural
+from fedjax_rl.learners.deep.ppo import ppo
+from fedjax_rl.ops.duals import DualSettings
+from fedjax_rl.runs.config import problem_arguments
+from fedjax_rl.runs.deep.config import DeepConfig
+from fedjax_rl.runs.solutions import certify
+from fedjax_rl.runs.tasks import Chosen, agents_dynamics, load_task
+
+LEARNERS: dict[str, Callable[[Design], Learner]] = {"fedppo": ppo, "fednatural": natural}
+SAMPLES_PER_SECOND = 100_000
+"""A guess of how fast agents learn, for the length of a chunk."""
+SECONDS_PER_CHUNK = 1.0
+ALONE = ("no-communication", "one-shot")
+ONE_AGENT = ("omniscient", "unconstrained")
+
+
+class DeepPrepared(NamedTuple):
+    """A run that can start.
+
+    Attributes:
+        name: ``fedppo`` or ``fednatural``.
+        config: its settings.
+        chosen: task, who watches what, and the finite problem behind it, if any.
+        certificate: the exact optimum of that problem, or None.
+        design: networks and static choices.
+        algorithm: the federation or a reference, evaluated; a sweep when there are several seeds.
+        hparams: traced settings.
+        watched: (agent, slot, constraint index) of every multiplier.
+        bytes_per_round: what crosses between agents in one round.
+        chunk_rounds: rounds between two visits of the host.
+    """
+
+    name: str
+    config: DeepConfig
+    chosen: Chosen
+    certificate: Certificate | None
+    design: Design
+    algorithm: Algorithm
+    hparams: EvaluatedSettings
+    watched: tuple[tuple[int, int, int], ...]
+    bytes_per_round: int
+    chunk_rounds: int
+
+    @property
+    def task(self) -> Task:
+        return self.chosen.task
+
+    @property
+    def agents(self) -> DeepAgent:
+        agents: DeepAgent = self.hparams.federation.agents
+        return agents
+
+    @property
+    def num_agents(self) -> int:
+        return len(self.agents.weights)
+
+    @property
+    def policies(self) -> int:
+        """How many policies a member of the run has: N when nothing is merged, else 1."""
+        return self.num_agents if self.config.reference in ALONE else 1
+
+
+def prepare(name: str, config: DeepConfig, chosen: Chosen | None = None) -> DeepPrepared:
+    """Validates everything and builds the algorithm.
+
+    Args:
+        name: ``fedppo`` or ``fednatural``.
+        config: settings.
+        chosen: used in place of ``config.problem`` when given.
+
+    Raises:
+        InvalidInput: a setting or the task cannot be used.
+    """
+    chosen = chosen or load_task(
+        config.problem,
+        agents=config.agents,
+        arguments=problem_arguments(config.problem_args),
+        budgets=config.budgets,
+        access=config.access,
+    )
+    task = chosen.task
+    access = access_of(config, chosen.access)
+    num_agents, alone = len(access), config.reference in ALONE
+    # A single agent that stands for all has the dynamics that the task comes with.
+    varied = () if config.reference in ONE_AGENT else config.vary
+    agents = deep_agents(
+        task,
+        access,
+        agents_dynamics(task, varied, num_agents),
+        alone=alone,
+        relative=config.dual_units == "budget",
+    )
+    design = design_of(task, agents.weights.shape[1], choices_of(config))
+    if config.duals == "crpo" and not design.slots:
+        raise InvalidInput("--duals", "'crpo'", "gradient or pid where no cost is watched")
+    learner = LEARNERS[name](design)
+    aggregator = contract.aggregators.make(config.merge)
+    contract.check_merge(learner, config.merge, aggregator)
+    federation = federate(
+        learner,
+        aggregator,
+        num_agents=1 if alone else num_agents,
+        local_steps=config.local_steps,
+    )
+    each = 1 if alone else num_agents
+    episodes = -(-config.episodes // each) * each
+    algorithm = evaluated(
+        federation,
+        partial(evaluate, design=design, episodes=episodes),
+        tuple(kind == "step" for kind in task.kinds),
+    )
+    if alone:
+        algorithm = isolated(algorithm, num_agents, EVALUATED_AXES, alone_settings)
+    if config.seeds > 1:
+        algorithm = sweep(algorithm, None, config.seeds)
+    hparams = EvaluatedSettings(
+        FederationSettings(agents, settings_of(config, task)),
+        every=np.int32(config.evaluate_every),
+        last=np.int32(config.rounds),
+    )
+    silent = config.reference != "fed" or num_agents == 1
+    exchanged = 0 if silent else 2 * num_agents * message_bytes(learner, hparams.federation)
+    samples = config.envs * config.rollout * config.local_steps * num_agents * config.seeds
+    rounds = int(np.clip(SAMPLES_PER_SECOND * SECONDS_PER_CHUNK / samples, 1, 1000))
+    return DeepPrepared(
+        name=name,
+        config=config,
+        chosen=chosen,
+        certificate=None if chosen.problem is None else certify(chosen.problem.cmdp),
+        design=design,
+        algorithm=algorithm,
+        hparams=hparams,
+        watched=tuple(
+            (int(agent), int(slot), int(agents.constraint[agent, slot]))
+            for agent, slot in np.argwhere(agents.watches)
+        ),
+        bytes_per_round=exchanged,
+        chunk_rounds=rounds,
+    )
+
+
+def access_of(config: DeepConfig, access: BoolArray) -> BoolArray:
+    """Who watches what among the agents that are simulated."""
+    if config.reference == "omniscient":
+        return np.ones_like(access[:1])
+    return np.zeros_like(access[:1]) if config.reference == "unconstrained" else access
+
+
+def choices_of(config: DeepConfig) -> Choices:
+    """The static part of the settings."""
+    return Choices(
+        envs=config.envs,
+        rollout=config.rollout,
+        epochs=config.epochs,
+        minibatches=config.minibatches,
+        hidden=tuple(config.hidden),
+        activation=config.activation,
+        dual_rule=config.duals,
+        cost_surrogate=config.cost_surrogate,
+        standardize=config.standardize,
+        kl_stop=config.kl_limit is not None,
+        share_critic=config.share == "actor-and-critic",
+        normalize_observations=config.normalize_observations,
+        scale_returns=config.scale_returns,
+        conjugate_steps=config.conjugate_steps,
+    )
+
+
+def settings_of(config: DeepConfig, task: Task) -> DeepSettings:
+    """The traced part, strongly typed so that no value is compiled in."""
+    settings: Any = DeepSettings(
+        learning_rate=config.learning_rate,
+        learning_rate_decay=config.learning_rate_decay,
+        total_updates=config.rounds * config.local_steps,
+        clip=config.clip,
+        discount=task.discount if config.discount is None else config.discount,
+        gae_decay=config.gae,
+        cost_gae_decay=config.cost_gae,
+        entropy_weight=config.entropy,
+        kl_limit=np.inf if config.kl_limit is None else config.kl_limit,
+        gradient_norm=config.gradient_norm,
+        duals=DualSettings(
+            step_size=config.dual_step_size,
+            proportional=config.proportional_gain,
+            integral=config.integral_gain,
+            derivative=config.derivative_gain,
+            smoothing=config.dual_smoothing,
+            cap=config.multiplier_cap,
+        ),
+        tolerance=config.tolerance,
+        radius=config.radius,
+        damping=config.damping,
+    )
+    return DeepSettings(*map(_float32, settings))
+
+
+def _float32(value: Pytree) -> Any:
+    if isinstance(value, DualSettings):
+        return DualSettings(*map(np.float32, value))
+    return np.float32(value)

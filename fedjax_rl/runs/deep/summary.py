@@ -1,0 +1,161 @@
+"""The figures of ``summary.json`` of a run of networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from fedjax_rl.cmdp.model import FloatArray
+from fedjax_rl.learners.deep.learner import DeepShared
+from fedjax_rl.runs.deep.assembly import DeepPrepared
+from fedjax_rl.runs.deep.training import DeepResult
+from fedjax_rl.runs.summary import judge
+
+FEASIBILITY_TOLERANCE = 0.05
+"""A mean cost counts as within budget up to this share of it above: episodes are noisy."""
+
+
+def summarise(result: DeepResult, timing: Mapping[str, float]) -> dict[str, Any]:
+    """Everything ``summary.json`` holds.
+
+    ``reward`` and ``costs`` are means over the last ``window`` evaluations of the policy as it
+    acts; ``last_…`` are of the last one alone and ``mode_…`` of the most likely actions there.
+    """
+    prepared, evaluations = result.prepared, result.evaluations
+    config, task = prepared.config, prepared.task
+    reward = evaluations.reward[-config.window :].mean(0)
+    costs = evaluations.costs[-config.window :].mean(0)
+    within = feasible(costs, task.budgets)
+    names = task.constraint_names
+
+    def named(values: np.ndarray) -> dict[str, Any]:
+        return dict(zip(names, np.moveaxis(values, -1, 0), strict=True))
+
+    summary: dict[str, Any] = {
+        "algorithm": prepared.name,
+        "reference": config.reference,
+        "problem": config.problem,
+        "num_agents": prepared.num_agents,
+        "num_constraints": task.num_constraints,
+        "rounds": int(result.history["round"][-1]),
+        "local_steps": config.local_steps,
+        "seed": config.seed,
+        "seeds": config.seeds,
+        "reward": mean(reward),
+        "reward_by_seed": reward.mean(1),
+        "costs": {name: mean(cost) for name, cost in named(costs).items()},
+        "costs_by_seed": {name: cost.mean(1) for name, cost in named(costs).items()},
+        "budgets": dict(zip(names, task.budgets, strict=True)),
+        "budget_kinds": dict(zip(names, task.kinds, strict=True)),
+        "feasible": bool(feasible(nanmean(costs), task.budgets).all()),
+        "feasible_by_seed": within.all((1, 2)),
+        "feasible_share": mean(within.all((1, 2)).astype(float)),
+        "feasibility_tolerance": FEASIBILITY_TOLERANCE,
+        "evaluations_in_window": len(evaluations.reward[-config.window :]),
+        "episodes_per_evaluation": config.episodes,
+        "initial_reward": mean(evaluations.reward[0]),
+        "last_reward": mean(evaluations.reward[-1]),
+        "last_costs": {name: mean(cost) for name, cost in named(evaluations.costs[-1]).items()},
+        "mode_reward": mean(evaluations.mode_reward[-1]),
+        "mode_costs": {
+            name: mean(cost) for name, cost in named(evaluations.mode_costs[-1]).items()
+        },
+        "multipliers": multipliers(result),
+        "environment_steps": int(result.history["environment_steps"][-1]),
+        "environment_steps_per_agent": int(
+            result.history["environment_steps"][-1] // prepared.num_agents
+        ),
+        "bytes_exchanged": int(result.history["bytes_exchanged"][-1]),
+        "failed_seeds": [
+            {"seed": config.seed + index, "round": int(round)}
+            for index, round in enumerate(result.failed_seeds)
+            if round >= 0
+        ],
+    }
+    if reward.shape[1] > 1:
+        summary["reward_by_agent"] = reward.mean(0)
+        summary["costs_by_agent"] = {name: cost.mean(0) for name, cost in named(costs).items()}
+        summary["feasible"] = bool(within.mean(0).all() and within.size)
+    return {**summary, **timing, **exact_figures(result)}
+
+
+def feasible(costs: FloatArray, budgets: FloatArray) -> np.ndarray:
+    """[…, M] booleans; a cost that is not a number is not within its budget."""
+    return costs <= budgets + FEASIBILITY_TOLERANCE * np.abs(budgets)
+
+
+def exact_figures(result: DeepResult) -> dict[str, Any]:
+    """How far the last policies of a finite problem are from the optimum, evaluated exactly."""
+    certificate, problem = result.prepared.certificate, result.prepared.chosen.problem
+    if certificate is None or problem is None:
+        return {}
+    probabilities = policy_matrix(result.policy, result.prepared)
+    judged = judge(problem.cmdp, probabilities, certificate.optimal_value)
+    return {
+        "optimal_value": certificate.optimal_value,
+        "optimal_multipliers": dict(
+            zip(problem.cmdp.constraint_names, certificate.multipliers, strict=True)
+        ),
+        "gap": judged.gap.mean(),
+        "gap_by_policy": judged.gap,
+        "violation": judged.violation.mean(),
+        "violation_by_policy": judged.violation,
+        "exact_costs": dict(zip(problem.cmdp.constraint_names, judged.costs.mean(0), strict=True)),
+    }
+
+
+def policy_matrix(policy: DeepShared, prepared: DeepPrepared) -> FloatArray:
+    """π(a | s) of every policy of a finite problem, by handing the network every state.
+
+    Actions without support are as the environment takes them: one of the state's others.
+
+    Args:
+        policy: leading axes [K, P].
+        prepared: networks and problem.
+
+    Returns:
+        [K·P, S, A] float64.
+    """
+    from fedjax_rl.ops.moments import normalized
+
+    problem = prepared.chosen.problem
+    assert problem is not None
+    states = np.eye(problem.cmdp.num_states, dtype=np.float32)
+
+    def probabilities(shared: DeepShared) -> jax.Array:
+        features: Any = states
+        if shared.observations is not None:
+            features = normalized(shared.observations, features)
+        return jax.nn.softmax(prepared.design.actor.apply(shared.actor, features))
+
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), policy)
+    chances = np.asarray(jax.vmap(probabilities)(flat), np.float64)
+    support = problem.cmdp.support
+    astray = np.where(support, 0.0, chances).sum(-1, keepdims=True)
+    supported = np.where(support, chances + astray / support.sum(-1, keepdims=True), 0.0)
+    matrix: FloatArray = supported / supported.sum(-1, keepdims=True)
+    return matrix
+
+
+def multipliers(result: DeepResult) -> dict[str, dict[str, float]]:
+    """λ_ij after the last round, by agent and constraint; means over seeds."""
+    names = result.prepared.task.constraint_names
+    by_agent: dict[str, dict[str, float]] = {}
+    for agent, _, constraint in result.prepared.watched:
+        column = result.history[f"multiplier/{agent}/{names[constraint]}"]
+        by_agent.setdefault(str(agent), {})[names[constraint]] = float(column[-1])
+    return by_agent
+
+
+def mean(values: np.ndarray) -> float:
+    """Mean over seeds and policies that did not diverge; NaN when all did."""
+    defined = values[np.isfinite(values)]
+    return float(defined.mean()) if defined.size else float("nan")
+
+
+def nanmean(costs: np.ndarray) -> np.ndarray:
+    """[M], means over the leading axes [K, P] without seeds that diverged."""
+    return np.array([mean(costs[..., index]) for index in range(costs.shape[-1])])

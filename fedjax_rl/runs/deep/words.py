@@ -1,0 +1,156 @@
+"""Results of runs of networks in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fedjax_rl.runs.deep.assembly import DeepPrepared
+from fedjax_rl.runs.deep.history import Columns
+from fedjax_rl.runs.deep.training import DeepResult
+from fedjax_rl.runs.live import several
+
+HEADER = (
+    "round",
+    "agent steps",
+    "reward",
+    "violations (cost - budget)",
+    "multipliers",
+    "evaluated",
+    "its violations",
+)
+TITLES = {"fedppo": "FedPPO", "fednatural": "Federated natural policy gradient"}
+
+
+def opening(prepared: DeepPrepared) -> str:
+    """What is about to run."""
+    config, task = prepared.config, prepared.task
+    count = prepared.num_agents
+    who = {
+        "fed": f"{count} agent{'s' * (count > 1)}, {config.local_steps} local "
+        f"step{'s' * (config.local_steps > 1)} per round, merging {config.share}",
+        "omniscient": "one omniscient agent that sees every cost",
+        "no-communication": f"{count} agents that never communicate",
+        "one-shot": f"{count} agents that learn alone and are merged once, at the end",
+        "unconstrained": "one agent that sees no cost",
+    }[config.reference]
+    seeds = f", {config.seeds} seeds as one program" if config.seeds > 1 else ""
+    budgets = ", ".join(
+        f"{name} ≤ {budget:g} per {kind}"
+        for name, budget, kind in zip(task.constraint_names, task.budgets, task.kinds, strict=True)
+    ).replace("per discounted", "discounted")
+    lines = [
+        f"{TITLES[prepared.name]} on {config.problem}: {budgets}",
+        f"{who}{seeds}; multipliers by {config.duals}",
+        f"{config.rounds} rounds of {config.envs} environments × {config.rollout} steps "
+        f"per agent and local step; compiling first",
+    ]
+    if prepared.certificate is not None:
+        lines.append(f"exact optimum V* = {prepared.certificate.optimal_value:.6g}")
+    return "\n".join(lines)
+
+
+def cells(rows: Columns, index: int, prepared: DeepPrepared) -> list[str]:
+    """A row of the live table, under `HEADER`."""
+    task, count = prepared.task, prepared.num_agents
+    pairs = list(zip(task.constraint_names, task.budgets, strict=True))
+
+    def violations(prefix: str) -> str:
+        return several([rows[f"{prefix}{name}"][index] - budget for name, budget in pairs], "+.1f")
+
+    multipliers = [rows[name][index] for name in rows if name.startswith("multiplier/")]
+    evaluated = rows["evaluation/reward"][index]
+    seen = evaluated == evaluated
+    return [
+        str(int(rows["round"][index])),
+        f"{int(rows['environment_steps'][index]) // count}",
+        f"{rows['reward'][index]:.1f}",
+        violations("cost/"),
+        several(multipliers, ".2f"),
+        f"{evaluated:.1f}" if seen else "",
+        violations("evaluation/cost/") if seen else "",
+    ]
+
+
+def closing(result: DeepResult) -> str:
+    """What the policy is worth, and what went wrong."""
+    summary, config = result.summary, result.prepared.config
+    lines = ["", *_diverged(summary)]
+    window = summary["evaluations_in_window"]
+    lines.append(
+        f"Over the last {window} evaluations ({summary['episodes_per_evaluation']} episodes each) "
+        f"the {_whose(result)} earn{'s' * ('reward_by_agent' not in summary)} "
+        f"{summary['reward']:.4g} per episode:"
+    )
+    lines += _costs(summary)
+    if "reward_by_agent" in summary:
+        lines += _matrix(summary)
+    if config.seeds > 1:
+        share = f"{100 * summary['feasible_share']:.0f} %"
+        lines.append(f"Figures are means over {config.seeds} seeds; {share} keep every budget.")
+    if "gap" in summary:
+        lines.append(
+            f"Evaluated exactly, the last policy is {summary['gap']:+.4g} below V* = "
+            f"{summary['optimal_value']:.6g}, and its worst cost is {summary['violation']:+.4g} "
+            "above budget."
+        )
+    lines.append(
+        f"{summary['rounds']} rounds in {summary['seconds']:.1f} s, of which compiling took "
+        f"{summary['compile_seconds']:.1f} s; {summary['steps_per_second']:.0f} agent-steps/s."
+    )
+    return "\n".join(lines)
+
+
+def comparison(summaries: Mapping[str, Mapping[str, Any]]) -> str:
+    """References side by side: reward, and every cost over its budget."""
+    names = list(next(iter(summaries.values()))["budgets"])
+    width = max(map(len, summaries)) + 2
+    titles = [f"{name}/d" for name in names]
+    widths = [max(10, len(title) + 2) for title in titles]
+    head = "".join(title.rjust(size) for title, size in zip(titles, widths, strict=True))
+    lines = ["", f"{'':{width}}{'reward':>10}{head}  within every budget"]
+    for who, summary in summaries.items():
+        shares = [
+            f"{_share(summary['costs'][name], summary['budgets'][name]):.2f}" for name in names
+        ]
+        cells = "".join(share.rjust(size) for share, size in zip(shares, widths, strict=True))
+        kept = "yes" if summary["feasible"] else "no"
+        lines.append(f"{who:{width}}{summary['reward']:>10.4g}{cells}  {kept}")
+    return "\n".join(lines)
+
+
+def _whose(result: DeepResult) -> str:
+    if result.prepared.config.reference == "one-shot":
+        return "policy merged at the end"
+    return "merged policy" if result.prepared.policies == 1 else "agents' own policies"
+
+
+def _costs(summary: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for name, cost in summary["costs"].items():
+        budget = summary["budgets"][name]
+        above = cost > budget + summary["feasibility_tolerance"] * abs(budget)
+        lines.append(f"  {name:<24}{cost:>10.4g} of {budget:g}{'   OVER BUDGET' if above else ''}")
+    return lines
+
+
+def _matrix(summary: Mapping[str, Any]) -> list[str]:
+    lines = ["Cost of every agent's own policy, of all constraints:"]
+    for agent, reward in enumerate(summary["reward_by_agent"]):
+        costs = ", ".join(
+            f"{name} {by_agent[agent]:.4g}" for name, by_agent in summary["costs_by_agent"].items()
+        )
+        lines.append(f"  agent {agent}: reward {reward:.4g}; {costs}")
+    return lines
+
+
+def _diverged(summary: Mapping[str, Any]) -> list[str]:
+    return [
+        f"DIVERGED: seed {failed['seed']} in round {failed['round']}; it is left out of the means "
+        "from there on. A smaller --learning-rate should help."
+        for failed in summary["failed_seeds"]
+    ]
+
+
+def _share(cost: float, budget: float) -> float:
+    return cost / budget if budget else float("nan")
