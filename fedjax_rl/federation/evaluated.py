@@ -12,7 +12,7 @@ from fedjax_rl.algorithm import Algorithm, Array, Pytree
 from fedjax_rl.federation.isolated import AGENT_AXES, as_federation_of_one
 from fedjax_rl.federation.round import FederationSettings, FederationState
 from fedjax_rl.learners.deep.evaluation import Evaluation
-from fedjax_rl.learners.deep.learner import DeepInfo, DeepShared, Improvement
+from fedjax_rl.learners.deep.state import DeepInfo, DeepShared, Improvement
 
 Evaluate = Callable[[Any, DeepShared, Pytree], Evaluation]
 """(key, merged policy, the agents' dynamics [N, …]) -> `Evaluation`."""

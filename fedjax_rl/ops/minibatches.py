@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+
+from fedjax_rl.algorithm import Pytree
+
+BLOCK_ROWS = 2048
+"""Rows whose activations of 64 units still fit a second-level cache."""
 
 
 def stratified_minibatches(key: jax.Array, rows: jax.Array, count: int) -> jax.Array:
@@ -30,3 +38,35 @@ def stratified_minibatches(key: jax.Array, rows: jax.Array, count: int) -> jax.A
     slot = (jnp.arange(count)[:, None, None] + rotation) % count
     dealt = jnp.take_along_axis(grouped, slot, axis=1)
     return jnp.swapaxes(dealt, 0, 1).reshape(count, -1, width)
+
+
+def mean_over_blocks(function: Callable[[Any], Pytree], rows: jax.Array) -> Pytree:
+    """The mean of a function of rows over blocks of them, one after another.
+
+    For a function that is itself a mean over rows, such as a gradient, this is its value on all
+    rows; only that the activations of one block stay in the cache, where those of a large
+    minibatch would go to memory and back with every operation.
+
+    Args:
+        function: of rows [n / k, W].
+        rows: [n, W]; cut into the fewest equal blocks of at most `BLOCK_ROWS`.
+    """
+    count = blocks_of(len(rows))
+    if count == 1:
+        return function(rows)
+    blocks = rows.reshape(count, -1, rows.shape[-1])
+
+    def add(total: Pytree, block: jax.Array) -> tuple[Pytree, None]:
+        return jax.tree.map(jnp.add, total, function(block)), None
+
+    zero = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(function, blocks[0])
+    )
+    total, _ = jax.lax.scan(add, zero, blocks)
+    return jax.tree.map(lambda leaf: leaf / count, total)
+
+
+def blocks_of(rows: int) -> int:
+    """The fewest equal blocks of at most `BLOCK_ROWS`; one where none divides the rows well."""
+    least = -(-rows // BLOCK_ROWS)
+    return next((count for count in range(least, 4 * least) if rows % count == 0), 1)

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fedjax_rl.algorithm import Pytree
+from fedjax_rl.algorithm import Array, Pytree
 from fedjax_rl.learners.deep.design import Design, flat
-from fedjax_rl.learners.deep.learner import DeepShared
 from fedjax_rl.learners.deep.rollout import transition
+from fedjax_rl.learners.deep.state import DeepShared
 from fedjax_rl.ops import moments as running
 
 STEPS_AT_MOST = 100_000
@@ -59,16 +59,21 @@ def evaluate(
         design: task and networks.
         episodes: of each kind, static.
     """
-    key_sampled, key_mode = jax.random.split(key)
-    sampled = play(key_sampled, shared, params, design, episodes, mode=False)
-    mode = play(key_mode, shared, params, design, episodes, mode=True)
-    return Evaluation(
-        sampled.reward.mean(), sampled.costs.mean(0), mode.reward.mean(), mode.costs.mean(0)
-    )
+    modes = jnp.arange(2 * episodes) >= episodes
+    played = play(key, shared, params, design, 2 * episodes, mode=modes)
+    reward = played.reward.reshape(2, episodes).mean(1)
+    costs = played.costs.reshape(2, episodes, -1).mean(1)
+    return Evaluation(reward[0], costs[0], reward[1], costs[1])
 
 
 def play(
-    key: jax.Array, shared: DeepShared, params: Pytree, design: Design, episodes: int, *, mode: bool
+    key: jax.Array,
+    shared: DeepShared,
+    params: Pytree,
+    design: Design,
+    episodes: int,
+    *,
+    mode: Array = False,
 ) -> Episodes:
     """One episode in each of so many environments, all played to the end.
 
@@ -78,7 +83,7 @@ def play(
         params: leading axis N; episode e has the dynamics of agent e mod N.
         design: task and networks.
         episodes: static.
-        mode: whether to take the most likely action.
+        mode: whether to take the most likely action; scalar, or for each episode.
     """
     task = design.task
     key_reset, key_steps = jax.random.split(key)
@@ -87,6 +92,7 @@ def play(
     observation, state = jax.vmap(task.environment.reset_env)(
         jax.random.split(key_reset, episodes), dealt
     )
+    modes = jnp.broadcast_to(mode, (episodes,))
     kinds = jnp.array([kind == "discounted" for kind in task.kinds], bool)
     factor = jnp.where(kinds, task.cost_discount, 1.0)
 
@@ -98,9 +104,9 @@ def play(
             features = running.normalized(shared.observations, observation)
         parameters = design.actor.apply(shared.actor, features)
         noise = design.distribution.noise(key_noise, (episodes,))
-        chosen = design.distribution.mode(parameters)
-        if not mode:
-            chosen = design.distribution.sample(parameters, noise)
+        drawn = design.distribution.sample(parameters, noise)
+        likely = design.distribution.mode(parameters)
+        chosen = jnp.where(modes.reshape(-1, *(1,) * (drawn.ndim - 1)), likely, drawn)
         keys = jax.random.split(key_step, episodes)
         observation, state, signals, terminated, truncated = jax.vmap(
             transition, (0, 0, 0, 0, None)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,123 +20,18 @@ from fedjax_rl.learners.deep.advantages import (
 )
 from fedjax_rl.learners.deep.agent import DeepAgent, DeepSettings
 from fedjax_rl.learners.deep.design import Design
-from fedjax_rl.learners.deep.rollout import Environments, Rollout, begin, collect
+from fedjax_rl.learners.deep.rollout import Rollout, begin, collect
+from fedjax_rl.learners.deep.state import (
+    Batch,
+    DeepInfo,
+    DeepLocal,
+    DeepShared,
+    Improvement,
+    Parameters,
+)
 from fedjax_rl.ops import moments as running
 from fedjax_rl.ops.duals import DualState, no_multipliers, pid, projected_gradient
 from fedjax_rl.ops.moments import Moments
-
-
-class DeepShared(NamedTuple):
-    """What a merge replaces.
-
-    Attributes:
-        actor: parameters of the policy.
-        critic: parameters of the reward critic; None where it is not merged.
-        observations: moments of the observations; None where they are not normalised.
-        origin: [D], mean of the observations at the last merge; None likewise.
-    """
-
-    actor: Pytree
-    critic: Pytree
-    observations: Moments | None
-    origin: jax.Array | None
-
-
-class DeepLocal(NamedTuple):
-    """What never leaves the agent.
-
-    Attributes:
-        critic: parameters of the reward critic; None where it is merged.
-        cost_critic: parameters of the cost critic; None without constraints.
-        optimizer: Adam's moments.
-        duals: multipliers λ_ij and their controller.
-        satisfied: scalar, whether the agent's own costs were within budget; for CRPO.
-        feasible: scalar, whether every agent's were; for CRPO.
-        returns: mean square of the targets [1 + K] as a running mean with its weight.
-        environments: B environments under way.
-        updates: scalar, local steps taken.
-    """
-
-    critic: Pytree
-    cost_critic: Pytree
-    optimizer: Pytree
-    duals: DualState
-    satisfied: jax.Array
-    feasible: jax.Array
-    returns: Moments | None
-    environments: Environments
-    updates: jax.Array
-
-
-class Parameters(NamedTuple):
-    """Of all networks of an agent, as one step improves them."""
-
-    actor: Pytree
-    critic: Pytree
-    cost_critic: Pytree
-
-
-class Batch(NamedTuple):
-    """What a policy step learns from; T·B samples as [T, B, …].
-
-    Attributes:
-        features: [T, B, D], normalised observations.
-        time_left: [T, B].
-        actions: [T, B, …].
-        log_prob: [T, B], of the actions when they were drawn.
-        parameters: [T, B, P], of the distribution they were drawn from.
-        reward_part: [T, B], the clipped part of the Lagrangian's advantage.
-        cost_part: [T, B], the part that is not clipped.
-        targets: [T, B, 1 + K], of the critics, in their units.
-    """
-
-    features: jax.Array
-    time_left: jax.Array
-    actions: jax.Array
-    log_prob: jax.Array
-    parameters: jax.Array
-    reward_part: jax.Array
-    cost_part: jax.Array
-    targets: jax.Array
-
-
-class Improvement(NamedTuple):
-    """How an update went.
-
-    Attributes:
-        kl: mean KL divergence from the policy that acted, nats.
-        clip_fraction: share of samples outside the clip range.
-        entropy: nats.
-        value_loss: of the reward critic.
-        gradient_norm: of the actor, before clipping; mean over minibatches.
-    """
-
-    kl: jax.Array
-    clip_fraction: jax.Array
-    entropy: jax.Array
-    value_loss: jax.Array
-    gradient_norm: jax.Array
-
-
-class DeepInfo(NamedTuple):
-    """What one local step saw and did.
-
-    Attributes:
-        episodes: finished in the rollout.
-        totals: [1 + M], sums over them of reward and costs.
-        rates: [M], mean costs per step.
-        multipliers: [K], λ_ij after the dual step.
-        environment_steps: T·B.
-        improvement: of the networks.
-    """
-
-    episodes: jax.Array
-    totals: jax.Array
-    rates: jax.Array
-    multipliers: jax.Array
-    environment_steps: jax.Array
-    improvement: Improvement
-
 
 Improve = Callable[
     [Any, Parameters, Pytree, Batch, Any, DeepSettings],
@@ -279,13 +175,7 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
         proposed = DUAL_RULES[choices.dual_rule](
             duals, measured.costs, agent.budgets, agent.dual_scale, hparams.duals
         )
-        return jax.tree.map(
-            lambda new, old: jnp.where(
-                measured.known if new.ndim else measured.known.any(), new, old
-            ),
-            proposed,
-            duals,
-        )
+        return jax.tree.map(partial(jnp.where, measured.known), proposed, duals)
 
     def lagrangian_weights(
         duals: DualState,

@@ -11,14 +11,9 @@ from jax.flatten_util import ravel_pytree
 from fedjax_rl.algorithm import Learner, Pytree
 from fedjax_rl.learners.deep.agent import DeepSettings
 from fedjax_rl.learners.deep.design import Design
-from fedjax_rl.learners.deep.learner import (
-    Batch,
-    Improve,
-    Improvement,
-    Parameters,
-    deep_learner,
-)
+from fedjax_rl.learners.deep.learner import Improve, deep_learner
 from fedjax_rl.learners.deep.ppo import adam_step, critic_losses
+from fedjax_rl.learners.deep.state import Batch, Improvement, Parameters
 from fedjax_rl.ops.conjugate_gradient import conjugate_gradient
 from fedjax_rl.ops.minibatches import stratified_minibatches
 from fedjax_rl.ops.rows import packed

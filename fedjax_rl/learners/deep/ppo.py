@@ -11,15 +11,10 @@ import optax
 from fedjax_rl.algorithm import Learner, Pytree
 from fedjax_rl.learners.deep.agent import DeepSettings
 from fedjax_rl.learners.deep.design import Design
-from fedjax_rl.learners.deep.learner import (
-    Batch,
-    Improve,
-    Improvement,
-    Parameters,
-    deep_learner,
-)
+from fedjax_rl.learners.deep.learner import Improve, deep_learner
+from fedjax_rl.learners.deep.state import Batch, Improvement, Parameters
 from fedjax_rl.ops import surrogate
-from fedjax_rl.ops.minibatches import stratified_minibatches
+from fedjax_rl.ops.minibatches import mean_over_blocks, stratified_minibatches
 from fedjax_rl.ops.rows import packed
 
 adam = optax.scale_by_adam(eps=1e-5)
@@ -72,8 +67,11 @@ def proximal(design: Design) -> Improve:
 
         def descend(carry: tuple, minibatch: jax.Array) -> tuple[tuple, Improvement]:
             parameters, optimizer, active = carry
-            (_, improvement), gradients = jax.value_and_grad(losses, has_aux=True)(
-                parameters, rows.unpack(minibatch), hparams
+            gradients, improvement = mean_over_blocks(
+                lambda block: jax.grad(losses, has_aux=True)(
+                    parameters, rows.unpack(block), hparams
+                ),
+                minibatch,
             )
             proposed = adam_step(parameters, gradients, optimizer, learning_rate, hparams)
             if choices.kl_stop:

@@ -23,13 +23,14 @@ class Environments(NamedTuple):
         observation: [B, D].
         state: of the environments, leading axis B.
         tally: [B, 1 + M], reward and costs of the episodes under way.
-        weight: [B, 1 + M], factor on what the next step adds to the tally.
+        weight: [B, 1 + M], factor on what the next step adds to the tally; None where nothing
+            is discounted.
     """
 
     observation: jax.Array
     state: Pytree
     tally: jax.Array
-    weight: jax.Array
+    weight: jax.Array | None
 
 
 class Rollout(NamedTuple):
@@ -69,7 +70,8 @@ def begin(key: jax.Array, params: Pytree, design: Design) -> Environments:
     reset = jax.vmap(design.task.environment.reset_env, (0, None))
     observation, state = reset(jax.random.split(key, batch), params)
     observation = jax.vmap(flat)(observation)
-    return Environments(observation, state, jnp.zeros((batch, signals)), jnp.ones((batch, signals)))
+    weight = jnp.ones((batch, signals)) if "discounted" in design.task.kinds else None
+    return Environments(observation, state, jnp.zeros((batch, signals)), weight)
 
 
 def collect(
@@ -105,7 +107,10 @@ def collect(
         )
         observation, state, signals, terminated, truncated = outcome
         ended = terminated | truncated
-        tally = before.tally + before.weight * signals
+        tally, weight = before.tally + signals, None
+        if before.weight is not None:
+            tally = before.tally + before.weight * signals
+            weight = jnp.where(ended[:, None], 1.0, before.weight * factor)
         totals = totals + jnp.where(ended[:, None], tally, 0.0)
         episodes = episodes + ended
         final, cuts = _kept(final, cuts, observation, truncated)
@@ -113,7 +118,7 @@ def collect(
             observation=_where(ended, fresh_observation, observation),
             state=_where(ended, fresh_state, state),
             tally=jnp.where(ended[:, None], 0.0, tally),
-            weight=jnp.where(ended[:, None], 1.0, before.weight * factor),
+            weight=weight,
         )
         left = jax.vmap(time_left, (0, None))(before.state, params)
         row = (before.observation, parameters, actions, signals, terminated, truncated, left)

@@ -1,0 +1,124 @@
+"""What a deep agent holds, hands over and reports."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+
+from fedjax_rl.algorithm import Pytree
+from fedjax_rl.learners.deep.rollout import Environments
+from fedjax_rl.ops.duals import DualState
+from fedjax_rl.ops.moments import Moments
+
+
+class DeepShared(NamedTuple):
+    """What a merge replaces.
+
+    Attributes:
+        actor: parameters of the policy.
+        critic: parameters of the reward critic; None where it is not merged.
+        observations: moments of the observations; None where they are not normalised.
+        origin: [D], mean of the observations at the last merge; None likewise.
+    """
+
+    actor: Pytree
+    critic: Pytree
+    observations: Moments | None
+    origin: jax.Array | None
+
+
+class DeepLocal(NamedTuple):
+    """What never leaves the agent.
+
+    Attributes:
+        critic: parameters of the reward critic; None where it is merged.
+        cost_critic: parameters of the cost critic; None without constraints.
+        optimizer: Adam's moments.
+        duals: multipliers λ_ij and their controller.
+        satisfied: scalar, whether the agent's own costs were within budget; for CRPO.
+        feasible: scalar, whether every agent's were; for CRPO.
+        returns: mean square of the targets [1 + K] as a running mean with its weight.
+        environments: B environments under way.
+        updates: scalar, local steps taken.
+    """
+
+    critic: Pytree
+    cost_critic: Pytree
+    optimizer: Pytree
+    duals: DualState
+    satisfied: jax.Array
+    feasible: jax.Array
+    returns: Moments | None
+    environments: Environments
+    updates: jax.Array
+
+
+class Parameters(NamedTuple):
+    """Of all networks of an agent, as one step improves them."""
+
+    actor: Pytree
+    critic: Pytree
+    cost_critic: Pytree
+
+
+class Batch(NamedTuple):
+    """What a policy step learns from; T·B samples as [T, B, …].
+
+    Attributes:
+        features: [T, B, D], normalised observations.
+        time_left: [T, B].
+        actions: [T, B, …].
+        log_prob: [T, B], of the actions when they were drawn.
+        parameters: [T, B, P], of the distribution they were drawn from.
+        reward_part: [T, B], the clipped part of the Lagrangian's advantage.
+        cost_part: [T, B], the part that is not clipped.
+        targets: [T, B, 1 + K], of the critics, in their units.
+    """
+
+    features: jax.Array
+    time_left: jax.Array
+    actions: jax.Array
+    log_prob: jax.Array
+    parameters: jax.Array
+    reward_part: jax.Array
+    cost_part: jax.Array
+    targets: jax.Array
+
+
+class Improvement(NamedTuple):
+    """How an update went.
+
+    Attributes:
+        kl: mean KL divergence from the policy that acted, nats.
+        clip_fraction: share of samples outside the clip range.
+        entropy: nats.
+        value_loss: of the reward critic.
+        gradient_norm: of the actor, before clipping; mean over minibatches.
+    """
+
+    kl: jax.Array
+    clip_fraction: jax.Array
+    entropy: jax.Array
+    value_loss: jax.Array
+    gradient_norm: jax.Array
+
+
+class DeepInfo(NamedTuple):
+    """What one local step saw and did.
+
+    Attributes:
+        episodes: finished in the rollout.
+        totals: [1 + M], sums over them of reward and costs.
+        rates: [M], mean costs per step.
+        multipliers: [K], λ_ij after the dual step.
+        environment_steps: T·B.
+        improvement: of the networks.
+    """
+
+    episodes: jax.Array
+    totals: jax.Array
+    rates: jax.Array
+    multipliers: jax.Array
+    environment_steps: jax.Array
+    improvement: Improvement
