@@ -46,12 +46,8 @@ def main(algorithm: str, arguments: list[str]) -> int:
 
     from fedjax_rl.runs.deep.session import compare_and_record, run_and_record
 
-    if options.compare:
-        diverged = compare_and_record(algorithm, options.settings, options.out, options.overwrite)
-    else:
-        diverged = run_and_record(
-            algorithm, options.settings, options.out, options.overwrite, made_with
-        )
+    record = compare_and_record if options.compare else run_and_record
+    diverged = record(algorithm, options.settings, options.out, options.overwrite, made_with)
     sys.stdout.flush()
     return 1 if diverged else 0
 

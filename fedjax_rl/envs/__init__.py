@@ -4,6 +4,7 @@ from fedjax_rl.envs import (  # noqa: F401
     acrobot,
     cartpole,
     inverted_pendulum,
+    known,
     mountain_car,
     pendulum,
     point_robot,

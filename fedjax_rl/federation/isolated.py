@@ -21,7 +21,12 @@ def as_federation_of_one(settings: FederationSettings) -> FederationSettings:
 
 
 def isolated(
-    alone: Algorithm, num_agents: int, axes: Pytree, own: Callable[[Any], Any]
+    alone: Algorithm,
+    num_agents: int,
+    axes: Pytree,
+    own: Callable[[Any], Any],
+    *,
+    common_start: bool = False,
 ) -> Algorithm:
     """N copies of an algorithm of one agent, each with its own agent of the settings.
 
@@ -30,6 +35,8 @@ def isolated(
         num_agents: N, the leading axis of the agents in its settings.
         axes: like the settings (or a prefix of them), 0 where a leaf has the axis of agents.
         own: settings without that axis -> settings of a federation of one.
+        common_start: whether all agents are initialised with the same key, as the members of a
+            federation are: networks that start apart have no meaningful mean.
 
     Returns:
         An algorithm whose state and info have a leading axis N.
@@ -40,7 +47,8 @@ def isolated(
 
     def init(key: jax.Array, hparams: Any) -> Pytree:
         each = jax.vmap(lambda key, hparams: alone.init(key, own(hparams)), (0, axes))
-        return each(keys(key), hparams)
+        together = jnp.broadcast_to(key, num_agents) if common_start else keys(key)
+        return each(together, hparams)
 
     def observe(state: Pytree, hparams: Any) -> Pytree:
         each = jax.vmap(lambda state, hparams: alone.observe(state, own(hparams)), (0, axes))

@@ -76,7 +76,7 @@ def proximal(design: Design) -> Improve:
             proposed = adam_step(parameters, gradients, optimizer, learning_rate, hparams)
             if choices.kl_stop:
                 proposed = _where(active, proposed, (parameters, optimizer))
-            norm = optax.global_norm(gradients.actor)
+            norm = optax.tree.norm(gradients.actor)
             return (*proposed, active), improvement._replace(gradient_norm=norm)
 
         def epoch(carry: tuple, key: jax.Array) -> tuple[tuple, Improvement]:
@@ -126,7 +126,7 @@ def adam_step(
 
 
 def _cut(gradient: Pytree, limit: jax.Array) -> Pytree:
-    factor = jnp.minimum(1.0, limit / (optax.global_norm(gradient) + 1e-6))
+    factor = jnp.minimum(1.0, limit / (optax.tree.norm(gradient) + 1e-6))
     return jax.tree.map(lambda leaf: factor * leaf, gradient)
 
 

@@ -138,7 +138,9 @@ def prepare(name: str, config: DeepConfig, chosen: Chosen | None = None) -> Deep
         tuple(kind == "step" for kind in task.kinds),
     )
     if alone:
-        algorithm = isolated(algorithm, num_agents, EVALUATED_AXES, alone_settings)
+        algorithm = isolated(
+            algorithm, num_agents, EVALUATED_AXES, alone_settings, common_start=True
+        )
     if config.seeds > 1:
         algorithm = sweep(algorithm, None, config.seeds)
     hparams = EvaluatedSettings(

@@ -30,6 +30,8 @@ NOT_NEGATIVE = (
     *("proportional_gain", "integral_gain", "derivative_gain"),
 )
 SHARES = ("gae", "cost_gae", "learning_rate_decay", "dual_smoothing")
+LISTS = ("hidden", "problem_args", "vary")
+SWITCHES = ("standardize", "normalize_observations", "scale_returns")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,6 +159,15 @@ class DeepConfig:
             check_not_negative(field, getattr(self, field))
             if getattr(self, field) > 1:
                 raise InvalidInput(flag(field), getattr(self, field), "a number in [0, 1]")
+        for field in LISTS if self.budgets is None else (*LISTS, "budgets"):
+            if not isinstance(getattr(self, field), tuple | list):
+                raise InvalidInput(flag(field), repr(getattr(self, field)), "a list of values")
+        for number in self.budgets or ():
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                raise InvalidInput("--budgets", repr(number), "numbers, one for each constraint")
+        for field in SWITCHES:
+            if not isinstance(getattr(self, field), bool):
+                raise InvalidInput(flag(field), repr(getattr(self, field)), "true or false")
         for width in self.hidden or (0,):
             check_count("hidden", width, least=1)
         check_choice("reference", self.reference, REFERENCES)
@@ -215,6 +226,8 @@ def read_config(path: Path, algorithm: str) -> tuple[DeepConfig, dict[str, Any]]
     if not isinstance(document, dict):
         raise InvalidInput("--config", path, "a YAML mapping of settings")
     made_with = document.pop("made_with", None) or {}
+    if not isinstance(made_with, dict):
+        raise InvalidInput("made_with", repr(made_with), "a mapping of versions")
     document.pop("compare", None)
     if document.pop("algorithm", algorithm) != algorithm:
         raise InvalidInput("--config", path, f"a config.yaml of algorithm {algorithm}")

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from fedjax_rl.learners.deep.evaluation import evaluate
-from fedjax_rl.learners.deep.learner import DeepShared
+from fedjax_rl.learners.deep.state import DeepShared
 from fedjax_rl.ops.moments import Moments, pooled
 from fedjax_rl.runs.deep.assembly import DeepPrepared
 from fedjax_rl.runs.deep.history import Evaluations
@@ -44,13 +44,14 @@ def evaluated_at_the_end(
     config = prepared.config
     seeds = config.seed + np.arange(config.seeds)
     keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), config.rounds))(seeds)
+    episodes = -(-config.episodes // prepared.num_agents) * prepared.num_agents
     play: Any = jax.jit(
         jax.vmap(
-            lambda key, shared: evaluate(
-                key, shared, prepared.agents.params, prepared.design, config.episodes
-            )
+            lambda key, shared, params: evaluate(key, shared, params, prepared.design, episodes),
+            (0, 0, None),
         )
     )
-    seen = play(keys, jax.tree.map(lambda leaf: leaf[:, 0], policy))
+    first = jax.tree.map(lambda leaf: leaf[:, 0], policy)
+    seen = play(keys, first, prepared.agents.params)
     parts = [np.asarray(leaf, np.float64)[None, :, None] for leaf in seen]
     return Evaluations(last.round[-1:], last.environment_steps[-1:], *parts)

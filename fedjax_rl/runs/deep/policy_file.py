@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from fedjax_rl.algorithm import Pytree
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.learners.deep.learner import DeepShared
+from fedjax_rl.learners.deep.state import DeepShared
 from fedjax_rl.ops.moments import Moments
 from fedjax_rl.runs.deep.assembly import DeepPrepared
 from fedjax_rl.runs.directory import UNREADABLE
@@ -34,26 +33,33 @@ def read_policy(path: Path, prepared: DeepPrepared) -> DeepShared:
         InvalidInput: the file cannot be read or is of other networks.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        stored = np.load(path, allow_pickle=False)
+        if not isinstance(stored, np.lib.npyio.NpzFile):
+            raise ValueError("a single array")
+        with stored:
             arrays = dict(stored)
     except FileNotFoundError:
         raise InvalidInput("policy", path, "no such file") from None
-    except (*UNREADABLE, zipfile.BadZipFile):
+    except UNREADABLE:
         raise InvalidInput("policy", path, "a readable npz file of plain arrays") from None
+    alone = prepared.config.reference == "no-communication"
+    policies = (prepared.config.seeds, prepared.num_agents if alone else 1)
     wanted = jax.eval_shape(lambda: _acting(_blank(prepared)))
     named, structure = jax.tree_util.tree_flatten_with_path(wanted)
-    leaves = [_checked(path, arrays, _name(key), shape) for key, shape in named]
+    leaves = [_checked(path, arrays, _name(key), (*policies, *leaf.shape)) for key, leaf in named]
     policy: DeepShared = jax.tree.unflatten(structure, leaves)
     return policy
 
 
-def _checked(path: Path, arrays: dict[str, np.ndarray], name: str, shape: Any) -> np.ndarray:
+def _checked(
+    path: Path, arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...]
+) -> np.ndarray:
     array = arrays.get(name)
-    if array is None or array.ndim < 2 or array.shape[2:] != shape.shape:
+    if array is None or array.shape != shape:
         found = "missing" if array is None else f"of shape {array.shape}"
-        raise InvalidInput(
-            "policy", path, f"array {name!r} of shape [K, P, {shape.shape}]; it is {found}"
-        )
+        raise InvalidInput("policy", path, f"array {name!r} of shape {shape}; it is {found}")
+    if array.dtype != np.float32 or not np.isfinite(array).all():
+        raise InvalidInput("policy", path, f"array {name!r} of finite float32 numbers")
     return array
 
 

@@ -57,7 +57,9 @@ def run_and_record(
     return bool((result.failed_seeds >= 0).any())
 
 
-def compare_and_record(name: str, config: DeepConfig, out: Path | None, overwrite: bool) -> bool:
+def compare_and_record(
+    name: str, config: DeepConfig, out: Path | None, overwrite: bool, origin: Mapping[str, Any]
+) -> bool:
     """Runs the federation and its references one after another, each in a directory of its own.
 
     Arguments, result and errors are those of `run_and_record`; the directory holds the
@@ -70,11 +72,14 @@ def compare_and_record(name: str, config: DeepConfig, out: Path | None, overwrit
         raise InvalidInput("--reference", repr(config.reference), "fed with --compare")
     if out is not None:
         check_writable(out, overwrite=overwrite)
+        for who in COMPARED[1:]:
+            check_writable(out / who, overwrite=True)
     with working(f"preparing {config.problem}"):
         prepared = {
             who: prepare(name, dataclasses.replace(config, reference=who))  # type: ignore[arg-type]
             for who in COMPARED
         }
+    check_origin(prepared["fed"], origin)
     results: dict[str, DeepResult] = {}
     directory = _opened(out, overwrite, prepared["fed"])
     for who, run_of in prepared.items():

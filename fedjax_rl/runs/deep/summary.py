@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from fedjax_rl.cmdp.model import FloatArray
-from fedjax_rl.learners.deep.learner import DeepShared
+from fedjax_rl.learners.deep.state import DeepShared
 from fedjax_rl.runs.deep.assembly import DeepPrepared
 from fedjax_rl.runs.deep.training import DeepResult
 from fedjax_rl.runs.summary import judge
@@ -79,7 +79,7 @@ def summarise(result: DeepResult, timing: Mapping[str, float]) -> dict[str, Any]
         summary["reward_by_agent"] = reward.mean(0)
         summary["costs_by_agent"] = {name: cost.mean(0) for name, cost in named(costs).items()}
         summary["feasible"] = bool(within.mean(0).all() and within.size)
-    return {**summary, **timing, **exact_figures(result)}
+    return {**summary, **timing, **exact_figures(result.policy, prepared)}
 
 
 def feasible(costs: FloatArray, budgets: FloatArray) -> np.ndarray:
@@ -87,12 +87,20 @@ def feasible(costs: FloatArray, budgets: FloatArray) -> np.ndarray:
     return costs <= budgets + FEASIBILITY_TOLERANCE * np.abs(budgets)
 
 
-def exact_figures(result: DeepResult) -> dict[str, Any]:
-    """How far the last policies of a finite problem are from the optimum, evaluated exactly."""
-    certificate, problem = result.prepared.certificate, result.prepared.chosen.problem
+def exact_figures(policy: DeepShared, prepared: DeepPrepared) -> dict[str, Any]:
+    """How far policies of a finite problem are from the optimum, evaluated exactly.
+
+    Args:
+        policy: leading axes [K, P].
+        prepared: networks and problem.
+
+    Returns:
+        Nothing unless the task is a finite problem.
+    """
+    certificate, problem = prepared.certificate, prepared.chosen.problem
     if certificate is None or problem is None:
         return {}
-    probabilities = policy_matrix(result.policy, result.prepared)
+    probabilities = policy_matrix(policy, prepared)
     judged = judge(problem.cmdp, probabilities, certificate.optimal_value)
     return {
         "optimal_value": certificate.optimal_value,

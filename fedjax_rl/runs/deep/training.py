@@ -13,7 +13,7 @@ import numpy as np
 from fedjax_rl.algorithm import Pytree
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.train import Chunk, start, to_host, train
-from fedjax_rl.learners.deep.learner import DeepShared
+from fedjax_rl.learners.deep.state import DeepShared
 from fedjax_rl.runs.deep.assembly import DeepPrepared, prepare
 from fedjax_rl.runs.deep.config import DeepConfig
 from fedjax_rl.runs.deep.history import (

@@ -119,6 +119,66 @@ def comparison(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def evaluation(figures: Mapping[str, Any]) -> str:
+    """A saved policy in episodes: means and 95 % intervals, beside the budgets."""
+    seeds, agents = figures["seeds"], figures["policies_per_seed"]
+    each = "each of " * (len(seeds) * agents > 1) + f"{len(seeds) * agents} "
+    whose = "policies" if len(seeds) * agents > 1 else "policy"
+    names = ["reward", *figures["costs"]]
+    width = max(map(len, names)) + 2
+    lines = [
+        f"{TITLES[figures['algorithm']]} on {figures['problem']}, {figures['reference']}",
+        f"{figures['episodes']} episodes of {each}{whose} as it acts, and as many of its mode; "
+        f"seed {figures['eval_seed']}",
+        f"{'':{width}}{'as it acts':>26}{'its mode':>26}   budget",
+    ]
+    for name in names:
+        means = "".join(_estimate(figures, prefix, name).rjust(26) for prefix in ("", "mode_"))
+        lines.append(f"{name:{width}}{means}{_budget(figures, name)}")
+    lines.append("± is the half width of a 95 % interval over episodes.")
+    if len(seeds) * agents > 1:
+        lines += _by_policy(figures)
+    if "gap" in figures:
+        lines.append(
+            f"Evaluated exactly, the policy is {figures['gap']:+.4g} below V* = "
+            f"{figures['optimal_value']:.6g}, and its worst cost is {figures['violation']:+.4g} "
+            "above budget."
+        )
+    return "\n".join(lines)
+
+
+def _estimate(figures: Mapping[str, Any], prefix: str, name: str) -> str:
+    if name == "reward":
+        mean, (_, high) = figures[f"{prefix}reward"], figures[f"{prefix}reward_interval"]
+    else:
+        mean = figures[f"{prefix}costs"][name]
+        high = figures[f"{prefix}cost_intervals"][name][1]
+    return f"{mean:.4g} ± {high - mean:.2g}"
+
+
+def _budget(figures: Mapping[str, Any], name: str) -> str:
+    if name == "reward":
+        return ""
+    cost, budget = figures["costs"][name], figures["budgets"][name]
+    above = cost > budget + figures["feasibility_tolerance"] * abs(budget)
+    return f"   {budget:g}{'   OVER BUDGET' if above else ''}"
+
+
+def _by_policy(figures: Mapping[str, Any]) -> list[str]:
+    """One line for every stored policy, as it acts."""
+    lines = []
+    for index, seed in enumerate(figures["seeds"]):
+        for agent in range(figures["policies_per_seed"]):
+            who = f"seed {seed}" + f", agent {agent}" * (figures["policies_per_seed"] > 1)
+            costs = ", ".join(
+                f"{name} {by_policy[index][agent]:.4g}"
+                for name, by_policy in figures["costs_by_policy"].items()
+            )
+            reward = figures["reward_by_policy"][index][agent]
+            lines.append(f"  {who}: reward {reward:.4g}; {costs}")
+    return lines
+
+
 def _whose(result: DeepResult) -> str:
     if result.prepared.config.reference == "one-shot":
         return "policy merged at the end"

@@ -1,0 +1,49 @@
+"""``fedjax-rl eval DIR``."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import tyro
+
+from fedjax_rl.cli.parse import parse
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Play episodes with the policy of a finished run of networks, and film one.
+
+    Every seed's policy plays episodes as it acts, and as many with its mode; reward and costs
+    are shown with 95 % intervals, beside the budgets. The directory gets evaluation.json and,
+    where the task can be drawn, episode.gif; an earlier evaluation is replaced.
+    """
+
+    directory: tyro.conf.Positional[Path]
+    """A directory that run fedppo or run fednatural wrote."""
+    episodes: int = 128
+    """Episodes of every policy, at least 100: so many of it, as many of its mode."""
+    eval_seed: int = 1000
+    """Seed of the episodes; the run's own seed has no part in them."""
+    member: int = 0
+    """Which of the run's seeds is filmed, counted from 0."""
+    agent: int = 0
+    """Whose dynamics are filmed; without communication, whose policy too."""
+    no_film: bool = False
+    """Leave episode.gif out."""
+
+
+def main(arguments: list[str]) -> int:
+    """Evaluates the policy of a run directory."""
+    options = parse(Evaluate, arguments, "eval")
+
+    from fedjax_rl.runs.deep.evaluation import Asked, evaluate_and_record
+
+    evaluate_and_record(
+        options.directory,
+        Asked(options.episodes, options.eval_seed, options.member, options.agent),
+        film=not options.no_film,
+    )
+    sys.stdout.flush()
+    return 0
