@@ -219,7 +219,12 @@ def vary(task: Task, values: Mapping[str, Sequence[float]], num_agents: int) -> 
     stacked = jax.tree.map(
         lambda leaf: np.broadcast_to(np.asarray(leaf), (num_agents, *np.shape(leaf))), task.params
     )
-    scalars = [name for name, leaf in vars(task.params).items() if np.ndim(leaf) == 0]
+    # A time limit shapes rollouts, so it is the same for all.
+    scalars = [
+        name
+        for name, leaf in vars(task.params).items()
+        if np.ndim(leaf) == 0 and name != "max_steps_in_episode"
+    ]
     for name, numbers in values.items():
         if name not in scalars:
             raise InvalidInput("--vary", repr(name), f"one of {', '.join(scalars)}")

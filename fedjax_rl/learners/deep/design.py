@@ -107,6 +107,8 @@ def design_of(task: Task, slots: int, choices: Choices) -> Design:
         if getattr(choices, name) not in known:
             value = repr(getattr(choices, name))
             raise InvalidInput(flag(name), value, f"one of {', '.join(known)}")
+    if choices.dual_rule == "crpo" and not slots:
+        raise InvalidInput("--duals", "'crpo'", "gradient or pid where no cost is watched")
     space = task.environment.action_space(task.params)
     observations = task.environment.observation_space(task.params)
     features = int(np.prod(observations.shape, dtype=int))

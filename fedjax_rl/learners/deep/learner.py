@@ -127,7 +127,11 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
             cost_critic=parameters.cost_critic,
             optimizer=optimizer,
             duals=duals,
-            satisfied=~jnp.any(excess(measured, agent, hparams) > 0),
+            satisfied=jnp.where(
+                measured.known.any(),
+                ~jnp.any(excess(measured, agent, hparams) > 0),
+                local.satisfied,
+            ),
             returns=returns,
             environments=environments,
             updates=local.updates + 1,

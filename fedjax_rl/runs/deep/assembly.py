@@ -13,7 +13,6 @@ from fedjax_rl.algorithm import Algorithm, Learner, Pytree
 from fedjax_rl.cmdp.model import BoolArray
 from fedjax_rl.cmdp.solve import Certificate
 from fedjax_rl.envs.task import Task
-from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.sweep import sweep
 from fedjax_rl.federation.evaluated import (
     EVALUATED_AXES,
@@ -87,6 +86,11 @@ class DeepPrepared(NamedTuple):
         """How many policies a member of the run has: N when nothing is merged, else 1."""
         return self.num_agents if self.config.reference in ALONE else 1
 
+    @property
+    def member_axes(self) -> int:
+        """Leading axes of the algorithm's state: of seeds, and of agents that learn alone."""
+        return (self.config.seeds > 1) + (self.config.reference in ALONE)
+
 
 def prepare(name: str, config: DeepConfig, chosen: Chosen | None = None) -> DeepPrepared:
     """Validates everything and builds the algorithm.
@@ -119,8 +123,6 @@ def prepare(name: str, config: DeepConfig, chosen: Chosen | None = None) -> Deep
         relative=config.dual_units == "budget",
     )
     design = design_of(task, agents.weights.shape[1], choices_of(config))
-    if config.duals == "crpo" and not design.slots:
-        raise InvalidInput("--duals", "'crpo'", "gradient or pid where no cost is watched")
     learner = LEARNERS[name](design)
     aggregator = contract.aggregators.make(config.merge)
     contract.check_merge(learner, config.merge, aggregator)

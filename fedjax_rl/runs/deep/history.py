@@ -39,7 +39,7 @@ def shaped(rows: Row, prepared: DeepPrepared) -> Row:
     agents, slots = prepared.num_agents, prepared.design.slots
 
     def spread(leaf: np.ndarray) -> np.ndarray:
-        members = (seeds > 1) + (policies > 1)
+        members = prepared.member_axes
         return np.reshape(leaf, (len(leaf), seeds, policies, *np.shape(leaf)[1 + members :]))
 
     multipliers = np.reshape(rows.multipliers, (len(rows.reward), seeds, agents, slots))

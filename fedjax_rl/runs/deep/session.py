@@ -75,10 +75,7 @@ def compare_and_record(
         for who in COMPARED[1:]:
             check_writable(out / who, overwrite=True)
     with working(f"preparing {config.problem}"):
-        prepared = {
-            who: prepare(name, dataclasses.replace(config, reference=who))  # type: ignore[arg-type]
-            for who in COMPARED
-        }
+        prepared = {who: prepare(name, _as(config, who)) for who in COMPARED}
     check_origin(prepared["fed"], origin)
     results: dict[str, DeepResult] = {}
     directory = _opened(out, overwrite, prepared["fed"])
@@ -92,6 +89,12 @@ def compare_and_record(
         _record_comparison(directory, results)
     _finished(directory)
     return any((result.failed_seeds >= 0).any() for result in results.values())
+
+
+def _as(config: DeepConfig, reference: Any) -> DeepConfig:
+    """The configuration of a reference; CRPO means nothing to one that sees no cost."""
+    duals = "gradient" if reference == "unconstrained" else config.duals
+    return dataclasses.replace(config, reference=reference, duals=duals)
 
 
 def check_origin(prepared: DeepPrepared, origin: Mapping[str, Any]) -> None:

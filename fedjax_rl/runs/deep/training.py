@@ -147,7 +147,7 @@ def _failed(chunk: Chunk, seeds: int) -> np.ndarray:
 def _policies(state: Pytree, prepared: DeepPrepared) -> DeepShared:
     """The shared part with leading axes of seeds and policies, on the host."""
     seeds, policies = prepared.config.seeds, prepared.policies
-    members = (seeds > 1) + (policies > 1)
+    members = prepared.member_axes
     shared: DeepShared = jax.tree.map(
         lambda leaf: leaf.reshape(seeds, policies, *leaf.shape[members:]),
         to_host(state.shared),

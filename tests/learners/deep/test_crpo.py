@@ -57,7 +57,10 @@ def test_while_everybody_is_satisfied_all_ascend_the_reward(learner):
 def test_else_only_agents_with_a_violated_cost_of_their_own_move(learner):
     _, state, info, norms = trained(learner, [[1e6, -1e6], [1e6, 0]])
     assert state.local.satisfied.tolist() == [False, True]
-    assert (norms[0] > 0).all(), "nobody knows of a violation before the first rollout"
+    _, _, _, all_satisfied = trained(learner, [[1e6, 1e6], [1e6, 0]])
+    assert (norms[0] > 0).all()
+    np.testing.assert_allclose(norms[0], all_satisfied[0], rtol=1e-6)  # nobody knows of it yet
+    assert norms[1, 0] != all_satisfied[1, 0]
     assert (norms[1:, 0] > 0).all() and (norms[1:, 1] == 0).all()
     _, state, info, norms = trained(learner, [[1e6, 1e6], [-1e6, 0]])
     assert state.local.satisfied.tolist() == [True, False]

@@ -1,0 +1,140 @@
+"""What federated agents learn on constrained tasks, against references: runs and their table."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pathlib
+import tempfile
+from typing import Any
+
+import numpy as np
+import yaml
+
+from fedjax_rl.cli import main
+from fedjax_rl.statistics import interquartile_mean, stratified_bootstrap
+
+REFERENCES = ("fed", "omniscient", "no-communication", "unconstrained")
+WINDOW = 4
+SEEDS = 10
+RUNS: dict[str, str] = {
+    "cartpole-pos2": "--problem cartpole-pos2 --rounds 100 --evaluate-every 5",
+    "acrobot-theta1-2": (
+        "--problem acrobot-theta1-2 --envs 8 --rollout 500 --rounds 400 --evaluate-every 25 "
+        "--proportional-gain 0.3 --integral-gain 0.01"
+    ),
+    "inverted-pendulum-adj3": (
+        "--problem inverted-pendulum-adj3 --envs 8 --rollout 500 --rounds 300 "
+        "--evaluate-every 20 --proportional-gain 0.1 --integral-gain 0.003 --entropy 0"
+    ),
+    "cartpole-pos2-paper": (
+        "--preset paper --problem cartpole-pos2 --rounds 60 --evaluate-every 3"
+    ),
+}
+"""The command line of each row of the table, behind ``fedjax-rl run fedppo --compare``."""
+QUICK = (
+    "--problem constrained-bandit --envs 4 --rollout 8 --rounds 3 --evaluate-every 1 --window 2 "
+    "--hidden 8 8 --minibatches 2 --epochs 1 --episodes 100"
+)
+
+
+def measure(quick: bool) -> dict[str, Any]:
+    """Runs every command into directories and makes the table from them."""
+    with tempfile.TemporaryDirectory() as place:
+        root = pathlib.Path(place)
+        commands = {"quick": QUICK} if quick else RUNS
+        for name, command in commands.items():
+            words = ["run", "fedppo", *command.split(), "--seeds", str(2 if quick else SEEDS)]
+            assert main([*words, "--compare", "--out", str(root / name)]) == 0
+        return table(root, commands)
+
+
+def table(root: pathlib.Path, commands: dict[str, str]) -> dict[str, Any]:
+    """The figures of every run directory, by name and reference."""
+    return {
+        "seeds": SEEDS,
+        "runs": {
+            name: {"command": f"fedjax-rl run fedppo {command} --compare", **run(root / name)}
+            for name, command in commands.items()
+        },
+    }
+
+
+def run(directory: pathlib.Path) -> dict[str, Any]:
+    """The rows of one comparison, normalised between a first policy and the omniscient agent."""
+    places = {who: directory if who == "fed" else directory / who for who in REFERENCES}
+    rewards = {who: window_of(place, "reward") for who, place in places.items()}
+    low = float(np.nanmean(first_rewards(places["fed"])))
+    high = interquartile_mean(rewards["omniscient"].mean(1))
+    rows = {who: row(place, rewards[who], low, high) for who, place in places.items()}
+    config = yaml.safe_load((directory / "config.yaml").read_text())
+    return {"initial_reward": low, "hidden": config["hidden"], "rows": rows}
+
+
+def row(place: pathlib.Path, reward: np.ndarray, low: float, high: float) -> dict[str, Any]:
+    """One reference: reward and costs over seeds, each a mean over the last evaluations.
+
+    Args:
+        place: run directory.
+        reward: [seeds, policies].
+        low: reward of the first policy.
+        high: reward of the omniscient agent.
+    """
+    summary = json.loads((place / "summary.json").read_text())
+    budgets = summary["budgets"]
+    by_seed = reward.mean(1)
+    normalized = (by_seed - low) / (high - low)
+    shares = {name: window_of(place, f"cost/{name}") / budget for name, budget in budgets.items()}
+    worst = np.stack([share.max(1) for share in shares.values()]).max(0)
+    kept = worst <= 1.0 + summary["feasibility_tolerance"]
+    return {
+        "seeds": len(by_seed),
+        "samples_per_agent": summary["environment_steps_per_agent"],
+        "samples": summary["environment_steps"],
+        "reward": interval(by_seed),
+        "normalized": interval(normalized),
+        "worst_seed_reward": float(by_seed.min()),
+        "cost_over_budget": {name: interval(share.max(1)) for name, share in shares.items()},
+        "mean_cost_over_budget": {
+            name: float(share.mean(0).max()) for name, share in shares.items()
+        },
+        "seeds_within_every_budget": float(kept.mean()),
+        "worst_cost_over_budget": float(worst.max()),
+        "bytes_exchanged": summary["bytes_exchanged"],
+        "seconds": summary["seconds"],
+    }
+
+
+def interval(values: np.ndarray) -> dict[str, float]:
+    """IQM over seeds with its 95 % stratified bootstrap interval."""
+    estimate = stratified_bootstrap(values[:, None], interquartile_mean, seed=0)
+    return {"iqm": estimate.estimate, "low": estimate.low, "high": estimate.high}
+
+
+def window_of(place: pathlib.Path, column: str) -> np.ndarray:
+    """[seeds, policies], the column's mean over the last evaluations."""
+    rows = evaluations(place)
+    rounds = sorted({int(row["round"]) for row in rows})[-WINDOW:]
+    seeds = sorted({int(row["seed"]) for row in rows})
+    policies = sorted({int(row["policy"]) for row in rows})
+    values = {
+        (int(row["round"]), int(row["seed"]), int(row["policy"])): float(row[column])
+        for row in rows
+    }
+    return np.array(
+        [
+            [np.mean([values[round, seed, policy] for round in rounds]) for policy in policies]
+            for seed in seeds
+        ]
+    )
+
+
+def first_rewards(place: pathlib.Path) -> list[float]:
+    """Rewards of every seed's policy before any step."""
+    return [float(row["reward"]) for row in evaluations(place) if int(row["round"]) == 0]
+
+
+def evaluations(place: pathlib.Path) -> list[dict[str, str]]:
+    """The rows of ``evaluations.csv``."""
+    with (place / "evaluations.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
