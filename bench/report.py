@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from bench.report_deep import learned, throughput
 from fedjax_rl.runs.plots import COLOURS
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -22,6 +23,7 @@ def page() -> str:
     """The whole page."""
     parts = [HEAD, rates(load("rates")), last_iterates(load("last_iterate"))]
     parts += [drift(load("drift")), sampled(load("sampled")), cost(load("fednpg"))]
+    parts += [learned(load("learning")), throughput(load("fedppo"))]
     return "\n".join(parts)
 
 

@@ -35,7 +35,9 @@ def test_the_api_section_shows_code() -> None:
     assert "```python" in section[1]
 
 
-@pytest.mark.parametrize("command", ["run fednpg", "compare fednpg", "solve", "list"])
+@pytest.mark.parametrize(
+    "command", ["run fednpg", "run fedppo", "eval", "compare fednpg", "solve", "list"]
+)
 def test_options_of_the_readme_exist(command: str, run_cli: Callable) -> None:
     section = re.search(rf"<!-- {command} -->(.*?)<!-- /{command} -->", README, re.S)
     assert section is not None

@@ -36,12 +36,12 @@ class Choices(NamedTuple):
 
     envs: int = 32
     rollout: int = 200
-    epochs: int = 8
+    epochs: int = 4
     minibatches: int = 4
     hidden: tuple[int, ...] = (64, 64)
     activation: str = "tanh"
-    dual_rule: str = "gradient"
-    cost_surrogate: str = "unclipped"
+    dual_rule: str = "pid"
+    cost_surrogate: str = "clipped"
     standardize: bool = True
     kl_stop: bool = False
     share_critic: bool = True
@@ -116,6 +116,8 @@ def design_of(task: Task, slots: int, choices: Choices) -> Design:
     if is_discrete(task):
         distribution = categorical(int(space.n))
     else:
+        if len(space.shape) != 1:
+            raise InvalidInput("--problem", task.name, f"a box of actions [D], not {space.shape}")
         (dimension,) = space.shape
         distribution = diagonal_gaussian(dimension)
         low = np.broadcast_to(np.asarray(space.low, np.float32), (dimension,))

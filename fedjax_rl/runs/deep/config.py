@@ -75,7 +75,8 @@ class DeepConfig:
     learning_rate_decay: float = 0.0
     """Share of the learning rate that is gone at the end of the run, linearly."""
     discount: float | None = None
-    """γ of the reward, in place of the task's own."""
+    """γ with which agents discount the reward, in place of the task's; of a finite problem, whose
+    episodes end with probability 1 − γ, it is 1."""
     gae: float = 0.95
     """λ of the reward's generalised advantages."""
     cost_gae: float = 0.95

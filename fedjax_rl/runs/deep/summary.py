@@ -76,9 +76,9 @@ def summarise(result: DeepResult, timing: Mapping[str, float]) -> dict[str, Any]
         ],
     }
     if reward.shape[1] > 1:
-        summary["reward_by_agent"] = reward.mean(0)
-        summary["costs_by_agent"] = {name: cost.mean(0) for name, cost in named(costs).items()}
-        summary["feasible"] = bool(within.mean(0).all() and within.size)
+        summary["reward_by_agent"] = means_by_agent(reward[..., None])[:, 0]
+        summary["costs_by_agent"] = named(means_by_agent(costs))
+        summary["feasible"] = bool(feasible(means_by_agent(costs), task.budgets).all())
     return {**summary, **timing, **exact_figures(result.policy, prepared)}
 
 
@@ -164,6 +164,11 @@ def mean(values: np.ndarray) -> float:
     return float(defined.mean()) if defined.size else float("nan")
 
 
+def means_by_agent(costs: np.ndarray) -> np.ndarray:
+    """[P, M], means over seeds without those that diverged; leading axes [K, P]."""
+    return np.array([nanmean(costs[:, agent]) for agent in range(costs.shape[1])])
+
+
 def nanmean(costs: np.ndarray) -> np.ndarray:
-    """[M], means over the leading axes [K, P] without seeds that diverged."""
+    """[M], means over all leading axes without seeds that diverged."""
     return np.array([mean(costs[..., index]) for index in range(costs.shape[-1])])

@@ -135,7 +135,9 @@ def run(prepared: DeepPrepared, on_rows: OnRows = lambda rows: None) -> DeepResu
         summary={},
         failed_seeds=failed,
     )
-    return dataclasses.replace(result, summary=summarise(result, _timing(begun, marks, whole)))
+    return dataclasses.replace(
+        result, summary=summarise(result, _timing(begun, marks, whole, config.seeds))
+    )
 
 
 def _failed(chunk: Chunk, seeds: int) -> np.ndarray:
@@ -155,13 +157,15 @@ def _policies(state: Pytree, prepared: DeepPrepared) -> DeepShared:
     return shared
 
 
-def _timing(begun: float, marks: list[tuple[int, float]], history: Columns) -> dict[str, float]:
-    """Seconds in all, of compilation, and the steady rate behind it.
+def _timing(
+    begun: float, marks: list[tuple[int, float]], history: Columns, seeds: int
+) -> dict[str, float]:
+    """Seconds in all, of compilation, and the steady rate behind it, of all agents and seeds.
 
     The first chunk is one round and compiles; what it took beyond a later round, and what the
     initial state took, is counted as compilation.
     """
-    steps, seconds = history["environment_steps"], marks[-1][1] - begun
+    steps, seconds = seeds * history["environment_steps"], marks[-1][1] - begun
     if len(marks) < 3:
         rate = steps[-1] / max(seconds, 1e-9)
         return {"seconds": seconds, "compile_seconds": seconds, "steps_per_second": float(rate)}

@@ -1,0 +1,124 @@
+"""The sections of docs/results.md on networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TITLES = {
+    "fed": "federated",
+    "omniscient": "omniscient",
+    "no-communication": "no communication",
+    "unconstrained": "unconstrained",
+}
+GOAL = 0.9
+ALLOWED = 1.05
+
+
+def learned(figures: dict[str, Any]) -> str:
+    """What federated agents learn on constrained tasks."""
+    lines = [
+        "## Learning with networks",
+        "",
+        "FedPPO against three references at equal samples per agent.",
+        "Reward and costs are those of the merged policy in episodes of its own, means over the",
+        "last four evaluations; IQM over seeds with 95 % bootstrap intervals. The normalised",
+        "reward is 0 for the first policy and 1 for the omniscient agent's IQM. Costs are shares",
+        "of their budgets; for agents that never communicate, of the worst agent.",
+        "",
+    ]
+    for name, run in figures["runs"].items():
+        constraints = list(run["rows"]["fed"]["cost_over_budget"])
+        lines += [
+            f"### {name}",
+            "",
+            f"`{run['command']}` ({run['rows']['fed']['seeds']} seeds)",
+            "",
+            "| | samples per agent, in all | reward | normalised | "
+            + " | ".join(f"{constraint} / d" for constraint in constraints)
+            + " | seeds within every budget | worst seed: reward, cost / d | exchanged | seconds |",
+            "|---" * (8 + len(constraints)) + "|",
+        ]
+        lines += [_row(who, row, constraints) for who, row in run["rows"].items()]
+        lines += ["", _verdict(run["rows"]), ""]
+    return "\n".join(lines)
+
+
+def _row(who: str, row: dict[str, Any], constraints: list[str]) -> str:
+    costs = " | ".join(f"{_interval(row['cost_over_budget'][name])}" for name in constraints)
+    return (
+        f"| {TITLES[who]} | {row['samples_per_agent']:,}, {row['samples']:,} | "
+        f"{_interval(row['reward'], 1)} | {_interval(row['normalized'])} | {costs} | "
+        f"{100 * row['seeds_within_every_budget']:.0f} % | {row['worst_seed_reward']:.1f}, "
+        f"{row['worst_cost_over_budget']:.2f} | {row['bytes_exchanged'] / 1e6:.1f} MB | "
+        f"{row['seconds']:.0f} |"
+    )
+
+
+def _interval(row: dict[str, float], digits: int = 2) -> str:
+    return f"{row['iqm']:.{digits}f} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+
+
+def _verdict(rows: dict[str, Any]) -> str:
+    """Which of the three goals were met, from the figures."""
+    fed, alone = rows["fed"], rows["no-communication"]
+    share = fed["normalized"]["iqm"]
+    worst = max(fed["mean_cost_over_budget"].values())
+    unseen = max(alone["mean_cost_over_budget"].values())
+    said = [
+        f"The federation reaches {share:.2f} of the omniscient agent "
+        f"({'goal' if share >= GOAL else 'missed: goal'} {GOAL}).",
+        f"Its largest mean cost is {worst:.2f} of the budget "
+        f"({'goal' if worst <= ALLOWED else 'missed: goal'} at most {ALLOWED}).",
+        "Agents that never communicate "
+        + (
+            f"break a budget that they do not see, by up to {unseen:.2f} of it."
+            if unseen > ALLOWED
+            else f"break no budget: the largest mean cost is {unseen:.2f} of it."
+        ),
+    ]
+    return " ".join(said)
+
+
+def throughput(figures: dict[str, Any]) -> str:
+    """Environment steps per second against peers and against the number of agents."""
+    machine = figures["machine"]
+    lines = [
+        "## Cost of FedPPO",
+        "",
+        f"On {machine['processor']}, {machine['cores']} cores, jaxlib "
+        f"{machine['versions']['jaxlib']}: medians of agent-steps per second, interleaved in one",
+        "run. CartPole, actor and critics of two hidden layers of 64 tanh units, 128-step",
+        "rollouts, 4 epochs of 4 minibatches. The four agents have a",
+        "cost, and a cost critic, each.",
+        "",
+        "| environments | one agent, unconstrained | four agents | rejax | sb3 | "
+        "one agent / rejax | four agents / rejax | one agent / sb3 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for size, row in figures["environments"].items():
+        rate = {name: f"{speed['median']:,.0f}" for name, speed in row["steps_per_second"].items()}
+        over = row["over"]
+        lines.append(
+            f"| {size} | {rate['one_agent']} | {rate['four_agents']} | {rate.get('rejax', '-')} | "
+            f"{rate.get('sb3', '-')} | {_ratio(over, 'rejax', 'one_agent')} | "
+            f"{_ratio(over, 'rejax', 'four_agents')} | {_ratio(over, 'sb3', 'one_agent')} |"
+        )
+    for name, reason in figures["skipped"].items():
+        lines += ["", f"{name} was skipped: {reason}"]
+    lines += [
+        "",
+        "At 16 environments per agent:",
+        "",
+        "| N | agent-steps per second | seconds to compile |",
+        "|---|---|---|",
+    ]
+    for count, row in figures["agents"].items():
+        lines.append(
+            f"| {count} | {row['agent_steps_per_second']:,.0f} | {row['compile_seconds']:.1f} |"
+        )
+    lines.append("")
+    return "\n".join(lines)
+
+
+def _ratio(over: dict[str, Any], peer: str, mine: str) -> str:
+    return f"{over[peer][mine]:.2f}" if peer in over else "-"
