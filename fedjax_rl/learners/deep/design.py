@@ -28,6 +28,7 @@ class Choices(NamedTuple):
         standardize: whether the Lagrangian's advantage is brought to deviation 1.
         kl_stop: whether an update stops at ``kl_limit``.
         share_critic: whether the reward critic is merged along with the actor.
+        weigh_merge: whether agents count in the merge by their 1/N + Σ_j w_ij λ_ij.
         normalize_observations: by running moments, merged along with the actor.
         scale_returns: whether critics predict in units of the returns' size.
         conjugate_steps: iterations of the conjugate gradient of a natural step.
@@ -45,6 +46,7 @@ class Choices(NamedTuple):
     standardize: bool = True
     kl_stop: bool = False
     share_critic: bool = True
+    weigh_merge: bool = False
     normalize_observations: bool = False
     scale_returns: bool = True
     conjugate_steps: int = 10

@@ -78,6 +78,7 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
             cost_critic=cost_critic,
             optimizer=optax.scale_by_adam(eps=1e-5).init(parameters),
             duals=no_multipliers(design.slots),
+            pressure=jnp.ones(()),
             satisfied=jnp.ones((), bool),
             feasible=jnp.ones((), bool),
             returns=running.no_moments(1 + design.slots) if choices.scale_returns else None,
@@ -102,8 +103,9 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
         duals = raised(local.duals, measured, agent, hparams)
         estimates = estimate(rollout, values, agent, hparams)
         weights = lagrangian_weights(duals, measured, local.feasible, agent, hparams)
+        pressure = weights.sum() if choices.dual_rule != "crpo" else jnp.ones(())
         returns, scale = rescaled(local.returns, estimates.targets)
-        batch = batch_of(shared, rollout, estimates, weights, scale)
+        batch = batch_of(shared, rollout, estimates, weights / pressure, scale)
         done = local.updates / hparams.total_updates
         learning_rate = hparams.learning_rate * (1.0 - hparams.learning_rate_decay * done)
         parameters, optimizer, improvement = improve(
@@ -127,6 +129,7 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
             cost_critic=parameters.cost_critic,
             optimizer=optimizer,
             duals=duals,
+            pressure=pressure,
             satisfied=jnp.where(
                 measured.known.any(),
                 ~jnp.any(excess(measured, agent, hparams) > 0),
@@ -188,7 +191,7 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
         agent: DeepAgent,
         hparams: DeepSettings,
     ) -> jax.Array:
-        """[1 + K], weights of A_r and of −A_c, over their sum as in arXiv 2405.03236.
+        """[1 + K], weights of A_r and of −A_c; they are divided by their sum (arXiv 2405.03236).
 
         CRPO (arXiv 2011.05869) puts all weight on the reward while everybody is satisfied, else
         on the worst violated cost of the agent's own.
@@ -197,8 +200,7 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
             own = excess(measured, agent, hparams)
             worst = jax.nn.one_hot(jnp.argmax(own), design.slots) * (own.max() > 0)
             return jnp.append(feasible, (~feasible) * worst).astype(jnp.float32)
-        weights = jnp.append(agent.reward_weight, agent.weights * duals.multipliers)
-        return weights / weights.sum()
+        return jnp.append(agent.reward_weight, agent.weights * duals.multipliers)
 
     def rescaled(returns: Moments | None, targets: jax.Array) -> tuple[Moments | None, jax.Array]:
         """The running size of the targets, and the size by which the critics are divided."""
@@ -239,15 +241,21 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
         return running.updated(shared.observations, rollout.observations)
 
     def message(shared: DeepShared, local: DeepLocal) -> Pytree:
-        if shared.observations is None or shared.origin is None:
-            return shared
-        return shared._replace(
-            observations=running.about(shared.origin, shared.observations), origin=None
-        )
+        sent = shared
+        if shared.observations is not None and shared.origin is not None:
+            sums = running.about(shared.origin, shared.observations)
+            sent = shared._replace(observations=sums, origin=None)
+        if not choices.weigh_merge:
+            return sent
+        # Sums alone are needed of both, so that a secure sum hides each agent's pressure.
+        return jax.tree.map(lambda leaf: local.pressure * leaf, sent), local.pressure
 
     def adopt(
-        shared: DeepShared, local: DeepLocal, merged: DeepShared, hparams: DeepSettings
+        shared: DeepShared, local: DeepLocal, merged: Pytree, hparams: DeepSettings
     ) -> tuple[DeepShared, DeepLocal]:
+        if choices.weigh_merge:
+            weighted, pressure = merged
+            merged = jax.tree.map(lambda leaf: leaf / pressure, weighted)
         if merged.observations is None or shared.origin is None:
             return merged, local
         moments = running.from_sums(shared.origin, merged.observations)

@@ -47,7 +47,9 @@ def trust_region(design: Design) -> Improve:
         learning_rate: jax.Array,
         hparams: DeepSettings,
     ) -> tuple[Parameters, Pytree, Improvement]:
-        actor, improvement = natural_step(parameters.actor, batch, hparams)
+        # A step's length falls with the learning rate, and a divergence is a length squared.
+        radius = hparams.radius * jnp.square(learning_rate / hparams.learning_rate)
+        actor, improvement = natural_step(parameters.actor, batch, hparams._replace(radius=radius))
         rows = packed(batch)
 
         def fit(carry: tuple, minibatch: jax.Array) -> tuple[tuple, jax.Array]:

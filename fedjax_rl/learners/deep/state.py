@@ -36,6 +36,7 @@ class DeepLocal(NamedTuple):
         cost_critic: parameters of the cost critic; None without constraints.
         optimizer: Adam's moments.
         duals: multipliers λ_ij and their controller.
+        pressure: scalar, 1/N + Σ_j w_ij λ_ij, by which the last step's objective was divided.
         satisfied: scalar, whether the agent's own costs were within budget; for CRPO.
         feasible: scalar, whether every agent's were; for CRPO.
         returns: mean square of the targets [1 + K] as a running mean with its weight.
@@ -47,6 +48,7 @@ class DeepLocal(NamedTuple):
     cost_critic: Pytree
     optimizer: Pytree
     duals: DualState
+    pressure: jax.Array
     satisfied: jax.Array
     feasible: jax.Array
     returns: Moments | None

@@ -192,6 +192,7 @@ def choices_of(config: DeepConfig) -> Choices:
         standardize=config.standardize,
         kl_stop=config.kl_limit is not None,
         share_critic=config.share == "actor-and-critic",
+        weigh_merge=config.merge_by == "lagrangian",
         normalize_observations=config.normalize_observations,
         scale_returns=config.scale_returns,
         conjugate_steps=config.conjugate_steps,

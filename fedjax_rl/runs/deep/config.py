@@ -73,7 +73,8 @@ class DeepConfig:
     learning_rate: float = 1e-3
     """Of Adam."""
     learning_rate_decay: float = 0.0
-    """Share of the learning rate that is gone at the end of the run, linearly."""
+    """Share of the learning rate, and of the length of fednatural's steps, that is gone at the
+    end of the run, linearly."""
     discount: float | None = None
     """γ with which agents discount the reward, in place of the task's; of a finite problem, whose
     episodes end with probability 1 − γ, it is 1."""
@@ -97,6 +98,9 @@ class DeepConfig:
     """What is merged: the policy, or the policy and the reward critic."""
     merge: str = "parameters"
     """How networks become one: parameters, their mean; or module:factory."""
+    merge_by: Literal["equal", "lagrangian"] = "equal"
+    """equal: a plain mean; lagrangian: agents count by 1/N + Σ_j w_ij λ_ij, which undoes the
+    normaliser of their objectives, so that one agent's constraint can outweigh many rewards."""
     normalize_observations: bool = False
     """By running moments, which are merged along with the policy."""
     scale_returns: bool = True
@@ -175,6 +179,7 @@ class DeepConfig:
         check_choice("activation", self.activation, ("tanh", "relu", "silu"))
         check_choice("cost_surrogate", self.cost_surrogate, ("clipped", "unclipped"))
         check_choice("share", self.share, ("actor", "actor-and-critic"))
+        check_choice("merge_by", self.merge_by, ("equal", "lagrangian"))
         check_choice("duals", self.duals, ("gradient", "pid", "crpo"))
         check_choice("dual_units", self.dual_units, ("budget", "raw"))
         check_entries("problem_args", self.problem_args)

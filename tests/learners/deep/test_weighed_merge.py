@@ -1,0 +1,42 @@
+"""Agents that count in the merge by the normaliser of their objectives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.learners.deep.harness import LEARNERS, WORLDS, agent_at, designed, mixed_agents, settings
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.mark.parametrize("normalizes", [True, False])
+def test_the_merged_policy_is_the_mean_weighed_by_pressure(normalizes):
+    design = designed(WORLDS["two"], 2, weigh_merge=True, normalize_observations=normalizes)
+    learner, hparams = LEARNERS["ppo"](design), settings()
+    shared, local = learner.init(jax.random.key(0), agent_at(mixed_agents(), 0), hparams)
+    other = shared._replace(actor=jax.tree.map(lambda leaf: leaf + 1.0, shared.actor))
+    messages = [
+        learner.message(shared, local._replace(pressure=jnp.float32(0.5))),
+        learner.message(other, local._replace(pressure=jnp.float32(1.5))),
+    ]
+    mean = jax.tree.map(lambda left, right: (left + right) / 2, *messages)
+    merged, _ = learner.adopt(shared, local, mean, hparams)
+    expected = jax.tree.map(lambda leaf: leaf + 0.75, shared.actor)
+    for got, wanted in zip(jax.tree.leaves(merged.actor), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-6)
+    assert (merged.observations is not None) == normalizes
+
+
+def test_pressure_is_the_reward_weight_and_the_weighed_multipliers():
+    design = designed(WORLDS["two"], 2, weigh_merge=True, dual_rule="gradient")
+    learner, hparams, agent = LEARNERS["ppo"](design), settings(), agent_at(mixed_agents(), 0)
+    shared, local = learner.init(jax.random.key(0), agent, hparams)
+    raised = local.duals._replace(multipliers=jnp.array([2.0, 3.0]))
+    still = hparams._replace(duals=hparams.duals._replace(step_size=jnp.float32(0.0)))
+    _, after, _ = learner.step(
+        jax.random.key(1), shared, local._replace(duals=raised), agent, still
+    )
+    expected = agent.reward_weight + np.sum(agent.weights * after.duals.multipliers)
+    np.testing.assert_allclose(after.pressure, expected, rtol=1e-6)
+    assert after.pressure > 2.0
