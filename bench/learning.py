@@ -26,11 +26,10 @@ RUNS: dict[str, str] = {
         "--problem inverted-pendulum-adj3 --seeds 10 --envs 8 --rollout 500 --rounds 300 "
         "--evaluate-every 20 --proportional-gain 0.1 --integral-gain 0.003 --entropy 0"
     ),
-    "cartpole-pos2-paper": (
-        "--preset paper --problem cartpole-pos2 --seeds 5 --rounds 60 --evaluate-every 3"
-    ),
 }
 """The command line of each row of the table, behind ``fedjax-rl run fedppo --compare``."""
+WEIGHED = ("acrobot-theta1-2", "inverted-pendulum-adj3")
+"""Rows that are run again with ``--merge-by lagrangian``."""
 QUICK = (
     "--problem constrained-bandit --seeds 2 --envs 4 --rollout 8 --rounds 3 --evaluate-every 1 "
     "--window 2 --hidden 8 8 --minibatches 2 --epochs 1 --episodes 100"
@@ -43,8 +42,11 @@ def measure(quick: bool) -> dict[str, Any]:
         root = pathlib.Path(place)
         commands = {"quick": QUICK} if quick else RUNS
         for name, command in commands.items():
-            words = ["run", "fedppo", *command.split(), "--compare", "--out", str(root / name)]
-            assert main(words) == 0
+            words = ["run", "fedppo", *command.split()]
+            assert main([*words, "--compare", "--out", str(root / name)]) == 0
+            if name in WEIGHED:
+                weighed = ["--merge-by", "lagrangian", "--out", str(root / f"{name}-weighed")]
+                assert main([*words, *weighed]) == 0
         return table(root, commands)
 
 
@@ -61,6 +63,9 @@ def table(root: pathlib.Path, commands: dict[str, str]) -> dict[str, Any]:
 def run(directory: pathlib.Path) -> dict[str, Any]:
     """The rows of one comparison, normalised between a first policy and the omniscient agent."""
     places = {who: directory if who == "fed" else directory / who for who in REFERENCES}
+    weighed = directory.with_name(f"{directory.name}-weighed")
+    if weighed.is_dir():
+        places = {"fed": directory, "weighed": weighed, **places}
     rewards = {who: window_of(place, "reward") for who, place in places.items()}
     low = float(np.nanmean(first_rewards(places["fed"])))
     high = interquartile_mean(rewards["omniscient"].mean(1))

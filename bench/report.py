@@ -23,7 +23,9 @@ def page() -> str:
     """The whole page."""
     parts = [HEAD, rates(load("rates")), last_iterates(load("last_iterate"))]
     parts += [drift(load("drift")), sampled(load("sampled")), cost(load("fednpg"))]
-    parts += [learned(load("learning")), throughput(load("fedppo"))]
+    parts += [learned(load("learning"))]
+    if (RESULTS / "fedppo.json").exists():
+        parts.append(throughput(load("fedppo")))
     return "\n".join(parts)
 
 

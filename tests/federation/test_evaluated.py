@@ -19,6 +19,7 @@ from fedjax_rl.federation.isolated import AGENT_AXES, as_federation_of_one, isol
 from fedjax_rl.federation.round import FederationSettings, federate
 from fedjax_rl.learners.deep.evaluation import evaluate
 from fedjax_rl.learners.deep.ppo import ppo
+from tests.learners.deep.conftest import quick_compilation  # noqa: F401
 from tests.learners.deep.harness import (
     WORLDS,
     agent_at,

@@ -37,12 +37,12 @@ class Choices(NamedTuple):
 
     envs: int = 32
     rollout: int = 200
-    epochs: int = 4
+    epochs: int = 8
     minibatches: int = 4
     hidden: tuple[int, ...] = (64, 64)
     activation: str = "tanh"
-    dual_rule: str = "pid"
-    cost_surrogate: str = "clipped"
+    dual_rule: str = "gradient"
+    cost_surrogate: str = "unclipped"
     standardize: bool = True
     kl_stop: bool = False
     share_critic: bool = True
