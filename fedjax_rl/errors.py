@@ -34,3 +34,8 @@ class MissingExtra(InvalidInput):
             f"no installed package {package!r}",
             f"install it with: pip install 'fedjax_rl[{extra}]'",
         )
+
+
+def flag(field: str) -> str:
+    """The command line's name of a setting."""
+    return "--" + field.replace("_", "-")

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from fedjax_rl.algorithm import Aggregator, Algorithm, Learner, Pytree
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.federation.participation import Participation
+from fedjax_rl.ops.select import where
 
 AgentMap = Any
 """Maps a function of one agent over agents; called like `jax.vmap`."""
@@ -58,7 +59,7 @@ def mean_over_agents(values: Pytree, weights: jax.Array | None) -> Pytree:
 
     def mean(leaf: jax.Array) -> jax.Array:
         weighted = shares.reshape(-1, *(1,) * (leaf.ndim - 1)) * leaf
-        return _select(weights > 0, weighted, jnp.zeros_like(leaf)).sum(0)
+        return where(weights > 0, weighted, jnp.zeros_like(leaf)).sum(0)
 
     return jax.tree.map(mean, values)
 
@@ -157,8 +158,8 @@ def federate(
             _agent_keys(key_agents), state.shared, local, hparams.agents, hparams.learner
         )
         if present is not None:
-            local = _select(present, local, state.local)
-            info = _select(present, info, jax.tree.map(jnp.zeros_like, info))
+            local = where(present, local, state.local)
+            info = where(present, info, jax.tree.map(jnp.zeros_like, info))
         merged, carried = aggregator.merge(
             lambda values: agent_mean(values, weights), messages, state.aggregator
         )
@@ -189,10 +190,3 @@ def message_bytes(learner: Learner, hparams: FederationSettings) -> int:
 
     shapes = jax.eval_shape(message, jax.random.key(0))
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
-
-
-def _select(present: jax.Array, chosen: Pytree, otherwise: Pytree) -> Pytree:
-    def pick(left: jax.Array, right: jax.Array) -> jax.Array:
-        return jnp.where(present.reshape(-1, *(1,) * (left.ndim - 1)), left, right)
-
-    return jax.tree.map(pick, chosen, otherwise)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import yaml
 
-from fedjax_rl.errors import InvalidInput
+from fedjax_rl.errors import InvalidInput, flag
 
 LARGEST_COUNT = 2**31 - 1
-
-
-def flag(field: str) -> str:
-    """The command line's name of a setting."""
-    return "--" + field.replace("_", "-")
 
 
 def check_count(field: str, value: object, least: int) -> None:
@@ -59,3 +55,11 @@ def check_entries(field: str, entries: tuple[str, ...]) -> None:
             yaml.safe_load(entry.split("=", 1)[1])
         except yaml.YAMLError:
             raise InvalidInput(flag(field), repr(entry), "a VALUE that reads as YAML") from None
+
+
+def as_number(value: Any) -> Any:
+    """YAML reads 1e-3, without a dot, as text."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value

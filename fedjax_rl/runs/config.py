@@ -11,6 +11,7 @@ import yaml
 
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.checks import (
+    as_number,
     check_choice,
     check_count,
     check_entries,
@@ -144,12 +145,4 @@ def config_from_yaml(path: Path) -> tuple[FedNPGConfig, dict[str, Any]]:
     for name in ("problem_args", "budgets", "merge_weights"):
         if isinstance(document.get(name), list):
             document[name] = tuple(document[name])
-    return FedNPGConfig(**{name: _number(value) for name, value in document.items()}), made_with
-
-
-def _number(value: Any) -> Any:
-    """YAML reads 1e-3, without a dot, as text."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
+    return FedNPGConfig(**{name: as_number(value) for name, value in document.items()}), made_with

@@ -33,16 +33,17 @@ def plot_run(result: FedNPGResult, directory: Path) -> None:
             ("costs.png", costs_and_budgets),
             ("multipliers.png", multipliers),
         ):
-            _save(draw(result), directory / name)
+            save(draw(result), directory / name)
 
 
 def plot_comparison(results: Mapping[str, FedNPGResult], directory: Path) -> None:
     """Writes comparison.png; the variants by name."""
     with matplotlib.rc_context(STYLE):
-        _save(variants(results), directory / "comparison.png")
+        save(variants(results), directory / "comparison.png")
 
 
-def _save(figure: Figure, target: Path) -> None:
+def save(figure: Figure, target: Path) -> None:
+    """Writes a whole PNG file or nothing."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
     write_atomically(target, buffer.getvalue())

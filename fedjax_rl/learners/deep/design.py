@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_rl.envs.task import Task, is_discrete
-from fedjax_rl.errors import InvalidInput
+from fedjax_rl.errors import InvalidInput, flag
 from fedjax_rl.policies.distributions import Distribution, categorical, diagonal_gaussian
 from fedjax_rl.policies.networks import Network, actor, critic
 
@@ -137,11 +137,6 @@ def design_of(task: Task, slots: int, choices: Choices) -> Design:
         low=low,
         high=high,
     )
-
-
-def flag(field: str) -> str:
-    """The command line's name of a setting."""
-    return "--" + field.replace("_", "-")
 
 
 def flat(observation: object) -> jnp.ndarray:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -16,6 +14,7 @@ from fedjax_rl.learners.deep.state import Batch, Improvement, Parameters
 from fedjax_rl.ops import surrogate
 from fedjax_rl.ops.minibatches import mean_over_blocks, stratified_minibatches
 from fedjax_rl.ops.rows import packed
+from fedjax_rl.ops.select import where
 
 adam = optax.scale_by_adam(eps=1e-5)
 
@@ -75,7 +74,7 @@ def proximal(design: Design) -> Improve:
             )
             proposed = adam_step(parameters, gradients, optimizer, learning_rate, hparams)
             if choices.kl_stop:
-                proposed = _where(active, proposed, (parameters, optimizer))
+                proposed = where(active, proposed, (parameters, optimizer))
             norm = optax.tree.norm(gradients.actor)
             return (*proposed, active), improvement._replace(gradient_norm=norm)
 
@@ -128,7 +127,3 @@ def adam_step(
 def _cut(gradient: Pytree, limit: jax.Array) -> Pytree:
     factor = jnp.minimum(1.0, limit / (optax.tree.norm(gradient) + 1e-6))
     return jax.tree.map(lambda leaf: factor * leaf, gradient)
-
-
-def _where(active: jax.Array, new: Any, old: Any) -> Any:
-    return jax.tree.map(lambda left, right: jnp.where(active, left, right), new, old)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from fedjax_rl.algorithm import Pytree
 from fedjax_rl.envs.task import Task, time_left
 from fedjax_rl.learners.deep.design import Design, flat
+from fedjax_rl.ops.select import where
 
 Act = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 """(observations [B, D], noise [B, …]) -> (parameters [B, P], actions [B, …])."""
@@ -115,8 +116,8 @@ def collect(
         episodes = episodes + ended
         final, cuts = _kept(final, cuts, observation, truncated)
         after = Environments(
-            observation=_where(ended, fresh_observation, observation),
-            state=_where(ended, fresh_state, state),
+            observation=where(ended, fresh_observation, observation),
+            state=where(ended, fresh_state, state),
             tally=jnp.where(ended[:, None], 0.0, tally),
             weight=weight,
         )
@@ -179,10 +180,3 @@ def _kept(
     slots = jnp.arange(len(final))[:, None]
     chosen = (slots == cuts) & truncated
     return jnp.where(chosen[..., None], observation, final), cuts + truncated
-
-
-def _where(ended: jax.Array, fresh: Any, stays: Any) -> Any:
-    def pick(left: jax.Array, right: jax.Array) -> jax.Array:
-        return jnp.where(ended.reshape(-1, *(1,) * (left.ndim - 1)), left, right)
-
-    return jax.tree.map(pick, fresh, stays)

@@ -6,15 +6,15 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
-from fedjax_rl.errors import InvalidInput
+from fedjax_rl.errors import InvalidInput, flag
 from fedjax_rl.runs.checks import (
+    as_number,
     check_choice,
     check_count,
     check_entries,
     check_not_negative,
     check_positive,
     check_text,
-    flag,
 )
 from fedjax_rl.runs.yaml_file import read_yaml
 
@@ -244,12 +244,4 @@ def read_config(path: Path, algorithm: str) -> tuple[DeepConfig, dict[str, Any]]
     for name, value in document.items():
         if isinstance(value, list):
             document[name] = tuple(value)
-    return DeepConfig(**{name: _number(value) for name, value in document.items()}), made_with
-
-
-def _number(value: Any) -> Any:
-    """YAML reads 1e-3, without a dot, as text."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
+    return DeepConfig(**{name: as_number(value) for name, value in document.items()}), made_with

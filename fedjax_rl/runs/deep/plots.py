@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fedjax_rl.runs.deep.training import DeepResult
-from fedjax_rl.runs.directory import write_atomically
-from fedjax_rl.runs.plots import COLOURS, STYLE
+from fedjax_rl.runs.plots import COLOURS, STYLE, save
 
 
 def plot_run(result: DeepResult, directory: Path) -> None:
@@ -26,13 +24,13 @@ def plot_run(result: DeepResult, directory: Path) -> None:
     }
     with matplotlib.rc_context(STYLE):
         for name, draw in draws.items():
-            _save(draw(result), directory / name)
+            save(draw(result), directory / name)
 
 
 def plot_comparison(results: Mapping[str, DeepResult], directory: Path) -> None:
     """Writes comparison.png; the references by name."""
     with matplotlib.rc_context(STYLE):
-        _save(references(results), directory / "comparison.png")
+        save(references(results), directory / "comparison.png")
 
 
 def reward(result: DeepResult) -> Figure:
@@ -114,9 +112,3 @@ def _band(axes: Axes, result: DeepResult, values: np.ndarray, colour: str, label
     axes.plot(steps, flat.mean(1), color=colour, label=label, marker=marker)
     if flat.shape[1] > 1:
         axes.fill_between(steps, flat.min(1), flat.max(1), color=colour, alpha=0.15, lw=0)
-
-
-def _save(figure: Figure, target: Path) -> None:
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png")
-    write_atomically(target, buffer.getvalue())

@@ -1,0 +1,25 @@
+"""Choosing between two pytrees, row by row."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from fedjax_rl.algorithm import Pytree
+
+
+def where(mask: jax.Array, chosen: Pytree, otherwise: Pytree) -> Pytree:
+    """Rows of ``chosen`` where the mask is true, and of ``otherwise`` elsewhere.
+
+    Nothing of a row that is left out gets through, be it NaN.
+
+    Args:
+        mask: booleans, scalar or [N].
+        chosen: leaves [N, …].
+        otherwise: of the same structure and shapes.
+    """
+
+    def pick(left: jax.Array, right: jax.Array) -> jax.Array:
+        return jnp.where(mask.reshape(mask.shape + (1,) * (left.ndim - mask.ndim)), left, right)
+
+    return jax.tree.map(pick, chosen, otherwise)
