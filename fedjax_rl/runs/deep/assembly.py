@@ -39,7 +39,7 @@ LEARNERS: dict[str, Callable[[Design], Learner]] = {"fedppo": ppo, "fednatural":
 SAMPLES_PER_SECOND = 100_000
 """A guess of how fast agents learn, for the length of a chunk."""
 SECONDS_PER_CHUNK = 1.0
-ENVIRONMENTS_AT_ONCE = 64
+ENVIRONMENTS_AT_ONCE = 128
 """Of all agents and seeds side by side: what they do fits a second-level cache (bench/fedppo)."""
 ALONE = ("no-communication", "one-shot")
 ONE_AGENT = ("omniscient", "unconstrained")

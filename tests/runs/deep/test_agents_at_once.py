@@ -19,10 +19,10 @@ def widest(agent_map, agents):
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"envs": 16}, 4),
-        ({"envs": 8}, 8),
+        ({"envs": 16}, 8),
+        ({"envs": 32}, 4),
         ({"envs": 1024}, 2),
-        ({"envs": 8, "seeds": 2}, 4),
+        ({"envs": 16, "seeds": 2}, 4),
         ({"envs": 16, "agents_at_once": 6}, 6),
         ({"envs": 16, "agents_at_once": 100}, 12),
     ],
