@@ -42,16 +42,17 @@ class Ours:
     """A compiled federation on CartPole, and how to run so many rounds of it.
 
     Args:
-        agents: N; one agent watches nothing, several watch a position each.
+        agents: N; one agent watches nothing, several watch one position each.
+        constraints: M positions, which the agents watch in turn.
         environments: of each agent.
         seconds: about how long a turn should take.
     """
 
-    def __init__(self, agents: int, environments: int, seconds: float):
-        task = cartpole(constraints=max(4, agents))
-        access = np.zeros((1, task.num_constraints), bool)
+    def __init__(self, agents: int, environments: int, seconds: float, constraints: int = 4):
+        task = cartpole(constraints)
+        access = np.zeros((1, constraints), bool)
         if agents > 1:
-            access = np.eye(agents, task.num_constraints, dtype=bool)
+            access = np.arange(agents)[:, None] % constraints == np.arange(constraints)
         stacked = deep_agents(task, access, vary(task, {}, agents))
         choices = Choices(
             envs=environments,
@@ -73,10 +74,11 @@ class Ours:
         begun = time.perf_counter()
         self.state, _ = start(self.algorithm, self.key, self.hparams)
         self.run(2)
-        self.compile_seconds = time.perf_counter() - begun
+        first = time.perf_counter() - begun
         begun = time.perf_counter()
         self.run(4)
         each = (time.perf_counter() - begun) / 4
+        self.compile_seconds = first - 2 * each
         self.rounds = max(2, round(seconds / each))
         self.agent_steps = self.rounds * agents * environments * STEPS
 
@@ -112,14 +114,22 @@ def cartpole(constraints: int) -> Task:
 def measure(quick: bool) -> dict[str, Any]:
     """Runs both questions and prints a line for each."""
     seconds, repeats = (0.05, 2) if quick else (2.0, 7)
-    figures: dict[str, Any] = {"environments": {}, "agents": {}, "skipped": {}}
+    figures: dict[str, Any] = {"environments": {}, "skipped": {}}
     for size in SIZES[: 1 if quick else None]:
         figures["environments"][str(size)] = against_peers(
             size, seconds, repeats, {} if quick else peers(figures["skipped"])
         )
-    for count in AGENTS[: 2 if quick else None]:
-        figures["agents"][str(count)] = cost_of_agents(count, seconds, repeats)
-    return figures
+    return figures | scaling(quick, seconds, repeats)
+
+
+def scaling(quick: bool, seconds: float, repeats: int) -> dict[str, Any]:
+    """Against the number of agents, and where each of them brings a constraint of its own."""
+    counts = AGENTS[: 2 if quick else None]
+    many = 2 if quick else 128
+    return {
+        "agents": {str(n): cost_of_agents(n, seconds, repeats) for n in counts},
+        "own_constraints": {str(many): cost_of_agents(many, seconds, repeats, constraints=many)},
+    }
 
 
 def peers(skipped: dict[str, str]) -> dict[str, Any]:
@@ -170,14 +180,18 @@ def against_peers(
     return row
 
 
-def cost_of_agents(agents: int, seconds: float, repeats: int) -> dict[str, float]:
+def cost_of_agents(
+    agents: int, seconds: float, repeats: int, constraints: int = 4
+) -> dict[str, float]:
     """Agent-steps per second and seconds to compile at so many agents."""
-    ours = Ours(agents, ENVIRONMENTS_PER_AGENT, seconds)
+    ours = Ours(agents, ENVIRONMENTS_PER_AGENT, seconds, constraints)
     times = []
     for _ in range(repeats):
         begun = time.perf_counter()
         ours.turn()
         times.append(time.perf_counter() - begun)
     rate = ours.agent_steps / statistics.median(times)
-    print(f"N = {agents}: {rate:.0f} agent-steps/s, compiled in {ours.compile_seconds:.1f} s")
+    print(
+        f"N = {agents}, M = {constraints}: {rate:.0f} agent-steps/s, compiled in {ours.compile_seconds:.1f} s"
+    )
     return {"agent_steps_per_second": rate, "compile_seconds": ours.compile_seconds}
