@@ -28,7 +28,7 @@ from fedjax_rl.federation.round import FederationSettings, federate
 from fedjax_rl.learners.deep.agent import deep_agents
 from fedjax_rl.learners.deep.design import Choices, design_of
 from fedjax_rl.learners.deep.ppo import ppo
-from fedjax_rl.runs.deep.assembly import settings_of
+from fedjax_rl.runs.deep.assembly import agents_map, settings_of
 from fedjax_rl.runs.deep.config import DeepConfig
 
 STEPS = 128
@@ -62,7 +62,12 @@ class Ours:
             scale_returns=False,
         )
         learner = ppo(design_of(task, stacked.weights.shape[1], choices))
-        self.algorithm = federate(learner, parameter_mean(), num_agents=agents)
+        self.algorithm = federate(
+            learner,
+            parameter_mean(),
+            num_agents=agents,
+            agent_map=agents_map(DeepConfig(envs=environments)),
+        )
         self.hparams = FederationSettings(stacked, settings_of(DeepConfig(), task))
         self.key = jax.random.key(0)
         begun = time.perf_counter()

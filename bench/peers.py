@@ -110,7 +110,7 @@ class Worker:
         self._name, self._timeout = script.stem, timeout
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self._lines: queue.Queue[str | None] = queue.Queue()
-        ours = [name for name in os.environ if name.startswith(("XLA_FLAGS", "JAX_"))]
+        ours = [name for name in os.environ if name.startswith(("XLA_", "JAX_"))]
         foreign = {name: value for name, value in os.environ.items() if name not in ours}
         self._process = subprocess.Popen(
             [python, "-E", script, json.dumps(configuration)],

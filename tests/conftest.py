@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import importlib
 import os
@@ -38,6 +39,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # A process that was killed while writing leaves half an entry, which is compiled again.
 os.environ.setdefault("PYTHONWARNINGS", "ignore:Error reading persistent compilation cache entry")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Several processes of tests share an accelerator, where there is one.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 
 def pytest_configure() -> None:
@@ -67,6 +70,14 @@ def _run(
         cwd=cwd,
         check=False,
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten_programs() -> Iterator[None]:
+    """Compiled programs map memory, and a process may hold only so many maps (65,530 on Linux)."""
+    yield
+    sys.modules["jax"].clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="session", autouse=True)

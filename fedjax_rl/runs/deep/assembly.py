@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from fedjax_rl import algorithm as contract
@@ -20,8 +21,9 @@ from fedjax_rl.federation.evaluated import (
     alone_settings,
     evaluated,
 )
+from fedjax_rl.federation.grouped import in_groups
 from fedjax_rl.federation.isolated import isolated
-from fedjax_rl.federation.round import FederationSettings, federate, message_bytes
+from fedjax_rl.federation.round import AgentMap, FederationSettings, federate, message_bytes
 from fedjax_rl.learners.deep.agent import DeepAgent, DeepSettings, deep_agents
 from fedjax_rl.learners.deep.design import Choices, Design, design_of
 from fedjax_rl.learners.deep.evaluation import evaluate
@@ -37,6 +39,8 @@ LEARNERS: dict[str, Callable[[Design], Learner]] = {"fedppo": ppo, "fednatural":
 SAMPLES_PER_SECOND = 100_000
 """A guess of how fast agents learn, for the length of a chunk."""
 SECONDS_PER_CHUNK = 1.0
+ENVIRONMENTS_AT_ONCE = 128
+"""Of all agents and seeds side by side: what they do fits a second-level cache (bench/fedppo)."""
 ALONE = ("no-communication", "one-shot")
 ONE_AGENT = ("omniscient", "unconstrained")
 
@@ -131,6 +135,7 @@ def prepare(name: str, config: DeepConfig, chosen: Chosen | None = None) -> Deep
         aggregator,
         num_agents=1 if alone else num_agents,
         local_steps=config.local_steps,
+        agent_map=agents_map(config),
     )
     each = 1 if alone else num_agents
     episodes = -(-config.episodes // each) * each
@@ -169,6 +174,15 @@ def prepare(name: str, config: DeepConfig, chosen: Chosen | None = None) -> Deep
         bytes_per_round=exchanged,
         chunk_rounds=rounds,
     )
+
+
+def agents_map(config: DeepConfig) -> AgentMap:
+    """How agents are mapped over: in groups on processors, all at once on accelerators."""
+    if config.agents_at_once is not None:
+        return in_groups(config.agents_at_once)
+    if jax.default_backend() != "cpu":
+        return jax.vmap
+    return in_groups(max(2, ENVIRONMENTS_AT_ONCE // (config.envs * config.seeds)))
 
 
 def access_of(config: DeepConfig, access: BoolArray) -> BoolArray:

@@ -49,6 +49,9 @@ class DeepConfig:
     """YAML or npz file with the access matrix: which agent watches which constraint."""
     budgets: tuple[float, ...] | None = None
     """d_j, one for each constraint, in place of the task's own."""
+    agents_at_once: int | None = None
+    """Most agents that are simulated side by side, for speed alone; unless given, as many as fit
+    a processor's cache, and all of them on an accelerator."""
     vary: tuple[str, ...] = ()
     """Dynamics that differ between agents, each NAME=VALUE,VALUE,… with one value per agent."""
     reference: Literal["fed", "omniscient", "no-communication", "one-shot", "unconstrained"] = "fed"
@@ -150,8 +153,9 @@ class DeepConfig:
             check_text("access", self.access)
         for field in COUNTS:
             check_count(field, getattr(self, field), least=100 if field == "episodes" else 1)
-        if self.agents is not None:
-            check_count("agents", self.agents, least=1)
+        for field in ("agents", "agents_at_once"):
+            if getattr(self, field) is not None:
+                check_count(field, getattr(self, field), least=1)
         check_count("seed", self.seed, least=0)
         for field in POSITIVE:
             check_positive(field, getattr(self, field), "a positive number")

@@ -1,0 +1,53 @@
+"""Agents in groups, one group after another, so that what is at work fits a processor's cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from fedjax_rl.algorithm import Pytree
+from fedjax_rl.errors import InvalidInput
+from fedjax_rl.federation.round import AgentMap
+
+
+def in_groups(size: int) -> AgentMap:
+    """Maps over agents like `jax.vmap`, at most ``size`` of them at a time.
+
+    The program grows with the size of a group and not with N, and so does what is live while it
+    runs; what an agent computes is the same.
+
+    Args:
+        size: most agents at once, at least 1, static.
+
+    Returns:
+        A map that takes ``in_axes`` and ``out_axes`` of 0 and None; a function with outputs
+        that are common to all agents (an output axis None) is mapped over all at once.
+
+    Raises:
+        InvalidInput: a group of no agents.
+    """
+    if size < 1:
+        raise InvalidInput("--agents-at-once", size, "at least 1")
+
+    def agent_map(function: Any, in_axes: Any = 0, out_axes: Any = 0) -> Any:
+        together = jax.vmap(function, in_axes, out_axes)
+        if out_axes != 0:
+            return together
+
+        def in_turn(*arguments: Pytree) -> Pytree:
+            axes = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(arguments)
+            own = [part for part, axis in zip(arguments, axes, strict=True) if axis == 0]
+            if len(jax.tree.leaves(own)[0]) <= size:
+                return together(*arguments)
+
+            def one(own: list[Pytree]) -> Pytree:
+                rest = iter(own)
+                pairs = zip(arguments, axes, strict=True)
+                return function(*(next(rest) if axis == 0 else part for part, axis in pairs))
+
+            return jax.lax.map(one, own, batch_size=size)
+
+        return in_turn
+
+    return agent_map
