@@ -12,7 +12,10 @@ import sys
 import fedjax_rl  # noqa: F401  before jax starts
 from bench.harness import machine
 
-NAMES = ("fednpg", "rates", "last_iterate", "drift", "sampled", "leakage", "fedppo", "learning")
+NAMES = (
+    *("fednpg", "rates", "last_iterate", "drift", "sampled", "leakage", "fedppo", "learning"),
+    *("hetero", "stale", "gradients"),
+)
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from bench import report_stale
 from bench.report_deep import learned, throughput
 from fedjax_rl.runs.plots import COLOURS
 
@@ -24,8 +25,9 @@ def page() -> str:
     parts = [HEAD, rates(load("rates")), last_iterates(load("last_iterate"))]
     parts += [drift(load("drift")), sampled(load("sampled")), cost(load("fednpg"))]
     parts += [learned(load("learning"))]
-    if (RESULTS / "fedppo.json").exists():
-        parts.append(throughput(load("fedppo")))
+    parts += [throughput(load("fedppo"))]
+    parts += [report_stale.stale(load("stale")), report_stale.gradients(load("gradients"))]
+    parts += [report_stale.cost(load("hetero"))]
     return "\n".join(parts)
 
 
@@ -279,3 +281,4 @@ if __name__ == "__main__":
     FIGURES.mkdir(exist_ok=True)
     draw_bias(load("last_iterate")["regularized"], FIGURES / "regularized.png")
     draw_drift(load("drift"), FIGURES / "drift.png")
+    report_stale.draw_gradients(load("gradients"), FIGURES / "gradients.png")

@@ -36,7 +36,11 @@ def test_the_api_section_shows_code() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["run fednpg", "run fedppo", "eval", "compare fednpg", "solve", "list"]
+    "command",
+    [
+        *("run fednpg", "run fedppo", "run gepo", "eval", "compare fednpg"),
+        *("compare --losses gepo", "solve", "list"),
+    ],
 )
 def test_options_of_the_readme_exist(command: str, run_cli: Callable) -> None:
     section = re.search(rf"<!-- {command} -->(.*?)<!-- /{command} -->", README, re.S)

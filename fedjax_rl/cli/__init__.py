@@ -26,10 +26,12 @@ Federated, constrained policy optimisation, measured against exact truth.
 commands:
   run fednpg      train FedNPG on a finite problem and say how far it is from the optimum
   run fedppo      train networks on a constrained task; run fednatural: by natural gradients
+  run gepo        learn from responses that were written long ago; run gspo, run grpo, …
   compare fednpg  learners, local steps, corrections and merges, side by side
+  compare --losses A,B    losses on stale data, side by side
   solve PROBLEM   the exact optimum, its multipliers and a certificate
   eval DIR        play episodes with a saved policy, and film one
-  list            problems, tasks, learners and merges that can be named
+  list            problems, tasks, learners, merges, losses and laws that can be named
 
 first steps:
   fedjax-rl run fednpg                                   four agents on a windy cliff
@@ -37,6 +39,7 @@ first steps:
   fedjax-rl run fednpg --reference no-communication      what happens if nobody talks
   fedjax-rl compare fednpg --local-steps 1,5,20          what fewer merges cost
   fedjax-rl run fedppo --compare --out runs/cartpole     networks, and what references reach
+  fedjax-rl run gepo --seeds 4 --window 32               one learner, samplers far away
   fedjax-rl solve icu-sepsis                             four hospitals; needs the extra icu
   fedjax-rl run fednpg --problem my_problem.npz          a problem of your own
 

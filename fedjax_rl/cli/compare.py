@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 ALGORITHMS = ("fednpg",)
 
 HELP = """\
-usage: fedjax-rl compare ALGORITHM [OPTIONS]
+usage: fedjax-rl compare fednpg [OPTIONS]
+       fedjax-rl compare --losses A,B --windows 0,4,32 [OPTIONS]
 
-algorithms:
-  fednpg   variants of federated natural policy gradient, on one finite problem
+  fednpg     variants of federated natural policy gradient, on one finite problem
+  --losses   losses of group policy optimisation on stale data, on one token task
 
-fedjax-rl compare fednpg --help explains every option.
+fedjax-rl compare fednpg --help and fedjax-rl compare --losses gepo --help explain every option.
 """
 
 LISTS = {
@@ -100,6 +101,10 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP, end="")
         return 0
+    if arguments[0].startswith("--"):
+        from fedjax_rl.cli import compare_hetero
+
+        return compare_hetero.main(arguments)
     choose("algorithm", arguments[0], ALGORITHMS)
     for word in arguments[1:]:
         if word.partition("=")[0].replace("_", "-") in LISTS:

@@ -12,10 +12,10 @@ from fedjax_rl.cli.parse import parse
 
 @dataclasses.dataclass(frozen=True)
 class List:
-    """List what can be named on the command line: problems, tasks, learners and merges."""
+    """List what can be named on the command line, each with what it is."""
 
     kind: tyro.conf.Positional[str] = "all"
-    """problems, tasks, learners or merges; everything unless given."""
+    """problems, tasks, token-tasks, learners, merges, losses or latencies; all unless given."""
 
 
 def main(arguments: list[str]) -> int:
@@ -27,12 +27,18 @@ def main(arguments: list[str]) -> int:
     import fedjax_rl.learners.tabular
     import fedjax_rl.runs.sources  # noqa: F401
     from fedjax_rl.algorithm import aggregators, environments, learners, problems
+    from fedjax_rl.hetero.latency import latencies
+    from fedjax_rl.hetero.losses import losses
+    from fedjax_rl.hetero.tasks import tasks
 
     kinds = {
         "problems": problems,
         "tasks": environments,
+        "token-tasks": tasks,
         "learners": learners,
         "merges": aggregators,
+        "losses": losses,
+        "latencies": latencies,
     }
     wanted = kinds if options.kind == "all" else {choose("kind", options.kind, list(kinds)): None}
     for kind in wanted:

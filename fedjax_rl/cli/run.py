@@ -14,7 +14,7 @@ from fedjax_rl.cli.parse import flag_value, parse
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.config import FedNPGConfig, config_from_yaml
 
-ALGORITHMS = ("fednpg", "fedppo", "fednatural")
+FEDERATED = ("fednpg", "fedppo", "fednatural")
 
 HELP = """\
 usage: fedjax-rl run ALGORITHM [OPTIONS]
@@ -23,8 +23,10 @@ algorithms:
   fednpg      natural policy gradient on local Lagrangians, for finite problems
   fedppo      proximal policy optimisation with networks, for constrained gymnax tasks
   fednatural  natural policy gradient with networks, in a trust region
+  gepo, gspo, grpo, … (see: fedjax-rl list losses)
+              group policy optimisation of token policies, by samplers far from their learner
 
-fednpg and fedppo are the methods of arXiv 2405.03236.
+fednpg and fedppo are the methods of arXiv 2405.03236, gepo that of arXiv 2508.17850.
 fedjax-rl run ALGORITHM --help explains every option.
 """
 
@@ -53,11 +55,18 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP, end="")
         return 0
-    algorithm = choose("algorithm", arguments[0], ALGORITHMS)
-    if algorithm != "fednpg":
+    algorithm = arguments[0]
+    if algorithm in ("fedppo", "fednatural"):
         from fedjax_rl.cli import run_deep
 
         return run_deep.main(algorithm, arguments[1:])
+    if algorithm != "fednpg":
+        from fedjax_rl.cli import run_hetero
+        from fedjax_rl.hetero.losses import losses
+
+        if ":" not in algorithm:
+            choose("algorithm", algorithm, [*FEDERATED, *losses])
+        return run_hetero.main(algorithm, arguments[1:])
     defaults, made_with = _defaults(arguments[1:])
     options = parse(RunFedNPG, arguments[1:], "run fednpg", default=defaults)
     if options.overwrite and options.out is None:

@@ -8,10 +8,12 @@ from fedjax_rl.runs.sources import Problem, load_problem, save_problem
 __all__ = [
     "DeepResult",
     "FedNPGResult",
+    "HeteroResult",
     "Problem",
     "fednatural",
     "fednpg",
     "fedppo",
+    "hetero_rl",
     "load_problem",
     "save_problem",
 ]
@@ -23,4 +25,8 @@ def __getattr__(name: str) -> Any:
         from fedjax_rl.runs.deep import training
 
         return getattr(training, name)
+    if name in ("HeteroResult", "hetero_rl"):
+        from fedjax_rl.runs.hetero import training as hetero_training
+
+        return getattr(hetero_training, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -38,6 +38,9 @@ WRITTEN = (
     "reward.png",
     "evaluation.json",
     "episode.gif",
+    "accuracy.png",
+    "diagnostics.png",
+    "staleness.png",
 )
 """What overwriting a run replaces; other files in the directory are its owner's."""
 MARK = "config.yaml"

@@ -52,12 +52,18 @@ class LiveTable:
         rounds: T.
         header: names of the columns.
         cells: (rows, index) -> the texts of one row under the header.
+        unit: the column that counts, of which T is the last.
     """
 
     def __init__(
-        self, rounds: int, header: Sequence[str], cells: Callable[[Columns, int], list[str]]
+        self,
+        rounds: int,
+        header: Sequence[str],
+        cells: Callable[[Columns, int], list[str]],
+        unit: str = "round",
     ):
         self._rounds = rounds
+        self._unit = unit
         self._header = header
         self._cells = cells
         self._next = 0
@@ -66,9 +72,9 @@ class LiveTable:
         console = Console(highlight=False)
         self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
         self._progress = Progress(
-            TextColumn("round"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+            TextColumn(unit), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         )
-        self._task = self._progress.add_task("round", total=rounds)
+        self._task = self._progress.add_task(unit, total=rounds)
 
     def __enter__(self) -> LiveTable:
         if self._live is not None:
@@ -87,7 +93,7 @@ class LiveTable:
 
     def show(self, rows: Columns) -> None:
         """Takes the columns of consecutive rounds and shows those that are due."""
-        for index, round in enumerate(rows["round"]):
+        for index, round in enumerate(rows[self._unit]):
             if round < self._next and round != self._rounds:
                 continue
             self._next = int(round) + max(1, self._rounds // ROWS_KEPT)
@@ -95,7 +101,7 @@ class LiveTable:
             if self._live is None:
                 self._print_row()
         if self._live is not None:
-            self._progress.update(self._task, completed=int(rows["round"][-1]))
+            self._progress.update(self._task, completed=int(rows[self._unit][-1]))
             self._live.update(Group(self._table(), self._progress))
 
     def _print_row(self) -> None:

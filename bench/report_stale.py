@@ -1,0 +1,181 @@
+"""The sections of docs/results.md on stale data."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from fedjax_rl.runs.plots import COLOURS
+
+STUDIES = {
+    "table_product": "Table policy, product weights",
+    "table_geometric": "Table policy, geometric weights",
+    "transformer_product": "Transformer, product weights",
+}
+COLLAPSED = 0.5
+KEPT = 0.95
+DRAWN = ("gepo, product", "gspo, product", "grpo, product", "tis, product", "topr, product")
+
+
+def stale(figures: dict[str, Any]) -> str:
+    """The best/last tables and what varies with what."""
+    lines = [
+        "## Stale data",
+        "",
+        "`prefix-sum` with rewards flipped with probability 0.1, 8 prompts × 8 responses, four",
+        "samplers under log-normal latency, from a supervised start; held-out accuracy, best and",
+        f"last, means over {figures['seeds']} seeds, and for the largest window the IQM of the",
+        "last with its 95 % bootstrap interval. Every loss runs at the learning rate that was best",
+        "for it over all windows on other seeds, out of the same candidates.",
+        "",
+    ]
+    for name, title in STUDIES.items():
+        if name in figures:
+            lines += study(title, figures[name])
+    lines += [verdict(figures["table_product"]["losses"]), ""]
+    lines += [network(figures["transformer_product"]["losses"]), ""]
+    return "\n".join(lines)
+
+
+def study(title: str, figures: dict[str, Any]) -> list[str]:
+    """One table."""
+    losses = figures["losses"]
+    windows = list(next(iter(losses.values()))["windows"])
+    far = windows[-1]
+    rates = ", ".join(f"{rate:g}" for rate in figures["rates"])
+    head = ["loss", "rate", *(f"W = {window}: best / last" for window in windows)]
+    head += [f"last at W = {far}", "weight variance", "CV²", "mean weight", "variance–KL"]
+    lines = [f"### {title}", "", f"Candidate learning rates: {rates}.", ""]
+    lines += [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for loss, row in losses.items():
+        cells = [loss, f"{row['learning_rate']:g}"]
+        cells += [f"{at['best']:.3f} / {at['last']:.3f}" for at in row["windows"].values()]
+        last = row["windows"][far]
+        low, high = (last["last_iqm"] or [None] * 3)[1:]
+        interval = "-" if low is None else f"{last['last_iqm'][0]:.3f} [{low:.3f}, {high:.3f}]"
+        correlation = last["variance_kl_correlation"]
+        cells += [
+            interval,
+            f"{last['weight_variance_median']:.2g}",
+            f"{last['weight_cv2_median']:.2g}",
+            f"{last['weight_mean_median']:.3f}",
+            "-" if correlation is None else f"{correlation:.2f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def verdict(losses: dict[str, Any]) -> str:
+    """Who collapses and who does not, with product weights, from the figures."""
+    said = []
+    for loss in ("gspo", "gepo", "grpo"):
+        windows = losses[loss]["windows"]
+        near, far = windows["0"], windows[list(windows)[-1]]
+        share = far["last"] / near["last"] if near["last"] else float("nan")
+        gone = sum(last < COLLAPSED for last in far["last_by_seed"])
+        fate = "keeps" if share >= KEPT else "falls to"
+        said.append(
+            f"{loss} {fate} {share:.2f} of its accuracy at W = 0 when W = {list(windows)[-1]} "
+            f"({gone} of {len(far['last_by_seed'])} seeds end below {COLLAPSED:g})"
+        )
+    return "With product weights on a table, " + "; ".join(said) + "."
+
+
+def network(losses: dict[str, Any]) -> str:
+    """The same for the transformer, whichever way it falls."""
+    said = []
+    for loss, row in losses.items():
+        windows = row["windows"]
+        near, far = windows["0"], windows[list(windows)[-1]]
+        said.append(f"{loss} goes from {near['last']:.3f} to {far['last']:.3f}")
+    return "With the transformer, from W = 0 to the largest window, " + "; ".join(said) + "."
+
+
+def gradients(figures: dict[str, Any]) -> str:
+    """Direction, size and noise of every loss's gradient against staleness."""
+    rows = figures["by_loss_and_staleness"]
+    lags = list(next(iter(rows.values())))
+    far = lags[-1]
+    lines = [
+        "## Gradients on stale data",
+        "",
+        f"At step {figures['step']} of one synchronous run on `prefix-sum` (table), with batches",
+        "written by the policy of so many steps before. Compared with the true on-policy gradient",
+        f"∇ E_p[r], measured from {4 * figures['batches']:,} batches of the learner's own; each",
+        f"loss from {figures['batches']:,} batches of {figures['prompts']} × "
+        f"{figures['group_size']}. *cosine*: of the mean gradient with the true one (bias of",
+        "direction); *size*: its length over the true one's; *noise*: trace of one batch's",
+        "covariance over the squared length of the mean (variance).",
+        "",
+        "![Direction and noise of gradients against staleness](figures/gradients.png)",
+        "",
+        f"| loss | cosine at staleness {', '.join(lags)} | size at 0, {far} | noise at 0, {far} |",
+        "|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        cosines = ", ".join(f"{row[lag]['cosine']:.2f}" for lag in lags)
+        lines.append(
+            f"| {name} | {cosines} | {row['0']['scale']:.2g}, {row[far]['scale']:.2g} | "
+            f"{row['0']['noise']:.2g}, {row[far]['noise']:.2g} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def draw_gradients(figures: dict[str, Any], path: pathlib.Path) -> None:
+    """Cosine and noise against staleness of a few losses; dashed without clipping."""
+    figure = Figure(figsize=(10, 4), layout="constrained", dpi=120)
+    direction, noise = figure.subplots(1, 2)
+    rows = figures["by_loss_and_staleness"]
+    for colour, name in zip(COLOURS, DRAWN, strict=False):
+        for line, key in (("-", name), ("--", f"{name}, unclipped")):
+            if key not in rows:
+                continue
+            lags = np.array([int(lag) for lag in rows[key]])
+            for axes, field in ((direction, "cosine"), (noise, "noise")):
+                values = [row[field] for row in rows[key].values()]
+                label = name.split(",")[0] if line == "-" else None
+                axes.plot(lags, values, color=colour, ls=line, marker="o", ms=3, label=label)
+    direction.set(xlabel="staleness, learner steps", ylabel="cosine with the true gradient")
+    noise.set(xlabel="staleness, learner steps", ylabel="tr Cov / ‖mean‖²", yscale="log")
+    for axes in (direction, noise):
+        axes.set_xscale("symlog", linthresh=1)
+    direction.legend()
+    direction.set_title("solid: clipped, dashed: not")
+    figure.savefig(path)
+
+
+def cost(figures: dict[str, Any]) -> str:
+    """Learner steps and tokens per second, the cache, and the time of a table."""
+    machine = figures["machine"]
+    lines = [
+        "## Cost of stale data",
+        "",
+        f"On {machine['processor']}, {machine['cores']} cores, jaxlib "
+        f"{machine['versions']['jaxlib']}, batches of 8 × 8 responses; sampling, learning and",
+        "diagnostics together. The transformer has 2 layers of width 64.",
+        "",
+        "| policy | response length | learner steps/s | tokens/s | seconds to compile |",
+        "|---|---|---|---|---|",
+    ]
+    for policy, lengths in figures["steps"].items():
+        for length, row in lengths.items():
+            lines.append(
+                f"| {policy} | {length} | {row['steps_per_second']:,.1f} | "
+                f"{row['tokens_per_second']:,.0f} | {row['compile_seconds']:.1f} |"
+            )
+    cache = ", ".join(f"{row['ratio']:.1f} at length {n}" for n, row in figures["cache"].items())
+    table, ring = figures["table"], figures["ring"]
+    lines += [
+        "",
+        f"Sampling with the key/value cache is faster than full recomputation by {cache}.",
+        f"3 windows × 3 losses × 8 seeds of {table['steps']} steps on the table take "
+        f"{table['seconds']:.0f} s, {table['compile_seconds']:.0f} s of them compiling.",
+        "The ring of past parameters at W = 64 (staleness of at most 128) holds at most "
+        + ", ".join(f"{row['at_most'] / 2**20:.1f} MiB for a {who}" for who, row in ring.items())
+        + ".",
+        "",
+    ]
+    return "\n".join(lines)

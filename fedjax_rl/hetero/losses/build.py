@@ -1,0 +1,56 @@
+"""From a loss's name to a loss that checks its batch and carries its KL term."""
+
+from __future__ import annotations
+
+from fedjax_rl.errors import InvalidInput, flag
+from fedjax_rl.hetero.losses import kl
+from fedjax_rl.hetero.losses.contract import (
+    ALLOWED_CHOICES,
+    DEFAULT_CHOICES,
+    Batch,
+    Judged,
+    Loss,
+    LossChoices,
+    LossSettings,
+    losses,
+)
+from fedjax_rl.hetero.losses.weights import mean_over_responses
+
+
+def build_loss(name: str, choices: LossChoices = DEFAULT_CHOICES) -> Loss:
+    """The loss of a name, with the KL term chosen.
+
+    Args:
+        name: registered, or ``module:factory``.
+        choices: what shapes the loss.
+
+    Raises:
+        InvalidInput: an unknown loss or choice; from the loss, when it is called: a batch whose
+            shapes disagree, or groups of one response.
+    """
+    for field, allowed in ALLOWED_CHOICES.items():
+        chosen = getattr(choices, field)
+        if chosen not in allowed:
+            raise InvalidInput(flag(field), repr(chosen), f"allowed: {', '.join(allowed)}")
+    loss = losses.make(name, choices)
+    estimator = kl.ESTIMATORS[choices.kl] if choices.kl != "none" else None
+
+    def judge(batch: Batch, settings: LossSettings) -> Judged:
+        _check(batch)
+        judged = loss(batch, settings)
+        if estimator is None:
+            return judged
+        term = mean_over_responses(estimator(batch), batch.mask)
+        return judged._replace(loss=judged.loss + settings.kl_weight * term)
+
+    return judge
+
+
+def _check(batch: Batch) -> None:
+    shape = batch.log_p.shape
+    agree = len(shape) == 3 and shape == batch.log_q.shape == batch.mask.shape
+    if not agree or batch.rewards.shape != shape[:2]:
+        shapes = ", ".join(f"{name} {part.shape}" for name, part in batch._asdict().items())
+        raise InvalidInput("batch", shapes, "three arrays [P, G, L] and rewards [P, G]")
+    if shape[1] < 2:
+        raise InvalidInput("--group-size", shape[1], "a group compares at least 2 responses")

@@ -1,0 +1,1 @@
+"""Runs of asynchronous group policy optimisation."""

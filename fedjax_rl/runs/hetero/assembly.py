@@ -1,0 +1,282 @@
+"""From settings to everything a study of stale data needs, validated before its first step."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from fedjax_rl.algorithm import Algorithm
+from fedjax_rl.errors import InvalidInput, flag
+from fedjax_rl.execution.sweep import sweep
+from fedjax_rl.hetero.latency import Latency, LatencyChoices, latencies
+from fedjax_rl.hetero.learner import asynchronous
+from fedjax_rl.hetero.losses import LossChoices, LossSettings, build_loss
+from fedjax_rl.hetero.rollout import sampling
+from fedjax_rl.hetero.schedule import Schedule, Traffic, depth, simulate, stack
+from fedjax_rl.hetero.settings import ScheduleSettings
+from fedjax_rl.hetero.state import Deliveries, HeteroChoices, HeteroSettings
+from fedjax_rl.hetero.tasks import TokenTask, tasks
+from fedjax_rl.hetero.warm_start import WarmStart
+from fedjax_rl.policies.table import table
+from fedjax_rl.policies.tokens import TokenPolicy
+from fedjax_rl.policies.transformer import transformer
+from fedjax_rl.runs.config import problem_arguments
+from fedjax_rl.runs.hetero.config import HeteroConfig
+from fedjax_rl.runs.hetero.starts import started
+
+FLAGS = {
+    "low": "--latency-low",
+    "high": "--latency-high",
+    "offset": "--latency-offset",
+    "times": "--latency",
+    "sync_seconds": "--latency",
+}
+LEARNING_RATES = {"table": 0.4, "transformer": 1e-3}
+SECONDS_PER_CHUNK = 1.0
+TOKENS_PER_SECOND = {"table": 3_000_000, "transformer": 40_000}
+"""A guess of how fast responses are written and learned from, for the length of a chunk."""
+
+
+class Member(NamedTuple):
+    """One run of a study.
+
+    Attributes:
+        window: W.
+        learning_rate: of Adam.
+        seed: of its schedule, batches and evaluations.
+    """
+
+    window: int
+    learning_rate: float
+    seed: int
+
+
+class HeteroPrepared(NamedTuple):
+    """A study of one loss that can start: B runs as one program.
+
+    Attributes:
+        loss: its name.
+        config: settings; those of `Member` may differ between runs.
+        task: prompts and rewards.
+        policy: what answers.
+        start: the warm-started policy.
+        members: the runs.
+        schedules: leading axis B.
+        traffic: of each run.
+        algorithm: a sweep over the runs.
+        hparams: traced settings.
+        chunk_steps: learner steps between two visits of the host.
+    """
+
+    loss: str
+    config: HeteroConfig
+    task: TokenTask
+    policy: TokenPolicy
+    start: WarmStart
+    members: tuple[Member, ...]
+    schedules: Schedule
+    traffic: tuple[Traffic, ...]
+    algorithm: Algorithm
+    hparams: HeteroSettings
+    chunk_steps: int
+
+
+def prepare(
+    loss: str,
+    config: HeteroConfig,
+    windows: Sequence[int] | None = None,
+    learning_rates: Sequence[float] | None = None,
+) -> HeteroPrepared:
+    """Validates everything, computes the schedules and builds the program.
+
+    Args:
+        loss: a name in `losses`, or ``module:factory``.
+        config: settings.
+        windows: several windows in place of ``config.window``.
+        learning_rates: several rates in place of the one.
+
+    Raises:
+        InvalidInput: a setting, the task, the loss or the law of latency cannot be used.
+    """
+    config = resolved(config)
+    assert config.learning_rate is not None
+    task = task_of(config)
+    policy = policy_of(config, task)
+    judge = build_loss(loss, LossChoices(config.sequence_weight, config.denominator, config.kl))
+    members = tuple(
+        Member(window, rate, config.seed + index)
+        for window in (windows or [config.window])
+        for rate in (learning_rates or [config.learning_rate])
+        for index in range(config.seeds)
+    )
+    with named_by_flags():
+        law = latency_of(config)
+        simulated = {
+            (member.window, member.seed): simulate(
+                schedule_settings(config, member.window, law), config.steps, member.seed
+            )
+            for member in members
+        }
+    runs = [simulated[member.window, member.seed] for member in members]
+    schedules = stack([schedule for schedule, _ in runs])
+    choices = HeteroChoices(
+        prompts=config.prompts,
+        group_size=config.group_size,
+        depth=depth(schedules),
+        top_k=config.top_k,
+        held_out=config.held_out,
+        on_policy=config.on_policy,
+        geometric=config.sequence_weight == "geometric",
+    )
+    algorithm = asynchronous(task, policy, judge, choices)
+    start = started(config, task, policy)
+    hparams = HeteroSettings(
+        deliveries=Deliveries(schedules.version, schedules.sampler, schedules.batch),
+        start=start.parameters,
+        loss=LossSettings(*(np.float32(getattr(config, field)) for field in LossSettings._fields)),
+        sampling=sampling(config.temperature, config.top_p),
+        learning_rate=np.array([member.learning_rate for member in members], np.float32),
+        gradient_norm=np.float32(config.gradient_norm),
+        label_noise=np.float32(config.label_noise),
+        every=np.int32(config.evaluate_every),
+        last=np.int32(config.steps),
+    )
+    shared: Any = [None] * len(HeteroSettings._fields)
+    axes = HeteroSettings(*shared)._replace(deliveries=0, learning_rate=0)  # type: ignore[arg-type]
+    tokens = len(members) * config.prompts * config.group_size * task.response_length
+    chunk = TOKENS_PER_SECOND[config.policy] * SECONDS_PER_CHUNK / tokens
+    return HeteroPrepared(
+        loss=loss,
+        config=config,
+        task=task,
+        policy=policy,
+        start=start,
+        members=members,
+        schedules=schedules,
+        traffic=tuple(traffic for _, traffic in runs),
+        algorithm=sweep(algorithm, axes, len(members)),
+        hparams=hparams,
+        chunk_steps=int(np.clip(chunk, 1, 1000)),
+    )
+
+
+@contextlib.contextmanager
+def named_by_flags() -> Iterator[None]:
+    """Laws and clocks know their settings by other names than the command line's."""
+    try:
+        yield
+    except InvalidInput as error:
+        if error.field.startswith("--") or error.field == "latency":
+            raise
+        name = FLAGS.get(error.field, flag(error.field))
+        raise InvalidInput(name, error.value, error.allowed) from None
+
+
+def resolved(config: HeteroConfig) -> HeteroConfig:
+    """The settings with what was left open decided."""
+    if config.learning_rate is not None:
+        return config
+    return dataclasses.replace(config, learning_rate=LEARNING_RATES[config.policy])
+
+
+def keys_of(members: Sequence[Member]) -> jax.Array:
+    """[B] keys, one for each member's seed."""
+    return jax.vmap(jax.random.key)(np.array([member.seed for member in members]))
+
+
+def task_of(config: HeteroConfig) -> TokenTask:
+    """The task of the settings.
+
+    Raises:
+        InvalidInput: no such task, or arguments that its factory does not take.
+    """
+    factory, arguments = tasks.resolve(config.task), problem_arguments(config.task_args)
+    try:
+        task = factory(**arguments)
+    except TypeError as error:
+        raise InvalidInput("--task-args", " ".join(config.task_args), str(error)) from None
+    if not isinstance(task, TokenTask):
+        raise InvalidInput(
+            "--task", config.task, f"a factory of TokenTask, not {type(task).__name__}"
+        )
+    return task
+
+
+def policy_of(config: HeteroConfig, task: TokenTask) -> TokenPolicy:
+    """The policy of the settings, of the task's size."""
+    if config.policy == "table":
+        return table(task.vocabulary, task.response_length, task.contexts, task.context)
+    return transformer(
+        task.vocabulary,
+        task.prompt_length,
+        task.response_length,
+        layers=config.layers,
+        width=config.width,
+        heads=config.heads,
+        dtype=config.dtype,
+    )
+
+
+def schedule_settings(config: HeteroConfig, window: int, law: Latency) -> ScheduleSettings:
+    """What the virtual clock is told."""
+    each = config.sampler_seconds
+    return ScheduleSettings(
+        samplers=config.samplers,
+        window=window,
+        learner_seconds=config.learner_seconds,
+        sampler_seconds=each[0] if len(each) == 1 else tuple(each),
+        sync_seconds=law,
+        travel_seconds=config.travel_seconds,
+        jitter=config.jitter,
+        packet_loss=config.packet_loss,
+        pacing=config.pacing,
+        discard=config.discard,
+    )
+
+
+def latency_of(config: HeteroConfig) -> Latency:
+    """The law of the time between two syncs.
+
+    Raises:
+        InvalidInput: no such law, an unreadable trace, times that are none, or low ≥ high.
+    """
+    name = config.latency
+    times: tuple[float, ...] = ()
+    if name not in latencies and ":" not in name and (Path(name).suffix or Path(name).exists()):
+        name, times = "trace", read_trace(Path(name))
+    elif name == "constant":
+        times = (config.latency_low,)
+    choices = LatencyChoices(
+        low=config.latency_low, high=config.latency_high, offset=config.latency_offset, times=times
+    )
+    law: Latency = latencies.make(name, choices)
+    return law
+
+
+def read_trace(path: Path) -> tuple[float, ...]:
+    """Seconds from a CSV file: its last column, a header allowed.
+
+    Raises:
+        InvalidInput: no such file, or an entry that is no number.
+    """
+    try:
+        rows = [row for row in csv.reader(path.read_text(encoding="utf-8").splitlines()) if row]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        raise InvalidInput("--latency", path, "a law, or a readable CSV file of seconds") from None
+    times: list[float] = []
+    for number, row in enumerate(rows):
+        try:
+            times.append(float(row[-1]))
+        except ValueError:
+            if number > 0:
+                raise InvalidInput(
+                    "--latency", f"{row[-1]!r} in line {number + 1} of {path}", "seconds"
+                ) from None
+    return tuple(times)

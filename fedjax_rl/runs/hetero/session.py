@@ -1,0 +1,122 @@
+"""``run`` on stale data from start to end: check, run, show, record."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from fedjax_rl.errors import InvalidInput
+from fedjax_rl.runs.config import settings_to_yaml
+from fedjax_rl.runs.directory import RunDirectory, check_writable, made_with
+from fedjax_rl.runs.hetero import words
+from fedjax_rl.runs.hetero.assembly import HeteroPrepared, prepare
+from fedjax_rl.runs.hetero.config import HeteroConfig
+from fedjax_rl.runs.hetero.starts import digest
+from fedjax_rl.runs.hetero.training import Cell, Columns, HeteroResult, run
+from fedjax_rl.runs.live import LiveTable, working
+
+
+def run_and_record(
+    loss: str, config: HeteroConfig, out: Path | None, overwrite: bool, origin: Mapping[str, Any]
+) -> bool:
+    """Runs one loss with a live table and writes the run directory.
+
+    Args:
+        loss: its name.
+        config: settings.
+        out: directory, or None to write nothing.
+        overwrite: whether an earlier run there may be replaced.
+        origin: what the configuration was made with when it came from a ``config.yaml``.
+
+    Returns:
+        Whether a seed diverged; the others are complete.
+
+    Raises:
+        InvalidInput: before anything is written.
+    """
+    if out is not None:
+        check_writable(out, overwrite=overwrite)
+    with working(f"preparing {config.task}"):
+        prepared = prepare(loss, config)
+    content = digest(prepared.config, prepared.task)
+    if origin.get("problem_sha256", content) != content:
+        raise InvalidInput("--config", config.task, "the task that the run was made with")
+    directory = None
+    if out is not None:
+        directory = RunDirectory(out, overwrite=overwrite)
+        settings = dataclasses.asdict(prepared.config)
+        directory.write_text("config.yaml", settings_to_yaml(loss, settings, made_with(content)))
+    result = shown(prepared, directory)
+    print(words.closing(result), flush=True)
+    if directory is None:
+        print("Nothing was written; --out DIR keeps the table, the policies and plots.")
+    else:
+        _record(directory, result)
+        names = ", ".join(sorted(path.name for path in directory.path.iterdir()))
+        print(f"Written to {directory.path}: {names}", flush=True)
+    return bool((result.cells[0].failed >= 0).any())
+
+
+def shown(prepared: HeteroPrepared, directory: RunDirectory | None) -> HeteroResult:
+    """Runs with a live table; its logged rows go to ``metrics.csv``."""
+    config = prepared.config
+    print(words.opening(prepared), flush=True)
+    with LiveTable(config.steps, words.HEADER, words.cells, unit="step") as live:
+
+        def on_rows(rows: Columns) -> None:
+            if directory is not None:
+                _append(directory, rows, config)
+            live.show(rows)
+
+        return run(prepared, on_rows)
+
+
+def _append(directory: RunDirectory, rows: Columns, config: HeteroConfig) -> None:
+    """Logged rows; what is undefined is left empty."""
+    logged = (rows["step"] % config.log_every == 0) | (rows["step"] == config.steps)
+    kept = [
+        [None if value != value else value for value in column[logged].tolist()]
+        for column in rows.values()
+    ]
+    directory.append_rows("metrics.csv", list(rows), list(zip(*kept, strict=True)))
+
+
+def _record(directory: RunDirectory, result: HeteroResult) -> None:
+    from fedjax_rl.runs.hetero.plots import plot_cells
+
+    (cell,) = result.cells
+    directory.append_rows("evaluations.csv", *tidy(cell, result.prepared.config.seed))
+    directory.write_json("summary.json", result.summary)
+    directory.write_arrays("policy.npz", parameter_arrays(cell))
+    with working("drawing"):
+        plot_cells(result.cells, directory.path)
+
+
+def tidy(cell: Cell, first_seed: int) -> tuple[list[str], list[list[Any]]]:
+    """Header and rows of ``evaluations.csv``: one row per evaluated step and seed."""
+    header = ["step", "seed", "virtual_seconds", "accuracy", "estimation_error"]
+    rows: list[list[Any]] = []
+    for step in cell.step[cell.evaluated]:
+        for index in range(len(cell.failed)):
+            figures = (
+                float(values[index, step])
+                for values in (
+                    cell.seconds,
+                    cell.values["accuracy"],
+                    cell.values["estimation_error"],
+                )
+            )
+            row = [None if figure != figure else figure for figure in figures]
+            rows.append([int(step), first_seed + index, *row])
+    return header, rows
+
+
+def parameter_arrays(cell: Cell) -> dict[str, np.ndarray]:
+    """Parameters by their path in the network, leading axis of seeds."""
+    leaves = jax.tree_util.tree_leaves_with_path(cell.parameters)
+    return {jax.tree_util.keystr(path) or "table": np.asarray(leaf) for path, leaf in leaves}

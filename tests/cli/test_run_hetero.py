@@ -1,0 +1,212 @@
+"""``fedjax-rl run gepo`` and ``compare --losses`` as a user meets them, at the smallest size."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from fedjax_rl.cli import main
+from tests.learners.deep.conftest import quick_compilation  # noqa: F401
+
+pytestmark = pytest.mark.timeout(400)
+
+TINY = [
+    "--task-args",
+    "length=3",
+    "modulus=3",
+    "--steps",
+    "12",
+    "--prompts",
+    "2",
+    "--group-size",
+    "3",
+    "--held-out",
+    "32",
+    "--on-policy",
+    "2",
+    "--evaluate-every",
+    "5",
+    "--warm-start",
+    "0",
+    "--learning-rate",
+    "0.1",
+]
+FILES = {
+    *("config.yaml", "metrics.csv", "evaluations.csv", "summary.json", "policy.npz"),
+    *("accuracy.png", "diagnostics.png", "staleness.png"),
+}
+SUMMARY = """
+    loss task window staleness_mean staleness_max best last best_last_gap accuracy_mean
+    weight_variance_median weight_variance_max kl_median kl_max ess_min virtual_seconds seconds
+    policy samplers latency steps seeds batches_wasted learner_idle_share compile_seconds
+"""
+FIGURES = """
+    best last best_last_gap accuracy_mean staleness_mean staleness_max weight_variance_median
+    weight_variance_max kl_median kl_max ess_min
+"""
+
+
+NAMES = """
+    grpo dr_grpo bnpo bnpo_trl delta_ln gspo gepo gepo+ eqp gmpo cispo tis topr ds-gspo v-trace
+"""
+
+
+def rows_of(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("hetero") / "run"
+    assert main(["run", "gepo", *TINY, "--seeds", "2", "--window", "2", "--out", str(out)]) == 0
+    return out
+
+
+def test_a_run_leaves_everything_behind(finished):
+    assert {path.name for path in finished.iterdir()} == FILES
+    rows = rows_of(finished / "metrics.csv")
+    assert [int(row["step"]) for row in rows] == list(range(13))
+    evaluations = rows_of(finished / "evaluations.csv")
+    assert [(int(r["step"]), int(r["seed"])) for r in evaluations] == [
+        (step, seed) for step in (0, 5, 10, 12) for seed in (0, 1)
+    ]
+    assert np.load(finished / "policy.npz")["table"].shape == (2, 9, 3)
+
+
+def test_figures_are_means_over_seeds(finished):
+    summary = json.loads((finished / "summary.json").read_text())
+    assert set(SUMMARY.split()) <= set(summary)
+    assert (summary["loss"], summary["window"], summary["seeds"]) == ("gepo", 2, 2)
+    for name in FIGURES.split():
+        each = summary[f"{name}_by_seed"]
+        assert len(each) == 2 and summary[name] == pytest.approx(np.mean(each))
+    rows = rows_of(finished / "evaluations.csv")
+    for seed in (0, 1):
+        accuracy = [float(row["accuracy"]) for row in rows if row["seed"] == str(seed)]
+        assert summary["best_by_seed"][seed] == max(accuracy)
+        assert summary["last_by_seed"][seed] == accuracy[-1]
+        assert summary["accuracy_mean_by_seed"][seed] == pytest.approx(np.mean(accuracy))
+        assert summary["best_last_gap_by_seed"][seed] == max(accuracy) - accuracy[-1]
+    assert summary["staleness_max"] <= 4 and summary["failed_seeds"] == []
+
+
+def test_config_reproduces_the_run_bit_for_bit(finished, tmp_path):
+    again = tmp_path / "again"
+    assert main(["run", "gepo", "--config", f"{finished}/config.yaml", "--out", str(again)]) == 0
+    assert (again / "metrics.csv").read_bytes() == (finished / "metrics.csv").read_bytes()
+    one, other = np.load(finished / "policy.npz"), np.load(again / "policy.npz")
+    np.testing.assert_array_equal(one["table"], other["table"])
+
+
+def test_the_transformer_runs_from_a_warm_start_that_is_kept(tmp_path, capsys):
+    flags = [*TINY[:-3], "0.2", "--policy", "transformer", "--width", "8", "--heads", "2"]
+    for index in range(2):
+        assert (
+            main(["run", "tis", *flags, "--layers", "1", "--out", str(tmp_path / str(index))]) == 0
+        )
+    assert "warm-started to accuracy 0." in capsys.readouterr().out
+    one, other = (np.load(tmp_path / str(index) / "policy.npz") for index in range(2))
+    assert len(one.files) > 5
+    for name in one.files:
+        np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_latency_from_a_file_and_synchronous_runs(tmp_path):
+    trace = tmp_path / "delays.csv"
+    trace.write_text("seconds\n100\n250.5\n")
+    out = tmp_path / "trace"
+    flags = ["--latency", str(trace), "--sampler-seconds", "20", "--samplers", "2"]
+    assert main(["run", "grpo", *TINY, *flags, "--out", str(out)]) == 0
+    assert json.loads((out / "summary.json").read_text())["staleness_mean"] > 0
+    out = tmp_path / "synchronous"
+    assert main(["run", "grpo", *TINY, "--window", "0", "--out", str(out)]) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["staleness_max"] == 0 and summary["ess_min"] == pytest.approx(1, abs=1e-4)
+    assert summary["learner_idle_share"] > 0.5
+
+
+def test_a_seed_that_diverges_is_reported(tmp_path, capsys):
+    out = tmp_path / "diverged"
+    flags = [*TINY[:-1], "3e38", "--kl", "code", "--kl-weight", "1e30"]
+    assert main(["run", "grpo", *flags, "--out", str(out)]) == 1
+    told = capsys.readouterr().out
+    summary = json.loads((out / "summary.json").read_text())
+    (failed,) = summary["failed_seeds"]
+    assert f"DIVERGED: seed 0 in step {failed['step']}" in told
+    assert summary["last"] is None and summary["best_by_seed"] == [None]
+
+
+def test_losses_and_windows_side_by_side(tmp_path, capsys):
+    out = tmp_path / "compared"
+    flags = ["--losses", "gepo,grpo", "--windows", "0,2", "--seeds", "2", "--out", str(out)]
+    assert main(["compare", *flags, *TINY]) == 0
+    told = capsys.readouterr().out
+    assert "W = 0" in told and "W = 2" in told and "grpo" in told
+    rows = rows_of(out / "comparison.csv")
+    assert [(r["loss"], r["window"], r["seed"]) for r in rows] == [
+        (loss, window, seed) for loss in ("gepo", "grpo") for window in "02" for seed in "01"
+    ]
+    document = yaml.safe_load((out / "config.yaml").read_text())
+    assert document["losses"] == ["gepo", "grpo"] and document["windows"] == [0, 2]
+    assert (out / "comparison.md").read_text().count("\n| g") == 4
+    names = {path.name for path in out.iterdir()}
+    assert {"accuracy.png", "diagnostics.png", "staleness.png", "evaluations.csv"} <= names
+    alone = tmp_path / "alone"
+    assert main(["run", "grpo", *TINY, "--window", "2", "--seeds", "2", "--out", str(alone)]) == 0
+    summary = json.loads((alone / "summary.json").read_text())
+    both = [float(row["last"]) for row in rows if (row["loss"], row["window"]) == ("grpo", "2")]
+    assert both == pytest.approx(summary["last_by_seed"], abs=0.1)
+
+
+BAD = [
+    (["run", "gepo", "--group-size", "1"], "--group-size: got 1; "),
+    (["run", "gepo", "--window", "-1"], "--window: got -1; "),
+    (["run", "gepo", "--top-p", "0"], "--top-p: got 0"),
+    (["run", "gepo", "--top-p", "1.5"], "--top-p: got 1.5; a number in (0, 1]"),
+    (["run", "gepoo"], "algorithm: got 'gepoo'; did you mean 'gepo'?"),
+    (["run", "gepo", "--task", "prefix"], "task: got 'prefix'; did you mean 'prefix-sum'?"),
+    (["run", "gepo", "--task-args", "size=3"], "--task-args: got size=3; "),
+    (["run", "gepo", "--task-args", "length=0"], "length: got 0; "),
+    (["run", "gepo", "--latency", "lognormall"], "latency: got 'lognormall'; did you mean"),
+    (["run", "gepo", "--latency", "missing.csv"], "--latency: got missing.csv; "),
+    (["run", "gepo", "--latency", "negative.csv"], "--latency: got -3"),
+    (["run", "gepo", "--latency", "words.csv"], "--latency: got 'soon' in line 3 of words.csv"),
+    (["run", "gepo", "--latency-low", "90", "--latency-high", "60"], "--latency-"),
+    (["run", "gepo", "--sampler-seconds", "1", "2"], "--sampler-seconds: got 2 numbers"),
+    (["run", "gepo", "--packet-loss", "1"], "--packet-loss: got 1"),
+    (["run", "gepo", "--label-noise", "2"], "--label-noise: got 2"),
+    (["run", "gepo", "--temperature", "0"], "--temperature: got 0"),
+    (["run", "gepo", "--policy", "transformer", "--layers", "5"], "--layers: got 5"),
+    (["run", "gepo", "--overwrite"], "--overwrite: got no --out"),
+    (["compare", "--losses", "gepo,nope"], "--losses: got 'nope'; did you mean"),
+    (["compare", "--losses", "gepo,gepo"], "--losses: got 'gepo,gepo'; every loss once"),
+    (["compare", "--windows", "0,-4"], "--windows: got '0,-4'; "),
+    (["compare", "--windows", "4,4"], "--windows: got '4,4'; every window once"),
+]
+
+
+@pytest.mark.parametrize("case", BAD, ids=lambda case: " ".join(case[0]))
+def test_a_mistake_is_told_in_one_line(case, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "negative.csv").write_text("5\n-3\n")
+    (tmp_path / "words.csv").write_text("seconds\n5\nsoon\n")
+    words, expected = case
+    out = [] if "--overwrite" in words else ["--out", str(tmp_path / "out")]
+    assert main([*words, *out]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1, told
+    assert expected in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_losses_tasks_and_laws_are_listed(capsys):
+    assert main(["list", "losses"]) == 0
+    names = {line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]}
+    assert names >= set(NAMES.split())
+    assert main(["list", "latencies"]) == 0
+    assert "lognormal" in capsys.readouterr().out
+    assert main(["list", "token-tasks"]) == 0
+    assert "prefix-sum" in capsys.readouterr().out

@@ -1,0 +1,47 @@
+"""A loss and its gradient in one call, compiled once per loss, choices and shape."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from fedjax_rl.hetero.losses import (
+    Batch,
+    Judged,
+    LossChoices,
+    LossSettings,
+    build_loss,
+    default_settings,
+)
+
+DEFAULT_CHOICES = LossChoices()
+SETTINGS = default_settings()
+
+
+@functools.cache
+def _compiled(name: str, choices: LossChoices) -> Callable:
+    loss = build_loss(name, choices)
+
+    def both(batch: Batch, settings: LossSettings) -> tuple[Judged, jax.Array]:
+        def of(log_p: jax.Array) -> tuple[jax.Array, Judged]:
+            judged = loss(batch._replace(log_p=log_p), settings)
+            return judged.loss, judged
+
+        gradient, judged = jax.grad(of, has_aux=True)(batch.log_p)
+        return judged, gradient
+
+    return jax.jit(both)
+
+
+def judge(
+    name: str,
+    batch: Batch,
+    choices: LossChoices = DEFAULT_CHOICES,
+    settings: LossSettings = SETTINGS,
+) -> tuple[Judged, np.ndarray]:
+    """What a loss says of a batch, and its gradient in log p [P, G, L]."""
+    judged, gradient = _compiled(name, choices)(batch, settings)
+    return jax.tree.map(np.asarray, judged), np.asarray(gradient)

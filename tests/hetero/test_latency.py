@@ -1,0 +1,176 @@
+"""Laws of delays: fitted quantiles, draws before clipping, delays after it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fedjax_rl.errors import InvalidInput
+from fedjax_rl.hetero import latency
+from fedjax_rl.hetero.latency import Latency, LatencyChoices, latencies
+
+FITTED = ["lognormal", "weibull", "exponential"]
+SPEC = LatencyChoices(low=60.0, high=1920.0, offset=60.0)
+
+
+def draws(law: Latency, size: int = 20_000, seed: int = 0) -> latency.Seconds:
+    return latency.sample(law, np.random.default_rng(seed), size)
+
+
+def seven_seconds(choices: LatencyChoices) -> Latency:
+    """A law of the reader's own, as module:factory."""
+    return Latency(lambda u: np.full(np.shape(u), 7.0), high=choices.high)
+
+
+def no_law(choices: LatencyChoices) -> float:
+    return choices.low
+
+
+def test_parameters_are_the_published_ones() -> None:
+    mean, deviation = latency.log_normal_parameters(60.0, 1920.0)
+    assert (round(mean, 3), round(deviation, 3)) == (5.827, 0.617)
+    shape, scale = latency.weibull_parameters(60.0, 1920.0)
+    assert (round(shape, 3), round(scale, 1)) == (2.245, 864.9)
+    assert latency.exponential_mean(1920.0) == pytest.approx(1920.0 / 5.991464547)
+
+
+@pytest.mark.parametrize(
+    ("name", "truth"),
+    [
+        ("lognormal", stats.lognorm(s=0.617293, scale=np.exp(5.8272175))),
+        ("weibull", stats.weibull_min(c=2.24497, scale=864.9)),
+        ("exponential", stats.expon(scale=320.456)),
+    ],
+)
+def test_draws_before_clipping_follow_the_law(name: str, truth: Any) -> None:
+    law = latencies.make(name, SPEC)
+    assert stats.kstest(draws(law), truth.cdf).pvalue > 0.01
+    assert stats.kstest(draws(law) * 1.05, truth.cdf).pvalue < 1e-6
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_bounds_are_quantiles_of_the_law(name: str) -> None:
+    law = latencies.make(name, LatencyChoices(low=5.0, high=70.0))
+    assert law.quantile(np.array(0.9975)) == pytest.approx(70.0)
+    if name != "exponential":
+        assert law.quantile(np.array(0.0025)) == pytest.approx(5.0)
+    assert np.mean(draws(law, 200_000) > 70.0) == pytest.approx(0.0025, abs=0.0005)
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_delays_are_shifted_then_clipped(name: str) -> None:
+    law = latencies.make(name, SPEC)
+    times = np.array([0.0, 119.0, 130.0, 1000.0, 1980.0, 5000.0])
+    expected = [60.0, 60.0, 70.0, 940.0, 1920.0, 1920.0]
+    np.testing.assert_array_equal(latency.delay(law, times), expected)
+
+
+def test_a_constant_is_neither_shifted_nor_clipped() -> None:
+    law = latencies.make("constant", SPEC._replace(times=(3.5,)))
+    assert latency.delay(law, draws(law, 4)).tolist() == [3.5] * 4
+
+
+def test_a_trace_draws_among_its_times() -> None:
+    times = (30.0, 10.0, 10.0, 2000.0)
+    law = latencies.make("trace", SPEC._replace(times=times))
+    probabilities = np.array([0.0, 0.25, 0.5, 0.51, 0.75, 0.76, 0.999])
+    expected = [10.0, 10.0, 10.0, 30.0, 30.0, 2000.0, 2000.0]
+    assert law.quantile(probabilities).tolist() == expected
+    seconds = latency.delay(law, draws(law))
+    frequencies = [np.mean(seconds == time) for time in (10.0, 30.0, 2000.0)]
+    np.testing.assert_allclose(frequencies, [0.5, 0.25, 0.25], atol=0.015)
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_a_stream_is_its_delays_in_order(name: str) -> None:
+    law = latencies.make(name, SPEC)
+    first = list(itertools.islice(latency.stream("x", law, np.random.default_rng(3)), 1200))
+    np.testing.assert_array_equal(first, latency.delay(law, draws(law, 1200, seed=3)))
+
+
+def test_a_law_of_your_own_has_a_name_or_a_reference() -> None:
+    assert draws(latencies.make(f"{__name__}:seven_seconds", SPEC), 2).tolist() == [7.0, 7.0]
+    with pytest.raises(InvalidInput, match="latency: got 'lognormal'; that name is taken"):
+        latency.register_latency("lognormal", seven_seconds)
+    with pytest.raises(InvalidInput, match="did you mean 'weibull'"):
+        latencies.make("weibul", SPEC)
+    with pytest.raises(InvalidInput, match="a factory of Latency, not of float"):
+        latencies.make(f"{__name__}:no_law", SPEC)
+
+
+def test_every_registered_law_says_what_it_is() -> None:
+    assert set(latencies) == {"lognormal", "weibull", "exponential", "constant", "trace"}
+    assert all(latencies.describe(name) for name in latencies)
+
+
+@pytest.mark.parametrize("name", FITTED)
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        (LatencyChoices(low=0.0), "low: got 0.0; a finite number above 0"),
+        (LatencyChoices(high=float("inf")), "high: got inf; a finite number above 0"),
+        (LatencyChoices(offset=-1.0), "offset: got -1.0; a finite number of at least 0"),
+        (LatencyChoices(offset=float("nan")), "offset: got nan; a finite number of at least 0"),
+        (LatencyChoices(low=9.0, high=9.0), "low: got 9.0; a time below high = 9.0"),
+        (LatencyChoices(low=9.0, high=8.0), "low: got 9.0; a time below high = 8.0"),
+    ],
+)
+def test_bounds_that_make_no_law(name: str, choices: LatencyChoices, message: str) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        latencies.make(name, choices)
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ([], "times: got shape (0,); at least one time, in one list"),
+        ([[1.0]], "times: got shape (1, 1); at least one time, in one list"),
+        ([1.0, -2.0], "times: got -2.0 at 1; finite times of at least 0 seconds"),
+        ([float("nan")], "times: got nan at 0; finite times of at least 0 seconds"),
+        ([3.0, float("inf")], "times: got inf at 1; finite times of at least 0 seconds"),
+        (["soon"], "times: got ['soon']; a list of times in seconds"),
+    ],
+)
+def test_times_that_make_no_trace(times: Any, message: str) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        latencies.make("trace", SPEC._replace(times=times))
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ((), "times: got 0 times; exactly one, in seconds"),
+        ((1.0, 2.0), "times: got 2 times; exactly one, in seconds"),
+        ((-1.0,), "seconds: got -1.0; a finite number of at least 0"),
+        ((True,), "seconds: got True; a finite number of at least 0"),
+    ],
+)
+def test_times_that_make_no_constant(times: Any, message: str) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        latencies.make("constant", SPEC._replace(times=times))
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    ("quantile", "above_zero", "message"),
+    [
+        (lambda u: u * np.nan, False, "x: got a draw of nan; a law of finite times of at least 0"),
+        (lambda u: -1.0 - 0.0 * u, False, "x: got a draw of -1.0; a law of finite times"),
+        (lambda u: 0.0 * u, True, "x: got a draw of 0.0; a law of finite times above 0 seconds"),
+        (lambda u: 1.0, False, "x: got draws of shape (); a law of finite times"),
+    ],
+)
+def test_draws_that_are_no_times(
+    quantile: Callable[[Any], Any], above_zero: bool, message: str
+) -> None:
+    law = Latency(quantile, low=-float("inf"))
+    with pytest.raises(InvalidInput) as raised:
+        next(latency.stream("x", law, np.random.default_rng(0), above_zero))
+    assert str(raised.value).startswith(message)
