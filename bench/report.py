@@ -26,9 +26,18 @@ def page() -> str:
     parts += [drift(load("drift")), sampled(load("sampled")), cost(load("fednpg"))]
     parts += [learned(load("learning"))]
     parts += [throughput(load("fedppo"))]
-    parts += [report_stale.stale(load("stale")), report_stale.gradients(load("gradients"))]
-    parts += [report_stale.cost(load("hetero"))]
+    sections = {
+        "stale": report_stale.stale,
+        "gradients": report_stale.gradients,
+        "hetero": report_stale.cost,
+    }
+    parts += [section(load(name)) for name, section in sections.items() if measured(name)]
     return "\n".join(parts)
+
+
+def measured(name: str) -> bool:
+    """Whether there are figures of a bench."""
+    return (RESULTS / f"{name}.json").exists()
 
 
 def load(name: str) -> dict[str, Any]:
@@ -281,4 +290,5 @@ if __name__ == "__main__":
     FIGURES.mkdir(exist_ok=True)
     draw_bias(load("last_iterate")["regularized"], FIGURES / "regularized.png")
     draw_drift(load("drift"), FIGURES / "drift.png")
-    report_stale.draw_gradients(load("gradients"), FIGURES / "gradients.png")
+    if measured("gradients"):
+        report_stale.draw_gradients(load("gradients"), FIGURES / "gradients.png")

@@ -135,8 +135,8 @@ def throughput(figures: dict[str, Any]) -> str:
     (many, own), *_ = figures["own_constraints"].items()
     lines += [
         "",
-        f"Every step computes and sums up every cost, whoever watches it: with {many} agents and as",
-        f"many constraints it is {own['agent_steps_per_second']:,.0f} agent-steps per second.",
+        f"Every step computes and sums up every cost, whoever watches it: with {many} agents and",
+        f"as many constraints it is {own['agent_steps_per_second']:,.0f} agent-steps per second.",
         "",
     ]
     return "\n".join(lines)

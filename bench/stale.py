@@ -28,7 +28,7 @@ def measure(quick: bool) -> dict[str, Any]:
     """The table of a policy of tables, with product and geometric weights, and of a network."""
     steps, seeds, windows = (20, 2, (0, 4)) if quick else (800, 8, (0, 8, 32))
     base = HeteroConfig(steps=steps, seeds=seeds, held_out=64 if quick else 256)
-    rates = (0.2, 0.4) if quick else (0.05, 0.1, 0.2, 0.4)
+    rates = (0.2, 0.4) if quick else (0.1, 0.2, 0.4)
     figures: dict[str, Any] = {"windows": list(windows), "seeds": seeds, "steps": steps}
     for weight in ("product",) if quick else ("product", "geometric"):
         losses = ("gepo",) if quick else TABLE_LOSSES if weight == "product" else NETWORK_LOSSES

@@ -8,6 +8,9 @@ import pytest
 import yaml
 
 from fedjax_rl.cli import main
+from fedjax_rl.runs.hetero.assembly import policy_of, task_of
+from fedjax_rl.runs.hetero.config import read_config
+from fedjax_rl.runs.hetero.starts import started
 from tests.learners.deep.conftest import quick_compilation  # noqa: F401
 
 pytestmark = pytest.mark.timeout(400)
@@ -101,17 +104,22 @@ def test_config_reproduces_the_run_bit_for_bit(finished, tmp_path):
     np.testing.assert_array_equal(one["table"], other["table"])
 
 
-def test_the_transformer_runs_from_a_warm_start_that_is_kept(tmp_path, capsys):
+def test_the_transformer_runs_from_a_warm_start_that_is_kept(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FEDJAX_RL_CACHE", str(tmp_path / "cache"))
     flags = [*TINY[:-3], "0.2", "--policy", "transformer", "--width", "8", "--heads", "2"]
-    for index in range(2):
-        assert (
-            main(["run", "tis", *flags, "--layers", "1", "--out", str(tmp_path / str(index))]) == 0
-        )
+    out = tmp_path / "run"
+    assert main(["run", "tis", *flags, "--layers", "1", "--out", str(out)]) == 0
     assert "warm-started to accuracy 0." in capsys.readouterr().out
-    one, other = (np.load(tmp_path / str(index) / "policy.npz") for index in range(2))
-    assert len(one.files) > 5
-    for name in one.files:
-        np.testing.assert_array_equal(one[name], other[name])
+    assert len(np.load(out / "policy.npz").files) > 5
+    (kept,) = (tmp_path / "cache" / "starts").iterdir()
+    config, _ = read_config(out / "config.yaml", "tis")
+    task = task_of(config)
+    started_again = started(config, task, policy_of(config, task))
+    accuracy = json.loads((out / "summary.json").read_text())["warm_start_accuracy"]
+    assert started_again.accuracy == accuracy == float(np.load(kept)["accuracy"])
+    kept.write_bytes(b"damaged")
+    again = started(config, task, policy_of(config, task))
+    assert again.accuracy == accuracy, "a damaged entry is made anew"
 
 
 def test_latency_from_a_file_and_synchronous_runs(tmp_path):
@@ -154,11 +162,6 @@ def test_losses_and_windows_side_by_side(tmp_path, capsys):
     assert (out / "comparison.md").read_text().count("\n| g") == 4
     names = {path.name for path in out.iterdir()}
     assert {"accuracy.png", "diagnostics.png", "staleness.png", "evaluations.csv"} <= names
-    alone = tmp_path / "alone"
-    assert main(["run", "grpo", *TINY, "--window", "2", "--seeds", "2", "--out", str(alone)]) == 0
-    summary = json.loads((alone / "summary.json").read_text())
-    both = [float(row["last"]) for row in rows if (row["loss"], row["window"]) == ("grpo", "2")]
-    assert both == pytest.approx(summary["last_by_seed"], abs=0.1)
 
 
 BAD = [

@@ -119,8 +119,11 @@ def blocks(cell: Cell, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Steps and medians over seeds of the means of consecutive steps."""
     steps, values = cell.step[1:], cell.values[name][:, 1:]
     cuts = np.array_split(np.arange(len(steps)), min(BLOCKS, len(steps)))
-    means = np.stack([finite_mean(values[:, cut]) for cut in cuts])
-    return np.array([steps[cut].mean() for cut in cuts]), np.nanmedian(means, axis=1)
+    medians = []
+    for cut in cuts:
+        means = finite_mean(values[:, cut])
+        medians.append(np.median(means[np.isfinite(means)]) if np.isfinite(means).any() else np.nan)
+    return np.array([steps[cut].mean() for cut in cuts]), np.array(medians)
 
 
 def _range(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
