@@ -105,7 +105,36 @@ def row(place: pathlib.Path, reward: np.ndarray, low: float, high: float) -> dic
         "worst_cost_over_budget": float(worst.max()),
         "bytes_exchanged": summary["bytes_exchanged"],
         "seconds": summary["seconds"],
+        "curve": curve(place, budgets),
     }
+
+
+def curve(place: pathlib.Path, budgets: dict[str, float]) -> dict[str, list[float]]:
+    """Quartiles over seeds, at every evaluation, of the reward and of the largest cost / budget.
+
+    Of agents that never communicate the reward is their mean and the cost that of the worst.
+    """
+    by_round: dict[int, dict[int, list[dict[str, str]]]] = {}
+    for line in evaluations(place):
+        by_round.setdefault(int(line["round"]), {}).setdefault(int(line["seed"]), []).append(line)
+    curves: dict[str, list[float]] = {"samples": [], "round": []}
+    for round, seeds in sorted(by_round.items()):
+        policies = list(seeds.values())
+        rewards = [np.mean([float(line["reward"]) for line in lines]) for lines in policies]
+        costs = [
+            max(
+                float(line[f"cost/{name}"]) / budget
+                for line in lines
+                for name, budget in budgets.items()
+            )
+            for lines in policies
+        ]
+        curves["round"].append(round)
+        curves["samples"].append(int(policies[0][0]["environment_steps"]))
+        for name, values in (("reward", rewards), ("cost", costs)):
+            for share, value in zip((25, 50, 75), np.percentile(values, (25, 50, 75)), strict=True):
+                curves.setdefault(f"{name}_{share}", []).append(float(value))
+    return curves
 
 
 def interval(values: np.ndarray) -> dict[str, float]:

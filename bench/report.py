@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from bench import report_stale
-from bench.report_deep import learned, throughput
+from bench.report_deep import draw_learned, learned, throughput
 from fedjax_rl.runs.plots import COLOURS
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -290,5 +290,6 @@ if __name__ == "__main__":
     FIGURES.mkdir(exist_ok=True)
     draw_bias(load("last_iterate")["regularized"], FIGURES / "regularized.png")
     draw_drift(load("drift"), FIGURES / "drift.png")
+    draw_learned(load("learning"), FIGURES)
     if measured("gradients"):
         report_stale.draw_gradients(load("gradients"), FIGURES / "gradients.png")

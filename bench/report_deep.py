@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import pathlib
 from typing import Any
+
+from matplotlib.figure import Figure
+
+from fedjax_rl.runs.plots import COLOURS
 
 TITLES = {
     "fed": "federated",
@@ -53,10 +58,29 @@ def learned(figures: dict[str, Any]) -> str:
             "|---" * (8 + len(constraints)) + "|",
         ]
         lines += [_row(who, row, constraints) for who, row in run["rows"].items()]
-        lines += ["", _verdict(run["rows"]), ""]
+        lines += ["", _verdict(run["rows"]), "", f"![Curves of {name}](figures/{name}.png)", ""]
         if name in REASONS:
             lines += [REASONS[name], ""]
     return "\n".join(lines)
+
+
+def draw_learned(figures: dict[str, Any], directory: pathlib.Path) -> None:
+    """Reward and the largest cost of every reference against rounds, a figure for each task."""
+    for name, run in figures["runs"].items():
+        figure = Figure(figsize=(10, 3.6), layout="constrained", dpi=120)
+        reward, cost = figure.subplots(1, 2)
+        for colour, (who, row) in zip(COLOURS, run["rows"].items(), strict=False):
+            curve = row["curve"]
+            for axes, field in ((reward, "reward"), (cost, "cost")):
+                title = TITLES[who].replace("`", "")
+                axes.plot(curve["round"], curve[f"{field}_50"], color=colour, label=title)
+                low, high = curve[f"{field}_25"], curve[f"{field}_75"]
+                axes.fill_between(curve["round"], low, high, color=colour, alpha=0.15, lw=0)
+        cost.axhline(1.0, color="black", ls="--", lw=1)
+        reward.set(xlabel="round", ylabel="reward per episode", title=f"{name}: median, quartiles")
+        cost.set(xlabel="round", ylabel="largest cost / budget", title="budget dashed")
+        reward.legend(fontsize="small")
+        figure.savefig(directory / f"{name}.png")
 
 
 def _row(who: str, row: dict[str, Any], constraints: list[str]) -> str:
