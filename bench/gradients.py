@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from fedjax_rl.algorithm import Pytree
 from fedjax_rl.hetero.gradients import batch_gradient, policy_gradient, quality
@@ -43,9 +42,13 @@ def measure(quick: bool) -> dict[str, Any]:
     rows: dict[str, Any] = {}
     for name, weight in names(quick):
         loss = build_loss(name, LossChoices(sequence_weight=weight))
+        gradients = sampled(task, policy, loss, batches)
         for clipped in (True, False):
             settings = default_settings() if clipped else default_settings(**UNCLIPPED)
-            measured = at_lags(task, policy, loss, history, lags, batches, true, settings)
+            measured = {
+                str(lag): figures(gradients(history[-1], history[-1 - lag], settings), true)
+                for lag in lags
+            }
             rows[f"{name}, {weight}{'' if clipped else ', unclipped'}"] = measured
             cosines = ", ".join(f"{lag}: {row['cosine']:.2f}" for lag, row in measured.items())
             print(f"{name:8} {weight:9} {'clipped  ' if clipped else 'unclipped'} cosine {cosines}")
@@ -94,15 +97,12 @@ def trajectory(task: TokenTask, policy: TokenPolicy, start: Pytree, steps: int) 
     return history
 
 
-def sampled(
-    task: TokenTask, policy: TokenPolicy, loss: Any, batches: int, settings: LossSettings
-) -> Any:
-    """The compiled function (learner, sampler) -> gradients of so many batches [n, D]."""
+def sampled(task: TokenTask, policy: TokenPolicy, loss: Any, batches: int) -> Any:
+    """The compiled function (learner, sampler, settings) -> gradients of so many batches [n, D]."""
     one = batch_gradient(task, policy, loss, PROMPTS, GROUP)
 
     @jax.jit
     def gradients(learner: Pytree, sampler: Pytree, settings: LossSettings) -> jax.Array:
-        keys = jax.random.split(jax.random.key(7), batches)
         every = partial(
             one,
             learner=learner,
@@ -111,33 +111,20 @@ def sampled(
             settings=settings,
             label_noise=jnp.float32(NOISE),
         )
+        keys = jax.random.split(jax.random.key(7), batches)
         rows: jax.Array = jax.lax.map(every, keys, batch_size=64)
         return rows
 
-    return lambda learner, sampler: gradients(learner, sampler, settings)
+    return gradients
 
 
 def mean_gradient(task: TokenTask, policy: TokenPolicy, learner: Pytree, batches: int) -> jax.Array:
     """∇ E_p[r] of the noisy reward, from many batches of the learner's own responses."""
-    gradients = sampled(task, policy, policy_gradient, batches, default_settings())
-    mean: jax.Array = gradients(learner, learner).mean(0)
+    gradients = sampled(task, policy, policy_gradient, batches)
+    mean: jax.Array = gradients(learner, learner, default_settings()).mean(0)
     return mean
 
 
-def at_lags(
-    task: TokenTask,
-    policy: TokenPolicy,
-    loss: Any,
-    history: list[Pytree],
-    lags: list[int],
-    batches: int,
-    true: jax.Array,
-    settings: LossSettings,
-) -> dict[str, dict[str, float]]:
-    """`GradientQuality` at every staleness."""
-    gradients = sampled(task, policy, loss, batches, settings)
-    rows = {}
-    for lag in lags:
-        got = quality(gradients(history[-1], history[-1 - lag]), true)
-        rows[str(lag)] = {name: float(np.asarray(value)) for name, value in got._asdict().items()}
-    return rows
+def figures(gradients: jax.Array, true: jax.Array) -> dict[str, float]:
+    """`GradientQuality` as numbers."""
+    return {name: float(value) for name, value in quality(gradients, true)._asdict().items()}

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from fedjax_rl.runs.plots import COLOURS
 
 STUDIES = {
+    "table_common": "Table policy, product weights, one rate for all",
     "table_product": "Table policy, product weights",
     "table_geometric": "Table policy, geometric weights",
     "transformer_product": "Transformer, product weights",
@@ -28,14 +29,15 @@ def stale(figures: dict[str, Any]) -> str:
         "`prefix-sum` with rewards flipped with probability 0.1, 8 prompts × 8 responses, four",
         "samplers under log-normal latency, from a supervised start; held-out accuracy, best and",
         f"last, means over {figures['seeds']} seeds, and for the largest window the IQM of the",
-        "last with its 95 % bootstrap interval. Every loss runs at the learning rate that was best",
-        "for it over all windows on other seeds, out of the same candidates.",
+        "last with its 95 % bootstrap interval. Where there are several candidates, every loss",
+        "runs at the learning rate that was best for it over all windows on other seeds.",
         "",
     ]
     for name, title in STUDIES.items():
         if name in figures:
             lines += study(title, figures[name])
-    lines += [verdict(figures["table_product"]["losses"]), ""]
+    lines += ["At one rate for all, " + verdict(figures["table_common"]["losses"]), ""]
+    lines += ["At the rate that suits each, " + verdict(figures["table_product"]["losses"]), ""]
     lines += [network(figures["transformer_product"]["losses"]), ""]
     return "\n".join(lines)
 
@@ -69,7 +71,7 @@ def study(title: str, figures: dict[str, Any]) -> list[str]:
 
 
 def verdict(losses: dict[str, Any]) -> str:
-    """Who collapses and who does not, with product weights, from the figures."""
+    """Who collapses on a table with product weights and who does not, from the figures."""
     said = []
     for loss in ("gspo", "gepo", "grpo"):
         windows = losses[loss]["windows"]
@@ -81,7 +83,7 @@ def verdict(losses: dict[str, Any]) -> str:
             f"{loss} {fate} {share:.2f} of its accuracy at W = 0 when W = {list(windows)[-1]} "
             f"({gone} of {len(far['last_by_seed'])} seeds end below {COLLAPSED:g})"
         )
-    return "With product weights on a table, " + "; ".join(said) + "."
+    return "; ".join(said) + "."
 
 
 def network(losses: dict[str, Any]) -> str:

@@ -30,6 +30,7 @@ def measure(quick: bool) -> dict[str, Any]:
     base = HeteroConfig(steps=steps, seeds=seeds, held_out=64 if quick else 256)
     rates = (0.2, 0.4) if quick else (0.1, 0.2, 0.4)
     figures: dict[str, Any] = {"windows": list(windows), "seeds": seeds, "steps": steps}
+    figures["table_common"] = common(base, windows, quick)
     for weight in ("product",) if quick else ("product", "geometric"):
         losses = ("gepo",) if quick else TABLE_LOSSES if weight == "product" else NETWORK_LOSSES
         study = {"sequence_weight": weight}
@@ -50,6 +51,11 @@ def measure(quick: bool) -> dict[str, Any]:
     return figures
 
 
+def common(base: HeteroConfig, windows: tuple[int, ...], quick: bool) -> dict[str, Any]:
+    """Product weights at one learning rate for all, the largest that suits fresh data."""
+    return studied(base, ("gepo",) if quick else NETWORK_LOSSES, windows, (0.4,), {})
+
+
 def studied(
     base: HeteroConfig,
     losses: tuple[str, ...],
@@ -68,16 +74,8 @@ def studied(
     tuning = replace(config, seed=TUNING_SEED, seeds=max(1, config.seeds // 2))
     table: dict[str, Any] = {}
     for loss in losses:
-        tried = run(prepare(loss, tuning, windows=windows, learning_rates=rates))
-        lasts = {
-            rate: float(
-                np.nanmean(
-                    [by_seed(cell)["last"].mean() for cell in tried.cells if _at(cell, rate)]
-                )
-            )
-            for rate in rates
-        }
-        chosen = max(lasts, key=lambda rate: lasts[rate])
+        lasts = tuned(loss, tuning, windows, rates) if len(rates) > 1 else dict.fromkeys(rates)
+        chosen = max(rates, key=lambda rate: lasts[rate] or 0.0)
         final = run(prepare(loss, config, windows=windows, learning_rates=(chosen,)))
         table[loss] = {
             "learning_rate": chosen,
@@ -91,6 +89,17 @@ def studied(
         )
         print(f"{loss:8} lr {chosen:g}: best/last {shown}", flush=True)
     return {"rates": list(rates), "losses": table}
+
+
+def tuned(
+    loss: str, tuning: HeteroConfig, windows: tuple[int, ...], rates: tuple[float, ...]
+) -> dict[float, float | None]:
+    """Mean last accuracy over windows and seeds at every rate."""
+    cells = run(prepare(loss, tuning, windows=windows, learning_rates=rates)).cells
+    return {
+        rate: float(np.nanmean([by_seed(cell)["last"].mean() for cell in cells if _at(cell, rate)]))
+        for rate in rates
+    }
 
 
 def _at(cell: Cell, rate: float) -> bool:

@@ -48,9 +48,19 @@ def pytest_configure() -> None:
     importlib.import_module("fedjax_rl")
 
 
-def fresh_environment(devices: int | None = None) -> dict[str, str]:
-    """The environment of a subprocess; ``devices`` forces that many CPU devices."""
+def fresh_environment(
+    devices: int | None = None, *, compiled_quickly: bool = False
+) -> dict[str, str]:
+    """The environment of a subprocess.
+
+    Args:
+        devices: forces that many CPU devices.
+        compiled_quickly: XLA leaves its optimisations out, where compilation is nearly all of
+            the time and speed is not what is tested.
+    """
     environment = dict(os.environ, COLUMNS="200", NO_COLOR="1")
+    if compiled_quickly:
+        environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     if devices is not None:
         flag = f"--xla_force_host_platform_device_count={devices}"
         environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
@@ -59,14 +69,17 @@ def fresh_environment(devices: int | None = None) -> dict[str, str]:
 
 
 def _run(
-    arguments: list[str], timeout: float, devices: int | None, cwd: pathlib.Path | None
+    arguments: list[str],
+    timeout: float,
+    environment: dict[str, str],
+    cwd: pathlib.Path | None,
 ) -> Completed:
     return subprocess.run(
         [sys.executable, *arguments],
         capture_output=True,
         text=True,
         timeout=timeout,
-        env=fresh_environment(devices),
+        env=environment,
         cwd=cwd,
         check=False,
     )
@@ -99,7 +112,8 @@ def run_cli(tmp_path: pathlib.Path) -> Callable[..., Completed]:
         devices: int | None = None,
         cwd: pathlib.Path | None = None,
     ) -> Completed:
-        return _run(["-m", "fedjax_rl", *map(str, arguments)], timeout, devices, cwd or tmp_path)
+        words = ["-m", "fedjax_rl", *map(str, arguments)]
+        return _run(words, timeout, fresh_environment(devices), cwd or tmp_path)
 
     return run
 
@@ -108,7 +122,14 @@ def run_cli(tmp_path: pathlib.Path) -> Callable[..., Completed]:
 def run_python(tmp_path: pathlib.Path) -> Callable[..., Completed]:
     """Runs Python source in a fresh process, for what one process cannot show twice."""
 
-    def run(source: str, *, timeout: float = 120, devices: int | None = None) -> Completed:
-        return _run(["-c", source], timeout, devices, tmp_path)
+    def run(
+        source: str,
+        *,
+        timeout: float = 120,
+        devices: int | None = None,
+        compiled_quickly: bool = False,
+    ) -> Completed:
+        environment = fresh_environment(devices, compiled_quickly=compiled_quickly)
+        return _run(["-c", source], timeout, environment, tmp_path)
 
     return run

@@ -10,6 +10,7 @@ import pytest
 from bench import report
 from bench.__main__ import NAMES
 from bench.harness import ratio
+from tests.conftest import fresh_environment
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -19,7 +20,10 @@ ROOT = pathlib.Path(__file__).parent.parent
 def test_bench_runs(name, tmp_path):
     out = tmp_path / "results.json"
     command = [sys.executable, "-m", "bench", name, "--quick", "--out", str(out)]
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    environment = fresh_environment(compiled_quickly=True)
+    finished = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280
+    )
     assert finished.returncode == 0, finished.stderr
     figures = json.loads(out.read_text())
     assert figures["quick"] is True

@@ -25,7 +25,7 @@ def python_blocks(page: pathlib.Path) -> list[object]:
 @pytest.mark.parametrize("block", [block for page in PAGES for block in python_blocks(page)])
 def test_python_blocks_run(block: str, run_python: Callable) -> None:
     """Each in a process of its own: blocks may register names."""
-    done = run_python(block)
+    done = run_python(block, compiled_quickly=True)
     assert done.returncode == 0, done.stderr
 
 

@@ -3,7 +3,6 @@
 import csv
 import json
 
-import jax
 import numpy as np
 import pytest
 import yaml
@@ -12,6 +11,7 @@ from fedjax_rl.cli import main
 from fedjax_rl.cmdp.solve import solve
 from fedjax_rl.runs.sources import save_problem
 from tests import support
+from tests.quick import quick_compilation  # noqa: F401
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -36,15 +36,6 @@ SUMMARY = """
     environment_steps environment_steps_per_agent bytes_exchanged seconds steps_per_second
     compile_seconds failed_seeds
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Nearly all of the time here is compilation; XLA may leave its optimisations out."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def run(out, *flags, algorithm="fedppo", problem=CHAIN):

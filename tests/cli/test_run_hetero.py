@@ -11,7 +11,7 @@ from fedjax_rl.cli import main
 from fedjax_rl.runs.hetero.assembly import policy_of, task_of
 from fedjax_rl.runs.hetero.config import read_config
 from fedjax_rl.runs.hetero.starts import started
-from tests.learners.deep.conftest import quick_compilation  # noqa: F401
+from tests.quick import quick_compilation  # noqa: F401
 
 pytestmark = pytest.mark.timeout(400)
 

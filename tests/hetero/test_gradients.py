@@ -13,6 +13,7 @@ from fedjax_rl.hetero.rollout import sampling
 from fedjax_rl.hetero.tasks import prefix_sum
 from fedjax_rl.hetero.tasks.split import is_held_out
 from fedjax_rl.policies.table import table
+from tests.quick import quick_compilation  # noqa: F401
 
 TASK = prefix_sum(length=2, modulus=3)
 POLICY = table(TASK.vocabulary, TASK.response_length, TASK.contexts, TASK.context)

@@ -20,6 +20,7 @@ from fedjax_rl.hetero.state import Deliveries, HeteroChoices, HeteroSettings
 from fedjax_rl.hetero.tasks import prefix_sum
 from fedjax_rl.hetero.tasks.split import split
 from fedjax_rl.policies.table import table
+from tests.quick import quick_compilation  # noqa: F401
 
 PROMPTS, GROUP, STEPS, RATE, NOISE = 3, 4, 12, 0.1, 0.1
 TASK = prefix_sum(length=3, modulus=3)

@@ -1,18 +1,8 @@
-"""Nearly all of the time here is compilation; XLA may leave its optimisations out."""
+"""Nearly all of the time here is compilation."""
 
-import contextlib
-
-import jax
 import pytest
 
-
-@contextlib.contextmanager
-def compiled_quickly():
-    """Whoever shares compiled functions with others must share this setting with them."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+from tests.quick import compiled_quickly
 
 
 @pytest.fixture(scope="module", autouse=True)
