@@ -9,10 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from fedjax_rl.algorithm import Pytree
+from fedjax_rl.hetero.evaluation import accuracy
 from fedjax_rl.hetero.gradients import batch_gradient, policy_gradient, quality
 from fedjax_rl.hetero.losses import LossChoices, LossSettings, build_loss, default_settings
 from fedjax_rl.hetero.rollout import sampling
 from fedjax_rl.hetero.tasks import TokenTask
+from fedjax_rl.hetero.tasks.split import split
 from fedjax_rl.policies.tokens import TokenPolicy
 from fedjax_rl.runs.hetero.assembly import policy_of, task_of
 from fedjax_rl.runs.hetero.config import HeteroConfig
@@ -50,9 +52,15 @@ def measure(quick: bool) -> dict[str, Any]:
                 for lag in lags
             }
             rows[f"{name}, {weight}{'' if clipped else ', unclipped'}"] = measured
-            cosines = ", ".join(f"{lag}: {row['cosine']:.2f}" for lag, row in measured.items())
+            cosines = ", ".join(f"{lag}: {row['cosine']}" for lag, row in measured.items())
             print(f"{name:8} {weight:9} {'clipped  ' if clipped else 'unclipped'} cosine {cosines}")
+    right = jax.jit(accuracy(task, policy))
+    held_out = jax.vmap(split(task).held_out)(jax.random.split(jax.random.key(0), 1024))
     return {
+        "accuracy": {
+            str(lag): float(right(jax.random.key(1), history[-1 - lag], held_out, sampling()))
+            for lag in lags
+        },
         "task": task.name,
         "length": length,
         "step": steps,
@@ -86,7 +94,7 @@ def trajectory(task: TokenTask, policy: TokenPolicy, start: Pytree, steps: int) 
         flat = ascent(key, parameters, parameters, sampling(), settings, jnp.float32(NOISE))
         gradient = jax.tree.unflatten(jax.tree.structure(parameters), [flat.reshape(shape)])
         updates, moments = adam.update(gradient, moments)
-        return jax.tree.map(lambda p, u: p + jnp.float32(0.05) * u, parameters, updates), moments
+        return jax.tree.map(lambda p, u: p + jnp.float32(0.02) * u, parameters, updates), moments
 
     (leaf,) = jax.tree.leaves(start)
     shape = leaf.shape
@@ -125,6 +133,7 @@ def mean_gradient(task: TokenTask, policy: TokenPolicy, learner: Pytree, batches
     return mean
 
 
-def figures(gradients: jax.Array, true: jax.Array) -> dict[str, float]:
-    """`GradientQuality` as numbers."""
-    return {name: float(value) for name, value in quality(gradients, true)._asdict().items()}
+def figures(gradients: jax.Array, true: jax.Array) -> dict[str, float | None]:
+    """`GradientQuality` as numbers; None where it is not determined."""
+    values = {name: float(value) for name, value in quality(gradients, true)._asdict().items()}
+    return {name: value if value == value else None for name, value in values.items()}

@@ -110,7 +110,12 @@ def gradients(figures: dict[str, Any]) -> str:
         f"loss from {figures['batches']:,} batches of {figures['prompts']} × "
         f"{figures['group_size']}. *cosine*: of the mean gradient with the true one (bias of",
         "direction); *size*: its length over the true one's; *noise*: trace of one batch's",
-        "covariance over the squared length of the mean (variance).",
+        "covariance over the squared length of the mean (variance). A question mark stands where",
+        "the mean is lost in that noise. Accuracy of the policies that wrote: "
+        + ", ".join(f"{right:.2f} ({lag})" for lag, right in figures["accuracy"].items())
+        + ". Rewards are flipped with probability "
+        + f"{figures['label_noise']:g}: where clipping silences right answers, those that were",
+        "marked wrong are what is left, and the gradient turns around.",
         "",
         "![Direction and noise of gradients against staleness](figures/gradients.png)",
         "",
@@ -118,12 +123,16 @@ def gradients(figures: dict[str, Any]) -> str:
         "|---|---|---|---|",
     ]
     for name, row in rows.items():
-        cosines = ", ".join(f"{row[lag]['cosine']:.2f}" for lag in lags)
+        cosines = ", ".join(_number(row[lag]["cosine"], ".2f") for lag in lags)
         lines.append(
-            f"| {name} | {cosines} | {row['0']['scale']:.2g}, {row[far]['scale']:.2g} | "
-            f"{row['0']['noise']:.2g}, {row[far]['noise']:.2g} |"
+            f"| {name} | {cosines} | {_number(row['0']['scale'])}, {_number(row[far]['scale'])} | "
+            f"{_number(row['0']['noise'])}, {_number(row[far]['noise'])} |"
         )
     return "\n".join([*lines, ""])
+
+
+def _number(value: float | None, form: str = ".2g") -> str:
+    return "?" if value is None else format(value, form)
 
 
 def draw_gradients(figures: dict[str, Any], path: pathlib.Path) -> None:
@@ -137,7 +146,9 @@ def draw_gradients(figures: dict[str, Any], path: pathlib.Path) -> None:
                 continue
             lags = np.array([int(lag) for lag in rows[key]])
             for axes, field in ((direction, "cosine"), (noise, "noise")):
-                values = [row[field] for row in rows[key].values()]
+                values = [
+                    np.nan if row[field] is None else row[field] for row in rows[key].values()
+                ]
                 label = name.split(",")[0] if line == "-" else None
                 axes.plot(lags, values, color=colour, ls=line, marker="o", ms=3, label=label)
     direction.set(xlabel="staleness, learner steps", ylabel="cosine with the true gradient")

@@ -24,6 +24,8 @@ BatchGradient = Callable[[Any, Pytree, Pytree, Sampling, LossSettings, Any], jax
 class GradientQuality(NamedTuple):
     """How a loss's gradient on stale batches compares with the true one; scalars.
 
+    All are NaN where the mean gradient is lost in the noise of the batches it was measured from.
+
     Attributes:
         cosine: between the mean gradient and the true one; 1 is no bias in direction.
         scale: length of the mean gradient over that of the true one.
@@ -88,14 +90,16 @@ def policy_gradient(batch: Batch, settings: LossSettings) -> Judged:
 def quality(gradients: jax.Array, true: jax.Array) -> GradientQuality:
     """Compares batches' gradients [n, D] with the true one [D].
 
-    The mean's own sampling error is taken off its squared length, Σ_i ‖g_i − ḡ‖² / n(n − 1).
+    The mean's own sampling error is taken off its squared length, Σ_i ‖g_i − ḡ‖² / n(n − 1);
+    where that leaves less than half, nothing is said.
     """
     count = len(gradients)
     mean = gradients.mean(0)
     variance = jnp.square(gradients - mean).sum() / (count - 1)
-    length = jnp.sqrt(jnp.maximum(jnp.square(mean).sum() - variance / count, 1e-30))
+    squared, error = jnp.square(mean).sum(), variance / count
+    length = jnp.sqrt(jnp.where(error < 0.5 * squared, squared - error, jnp.nan))
     true_length = jnp.linalg.norm(true)
-    cosine = (mean @ true) / (length * true_length)
+    cosine = jnp.clip((mean @ true) / (length * true_length), -1.0, 1.0)
     scale = length / true_length
     noise = variance / jnp.square(length)
     return GradientQuality(cosine, scale, noise, 2.0 * (1.0 - cosine) + noise)

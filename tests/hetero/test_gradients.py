@@ -82,6 +82,13 @@ def test_quality_by_hand():
     length = np.sqrt(4 - variance / 4)
     np.testing.assert_allclose(
         got,
-        [2 / length, length, variance / length**2, 2 * (1 - 2 / length) + variance / length**2],
+        [1.0, length, variance / length**2, variance / length**2],
         rtol=1e-6,
     )
+    across = quality(rows, jnp.array([1.0, 1.0]))
+    assert across.cosine == pytest.approx(2 / length / np.sqrt(2))
+
+
+def test_a_mean_that_is_lost_in_noise_is_not_a_number():
+    rows = jnp.array([[1.0, 5.0], [1.0, -5.0], [-0.5, 5.0], [-0.5, -5.0]])
+    assert all(np.isnan(value) for value in quality(rows, jnp.array([1.0, 0.0])))
