@@ -18,6 +18,9 @@ REFERENCES = ("fed", "omniscient", "no-communication", "unconstrained")
 WINDOW = 4
 RUNS: dict[str, str] = {
     "cartpole-pos2": "--problem cartpole-pos2 --seeds 10 --rounds 100 --evaluate-every 5",
+    "cartpole-pos2-paper": (
+        "--preset paper --problem cartpole-pos2 --seeds 10 --rounds 15 --evaluate-every 3"
+    ),
     "acrobot-theta1-2": (
         "--problem acrobot-theta1-2 --seeds 10 --envs 8 --rollout 500 --rounds 400 "
         "--evaluate-every 25 --proportional-gain 0.3 --integral-gain 0.01"

@@ -17,6 +17,11 @@ TITLES = {
     "unconstrained": "unconstrained",
 }
 REASONS = {
+    "cartpole-pos2-paper": (
+        "The settings of the experiments of arXiv 2405.03236, stopped early: with Adam at 1e-4 and "
+        "multiplier steps of 1e-3 nobody, the omniscient agent included, has learned to balance "
+        "yet, so that no budget binds."
+    ),
     "acrobot-theta1-2": (
         "The federation is still catching up: merged as equals its costs swing around the budgets "
         "from seed to seed; weighed, they settle on them at the price of reward."
