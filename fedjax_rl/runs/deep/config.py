@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from fedjax_rl.errors import InvalidInput, flag
 from fedjax_rl.runs.checks import (
-    as_number,
     check_choice,
     check_count,
     check_entries,
@@ -16,7 +15,7 @@ from fedjax_rl.runs.checks import (
     check_positive,
     check_text,
 )
-from fedjax_rl.runs.yaml_file import read_yaml
+from fedjax_rl.runs.yaml_file import read_settings
 
 ALGORITHMS = ("fedppo", "fednatural")
 REFERENCES = ("fed", "omniscient", "no-communication", "one-shot", "unconstrained")
@@ -232,20 +231,4 @@ def read_config(path: Path, algorithm: str) -> tuple[DeepConfig, dict[str, Any]]
     Raises:
         InvalidInput: no such file, of another algorithm, or a field that does not exist or fit.
     """
-    document = read_yaml("--config", path)
-    if not isinstance(document, dict):
-        raise InvalidInput("--config", path, "a YAML mapping of settings")
-    made_with = document.pop("made_with", None) or {}
-    if not isinstance(made_with, dict):
-        raise InvalidInput("made_with", repr(made_with), "a mapping of versions")
-    document.pop("compare", None)
-    if document.pop("algorithm", algorithm) != algorithm:
-        raise InvalidInput("--config", path, f"a config.yaml of algorithm {algorithm}")
-    known = {field.name for field in dataclasses.fields(DeepConfig)}
-    unknown = sorted(set(document) - known)
-    if unknown:
-        raise InvalidInput("--config", unknown[0], f"known settings: {', '.join(sorted(known))}")
-    for name, value in document.items():
-        if isinstance(value, list):
-            document[name] = tuple(value)
-    return DeepConfig(**{name: as_number(value) for name, value in document.items()}), made_with
+    return read_settings(path, algorithm, DeepConfig)
