@@ -203,6 +203,7 @@ def read_config(path: Path, loss: str) -> tuple[HeteroConfig, dict[str, Any]]:
     made_with = document.pop("made_with", None) or {}
     if not isinstance(made_with, dict):
         raise InvalidInput("made_with", repr(made_with), "a mapping of versions")
+    document.pop("checkpoints", None)
     if document.pop("algorithm", loss) != loss:
         raise InvalidInput("--config", path, f"a config.yaml of algorithm {loss}")
     known = {field.name for field in dataclasses.fields(HeteroConfig)}
