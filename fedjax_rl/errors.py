@@ -25,6 +25,25 @@ class SolverFailure(RuntimeError):
     """An exact solver could not vouch for its answer; the message says what to try."""
 
 
+class Stopped(Exception):
+    """A run that was told to stop by a signal, and saved itself first.
+
+    Args:
+        number: of the signal.
+        what: what was kept, in a few words.
+        directory: of the run.
+    """
+
+    def __init__(self, number: int, what: str, directory: object):
+        name = {2: "interrupted", 15: "terminated"}.get(number, f"stopped by signal {number}")
+        super().__init__(f"{name}, {what}; go on with: fedjax-rl resume {directory}")
+        self.number, self.what, self.status = number, what, 128 + number
+
+    def of(self, directory: object) -> Stopped:
+        """The same, of the comparison that the run belongs to."""
+        return Stopped(self.number, self.what, directory)
+
+
 class MissingExtra(InvalidInput):
     """An optional package that is not installed; the message says how to install it."""
 

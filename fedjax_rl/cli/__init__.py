@@ -1,4 +1,4 @@
-"""The command line: ``fedjax-rl run | compare | solve | eval | list``."""
+"""The command line: ``fedjax-rl run | resume | compare | solve | eval | list``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from fedjax_rl.errors import InvalidInput, SolverFailure
+from fedjax_rl.errors import InvalidInput, SolverFailure, Stopped
 
 COMMANDS = {
     "run": "fedjax_rl.cli.run",
+    "resume": "fedjax_rl.cli.resume",
     "compare": "fedjax_rl.cli.compare",
     "solve": "fedjax_rl.cli.solve",
     "eval": "fedjax_rl.cli.evaluate",
@@ -27,6 +28,7 @@ commands:
   run fednpg      train FedNPG on a finite problem and say how far it is from the optimum
   run fedppo      train networks on a constrained task; run fednatural: by natural gradients
   run gepo        learn from responses that were written long ago; run gspo, run grpo, …
+  resume DIR      go on with a run that was stopped or killed
   compare fednpg  learners, local steps, corrections and merges, side by side
   compare --losses A,B    losses on stale data, side by side
   solve PROBLEM   the exact optimum, its multipliers and a certificate
@@ -55,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         Exit status: 0; 1 when a run diverged, a solver gave up or a file could not be written;
-        2 for bad input. What went wrong is told in one line on stderr.
+        2 for bad input; 130 and 143 after SIGINT and SIGTERM. What went wrong is told in one
+        line on stderr.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
@@ -74,6 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InvalidInput as error:
         print(f"fedjax-rl: {error}", file=sys.stderr)
         return 2
+    except Stopped as stop:
+        print(f"fedjax-rl: {stop}", file=sys.stderr)
+        return stop.status
     except KeyboardInterrupt:
         print("fedjax-rl: interrupted; what was written so far is kept", file=sys.stderr)
         return 130

@@ -159,36 +159,35 @@ def compare(options: CompareFedNPG, grid: Grid) -> bool:
     from rich.console import Console
 
     from fedjax_rl.runs import comparison
-    from fedjax_rl.runs.directory import RunDirectory, check_writable
+    from fedjax_rl.runs.directory import check_writable, opened
     from fedjax_rl.runs.live import working
 
-    settings, directory = options.settings, None
+    settings = options.settings
     if options.out is not None:
         check_writable(options.out, overwrite=options.overwrite)
     with working(f"solving {settings.problem} exactly"):
         variants, left_out = comparison.plan(settings, grid)
     print("\n".join([comparison.opening(variants), *left_out]), flush=True)
-    if options.out is not None:
-        directory = RunDirectory(options.out, overwrite=options.overwrite)
-        directory.write_text(
-            "config.yaml", comparison.configuration(settings, grid, variants, left_out)
-        )
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    finished: list[Finished] = []
-    for number, variant in enumerate(variants, 1):
-        console.print(f"{number} of {len(variants)}: {variant.name} …")
-        finished.append(comparison.run_variant(variant))
+    with opened(options.out, overwrite=options.overwrite) as directory:
         if directory is not None:
-            directory.write_text("comparison.csv", comparison.csv_text(finished))
-    show(finished)
-    if directory is None:
-        print("Nothing was written; --out DIR keeps the tables, the curves and a plot.")
-    else:
-        directory.write_text("comparison.md", markdown(finished, left_out))
-        with working("drawing"):
-            comparison.record_curves(directory, finished)
-        written = sorted(path.name for path in directory.path.iterdir())
-        print(f"Written to {directory.path}: {', '.join(written)}", flush=True)
+            directory.write_text(
+                "config.yaml", comparison.configuration(settings, grid, variants, left_out)
+            )
+        console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        finished: list[Finished] = []
+        for number, variant in enumerate(variants, 1):
+            console.print(f"{number} of {len(variants)}: {variant.name} …")
+            finished.append(comparison.run_variant(variant))
+            if directory is not None:
+                directory.write_text("comparison.csv", comparison.csv_text(finished))
+        show(finished)
+        if directory is None:
+            print("Nothing was written; --out DIR keeps the tables, the curves and a plot.")
+        else:
+            directory.write_text("comparison.md", markdown(finished, left_out))
+            with working("drawing"):
+                comparison.record_curves(directory, finished)
+            print(f"Written to {directory.path}: {', '.join(directory.names())}", flush=True)
     return any(one.result.outcome.failed_round is not None for one in finished)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
@@ -12,6 +13,8 @@ import tyro
 from fedjax_rl.errors import InvalidInput
 
 Options = TypeVar("Options")
+
+CHECKPOINT_FLAGS = ("--checkpoint-every", "--checkpoint-seconds", "--keep-checkpoints")
 
 
 def parse(
@@ -47,6 +50,13 @@ def flag_value(flag: str, arguments: list[str]) -> str | None:
         if name == flag:
             return value or "".join(arguments[position + 1 : position + 2])
     return None
+
+
+def check_has_out(out: Path | None, arguments: list[str]) -> None:
+    """Raises InvalidInput when an option says how to write and none says where."""
+    for flag in () if out is not None else (*CHECKPOINT_FLAGS, "--overwrite"):
+        if any(word == flag or word.startswith(f"{flag}=") for word in arguments):
+            raise InvalidInput(flag, "no --out", "--out DIR says where to write")
 
 
 def _folded(complaint: str) -> tuple[str, str, str]:

@@ -10,9 +10,13 @@ from typing import Annotated, Any
 import tyro
 
 from fedjax_rl.cli import choose
-from fedjax_rl.cli.parse import flag_value, parse
-from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.config import FedNPGConfig, config_from_yaml
+from fedjax_rl.cli.parse import check_has_out, flag_value, parse
+from fedjax_rl.runs.config import (
+    CheckpointSettings,
+    FedNPGConfig,
+    checkpoint_settings,
+    config_from_yaml,
+)
 
 FEDERATED = ("fednpg", "fedppo", "fednatural")
 
@@ -48,6 +52,9 @@ class RunFedNPG:
     """Directory for config.yaml, metrics.csv, summary.json, policy.npz and plots."""
     overwrite: bool = False
     """Replace the run that is in --out."""
+    checkpoints: Annotated[CheckpointSettings, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=CheckpointSettings
+    )
 
 
 def main(arguments: list[str]) -> int:
@@ -69,12 +76,13 @@ def main(arguments: list[str]) -> int:
         return run_hetero.main(algorithm, arguments[1:])
     defaults, made_with = _defaults(arguments[1:])
     options = parse(RunFedNPG, arguments[1:], "run fednpg", default=defaults)
-    if options.overwrite and options.out is None:
-        raise InvalidInput("--overwrite", "no --out", "--out DIR says what to overwrite")
+    check_has_out(options.out, arguments)
 
+    from fedjax_rl.runs.place import Destination
     from fedjax_rl.runs.session import run_and_record
 
-    diverged = run_and_record(options.settings, options.out, options.overwrite, made_with)
+    destination = Destination(options.out, options.overwrite, options.checkpoints)
+    diverged = run_and_record(options.settings, destination, made_with)
     sys.stdout.flush()
     return 1 if diverged else 0
 
@@ -84,4 +92,5 @@ def _defaults(arguments: list[str]) -> tuple[RunFedNPG, dict[str, Any]]:
     if (file := flag_value("--config", arguments)) is None:
         return RunFedNPG(FedNPGConfig()), {}
     config, made_with = config_from_yaml(Path(file))
-    return RunFedNPG(config, config=Path(file)), made_with
+    saving = checkpoint_settings(Path(file))
+    return RunFedNPG(config, config=Path(file), checkpoints=saving), made_with

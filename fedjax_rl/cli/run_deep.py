@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from fedjax_rl.cli.parse import flag_value, parse
+from fedjax_rl.cli.parse import check_has_out, flag_value, parse
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.runs.config import CheckpointSettings, checkpoint_settings
 from fedjax_rl.runs.deep.config import DeepConfig, preset, read_config
 
 
@@ -35,19 +36,23 @@ class RunDeep:
     """Directory for config.yaml, metrics.csv, evaluations.csv, summary.json, policy.npz, plots."""
     overwrite: bool = False
     """Replace the run that is in --out."""
+    checkpoints: Annotated[CheckpointSettings, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=CheckpointSettings
+    )
 
 
 def main(algorithm: str, arguments: list[str]) -> int:
     """Runs an algorithm of networks; exit status 1 when a seed diverged."""
     defaults, made_with = _defaults(algorithm, arguments)
     options = parse(RunDeep, arguments, f"run {algorithm}", default=defaults)
-    if options.overwrite and options.out is None:
-        raise InvalidInput("--overwrite", "no --out", "--out DIR says what to overwrite")
+    check_has_out(options.out, arguments)
 
     from fedjax_rl.runs.deep.session import compare_and_record, run_and_record
+    from fedjax_rl.runs.place import Destination
 
     record = compare_and_record if options.compare else run_and_record
-    diverged = record(algorithm, options.settings, options.out, options.overwrite, made_with)
+    destination = Destination(options.out, options.overwrite, options.checkpoints)
+    diverged = record(algorithm, options.settings, destination, made_with)
     sys.stdout.flush()
     return 1 if diverged else 0
 
@@ -59,5 +64,6 @@ def _defaults(algorithm: str, arguments: list[str]) -> tuple[RunDeep, dict[str, 
         if name is not None:
             raise InvalidInput("--preset", repr(name), "a preset or a --config, not both")
         config, made_with = read_config(Path(file), algorithm)
-        return RunDeep(config, config=Path(file)), made_with
+        saving = checkpoint_settings(Path(file))
+        return RunDeep(config, config=Path(file), checkpoints=saving), made_with
     return RunDeep(preset(name or "default")), {}

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from fedjax_rl.cli.parse import flag_value, parse
-from fedjax_rl.errors import InvalidInput
+from fedjax_rl.cli.parse import check_has_out, flag_value, parse
+from fedjax_rl.runs.config import CheckpointSettings, checkpoint_settings
 from fedjax_rl.runs.hetero.config import HeteroConfig, read_config
 
 
@@ -32,18 +32,22 @@ class RunHetero:
     """Directory for config.yaml, metrics.csv, evaluations.csv, summary.json, policy.npz, plots."""
     overwrite: bool = False
     """Replace the run that is in --out."""
+    checkpoints: Annotated[CheckpointSettings, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=CheckpointSettings
+    )
 
 
 def main(loss: str, arguments: list[str]) -> int:
     """Runs one loss on stale data; exit status 1 when a seed diverged."""
     defaults, made_with = _defaults(loss, arguments)
     options = parse(RunHetero, arguments, f"run {loss}", default=defaults)
-    if options.overwrite and options.out is None:
-        raise InvalidInput("--overwrite", "no --out", "--out DIR says what to overwrite")
+    check_has_out(options.out, arguments)
 
     from fedjax_rl.runs.hetero.session import run_and_record
+    from fedjax_rl.runs.place import Destination
 
-    diverged = run_and_record(loss, options.settings, options.out, options.overwrite, made_with)
+    destination = Destination(options.out, options.overwrite, options.checkpoints)
+    diverged = run_and_record(loss, options.settings, destination, made_with)
     sys.stdout.flush()
     return 1 if diverged else 0
 
@@ -53,4 +57,5 @@ def _defaults(loss: str, arguments: list[str]) -> tuple[RunHetero, dict[str, Any
     if (file := flag_value("--config", arguments)) is None:
         return RunHetero(HeteroConfig()), {}
     config, made_with = read_config(Path(file), loss)
-    return RunHetero(config, config=Path(file)), made_with
+    saving = checkpoint_settings(Path(file))
+    return RunHetero(config, config=Path(file), checkpoints=saving), made_with

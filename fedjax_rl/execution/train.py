@@ -34,6 +34,13 @@ class Chunk(NamedTuple):
     failed_round: int | None
     failed_members: np.ndarray | None = None
 
+    @property
+    def failed(self) -> np.ndarray:
+        """[] or [B], the first round that was not finite, or −1; what `train` goes on from."""
+        if self.failed_members is not None:
+            return self.failed_members
+        return np.array(-1 if self.failed_round is None else self.failed_round)
+
 
 def start(algorithm: Algorithm, key: jax.Array, hparams: Pytree) -> tuple[Pytree, Pytree]:
     """The initial state and its observation, the row of round 0 (on the host)."""
@@ -51,11 +58,13 @@ def train(
     rounds: int,
     chunk_rounds: int,
     first_round: int = 1,
+    failed: np.ndarray | None = None,
 ) -> Iterator[Chunk]:
     """Runs rounds first_round … rounds in chunks of one compiled loop.
 
     The key of a round is ``fold_in(key, round)`` and the number of rounds in a chunk is data:
-    the bits of the result depend neither on the chunks nor on where a run was resumed.
+    the bits of the result depend neither on the chunks nor on where a run was resumed. A run
+    that is resumed behind one of its chunks has the chunks that it would have had.
 
     A chunk whose last state is not finite everywhere is run again from its start with a guard
     on every round: the increment of the first round that is not finite is masked, the last
@@ -73,13 +82,12 @@ def train(
         chunk_rounds: most rounds between two visits of the host, static. The first chunk is a
             single round, since it is also the one that compiles.
         first_round: 1, or the round to resume at.
+        failed: `Chunk.failed` of the chunk to resume behind; unless given, nothing has failed.
     """
     with precision(algorithm.float64):
         hparams = jax.device_put(hparams)
 
-    def launch(
-        span: tuple[int, int], state: Pytree, failed: Array, guarded: bool = False
-    ) -> _Launched:
+    def launch(span: tuple[int, int], state: Pytree, failed: Array, guarded: bool) -> _Launched:
         with precision(algorithm.float64):
             outcome = _run_rounds(
                 algorithm,
@@ -93,21 +101,27 @@ def train(
             )
         return _Launched(span, *outcome)
 
-    guarded = False
-    failed: Array = np.full(_members(algorithm), -1)
-    ahead = spans(first_round, rounds, chunk_rounds)
-    launched = launch(ahead[0], state, failed)
+    reached: Array = np.full(_members(algorithm), -1) if failed is None else failed
+    guarded = bool((reached >= 0).any())
+    ahead = [
+        (max(begin, first_round), end)
+        for begin, end in spans(1, rounds, chunk_rounds)
+        if end >= first_round
+    ]
+    if not ahead or bool((reached >= 0).all()):
+        return
+    launched = launch(ahead[0], state, reached, guarded)
     for following in [*ahead[1:], None]:
         # The host reads a chunk while the device is at work on the next one.
         upcoming = following and launch(following, launched.state, launched.failed, guarded)
         if not guarded and not launched.finite:
             guarded = True
-            launched = launch(launched.span, state, failed, guarded)
+            launched = launch(launched.span, state, reached, guarded)
             upcoming = following and launch(following, launched.state, launched.failed, guarded)
         yield _landed(launched)
         if upcoming is None or bool((np.asarray(launched.failed) >= 0).all()):
             return
-        state, failed, launched = launched.state, launched.failed, upcoming
+        state, reached, launched = launched.state, launched.failed, upcoming
 
 
 class _Launched(NamedTuple):

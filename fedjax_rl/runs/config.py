@@ -102,21 +102,40 @@ class FedNPGConfig:
         check_entries("problem_args", self.problem_args)
 
 
+@dataclasses.dataclass(frozen=True)
+class CheckpointSettings:
+    """When a run that is written somewhere saves itself."""
+
+    checkpoint_every: int | None = None
+    """Save after so many rounds or learner steps, too."""
+    checkpoint_seconds: float = 60.0
+    """Save when so many seconds have passed since the last time."""
+    keep_checkpoints: int = 2
+    """How many checkpoints to keep; 0 for none at all."""
+
+    def __post_init__(self) -> None:
+        if self.checkpoint_every is not None:
+            check_count("checkpoint_every", self.checkpoint_every, least=1)
+        check_not_negative("checkpoint_seconds", self.checkpoint_seconds)
+        check_count("keep_checkpoints", self.keep_checkpoints, least=0)
+
+    def chunk(self, rounds: int) -> int:
+        """Rounds between two visits of the host that are rare enough, for ``rounds`` of speed."""
+        if self.checkpoint_every is None or self.keep_checkpoints == 0:
+            return rounds
+        return min(rounds, self.checkpoint_every)
+
+
 def problem_arguments(entries: tuple[str, ...]) -> dict[str, Any]:
     """``("states=20", "seed=3")`` as ``{"states": 20, "seed": 3}``; values read as YAML."""
     pairs = (entry.split("=", 1) for entry in entries)
     return {name.replace("-", "_"): yaml.safe_load(value) for name, value in pairs}
 
 
-def config_to_yaml(algorithm: str, config: FedNPGConfig, made_with: Mapping[str, Any]) -> str:
-    """The text of ``config.yaml``: every setting, and what the run was made with."""
-    return settings_to_yaml(algorithm, dataclasses.asdict(config), made_with)
-
-
 def settings_to_yaml(
     algorithm: str, settings: Mapping[str, Any], made_with: Mapping[str, Any]
 ) -> str:
-    """Settings as YAML, with tuples as lists."""
+    """The text of ``config.yaml``: every setting, tuples as lists, and what made the run."""
     plain = {
         name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()
     }
@@ -136,6 +155,7 @@ def config_from_yaml(path: Path) -> tuple[FedNPGConfig, dict[str, Any]]:
     made_with = document.pop("made_with", None) or {}
     if not isinstance(made_with, dict):
         raise InvalidInput("made_with", repr(made_with), "a mapping of versions")
+    document.pop("checkpoints", None)
     if document.pop("algorithm", "fednpg") != "fednpg":
         raise InvalidInput("config", path, "a config.yaml of algorithm fednpg")
     known = {field.name for field in dataclasses.fields(FedNPGConfig)}
@@ -146,3 +166,17 @@ def config_from_yaml(path: Path) -> tuple[FedNPGConfig, dict[str, Any]]:
         if isinstance(document.get(name), list):
             document[name] = tuple(document[name])
     return FedNPGConfig(**{name: as_number(value) for name, value in document.items()}), made_with
+
+
+def checkpoint_settings(path: Path) -> CheckpointSettings:
+    """How the run of a ``config.yaml`` saved itself, or the defaults where it does not say.
+
+    Raises:
+        InvalidInput: no such file, not YAML, or a field that does not exist or fit.
+    """
+    document = read_yaml("--config", path)
+    entries = (document.get("checkpoints") if isinstance(document, dict) else None) or {}
+    known = [field.name for field in dataclasses.fields(CheckpointSettings)]
+    if not isinstance(entries, dict) or not set(entries) <= set(known):
+        raise InvalidInput("checkpoints", repr(entries), f"a mapping of {', '.join(known)}")
+    return CheckpointSettings(**{name: as_number(value) for name, value in entries.items()})

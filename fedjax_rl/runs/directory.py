@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import fcntl
 import json
 import os
 import platform
 import tokenize
+import weakref
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +23,7 @@ import numpy as np
 
 import fedjax_rl
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.runs import checkpoints
 
 WRITTEN = (
     "config.yaml",
@@ -45,7 +50,8 @@ WRITTEN = (
 """What overwriting a run replaces; other files in the directory are its owner's."""
 MARK = "config.yaml"
 """A directory that holds this file is a run directory and may be overwritten on request."""
-
+LOCK = ".lock"
+"""Locked while a process writes; what a killed one leaves behind is not locked."""
 
 UNREADABLE = (
     *(OSError, ValueError, EOFError, RuntimeError, MemoryError),
@@ -56,25 +62,52 @@ encrypted archives and compression that Python lacks."""
 
 
 class RunDirectory:
-    """Writes the files of one run.
+    """Writes the files of one run; no other process does so until it is closed.
 
     Args:
         path: a directory that is new or empty, or an earlier run to overwrite.
         overwrite: whether the files of an earlier run may be replaced.
+        resume: whether to open an earlier run as it is, to go on with it.
 
     Raises:
-        InvalidInput: the directory exists and is not empty, or cannot be written.
+        InvalidInput: the directory exists and is not empty, cannot be written, or another
+            process writes there.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool = False):
+    def __init__(self, path: Path, *, overwrite: bool = False, resume: bool = False):
         self.path = path
-        check_writable(path, overwrite=overwrite)
+        if not resume:
+            check_writable(path, overwrite=overwrite)
         try:
             path.mkdir(parents=True, exist_ok=True)
+            lock = _locked(path / LOCK)
+        except BlockingIOError:
+            raise InvalidInput(
+                "--out", path, "another process writes there: wait for it, or choose another"
+            ) from None
         except OSError as error:
             raise InvalidInput("--out", path, f"a writable place ({error.strerror})") from None
+        self.close = weakref.finalize(self, _unlocked, path / LOCK, lock)
+        if not resume:
+            self.clear()
+            checkpoints.remove_all(path / checkpoints.FOLDER)
+            (path / MARK).unlink(missing_ok=True)
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def clear(self) -> None:
+        """Removes what a run writes, but for its configuration and checkpoints."""
         for name in WRITTEN:
-            (path / name).unlink(missing_ok=True)
+            if name != MARK:
+                (self.path / name).unlink(missing_ok=True)
+
+    def names(self) -> list[str]:
+        """What is in it."""
+        return sorted(path.name for path in self.path.iterdir() if path.name != LOCK)
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a whole text file or nothing."""
@@ -98,6 +131,34 @@ class RunDirectory:
             file.writelines(",".join(map(_cell, row)) + "\n" for row in rows)
 
 
+def opened(out: Path | None, *, overwrite: bool) -> AbstractContextManager[RunDirectory | None]:
+    """A `RunDirectory` to write to within a context, or None when nothing is to be written."""
+    return nullcontext() if out is None else RunDirectory(out, overwrite=overwrite)
+
+
+def _locked(lock: Path) -> int:
+    """A descriptor of the locked file; raises BlockingIOError when another one has the lock."""
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise
+        except OSError:
+            return descriptor  # a file system without locks, as some clusters have
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), lock.stat()):
+                return descriptor
+        os.close(descriptor)  # its last owner removed it in between
+
+
+def _unlocked(lock: Path, descriptor: int) -> None:
+    with contextlib.suppress(OSError):  # the directory may be gone by now
+        lock.unlink()
+    os.close(descriptor)
+
+
 def _cell(value: Any) -> str:
     """A number with all its digits, a word as it is, and nothing for None."""
     return value if isinstance(value, str) else "" if value is None else repr(value)
@@ -115,7 +176,7 @@ def check_writable(path: Path, *, overwrite: bool) -> None:
     """Raises InvalidInput unless a run may be written there; touches nothing."""
     if path.exists() and not path.is_dir():
         raise InvalidInput("--out", path, "a directory is needed, this is a file")
-    if not path.is_dir() or not any(path.iterdir()):
+    if not path.is_dir() or {entry.name for entry in path.iterdir()} <= {LOCK}:
         return
     if not overwrite:
         raise InvalidInput(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,14 +11,16 @@ import numpy as np
 from fedjax_rl.cmdp.model import CMDP, FloatArray
 from fedjax_rl.cmdp.solve import Certificate
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.execution.train import Chunk, start, to_host, train
+from fedjax_rl.execution.train import Chunk, to_host
+from fedjax_rl.federation.observed import Observation
 from fedjax_rl.runs.assembly import Prepared, prepare
+from fedjax_rl.runs.checkpoint_files import Arrays
 from fedjax_rl.runs.config import FedNPGConfig
-from fedjax_rl.runs.history import Columns, columns, initial_columns, no_sums, rows_of
+from fedjax_rl.runs.history import Columns, Sums, columns, initial_columns, no_sums, rows_of
+from fedjax_rl.runs.keeper import Keeper, KeepsNothing
+from fedjax_rl.runs.loop import Clock, OnRows, Work, carry_out, joined
 from fedjax_rl.runs.sources import Problem, problem_from_cmdp
 from fedjax_rl.runs.summary import Outcome, stationary_policy, summarise
-
-OnRows = Callable[[Columns], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +67,12 @@ def fednpg(problem: CMDP | Problem | str, **settings: Any) -> FedNPGResult:
     return run(prepare(config, problem))
 
 
-def run(prepared: Prepared, on_rows: OnRows = lambda rows: None) -> FedNPGResult:
+def run(
+    prepared: Prepared, on_rows: OnRows = lambda rows: None, keeper: Keeper | None = None
+) -> FedNPGResult:
     """Trains, hands the columns of every chunk to ``on_rows``, and sums up.
+
+    A ``keeper`` says where to go on from, and is asked to save behind every chunk.
 
     Rounds from the first that was not finite on are not reported; the state before them is.
     """
@@ -76,41 +80,65 @@ def run(prepared: Prepared, on_rows: OnRows = lambda rows: None) -> FedNPGResult
     key = jax.random.key(config.seed)
     if config.seeds > 1:
         key = jax.vmap(jax.random.key)(config.seed + np.arange(config.seeds))
-    begun = time.perf_counter()
-    state, row = start(prepared.algorithm, key, prepared.hparams)
-    rows = rows_of(jax.tree.map(lambda leaf: leaf[None], row), config.seeds)
-    sums = no_sums(*rows.costs.shape[:2])
-    table = initial_columns(rows, prepared.layout)
-    on_rows(table)
-    history, marks, failed_round = [table], [(0, time.perf_counter())], None
+    record = FiniteRecord(prepared)
+    work = Work(prepared.algorithm, key, prepared.hparams, config.rounds, prepared.chunk_rounds)
+    state, _, clock = carry_out(work, record, on_rows, keeper or KeepsNothing())
+    history = record.history()
+    outcome = _outcome(state, record.failed_round)
+    timing = {"seconds": clock.seconds, "rounds_per_second": _rate(clock)}
+    summary = summarise(prepared, history, outcome) | timing
+    return FedNPGResult(config, prepared.problem, prepared.certificate, history, summary, outcome)
 
-    for chunk in train(
-        prepared.algorithm,
-        key,
-        state,
-        prepared.hparams,
-        rounds=config.rounds,
-        chunk_rounds=prepared.chunk_rounds,
-    ):
-        state, failed_round = chunk.state, first_failure(chunk)
-        last = chunk.last_round if failed_round is None else failed_round - 1
-        if last < chunk.first_round:
-            break
+
+class FiniteRecord:
+    """The columns of all rounds so far and the sums to go on from.
+
+    Attributes:
+        failed_round: the first round that was not finite, in any member; the record ends there.
+    """
+
+    def __init__(self, prepared: Prepared):
+        self._layout, self._seeds = prepared.layout, prepared.config.seeds
+        self._parts: list[Columns] = []
+        self._sums: Sums
+        self.failed_round: int | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.failed_round is not None
+
+    def open(self, row: Observation) -> Columns:
+        rows = rows_of(jax.tree.map(lambda leaf: leaf[None], row), self._seeds)
+        self._sums = no_sums(*rows.costs.shape[:2])
+        self._parts.append(initial_columns(rows, self._layout))
+        return self._parts[-1]
+
+    def add(self, chunk: Chunk) -> Columns | None:
+        self.failed_round = first_failure(chunk)
+        last = chunk.last_round if self.failed_round is None else self.failed_round - 1
         count = last - chunk.first_round + 1
-        kept = jax.tree.map(lambda rows, count=count: rows[:count], chunk.info)
-        rows = rows_of(kept, config.seeds)
-        table, sums = columns(chunk.first_round, rows, sums, prepared.layout)
-        history.append(table)
-        on_rows(table)
-        marks.append((last, time.perf_counter()))
-        if failed_round is not None:
-            break
+        if count < 1:
+            return None
+        rows = rows_of(jax.tree.map(lambda rows: rows[:count], chunk.info), self._seeds)
+        table, self._sums = columns(chunk.first_round, rows, self._sums, self._layout)
+        self._parts.append(table)
+        return table
 
-    whole = {name: np.concatenate([part[name] for part in history]) for name in table}
-    outcome = _outcome(state, failed_round)
-    timing = {"seconds": marks[-1][1] - begun, "rounds_per_second": _rate(marks)}
-    summary = summarise(prepared, whole, outcome) | timing
-    return FedNPGResult(config, prepared.problem, prepared.certificate, whole, summary, outcome)
+    def history(self) -> Columns:
+        """One array over all rounds for each column."""
+        self._parts = [joined(self._parts)]
+        return self._parts[0]
+
+    def arrays(self) -> Arrays:
+        sums = {name: np.asarray(value) for name, value in self._sums._asdict().items()}
+        return {"history": self.history(), "sums": sums}
+
+    def restore(self, arrays: Arrays) -> Columns:
+        sums = arrays["sums"]
+        steps = float(sums["environment_steps"])
+        self._sums = Sums(sums["counted"], sums["value"], sums["costs"], sums["strong"], steps)
+        self._parts = [arrays["history"]]
+        return self._parts[0]
 
 
 def first_failure(chunk: Chunk) -> int | None:
@@ -137,7 +165,7 @@ def _softmax(logits: FloatArray) -> FloatArray:
     return weights / weights.sum(-1, keepdims=True)
 
 
-def _rate(marks: list[tuple[int, float]]) -> float:
+def _rate(clock: Clock) -> float:
     """Rounds per second, without the first chunk when there are others: it also compiles."""
-    (begin, began), (end, ended) = marks[1 if len(marks) > 2 else 0], marks[-1]
+    (begin, began), (end, ended) = clock.marks[1 if len(clock.marks) > 2 else 0], clock.marks[-1]
     return (end - begin) / max(ended - began, 1e-9)

@@ -157,9 +157,10 @@ def _average(sums: FloatArray, count: FloatArray, otherwise: FloatArray) -> Floa
 
 
 def _running(values: FloatArray, before: FloatArray) -> FloatArray:
-    sums: FloatArray = np.cumsum(values, axis=-1)
-    sums += before[..., None]
-    return sums
+    """Sums that go on from ``before``, added in one order however rounds are cut into chunks."""
+    sums: FloatArray = np.empty((*values.shape[:-1], values.shape[-1] + 1))
+    sums[..., 0], sums[..., 1:] = before, values
+    return np.cumsum(sums, axis=-1)[..., 1:]
 
 
 def _rounds_last(values: FloatArray) -> FloatArray:

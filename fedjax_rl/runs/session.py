@@ -14,11 +14,12 @@ from fedjax_rl.cmdp.solve import SolverName, problem_digest, to_arrays
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs import words
 from fedjax_rl.runs.assembly import load_configured, prepare
-from fedjax_rl.runs.config import FedNPGConfig, config_to_yaml, settings_to_yaml
+from fedjax_rl.runs.config import FedNPGConfig, settings_to_yaml
 from fedjax_rl.runs.directory import RunDirectory, check_writable, made_with
 from fedjax_rl.runs.finite import FedNPGResult, run
 from fedjax_rl.runs.history import Columns
 from fedjax_rl.runs.live import FINITE_HEADER, LiveTable, finite_cells, working
+from fedjax_rl.runs.place import Destination, open_place
 from fedjax_rl.runs.solutions import certify
 from fedjax_rl.runs.summary import certificate_figures
 
@@ -26,14 +27,13 @@ PROBLEM_SETTINGS = ("problem", "problem_args", "agents", "budgets", "discount")
 
 
 def run_and_record(
-    config: FedNPGConfig, out: Path | None, overwrite: bool, origin: Mapping[str, Any]
+    config: FedNPGConfig, destination: Destination, origin: Mapping[str, Any]
 ) -> bool:
     """Runs FedNPG with a live table and writes the run directory.
 
     Args:
         config: settings.
-        out: directory, or None to write nothing.
-        overwrite: whether an earlier run there may be replaced.
+        destination: where it is written.
         origin: what the configuration was made with when it came from a ``config.yaml``.
 
     Returns:
@@ -41,9 +41,9 @@ def run_and_record(
 
     Raises:
         InvalidInput: before anything is written.
+        Stopped: a signal asked for it, and the run is saved.
     """
-    if out is not None:
-        check_writable(out, overwrite=overwrite)
+    destination.check()
     with working(f"solving {config.problem} exactly"):
         prepared = prepare(config)
     digest = problem_digest(prepared.problem.cmdp)
@@ -52,27 +52,24 @@ def run_and_record(
             "--config", config.problem, "the problem's content is not what that run was made with"
         )
     print(words.opening(prepared))
-    directory = None
-    if out is not None:
-        directory = RunDirectory(out, overwrite=overwrite)
-        directory.write_text(
-            "config.yaml", config_to_yaml("fednpg", resolved(config), made_with(digest))
-        )
-    cells = partial(finite_cells, layout=prepared.layout)
-    with LiveTable(config.rounds, FINITE_HEADER, cells) as table:
+    settings = dataclasses.asdict(resolved(config))
+    prepared = prepared._replace(chunk_rounds=destination.checkpoints.chunk(prepared.chunk_rounds))
+    with open_place(destination, "fednpg", settings, digest) as (directory, keeper, kept):
+        cells = partial(finite_cells, layout=prepared.layout)
+        with LiveTable(config.rounds, FINITE_HEADER, cells) as table, kept:
 
-        def on_rows(rows: Columns) -> None:
-            if directory is not None:
-                _append(directory, rows, config)
-            table.show(rows)
+            def on_rows(rows: Columns) -> None:
+                if directory is not None:
+                    _append(directory, rows, config)
+                table.show(rows)
 
-        result = run(prepared, on_rows)
-    print(words.closing(result))
-    if directory is not None:
-        _record(directory, result)
-        print(f"Written to {directory.path}: {', '.join(sorted(_names(directory)))}")
-    else:
-        print("Nothing was written; --out DIR keeps the table, the policies and plots.")
+            result = run(prepared, on_rows, keeper)
+        print(words.closing(result))
+        if directory is not None:
+            _record(directory, result)
+            print(f"Written to {directory.path}: {', '.join(directory.names())}")
+        else:
+            print("Nothing was written; --out DIR keeps the table, the policies and plots.")
     return result.outcome.failed_round is not None
 
 
@@ -92,14 +89,14 @@ def solve_and_record(
     print(words.certificate(problem, certificate))
     if out is None:
         return
-    directory = RunDirectory(out, overwrite=overwrite)
-    digest = problem_digest(problem.cmdp)
-    settings = dataclasses.asdict(resolved(config))
-    asked = {name: settings[name] for name in PROBLEM_SETTINGS} | {"solver": solver}
-    directory.write_text("config.yaml", settings_to_yaml("solve", asked, made_with(digest)))
-    directory.write_json("solution.json", certificate_figures(problem, certificate))
-    directory.write_arrays("solution.npz", to_arrays(certificate))
-    print(f"Written to {directory.path}: {', '.join(sorted(_names(directory)))}")
+    with RunDirectory(out, overwrite=overwrite) as directory:
+        digest = problem_digest(problem.cmdp)
+        settings = dataclasses.asdict(resolved(config))
+        asked = {name: settings[name] for name in PROBLEM_SETTINGS} | {"solver": solver}
+        directory.write_text("config.yaml", settings_to_yaml("solve", asked, made_with(digest)))
+        directory.write_json("solution.json", certificate_figures(problem, certificate))
+        directory.write_arrays("solution.npz", to_arrays(certificate))
+        print(f"Written to {directory.path}: {', '.join(directory.names())}")
 
 
 def resolved(config: Any) -> Any:
@@ -131,7 +128,6 @@ def _record(directory: RunDirectory, result: FedNPGResult) -> None:
 
     if result.outcome.failed_round is not None:
         _append_last(directory, result)
-    directory.write_json("summary.json", result.summary)
     directory.write_arrays(
         "policy.npz",
         {
@@ -142,7 +138,4 @@ def _record(directory: RunDirectory, result: FedNPGResult) -> None:
     )
     with working("drawing"):
         plot_run(result, directory.path)
-
-
-def _names(directory: RunDirectory) -> list[str]:
-    return [path.name for path in directory.path.iterdir()]
+    directory.write_json("summary.json", result.summary)  # last: a run that has one is finished

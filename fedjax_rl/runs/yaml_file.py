@@ -47,6 +47,8 @@ def read_settings(
     made_with = document.pop("made_with", None) or {}
     if not isinstance(made_with, dict):
         raise InvalidInput("made_with", repr(made_with), "a mapping of versions")
+    for name in ("compare", "checkpoints"):
+        document.pop(name, None)
     if document.pop("algorithm", algorithm) != algorithm:
         raise InvalidInput("--config", path, f"a config.yaml of algorithm {algorithm}")
     known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]

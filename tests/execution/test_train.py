@@ -1,5 +1,7 @@
 """The one scan: chunks, keys, the guard."""
 
+from functools import partial
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 
 from fedjax_rl.algorithm import Algorithm
+from fedjax_rl.execution.sweep import sweep
 from fedjax_rl.execution.train import spans, start, train
 
 pytestmark = pytest.mark.timeout(120)
@@ -79,6 +82,52 @@ def test_a_run_resumes_to_the_same_bits():
     reached = chunks[1].last_round
     _, rest = walk(random_walk(), 9, 3, state=chunks[1].state, first_round=reached + 1)
     np.testing.assert_array_equal(path_of(rest), path_of(chunks[2:]))
+
+
+def test_a_resumed_run_has_the_chunks_that_it_would_have_had():
+    _, chunks = walk(random_walk(), 20, 6)
+    for index, chunk in enumerate(chunks):
+        rest = walk(random_walk(), 20, 6, state=chunk.state, first_round=chunk.last_round + 1)[1]
+        begun = [later.first_round for later in chunks[index + 1 :]]
+        assert [later.first_round for later in rest] == begun
+    _, rest = walk(random_walk(), 20, 6, state=chunks[1].state, first_round=5)
+    assert rest[0].first_round == 5, "in the middle of a chunk: its rest"
+
+
+def test_a_sweep_resumes_with_its_failed_members():
+    """Member 1 fails in round 4, and what it would do after that is not asked again."""
+
+    def step(key, round, state, hparams):
+        noise = jnp.where(round == hparams["fails_at"], jnp.nan, jax.random.normal(key))
+        return state + noise, {"position": state}
+
+    walks = Algorithm(
+        lambda key, hparams: jax.random.normal(key),
+        step,
+        observe=lambda state, hparams: {"position": state},
+    )
+    hparams = {"fails_at": np.array([-1, 4, -1], np.int32)}
+    together = sweep(walks, {"fails_at": 0}, 3)
+    keys = jax.vmap(jax.random.key)(jnp.arange(3))
+    state, _ = start(together, keys, hparams)
+    go = partial(train, together, keys, hparams=hparams, rounds=12, chunk_rounds=3)
+    chunks = list(go(state))
+    assert chunks[-1].failed.tolist() == [-1, 4, -1]
+    for chunk in chunks:
+        rest = go(chunk.state, first_round=chunk.last_round + 1, failed=chunk.failed)
+        *_, last = [chunk, *rest]
+        np.testing.assert_array_equal(last.state, chunks[-1].state)
+        np.testing.assert_array_equal(last.failed, chunks[-1].failed)
+
+
+def test_a_run_that_failed_has_nothing_to_resume():
+    _, chunks = walk(random_walk(fails_at=6), 20, 4)
+    last = chunks[-1]
+    assert last.failed == 6
+    _, rest = walk(
+        random_walk(), 20, 4, state=last.state, first_round=last.last_round + 1, failed=last.failed
+    )
+    assert rest == []
 
 
 @pytest.mark.parametrize("chunk_rounds", [2, 5, 20])

@@ -1,13 +1,15 @@
 """Settings are validated once and survive a round trip."""
 
+import dataclasses
+
 import pytest
 
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.config import (
     FedNPGConfig,
     config_from_yaml,
-    config_to_yaml,
     problem_arguments,
+    settings_to_yaml,
 )
 
 pytestmark = pytest.mark.timeout(30)
@@ -23,7 +25,7 @@ def test_round_trip(tmp_path):
         reference="omniscient",
     )
     path = tmp_path / "config.yaml"
-    path.write_text(config_to_yaml("fednpg", config, {"jax": "0.10.1"}))
+    path.write_text(settings_to_yaml("fednpg", dataclasses.asdict(config), {"jax": "0.10.1"}))
     assert config_from_yaml(path) == (config, {"jax": "0.10.1"})
 
 

@@ -56,7 +56,7 @@ def test_violations_that_alternate_cancel_in_the_average_but_not_in_the_strong_o
     assert table["strong_violation"][-1] == 1.0
 
 
-def test_chunks_give_the_columns_of_the_whole():
+def test_chunks_give_the_columns_of_the_whole_to_the_bit():
     rng = np.random.default_rng(0)
     values, costs = rng.random(9), rng.random((9, 2))
     whole, _ = table_of(observation(values, costs))
@@ -65,7 +65,7 @@ def test_chunks_give_the_columns_of_the_whole():
     rest = Rows(*(field[..., 1:] for field in rest))
     second, _ = columns(4, rest, sums, LAYOUT)
     for name in whole:
-        np.testing.assert_allclose(np.concatenate([first[name], second[name]]), whole[name])
+        np.testing.assert_array_equal(np.concatenate([first[name], second[name]]), whole[name])
 
 
 def test_agents_that_do_not_communicate_report_mean_and_worst():

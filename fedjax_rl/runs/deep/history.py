@@ -103,7 +103,7 @@ def evaluations_of(
     return Evaluations((first_round + np.arange(len(due)))[due], steps[due], *parts)
 
 
-def joined(parts: list[Evaluations]) -> Evaluations:
+def together(parts: list[Evaluations]) -> Evaluations:
     """Evaluations of consecutive chunks as one."""
     return Evaluations(*(np.concatenate(leaves) for leaves in zip(*parts, strict=True)))
 

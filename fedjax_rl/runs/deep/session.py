@@ -5,23 +5,23 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fedjax_rl.cmdp.solve import problem_digest
-from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.config import settings_to_yaml
+from fedjax_rl.errors import InvalidInput, Stopped
 from fedjax_rl.runs.deep import words
 from fedjax_rl.runs.deep.assembly import DeepPrepared, prepare
 from fedjax_rl.runs.deep.config import DeepConfig
 from fedjax_rl.runs.deep.history import Columns, tidy
 from fedjax_rl.runs.deep.policy_file import policy_arrays
 from fedjax_rl.runs.deep.training import DeepResult, run
-from fedjax_rl.runs.directory import RunDirectory, check_writable, made_with
+from fedjax_rl.runs.directory import RunDirectory
 from fedjax_rl.runs.live import LiveTable, working
+from fedjax_rl.runs.place import Destination, Place, open_place
 from fedjax_rl.runs.session import resolved
 
 COMPARED = ("fed", "omniscient", "no-communication", "unconstrained")
@@ -29,15 +29,14 @@ COMPARED = ("fed", "omniscient", "no-communication", "unconstrained")
 
 
 def run_and_record(
-    name: str, config: DeepConfig, out: Path | None, overwrite: bool, origin: Mapping[str, Any]
+    name: str, config: DeepConfig, destination: Destination, origin: Mapping[str, Any]
 ) -> bool:
     """Runs an algorithm with a live table and writes the run directory.
 
     Args:
         name: ``fedppo`` or ``fednatural``.
         config: settings.
-        out: directory, or None to write nothing.
-        overwrite: whether an earlier run there may be replaced.
+        destination: where it is written.
         origin: what the configuration was made with when it came from a ``config.yaml``.
 
     Returns:
@@ -45,20 +44,20 @@ def run_and_record(
 
     Raises:
         InvalidInput: before anything is written.
+        Stopped: a signal asked for it, and the run is saved.
     """
-    if out is not None:
-        check_writable(out, overwrite=overwrite)
+    destination.check()
     with working(f"preparing {config.problem}"):
         prepared = prepare(name, config)
     check_origin(prepared, origin)
-    directory = _opened(out, overwrite, prepared)
-    result = _shown(prepared, directory)
-    _finished(directory)
+    with _opened(destination, prepared) as place:
+        result = _shown(prepared, destination, place)
+        _finished(place.directory)
     return bool((result.failed_seeds >= 0).any())
 
 
 def compare_and_record(
-    name: str, config: DeepConfig, out: Path | None, overwrite: bool, origin: Mapping[str, Any]
+    name: str, config: DeepConfig, destination: Destination, origin: Mapping[str, Any]
 ) -> bool:
     """Runs the federation and its references one after another, each in a directory of its own.
 
@@ -70,24 +69,25 @@ def compare_and_record(
     """
     if config.reference != "fed":
         raise InvalidInput("--reference", repr(config.reference), "fed with --compare")
-    if out is not None:
-        check_writable(out, overwrite=overwrite)
-        for who in COMPARED[1:]:
-            check_writable(out / who, overwrite=True)
+    places = {who: destination if who == "fed" else destination.below(who) for who in COMPARED}
+    for where in places.values():
+        where.check()
     with working(f"preparing {config.problem}"):
         prepared = {who: prepare(name, _as(config, who)) for who in COMPARED}
     check_origin(prepared["fed"], origin)
     results: dict[str, DeepResult] = {}
-    directory = _opened(out, overwrite, prepared["fed"])
-    for who, run_of in prepared.items():
-        place = directory
-        if directory is not None and who != "fed":
-            place = _opened(directory.path / who, True, run_of)
-        results[who] = _shown(run_of, place)
-    print(words.comparison({who: result.summary for who, result in results.items()}))
-    if directory is not None:
-        _record_comparison(directory, results)
-    _finished(directory)
+    with _opened(destination, prepared["fed"], compare=True) as whole:
+        try:
+            results["fed"] = _shown(prepared["fed"], destination, whole)
+            for who in COMPARED[1:]:
+                with _opened(places[who], prepared[who]) as place:
+                    results[who] = _shown(prepared[who], places[who], place)
+        except Stopped as stop:
+            raise stop.of(destination.out) from None
+        print(words.comparison({who: result.summary for who, result in results.items()}))
+        if whole.directory is not None:
+            _record_comparison(whole.directory, results)
+        _finished(whole.directory)
     return any((result.failed_seeds >= 0).any() for result in results.values())
 
 
@@ -118,29 +118,28 @@ def task_digest(prepared: DeepPrepared) -> str:
     return hashlib.sha256(repr([known, numbers]).encode()).hexdigest()
 
 
-def _opened(out: Path | None, overwrite: bool, prepared: DeepPrepared) -> RunDirectory | None:
-    if out is None:
-        return None
-    directory = RunDirectory(out, overwrite=overwrite)
+def _opened(
+    destination: Destination, prepared: DeepPrepared, compare: bool = False
+) -> AbstractContextManager[Place]:
     settings = dataclasses.asdict(resolved(prepared.config))
-    text = settings_to_yaml(prepared.name, settings, made_with(task_digest(prepared)))
-    directory.write_text("config.yaml", text)
-    return directory
+    extra = {"compare": True} if compare else {}
+    return open_place(destination, prepared.name, settings, task_digest(prepared), extra)
 
 
-def _shown(prepared: DeepPrepared, directory: RunDirectory | None) -> DeepResult:
+def _shown(prepared: DeepPrepared, destination: Destination, place: Place) -> DeepResult:
     """Runs with a live table, and records what there is to record."""
-    config = prepared.config
+    config, (directory, keeper, kept) = prepared.config, place
     print(words.opening(prepared), flush=True)
+    prepared = prepared._replace(chunk_rounds=destination.checkpoints.chunk(prepared.chunk_rounds))
     cells = partial(words.cells, prepared=prepared)
-    with LiveTable(config.rounds, words.HEADER, cells) as table:
+    with LiveTable(config.rounds, words.HEADER, cells) as table, kept:
 
         def on_rows(rows: Columns) -> None:
             if directory is not None:
                 _append(directory, rows, config)
             table.show(rows)
 
-        result = run(prepared, on_rows)
+        result = run(prepared, on_rows, keeper)
     print(words.closing(result), flush=True)
     if directory is not None:
         _record(directory, result)
@@ -162,10 +161,10 @@ def _record(directory: RunDirectory, result: DeepResult) -> None:
 
     header, rows = tidy(result.evaluations, result.prepared)
     directory.append_rows("evaluations.csv", header, rows)
-    directory.write_json("summary.json", result.summary)
     directory.write_arrays("policy.npz", policy_arrays(result.policy))
     with working("drawing"):
         plot_run(result, directory.path)
+    directory.write_json("summary.json", result.summary)  # last: a run that has one is finished
 
 
 def _record_comparison(directory: RunDirectory, results: Mapping[str, DeepResult]) -> None:
@@ -174,6 +173,8 @@ def _record_comparison(directory: RunDirectory, results: Mapping[str, DeepResult
     summaries = {who: result.summary for who, result in results.items()}
     rewards = {f"reward_{who.replace('-', '_')}": s["reward"] for who, s in summaries.items()}
     directory.write_json("summary.json", {**summaries["fed"], **rewards})
+    with working("drawing"):
+        plot_comparison(results, directory.path)
     header = ["reference", "reward", *(f"cost/{name}" for name in summaries["fed"]["costs"])]
     header += ["feasible", "environment_steps", "bytes_exchanged", "seconds"]
     directory.append_rows(
@@ -184,13 +185,10 @@ def _record_comparison(directory: RunDirectory, results: Mapping[str, DeepResult
             for who, s in summaries.items()
         ],
     )
-    with working("drawing"):
-        plot_comparison(results, directory.path)
 
 
 def _finished(directory: RunDirectory | None) -> None:
     if directory is None:
         print("Nothing was written; --out DIR keeps the table, the policy and plots.")
         return
-    names = ", ".join(sorted(path.name for path in directory.path.iterdir()))
-    print(f"Written to {directory.path}: {names}", flush=True)
+    print(f"Written to {directory.path}: {', '.join(directory.names())}", flush=True)

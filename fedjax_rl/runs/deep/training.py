@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,8 +10,10 @@ import numpy as np
 
 from fedjax_rl.algorithm import Pytree
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.execution.train import Chunk, start, to_host, train
+from fedjax_rl.execution.train import Chunk, to_host
+from fedjax_rl.federation.evaluated import Row
 from fedjax_rl.learners.deep.state import DeepShared
+from fedjax_rl.runs.checkpoint_files import Arrays
 from fedjax_rl.runs.deep.assembly import DeepPrepared, prepare
 from fedjax_rl.runs.deep.config import DeepConfig
 from fedjax_rl.runs.deep.history import (
@@ -21,12 +21,12 @@ from fedjax_rl.runs.deep.history import (
     Evaluations,
     columns,
     evaluations_of,
-    joined,
     shaped,
+    together,
 )
 from fedjax_rl.runs.deep.one_shot import evaluated_at_the_end, merged_at_the_end
-
-OnRows = Callable[[Columns], None]
+from fedjax_rl.runs.keeper import Keeper, KeepsNothing
+from fedjax_rl.runs.loop import Clock, OnRows, Work, carry_out, joined
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +77,12 @@ def _config(problem: str, settings: dict[str, Any]) -> DeepConfig:
     return DeepConfig(problem=problem, **settings)
 
 
-def run(prepared: DeepPrepared, on_rows: OnRows = lambda rows: None) -> DeepResult:
+def run(
+    prepared: DeepPrepared, on_rows: OnRows = lambda rows: None, keeper: Keeper | None = None
+) -> DeepResult:
     """Trains, hands the columns of every chunk to ``on_rows``, and sums up.
+
+    A ``keeper`` says where to go on from, and is asked to save behind every chunk.
 
     A seed that diverged stops where it was and is left out of the means from there on.
     """
@@ -88,62 +92,75 @@ def run(prepared: DeepPrepared, on_rows: OnRows = lambda rows: None) -> DeepResu
     key: Any = jax.random.key(config.seed)
     if config.seeds > 1:
         key = jax.vmap(jax.random.key)(config.seed + np.arange(config.seeds))
-    begun = time.perf_counter()
-    state, row = start(prepared.algorithm, key, prepared.hparams)
-    rows = shaped(jax.tree.map(lambda leaf: np.asarray(leaf)[None], row), prepared)
-    everyone = np.ones((1, config.seeds), bool)
-    table, steps = columns(0, rows, 0, prepared, everyone)
-    on_rows(table)
-    history = [table]
-    evaluations = [evaluations_of(0, rows, table["environment_steps"], everyone)]
-    failed = np.full(config.seeds, -1)
-    marks = [(0, time.perf_counter())]
-
-    for chunk in train(
-        prepared.algorithm,
-        key,
-        state,
-        prepared.hparams,
-        rounds=config.rounds,
-        chunk_rounds=prepared.chunk_rounds,
-    ):
-        state, failed = chunk.state, _failed(chunk, config.seeds)
-        count = len(jax.tree.leaves(chunk.info)[0])
-        if count == 0:
-            break
-        rounds = chunk.first_round + np.arange(count)
-        alive = (failed < 0) | (rounds[:, None] < failed)
-        rows = shaped(chunk.info, prepared)
-        table, steps = columns(chunk.first_round, rows, steps, prepared, alive)
-        history.append(table)
-        evaluations.append(
-            evaluations_of(chunk.first_round, rows, table["environment_steps"], alive)
-        )
-        on_rows(table)
-        marks.append((int(rounds[-1]), time.perf_counter()))
-
-    whole = {name: np.concatenate([part[name] for part in history]) for name in table}
-    policy, evaluated = _policies(state, prepared), joined(evaluations)
+    record = DeepRecord(prepared)
+    work = Work(prepared.algorithm, key, prepared.hparams, config.rounds, prepared.chunk_rounds)
+    state, failed, clock = carry_out(work, record, on_rows, keeper or KeepsNothing())
+    history, evaluated = record.history(), record.evaluations()
+    policy = _policies(state, prepared)
     if config.reference == "one-shot":
         policy = merged_at_the_end(policy)
         evaluated = evaluated_at_the_end(policy, evaluated, prepared)
     result = DeepResult(
         prepared=prepared,
-        history=whole,
+        history=history,
         evaluations=evaluated,
         policy=policy,
         summary={},
-        failed_seeds=failed,
+        failed_seeds=failed.reshape(config.seeds),
     )
-    return dataclasses.replace(
-        result, summary=summarise(result, _timing(begun, marks, whole, config.seeds))
-    )
+    timing = _timing(clock, history, config.seeds)
+    return dataclasses.replace(result, summary=summarise(result, timing))
 
 
-def _failed(chunk: Chunk, seeds: int) -> np.ndarray:
-    if chunk.failed_members is not None:
-        return chunk.failed_members
-    return np.full(seeds, -1 if chunk.failed_round is None else chunk.failed_round)
+class DeepRecord:
+    """The columns and the evaluations of all rounds so far."""
+
+    ended = False
+
+    def __init__(self, prepared: DeepPrepared):
+        self._prepared = prepared
+        self._parts: list[Columns] = []
+        self._evaluations: list[Evaluations] = []
+
+    def open(self, row: Row) -> Columns:
+        first = jax.tree.map(lambda leaf: np.asarray(leaf)[None], row)
+        return self._take(0, first, np.ones((1, self._prepared.config.seeds), bool))
+
+    def add(self, chunk: Chunk) -> Columns | None:
+        count = len(jax.tree.leaves(chunk.info)[0])
+        if count == 0:
+            return None
+        rounds = chunk.first_round + np.arange(count)[:, None]
+        failed = chunk.failed.reshape(self._prepared.config.seeds)
+        return self._take(chunk.first_round, chunk.info, (failed < 0) | (rounds < failed))
+
+    def _take(self, first_round: int, info: Row, alive: np.ndarray) -> Columns:
+        rows = shaped(info, self._prepared)
+        steps = int(self._parts[-1]["environment_steps"][-1]) if self._parts else 0
+        table, _ = columns(first_round, rows, steps, self._prepared, alive)
+        self._parts.append(table)
+        self._evaluations.append(
+            evaluations_of(first_round, rows, table["environment_steps"], alive)
+        )
+        return table
+
+    def history(self) -> Columns:
+        """One array over all rounds for each column."""
+        self._parts = [joined(self._parts)]
+        return self._parts[0]
+
+    def evaluations(self) -> Evaluations:
+        """All of them."""
+        self._evaluations = [together(self._evaluations)]
+        return self._evaluations[0]
+
+    def arrays(self) -> Arrays:
+        return {"history": self.history(), "evaluations": self.evaluations()._asdict()}
+
+    def restore(self, arrays: Arrays) -> Columns:
+        self._parts = [arrays["history"]]
+        self._evaluations = [Evaluations(**arrays["evaluations"])]
+        return self._parts[0]
 
 
 def _policies(state: Pytree, prepared: DeepPrepared) -> DeepShared:
@@ -157,22 +174,19 @@ def _policies(state: Pytree, prepared: DeepPrepared) -> DeepShared:
     return shared
 
 
-def _timing(
-    begun: float, marks: list[tuple[int, float]], history: Columns, seeds: int
-) -> dict[str, float]:
+def _timing(clock: Clock, history: Columns, seeds: int) -> dict[str, float]:
     """Seconds in all, of compilation, and the steady rate behind it, of all agents and seeds.
 
-    The first chunk is one round and compiles; what it took beyond a later round, and what the
-    initial state took, is counted as compilation.
+    The first chunk is the one that compiles; what it took beyond as many later rounds, and what
+    the initial state took, is counted as compilation.
     """
-    steps, seconds = seeds * history["environment_steps"], marks[-1][1] - begun
-    if len(marks) < 3:
-        rate = steps[-1] / max(seconds, 1e-9)
-        return {"seconds": seconds, "compile_seconds": seconds, "steps_per_second": float(rate)}
-    (first, began), (last, ended) = marks[1], marks[-1]
-    each = (ended - began) / (last - first)
+    steps = seeds * history["environment_steps"]
+    rate = steps[-1] / max(clock.seconds, 1e-9)
+    if len(clock.marks) > 2:
+        (first, began), (last, ended) = clock.marks[1], clock.marks[-1]
+        rate = (steps[last] - steps[first]) / max(ended - began, 1e-9)
     return {
-        "seconds": seconds,
-        "compile_seconds": max(0.0, began - begun - each),
-        "steps_per_second": float((steps[last] - steps[first]) / max(ended - began, 1e-9)),
+        "seconds": clock.seconds,
+        "compile_seconds": clock.compile_seconds(),
+        "steps_per_second": float(rate),
     }

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from fedjax_rl.runs.directory import RunDirectory, check_writable, made_with
+from fedjax_rl.runs.directory import RunDirectory, check_writable, made_with, opened
 from fedjax_rl.runs.hetero import words
 from fedjax_rl.runs.hetero.assembly import HeteroPrepared, prepare
 from fedjax_rl.runs.hetero.config import HeteroConfig
@@ -21,6 +21,7 @@ from fedjax_rl.runs.hetero.starts import digest
 from fedjax_rl.runs.hetero.summary import by_seed, summarise
 from fedjax_rl.runs.hetero.training import Cell, HeteroResult
 from fedjax_rl.runs.live import working
+from fedjax_rl.runs.place import NOWHERE
 from fedjax_rl.statistics import Interval, interquartile_mean, stratified_bootstrap
 
 TABLE = (
@@ -68,20 +69,21 @@ def compare_and_record(
         check_writable(out, overwrite=overwrite)
     with working(f"preparing {config.task}"):
         studies = [prepare(loss, config, windows=windows) for loss in losses]
-    directory = _opened(out, overwrite, studies, windows)
-    compared: list[Compared] = []
-    for study in studies:
-        result = shown(study, None)
-        compared += [Compared(cell, result) for cell in result.cells]
-        for one in compared[-len(result.cells) :]:
-            print("\n".join(words.diverged(failures(one))), end="")
-    print(text_table(compared))
-    if directory is None:
-        print("Nothing was written; --out DIR keeps the table and the figures.")
-    else:
-        _record(directory, compared)
-        names = ", ".join(sorted(path.name for path in directory.path.iterdir()))
-        print(f"Written to {directory.path}: {names}", flush=True)
+    with opened(out, overwrite=overwrite) as directory:
+        if directory is not None:
+            directory.write_text("config.yaml", configuration(studies, windows))
+        compared: list[Compared] = []
+        for study in studies:
+            result = shown(study, NOWHERE)
+            compared += [Compared(cell, result) for cell in result.cells]
+            for one in compared[-len(result.cells) :]:
+                print("\n".join(words.diverged(failures(one))), end="")
+        print(text_table(compared))
+        if directory is None:
+            print("Nothing was written; --out DIR keeps the table and the figures.")
+        else:
+            _record(directory, compared)
+            print(f"Written to {directory.path}: {', '.join(directory.names())}", flush=True)
     return any((one.cell.failed >= 0).any() for one in compared)
 
 
@@ -184,16 +186,9 @@ def _mean(values: np.ndarray) -> float:
     return float(finite.mean()) if finite.size else float("nan")
 
 
-def _opened(
-    out: Path | None,
-    overwrite: bool,
-    studies: Sequence[HeteroPrepared],
-    windows: Sequence[int],
-) -> RunDirectory | None:
-    if out is None:
-        return None
+def configuration(studies: Sequence[HeteroPrepared], windows: Sequence[int]) -> str:
+    """The text of ``config.yaml``."""
     first = studies[0]
-    directory = RunDirectory(out, overwrite=overwrite)
     plain = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in dataclasses.asdict(first.config).items()
@@ -205,8 +200,7 @@ def _opened(
         **plain,
         "made_with": made_with(digest(first.config, first.task)),
     }
-    directory.write_text("config.yaml", yaml.safe_dump(document, sort_keys=False))
-    return directory
+    return yaml.safe_dump(document, sort_keys=False)
 
 
 def _record(directory: RunDirectory, compared: Sequence[Compared]) -> None:

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.config import settings_to_yaml
-from fedjax_rl.runs.directory import RunDirectory, check_writable, made_with
+from fedjax_rl.runs.directory import RunDirectory
 from fedjax_rl.runs.hetero import words
 from fedjax_rl.runs.hetero.assembly import HeteroPrepared, prepare
 from fedjax_rl.runs.hetero.config import HeteroConfig
 from fedjax_rl.runs.hetero.starts import digest
 from fedjax_rl.runs.hetero.training import Cell, Columns, HeteroResult, run
 from fedjax_rl.runs.live import LiveTable, working
+from fedjax_rl.runs.place import Destination, Place, open_place
 
 
 def run_and_record(
-    loss: str, config: HeteroConfig, out: Path | None, overwrite: bool, origin: Mapping[str, Any]
+    loss: str, config: HeteroConfig, destination: Destination, origin: Mapping[str, Any]
 ) -> bool:
     """Runs one loss with a live table and writes the run directory.
 
     Args:
         loss: its name.
         config: settings.
-        out: directory, or None to write nothing.
-        overwrite: whether an earlier run there may be replaced.
+        destination: where it is written.
         origin: what the configuration was made with when it came from a ``config.yaml``.
 
     Returns:
@@ -38,42 +36,40 @@ def run_and_record(
 
     Raises:
         InvalidInput: before anything is written.
+        Stopped: a signal asked for it, and the run is saved.
     """
-    if out is not None:
-        check_writable(out, overwrite=overwrite)
+    destination.check()
     with working(f"preparing {config.task}"):
         prepared = prepare(loss, config)
     content = digest(prepared.config, prepared.task)
     if origin.get("problem_sha256", content) != content:
         raise InvalidInput("--config", config.task, "the task that the run was made with")
-    directory = None
-    if out is not None:
-        directory = RunDirectory(out, overwrite=overwrite)
-        settings = dataclasses.asdict(prepared.config)
-        directory.write_text("config.yaml", settings_to_yaml(loss, settings, made_with(content)))
-    result = shown(prepared, directory)
-    print(words.closing(result), flush=True)
-    if directory is None:
-        print("Nothing was written; --out DIR keeps the table, the policies and plots.")
-    else:
-        _record(directory, result)
-        names = ", ".join(sorted(path.name for path in directory.path.iterdir()))
-        print(f"Written to {directory.path}: {names}", flush=True)
+    settings = dataclasses.asdict(prepared.config)
+    prepared = prepared._replace(chunk_steps=destination.checkpoints.chunk(prepared.chunk_steps))
+    with open_place(destination, loss, settings, content) as place:
+        result = shown(prepared, place)
+        print(words.closing(result), flush=True)
+        if place.directory is None:
+            print("Nothing was written; --out DIR keeps the table, the policies and plots.")
+        else:
+            _record(place.directory, result)
+            names = ", ".join(place.directory.names())
+            print(f"Written to {place.directory.path}: {names}", flush=True)
     return bool((result.cells[0].failed >= 0).any())
 
 
-def shown(prepared: HeteroPrepared, directory: RunDirectory | None) -> HeteroResult:
+def shown(prepared: HeteroPrepared, place: Place) -> HeteroResult:
     """Runs with a live table; its logged rows go to ``metrics.csv``."""
-    config = prepared.config
+    config, (directory, keeper, kept) = prepared.config, place
     print(words.opening(prepared), flush=True)
-    with LiveTable(config.steps, words.HEADER, words.cells, unit="step") as live:
+    with LiveTable(config.steps, words.HEADER, words.cells, unit="step") as live, kept:
 
         def on_rows(rows: Columns) -> None:
             if directory is not None:
                 _append(directory, rows, config)
             live.show(rows)
 
-        return run(prepared, on_rows)
+        return run(prepared, on_rows, keeper)
 
 
 def _append(directory: RunDirectory, rows: Columns, config: HeteroConfig) -> None:
@@ -91,10 +87,10 @@ def _record(directory: RunDirectory, result: HeteroResult) -> None:
 
     (cell,) = result.cells
     directory.append_rows("evaluations.csv", *tidy(cell, result.prepared.config.seed))
-    directory.write_json("summary.json", result.summary)
     directory.write_arrays("policy.npz", parameter_arrays(cell))
     with working("drawing"):
         plot_cells(result.cells, directory.path)
+    directory.write_json("summary.json", result.summary)  # last: a run that has one is finished
 
 
 def tidy(cell: Cell, first_seed: int) -> tuple[list[str], list[list[Any]]]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -12,14 +10,14 @@ import numpy as np
 
 from fedjax_rl.algorithm import Pytree
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.execution.train import start, to_host, train
+from fedjax_rl.execution.train import Chunk, to_host
 from fedjax_rl.hetero.schedule import Traffic
 from fedjax_rl.hetero.state import HeteroRow
+from fedjax_rl.runs.checkpoint_files import Arrays
 from fedjax_rl.runs.hetero.assembly import HeteroPrepared, keys_of, prepare
 from fedjax_rl.runs.hetero.config import HeteroConfig
-
-Columns = dict[str, np.ndarray]
-OnRows = Callable[[Columns], None]
+from fedjax_rl.runs.keeper import Keeper, KeepsNothing
+from fedjax_rl.runs.loop import Clock, Columns, OnRows, Work, carry_out, joined
 
 
 class Cell(NamedTuple):
@@ -89,42 +87,65 @@ def hetero_rl(loss: str = "gepo", task: str = "prefix-sum", **settings: Any) -> 
     return run(prepare(loss, HeteroConfig(task=task, **settings)))
 
 
-def run(prepared: HeteroPrepared, on_rows: OnRows = lambda rows: None) -> HeteroResult:
+def run(
+    prepared: HeteroPrepared, on_rows: OnRows = lambda rows: None, keeper: Keeper | None = None
+) -> HeteroResult:
     """Trains every member, hands the mean columns of every chunk to ``on_rows``, and sums up.
+
+    A ``keeper`` says where to go on from, and is asked to save behind every chunk.
 
     A member that diverged stops where it was; its columns are NaN from there on.
     """
     from fedjax_rl.runs.hetero.summary import summarise
 
-    config, keys = prepared.config, keys_of(prepared.members)
-    begun = time.perf_counter()
-    state, row = start(prepared.algorithm, keys, prepared.hparams)
-    first = jax.tree.map(lambda leaf: np.asarray(leaf)[None], row)
-    failed = np.full(len(prepared.members), -1)
-    parts = [columns(0, first, failed)]
-    on_rows(shown(parts[0], 0, prepared))
-    marks = [(0, time.perf_counter())]
-    for chunk in train(
+    record = HeteroRecord(prepared)
+    work = Work(
         prepared.algorithm,
-        keys,
-        state,
+        keys_of(prepared.members),
         prepared.hparams,
-        rounds=config.steps,
-        chunk_rounds=prepared.chunk_steps,
-    ):
-        state = chunk.state
-        assert chunk.failed_members is not None
-        failed = chunk.failed_members
-        parts.append(columns(chunk.first_round, chunk.info, failed))
-        on_rows(shown(parts[-1], chunk.first_round, prepared))
-        marks.append((chunk.last_round, time.perf_counter()))
-    table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    cells = _cells(prepared, table, failed, to_host(state.parameters))
-    timing = _timing(begun, marks, len(prepared.members))
+        prepared.config.steps,
+        prepared.chunk_steps,
+    )
+    state, failed, clock = carry_out(work, record, on_rows, keeper or KeepsNothing())
+    cells = _cells(prepared, record.history(), failed, to_host(state.parameters))
+    timing = _timing(clock, len(prepared.members))
     result = HeteroResult(prepared, cells, timing, {})
     if len(cells) > 1:
         return result
     return dataclasses.replace(result, summary=summarise(cells[0], prepared, timing))
+
+
+class HeteroRecord:
+    """Every column of every member, in all steps so far."""
+
+    ended = False
+
+    def __init__(self, prepared: HeteroPrepared):
+        self._prepared = prepared
+        self._parts: list[Columns] = []
+
+    def open(self, row: HeteroRow) -> Columns:
+        first = jax.tree.map(lambda leaf: np.asarray(leaf)[None], row)
+        return self._take(0, first, np.full(len(self._prepared.members), -1))
+
+    def add(self, chunk: Chunk) -> Columns:
+        return self._take(chunk.first_round, chunk.info, chunk.failed)
+
+    def _take(self, first_step: int, rows: HeteroRow, failed: np.ndarray) -> Columns:
+        self._parts.append(columns(first_step, rows, failed))
+        return shown(self._parts[-1], first_step, self._prepared)
+
+    def history(self) -> Columns:
+        """[T + 1, B] for each column."""
+        self._parts = [joined(self._parts)]
+        return self._parts[0]
+
+    def arrays(self) -> Arrays:
+        return {"history": self.history()}
+
+    def restore(self, arrays: Arrays) -> Columns:
+        self._parts = [arrays["history"]]
+        return shown(self._parts[0], 0, self._prepared)
 
 
 def columns(first_step: int, rows: HeteroRow, failed: np.ndarray) -> Columns:
@@ -195,16 +216,14 @@ def _cells(
     return tuple(cells)
 
 
-def _timing(begun: float, marks: list[tuple[int, float]], members: int) -> dict[str, float]:
+def _timing(clock: Clock, members: int) -> dict[str, float]:
     """Seconds in all, of compilation, and learner steps of all members per second behind it."""
-    seconds = marks[-1][1] - begun
-    if len(marks) < 3:
-        rate = members * marks[-1][0] / max(seconds, 1e-9)
-        return {"seconds": seconds, "compile_seconds": seconds, "steps_per_second": rate}
-    (first, began), (last, ended) = marks[1], marks[-1]
-    each = (ended - began) / (last - first)
+    rate = clock.marks[-1][0] / max(clock.seconds, 1e-9)
+    if len(clock.marks) > 2:
+        (first, began), (last, ended) = clock.marks[1], clock.marks[-1]
+        rate = (last - first) / max(ended - began, 1e-9)
     return {
-        "seconds": seconds,
-        "compile_seconds": max(0.0, began - begun - each),
-        "steps_per_second": members / max(each, 1e-9),
+        "seconds": clock.seconds,
+        "compile_seconds": clock.compile_seconds(),
+        "steps_per_second": members * rate,
     }

@@ -1,0 +1,156 @@
+"""Whether a run that is killed at random moments and resumed ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+NETWORKS = "--envs 4 --rollout 16 --hidden 8 8 --epochs 1 --minibatches 2 --episodes 100"
+RUNS = {
+    "fednpg": "--rounds 60000 --log-every 50 --checkpoint-seconds 0.3",
+    "fedppo": f"{NETWORKS} --rounds 400 --evaluate-every 100 --checkpoint-every 20",
+    "gepo": "--steps 1000 --seeds 2 --evaluate-every 100 --held-out 32 --on-policy 4 "
+    "--checkpoint-every 50",
+}
+TIMINGS = ("seconds", "compile_seconds", "rounds_per_second", "steps_per_second")
+LEFT_OUT = ("checkpoints", "summary.json")
+
+
+def measure(quick: bool) -> dict[str, Any]:
+    """Kills every algorithm 20 times and compares what comes out in the end."""
+    figures = {}
+    for name, flags in RUNS.items():
+        if quick and name != "fednpg":
+            continue
+        with tempfile.TemporaryDirectory() as place:
+            figures[name] = survive(name, flags, 2 if quick else 20, pathlib.Path(place), seed=0)
+        told = figures[name]
+        print(
+            f"{name}: {told['kills']} kills ({told['kills_after_a_checkpoint']} of them after a "
+            f"checkpoint, {told['kills_while_saving']} in the middle of one), "
+            f"{told['finished']} runs finished, differences: {told['differences'] or 'none'}"
+        )
+    assert not any(told["differences"] for told in figures.values())
+    return {"survival": figures}
+
+
+def survive(name: str, flags: str, kills: int, place: pathlib.Path, seed: int) -> dict[str, Any]:
+    """Runs are killed and resumed, each at most four times, and then left to finish.
+
+    A process is killed a moment after it has written a random share of the rows, or, one in
+    six, while it starts.
+
+    Args:
+        name: of the algorithm.
+        flags: its options.
+        kills: how many.
+        place: directory for the runs.
+        seed: of the moments.
+    """
+    rng = random.Random(seed)
+    whole = place / "undisturbed"
+    lived(begin(name, flags, whole), place)
+    size = (whole / "metrics.csv").stat().st_size
+    moments: list[tuple[bool, bool]] = []
+    differences: list[str] = []
+    finished, out, left = 0, place / "killed-0", 4
+    while len(moments) < kills or out.exists():
+        begun = (out / "config.yaml").exists()
+        command = ["resume", str(out)] if begun else [*begin(name, flags, out), "--overwrite"]
+        share, pause = rng.uniform(-0.2, 1), rng.uniform(0, 1)
+        until = (out / "metrics.csv", int(share * size), pause if share > 0 else 3 * pause)
+        if lived(command, place, until if left and len(moments) < kills else None):
+            differences += compare(whole, out)
+            finished += 1
+            out, left = place / f"killed-{finished}", 4
+        else:
+            moments.append(moment(out))
+            left -= 1
+    return {
+        "flags": flags,
+        "kills": len(moments),
+        "kills_after_a_checkpoint": sum(saved for saved, _ in moments),
+        "kills_while_saving": sum(saving for _, saving in moments),
+        "finished": finished,
+        "differences": differences,
+    }
+
+
+def begin(name: str, flags: str, out: pathlib.Path) -> list[str]:
+    """Arguments that start a run."""
+    return ["run", name, *flags.split(), "--out", str(out)]
+
+
+def lived(
+    arguments: list[str], place: pathlib.Path, until: tuple[pathlib.Path, int, float] | None = None
+) -> bool:
+    """Whether a process of the command line came to its end.
+
+    Args:
+        arguments: of ``fedjax-rl``.
+        place: directory for its caches.
+        until: a file, its size in bytes, and the seconds after which the process is killed once
+            the file has it; None to let it live.
+
+    Raises:
+        RuntimeError: it failed by itself.
+    """
+    environment = {
+        "JAX_COMPILATION_CACHE_DIR": str(place / "programs"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PYTHONWARNINGS": "ignore:Error reading persistent compilation cache entry",
+        "FEDJAX_RL_CACHE": str(place / "solutions"),
+        **os.environ,
+    }
+    command = [sys.executable, "-m", "fedjax_rl", *arguments]
+    with (place / "complaints").open("w+") as complaints:
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=complaints
+        )
+        while until is not None and process.poll() is None:
+            file, size, pause = until
+            if size <= 0 or (file.exists() and file.stat().st_size >= size):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(pause)
+                process.kill()
+            time.sleep(0.01)
+        status = process.wait()
+        if status in (0, -signal.SIGKILL):
+            return status == 0
+        complaints.seek(0)
+        raise RuntimeError(f"{' '.join(arguments)}: status {status}\n{complaints.read()}")
+
+
+def moment(out: pathlib.Path) -> tuple[bool, bool]:
+    """Whether a run that was just killed had a checkpoint, and was writing one."""
+    found = [path.name for path in (out / "checkpoints").glob("round-*")]
+    saving = [name for name in found if name.endswith(".partial")]
+    return len(found) > len(saving), bool(saving)
+
+
+def compare(expected: pathlib.Path, out: pathlib.Path) -> list[str]:
+    """Names of files that differ in a byte, and of figures of the summary but for timings."""
+    names = {path.name for path in (*expected.iterdir(), *out.iterdir())} - set(LEFT_OUT)
+    different = [f"{out.name}/{name}" for name in sorted(names) if not alike(expected, out, name)]
+    theirs, ours = (json.loads((path / "summary.json").read_text()) for path in (expected, out))
+    return different + [
+        f"{out.name}/summary.json: {key}"
+        for key in {**theirs, **ours}
+        if key not in TIMINGS and theirs.get(key) != ours.get(key)
+    ]
+
+
+def alike(expected: pathlib.Path, out: pathlib.Path, name: str) -> bool:
+    """Whether both directories have the file, and it is the same."""
+    paths = expected / name, out / name
+    return all(path.is_file() for path in paths) and len({p.read_bytes() for p in paths}) == 1

@@ -1,0 +1,128 @@
+"""How a checkpoint lies on the disk: its arrays, kept by Orbax, and a manifest beside them.
+
+The manifest says what the arrays are and which SHA-256 every file has, its own text included.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MANIFEST = "manifest.json"
+ARRAYS = "arrays"
+
+Arrays = dict[str, dict[str, np.ndarray]]
+"""Arrays by group and name."""
+
+
+class Damage(ValueError):
+    """What is wrong with a checkpoint."""
+
+
+def write_files(path: Path, arrays: Arrays, about: Mapping[str, Any]) -> None:
+    """Fills a new directory with arrays and a manifest that holds ``about`` too."""
+    path.mkdir(parents=True)
+    _write_arrays(path / ARRAYS, arrays)
+    manifest = {**about, "arrays": _listed(arrays), "files": _digests(path)}
+    with (path / MANIFEST).open("w", encoding="utf-8") as file:
+        json.dump(manifest | {"sha256": digest_of(manifest)}, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of any format, itself undamaged.
+
+    Raises:
+        Damage: it is not as it was written.
+    """
+    try:
+        manifest = json.loads((path / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        raise Damage(f"{MANIFEST} cannot be read") from None
+    if not isinstance(manifest, dict) or manifest.pop("sha256", None) != digest_of(manifest):
+        raise Damage(f"{MANIFEST} is not as it was written")
+    return manifest
+
+
+def read_arrays(path: Path, manifest: Mapping[str, Any]) -> Arrays:
+    """The arrays, after every file was found to be as written.
+
+    Raises:
+        Damage: one is not, or there are more or fewer of them.
+    """
+    present = _digests(path)
+    present.pop(MANIFEST, None)
+    for name in sorted({**present, **manifest["files"]}):
+        if present.get(name) != manifest["files"].get(name):
+            raise Damage(f"{name} is {'not as it was written' if name in present else 'missing'}")
+    return _read_arrays(path / ARRAYS, manifest["arrays"])
+
+
+def digest_of(document: Mapping[str, Any]) -> str:
+    """SHA-256 of JSON with sorted keys. Of a manifest, in every format: of all but ``sha256``."""
+    return hashlib.sha256(json.dumps(dict(document), sort_keys=True).encode()).hexdigest()
+
+
+def _digests(path: Path) -> dict[str, str]:
+    return {
+        file.relative_to(path).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(path.rglob("*"))
+        if file.is_file()
+    }
+
+
+def _listed(groups: Arrays) -> list[list[Any]]:
+    return [
+        [group, name, str(array.dtype), list(array.shape)]
+        for group, members in groups.items()
+        for name, array in members.items()
+    ]
+
+
+def _write_arrays(path: Path, groups: Arrays) -> None:
+    """Saves arrays under their numbers in the list; one without elements needs no saving."""
+    import orbax.checkpoint as ocp  # takes a second, which no first row should wait for
+
+    arrays = [array for members in groups.values() for array in members.values()]
+    numbered = {str(index): array for index, array in enumerate(arrays) if array.size}
+    with _without_log(), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        checkpointer.save(path.absolute(), args=ocp.args.PyTreeSave(numbered))
+
+
+@contextlib.contextmanager
+def _without_log() -> Iterator[None]:
+    """Orbax logs what it raises, too, with a trace of every thread."""
+    log = logging.getLogger("absl")
+    earlier = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(earlier)
+
+
+def _read_arrays(path: Path, listed: list[list[Any]]) -> Arrays:
+    import orbax.checkpoint as ocp
+
+    shapes = [tuple(shape) for _, _, _, shape in listed]
+    numbers = [str(index) for index, shape in enumerate(shapes) if 0 not in shape]
+    # As NumPy arrays, which keep float64 wherever they are read.
+    as_saved = {number: ocp.RestoreArgs(restore_type=np.ndarray) for number in numbers}
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        numbered = checkpointer.restore(
+            path.absolute(), args=ocp.args.PyTreeRestore(restore_args=as_saved)
+        )
+    groups: Arrays = {}
+    for index, (group, name, dtype, _) in enumerate(listed):
+        array = numbered.get(str(index), np.zeros(shapes[index], np.dtype(dtype)))
+        groups.setdefault(group, {})[name] = array
+    return groups
