@@ -220,11 +220,9 @@ def parquet_bytes(rows: Sequence[Row]) -> bytes:
     for name in names:
         values = [row.get(name) for row in rows]
         kinds = {type(value) for value in values if value is not None}
-        mixed = len(kinds) > 1 and not kinds <= {int, float}
-        columns[name] = [
-            cell(value) if isinstance(value, list) else value if not mixed else str(value)
-            for value in values
-        ]
+        if list in kinds or (len(kinds) > 1 and not kinds <= {int, float}):
+            values = [None if value is None else str(cell(value)) for value in values]
+        columns[name] = values
     buffer = BytesIO()
     parquet.write_table(arrow.table(columns), buffer)
     return buffer.getvalue()

@@ -180,8 +180,9 @@ def test_group_sizes_are_groups_of_stale_data():
 
 
 def test_a_member_on_stale_data_that_diverges_is_marked():
-    common = {"window": 0, "kl": "code", "kl_weight": 1e3, "steps": 6, "evaluate_every": 3}
-    base = dataclasses.replace(STALE, **common)
+    # Half of the rewards are flipped: hardly a batch without a gradient, and two overflow.
+    common = {"kl": "code", "kl_weight": 1e3, "label_noise": 0.5, "steps": 12}
+    base = dataclasses.replace(STALE, window=0, evaluate_every=6, **common)
     whole, broken = (
         done.row for _, done, _ in swept(Stale("grpo"), base, {"learning_rate": [0.1, 3e38]})
     )
