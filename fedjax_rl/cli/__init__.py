@@ -1,4 +1,4 @@
-"""The command line: ``fedjax-rl run | resume | compare | solve | eval | list``."""
+"""The command line: ``fedjax-rl run | resume | compare | sweep | best | plot | solve | …``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ COMMANDS = {
     "resume": "fedjax_rl.cli.resume",
     "compare": "fedjax_rl.cli.compare",
     "solve": "fedjax_rl.cli.solve",
+    "sweep": "fedjax_rl.cli.sweep",
+    "best": "fedjax_rl.cli.best",
+    "plot": "fedjax_rl.cli.plot",
     "eval": "fedjax_rl.cli.evaluate",
     "list": "fedjax_rl.cli.listing",
 }
@@ -31,6 +34,9 @@ commands:
   resume DIR      go on with a run that was stopped or killed
   compare fednpg  learners, local steps, corrections and merges, side by side
   compare --losses A,B    losses on stale data, side by side
+  sweep ALGORITHM every combination of settings and seeds, side by side in few programs
+  best DIR        the best configuration of a sweep, ready to run
+  plot DIR        heat maps, curves and parallel coordinates of a sweep
   solve PROBLEM   the exact optimum, its multipliers and a certificate
   eval DIR        play episodes with a saved policy, and film one
   list            problems, tasks, learners, merges, losses and laws that can be named
@@ -42,6 +48,7 @@ first steps:
   fedjax-rl compare fednpg --local-steps 1,5,20          what fewer merges cost
   fedjax-rl run fedppo --compare --out runs/cartpole     networks, and what references reach
   fedjax-rl run gepo --seeds 4 --window 32               one learner, samplers far away
+  fedjax-rl sweep fednpg --grid step_size=0.01,0.1 --grid local_steps=1,5   what settings do
   fedjax-rl solve icu-sepsis                             four hospitals; needs the extra icu
   fedjax-rl run fednpg --problem my_problem.npz          a problem of your own
 

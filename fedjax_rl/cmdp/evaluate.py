@@ -49,8 +49,11 @@ NO_SUPPORT = -1e30
 
 
 def uniform_logits(support: jax.Array) -> jax.Array:
-    """Zero logits on the support [S, A]."""
-    return jnp.where(support, 0.0, NO_SUPPORT)
+    """Zero logits on the support [S, A]; strongly typed, as they are after every step.
+
+    (With a weak type the first round would be a program of its own, and compiled apart.)
+    """
+    return jnp.where(support, 0.0, NO_SUPPORT).astype(float)
 
 
 def evaluated(logits: jax.Array, model: Model) -> TabularPolicy:

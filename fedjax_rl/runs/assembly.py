@@ -82,8 +82,7 @@ def prepare(config: FedNPGConfig, problem: Problem | None = None) -> Prepared:
         if getattr(config, field) is not None and config.reference != "fed":
             flag = "--" + field.replace("_", "-")
             raise InvalidInput(flag, getattr(config, field), "only with --reference fed")
-    if config.reference == "omniscient":
-        access = np.ones((1, cmdp.num_constraints), bool)
+    access = simulated(config, access)
     evaluation = "exact" if config.evaluation == "exact" else config.rollouts
     learner = tabular_learner(config.learner, evaluation, config.correction)
     if config.merge == "auto":
@@ -141,6 +140,11 @@ def load_configured(config: FedNPGConfig) -> Problem:
         discount=config.discount,
         access=config.access,
     )
+
+
+def simulated(config: FedNPGConfig, access: BoolArray) -> BoolArray:
+    """Who watches what among the agents that are simulated, [N, M] or [1, M]."""
+    return np.ones_like(access[:1]) if config.reference == "omniscient" else access
 
 
 @functools.lru_cache(maxsize=64)
@@ -227,12 +231,18 @@ def settings(config: FedNPGConfig, cmdp: CMDP, access: BoolArray, pace: float) -
         step_size=np.float64(step_size if config.reference == "fed" else step_size * pace),
         dual_step_size=np.float64(dual_step_size),
         multiplier_cap=np.float64(config.multiplier_cap),
-        model=model_of(cmdp),
+        model=known_model(cmdp),
         regularization=np.float64(config.regularization),
         tolerance=np.float64(config.tolerance),
     )
     federation = FederationSettings(agents, learner, merge_weights(config, len(access)))
     return ObservedSettings(federation, cmdp.costs, cmdp.budgets)
+
+
+@functools.lru_cache(maxsize=4)
+def known_model(cmdp: CMDP) -> Model:
+    """`model_of` a problem, the same arrays for all runs on it."""
+    return model_of(cmdp)
 
 
 def merge_weights(config: FedNPGConfig, num_agents: int) -> FloatArray | None:

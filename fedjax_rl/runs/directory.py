@@ -46,6 +46,11 @@ WRITTEN = (
     "accuracy.png",
     "diagnostics.png",
     "staleness.png",
+    "sweep.csv",
+    "sweep.parquet",
+    "heatmap.png",
+    "curves.png",
+    "parallel.png",
 )
 """What overwriting a run replaces; other files in the directory are its owner's."""
 MARK = "config.yaml"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ class Prompts(NamedTuple):
     held_out: Callable[[Any], Any]
 
 
+@functools.lru_cache(maxsize=32)
 def split(task: TokenTask) -> Prompts:
     """The task's distribution of prompts, cut in two by a hash of the prompt.
 

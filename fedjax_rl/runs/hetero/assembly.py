@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,7 +110,6 @@ def prepare(
     assert config.learning_rate is not None
     task = task_of(config)
     policy = policy_of(config, task)
-    judge = build_loss(loss, LossChoices(config.sequence_weight, config.denominator, config.kl))
     members = tuple(
         Member(window, rate, config.seed + index)
         for window in (windows or [config.window])
@@ -126,16 +126,7 @@ def prepare(
         }
     runs = [simulated[member.window, member.seed] for member in members]
     schedules = stack([schedule for schedule, _ in runs])
-    choices = HeteroChoices(
-        prompts=config.prompts,
-        group_size=config.group_size,
-        depth=depth(schedules),
-        top_k=config.top_k,
-        held_out=config.held_out,
-        on_policy=config.on_policy,
-        geometric=config.sequence_weight == "geometric",
-    )
-    algorithm = asynchronous(task, policy, judge, choices)
+    algorithm = learner_of(loss, config, task, policy, depth(schedules))
     start = started(config, task, policy)
     hparams = HeteroSettings(
         deliveries=Deliveries(schedules.version, schedules.sampler, schedules.batch),
@@ -165,6 +156,27 @@ def prepare(
         hparams=hparams,
         chunk_steps=int(np.clip(chunk, 1, 1000)),
     )
+
+
+def learner_of(
+    loss: str, config: HeteroConfig, task: TokenTask, policy: TokenPolicy, past: int
+) -> Algorithm:
+    """One learner that keeps so many past parameters; the algorithm of a single run.
+
+    Raises:
+        InvalidInput: no such loss.
+    """
+    judge = build_loss(loss, LossChoices(config.sequence_weight, config.denominator, config.kl))
+    choices = HeteroChoices(
+        prompts=config.prompts,
+        group_size=config.group_size,
+        depth=past,
+        top_k=config.top_k,
+        held_out=config.held_out,
+        on_policy=config.on_policy,
+        geometric=config.sequence_weight == "geometric",
+    )
+    return asynchronous(task, policy, judge, choices)
 
 
 @contextlib.contextmanager
@@ -197,15 +209,19 @@ def task_of(config: HeteroConfig) -> TokenTask:
     Raises:
         InvalidInput: no such task, or arguments that its factory does not take.
     """
-    factory, arguments = tasks.resolve(config.task), problem_arguments(config.task_args)
+    return _task(config.task, tuple(config.task_args))
+
+
+@functools.lru_cache(maxsize=32)
+def _task(name: str, arguments: tuple[str, ...]) -> TokenTask:
+    """The same object for all studies of a task: what is compiled for it is compiled once."""
+    factory = tasks.resolve(name)
     try:
-        task = factory(**arguments)
+        task = factory(**problem_arguments(arguments))
     except TypeError as error:
-        raise InvalidInput("--task-args", " ".join(config.task_args), str(error)) from None
+        raise InvalidInput("--task-args", " ".join(arguments), str(error)) from None
     if not isinstance(task, TokenTask):
-        raise InvalidInput(
-            "--task", config.task, f"a factory of TokenTask, not {type(task).__name__}"
-        )
+        raise InvalidInput("--task", name, f"a factory of TokenTask, not {type(task).__name__}")
     return task
 
 

@@ -1,0 +1,193 @@
+"""``fedjax-rl sweep ALGORITHM``."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from fedjax_rl.cli import choose
+from fedjax_rl.cli.parse import flag_value, parse
+from fedjax_rl.cli.run import FEDERATED
+from fedjax_rl.errors import InvalidInput
+from fedjax_rl.runs.checks import as_number
+from fedjax_rl.runs.config import FedNPGConfig
+from fedjax_rl.runs.yaml_file import read_yaml
+
+HELP = """\
+usage: fedjax-rl sweep ALGORITHM --grid NAME=A,B [--random NAME=LAW --samples S] [OPTIONS]
+       fedjax-rl sweep --file sweep.yaml [OPTIONS]
+
+Every combination of settings, for several seeds, in as few compiled programs as there can be.
+ALGORITHM is any that fedjax-rl run takes, and so are the options: what is not swept is as of a run.
+
+  fedjax-rl sweep fednpg --grid step_size=0.01,0.1 --grid local_steps=1,5 --seeds 5 --out runs/s
+  fedjax-rl sweep fedppo --random learning_rate=loguniform:1e-4:1e-2 --samples 16 --out runs/t
+  fedjax-rl best runs/s --metric average_gap --subject-to 'strong_violation<=0.01'
+  fedjax-rl plot runs/s
+
+fedjax-rl sweep ALGORITHM --help explains every option.
+"""
+FILE = ("algorithm", "grid", "random", "samples", "sample_seed", "seeds", "chunk", "settings")
+"""What a file of a sweep may hold; ``made_with`` is passed over."""
+
+Repeated = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepOptions:
+    """What a sweep has beside the settings of a run."""
+
+    grid: Repeated = ()
+    """NAME=A,B,C: values of a setting; may be given again for others. Lists are [64,64],[32]."""
+    random: Repeated = ()
+    """NAME=loguniform:LOW:HIGH, uniform:LOW:HIGH or choice:A|B|C; may be given again."""
+    samples: int | None = None
+    """Draws of all --random settings together, for every combination of --grid."""
+    sample_seed: int = 0
+    """Seed of the draws."""
+    chunk: str = "auto"
+    """Members side by side in one program: a number, or auto: as many as fit memory."""
+    file: Path | None = None
+    """YAML file with grid, random, samples, seeds, settings; flags given here come on top. The
+    config.yaml of a sweep is one."""
+    out: Path | None = None
+    """Directory for config.yaml, sweep.csv, curves.npz and a file for each chunk that is done."""
+    overwrite: bool = False
+    """Replace the sweep that is in --out."""
+    resume: bool = False
+    """Go on with the sweep in --out, with the members that are not done."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepFedNPG:
+    """Run FedNPG with every combination of settings, as few programs as there can be.
+
+    Real-valued settings share one compiled program; counts and names make groups of their own.
+    Every member computes what the same run alone computes. --seed and --seeds say which seeds
+    every combination is run with.
+    """
+
+    settings: Annotated[FedNPGConfig, tyro.conf.arg(name="")]
+    sweep: Annotated[SweepOptions, tyro.conf.arg(name="")]
+    config: Path | None = None
+    """A config.yaml of a run to start from; flags given here come on top of it."""
+
+
+def main(arguments: list[str]) -> int:
+    """Runs a sweep; exit status 1 when every member diverged."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(HELP, end="")
+        return 0
+    document = _document(arguments)
+    if arguments[0].startswith("-"):
+        if "algorithm" not in document:
+            raise InvalidInput("algorithm", "none", "fedjax-rl sweep ALGORITHM, or one in --file")
+        algorithm, words = document["algorithm"], arguments
+    else:
+        algorithm, words = arguments[0], arguments[1:]
+    if document.get("algorithm", algorithm) != algorithm:
+        raise InvalidInput("--file", document["algorithm"], f"a sweep of {algorithm}")
+    options = _parsed(algorithm, words, document)
+
+    from fedjax_rl.runs.sweeps.session import Asked, sweep_and_record
+
+    base, own = options.settings, options.sweep
+    diverged = sweep_and_record(
+        Asked(
+            algorithm=algorithm,
+            base=base,
+            space=_space(type(base), own, document),
+            chunk=_chunk(own.chunk),
+            out=own.out,
+            overwrite=own.overwrite,
+            resume=own.resume,
+        )
+    )
+    sys.stdout.flush()
+    return 1 if diverged else 0
+
+
+def _document(arguments: list[str]) -> dict[str, Any]:
+    """What ``--file`` holds; empty without one."""
+    if (file := flag_value("--file", arguments)) is None:
+        return {}
+    document = read_yaml("--file", Path(file))
+    if not isinstance(document, dict):
+        raise InvalidInput("--file", file, "a YAML mapping with grid or random")
+    document.pop("made_with", None)
+    if unknown := sorted(set(document) - set(FILE)):
+        raise InvalidInput("--file", unknown[0], f"known: {', '.join(FILE)}")
+    for name in ("grid", "random", "settings"):
+        if not isinstance(document.setdefault(name, {}) or {}, dict):
+            raise InvalidInput("--file", f"{name} {document[name]!r}", "a mapping by setting")
+    if "algorithm" in document:
+        document["algorithm"] = str(document["algorithm"]).removeprefix("sweep ")
+    return document
+
+
+def _parsed(algorithm: str, words: list[str], document: dict[str, Any]) -> Any:
+    """The options, on top of the file's and those of ``--config`` or ``--preset``."""
+    kind: Any
+    base: Any
+    if algorithm == "fednpg":
+        from fedjax_rl.cli.run import _defaults as defaults
+
+        kind, base = SweepFedNPG, defaults(words)[0].settings
+    elif algorithm in FEDERATED:
+        from fedjax_rl.cli.run_deep import _defaults as defaults_deep
+        from fedjax_rl.cli.sweep_kinds import SweepDeep as kind
+
+        base = defaults_deep(algorithm, words)[0].settings
+    else:
+        from fedjax_rl.cli.run_hetero import _defaults as defaults_hetero
+        from fedjax_rl.cli.sweep_kinds import SweepHetero as kind
+        from fedjax_rl.hetero.losses import losses
+
+        if ":" not in algorithm:
+            choose("algorithm", algorithm, [*FEDERATED, *losses])
+        base = defaults_hetero(algorithm, words)[0].settings
+    if document.get("settings") and flag_value("--config", words) is not None:
+        raise InvalidInput("--config", flag_value("--config", words), "it or settings in --file")
+    own: dict[str, Any] = {
+        name: document[name] for name in ("samples", "sample_seed") if name in document
+    }
+    if "chunk" in document:
+        own["chunk"] = str(document["chunk"])
+    default = kind(_on_top(base, document), SweepOptions(**own))
+    return parse(kind, words, f"sweep {algorithm}", default=default)
+
+
+def _on_top(base: Any, document: dict[str, Any]) -> Any:
+    """The settings with those of a file on top."""
+    from fedjax_rl.runs.sweeps.space import setting
+
+    changes = dict(document.get("settings") or {})
+    if "seeds" in document:
+        changes["seeds"] = document["seeds"]
+    for name, value in changes.items():
+        if name not in ("seed", "seeds"):
+            setting("--file", type(base), name)
+        changes[name] = tuple(value) if isinstance(value, list) else as_number(value)
+    return dataclasses.replace(base, **changes)
+
+
+def _space(config: type, own: SweepOptions, document: dict[str, Any]) -> Any:
+    """The space of the flags, on top of the file's."""
+    from fedjax_rl.runs.sweeps.space import entries, listed, space_of
+
+    flags = entries("--grid", own.grid).items()
+    grid = {**(document.get("grid") or {}), **{name: listed(name, text) for name, text in flags}}
+    random = {**(document.get("random") or {}), **entries("--random", own.random)}
+    return space_of(config, grid, random, own.samples, own.sample_seed)
+
+
+def _chunk(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
+        raise InvalidInput("--chunk", repr(text), "auto, or a whole number of at least 1")
+    return int(text)

@@ -1,0 +1,104 @@
+"""A chunk of members: train them side by side, and take every member's figures apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from fedjax_rl.algorithm import Algorithm, Pytree
+from fedjax_rl.execution.train import start, to_host, train
+from fedjax_rl.runs.sweeps.family import Family
+from fedjax_rl.runs.sweeps.plan import Group, Member
+
+FINISHED, DIVERGED = "finished", "diverged"
+Row = dict[str, Any]
+
+
+class Done(NamedTuple):
+    """A member that ran.
+
+    Attributes:
+        member: its number.
+        row: of ``sweep.csv``.
+        curves: as of `Figures`.
+    """
+
+    member: int
+    row: Row
+    curves: dict[str, np.ndarray]
+
+
+def run_chunk(
+    family: Family,
+    group: Group,
+    program: Algorithm,
+    members: Sequence[Member],
+    on_round: Callable[[int], None] = lambda round: None,
+) -> list[Done]:
+    """Trains members of a group as one program; each computes what it would alone.
+
+    Args:
+        family: whose members they are.
+        group: of which they are.
+        program: of the group, the same object for all its chunks, so that it compiles once.
+        members: at most as many as a chunk has.
+        on_round: told the last round that is done, now and then.
+    """
+    seeds = [member.config.seed for member in members]
+    seeds += [seeds[-1]] * (group.size - len(seeds))
+    keys = jax.vmap(jax.random.key)(np.array(seeds))
+    hparams = group.hparams(members)
+    state, row = start(program, keys, hparams)
+    parts = [jax.tree.map(lambda leaf: np.asarray(leaf)[None], row)]
+    failed = np.full(group.size, -1)
+    for chunk in train(
+        program, keys, state, hparams, rounds=group.rounds, chunk_rounds=group.chunk_rounds
+    ):
+        parts.append(chunk.info)
+        state = chunk.state
+        assert chunk.failed_members is not None
+        failed = chunk.failed_members
+        on_round(chunk.last_round)
+    rows = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    kept = to_host(family.kept(state))
+    return [
+        _done(family, member, _of(rows, place, 1), _of(kept, place, 0), int(failed[place]))
+        for place, member in enumerate(members)
+    ]
+
+
+def _of(tree: Pytree, place: int, axis: int) -> Pytree:
+    return jax.tree.map(lambda leaf: np.take(leaf, place, axis), tree)
+
+
+def _done(family: Family, member: Member, rows: Pytree, kept: Pytree, failed: int) -> Done:
+    with np.errstate(all="ignore"):  # a member that diverged may hold anything
+        figures = family.figures(member.assembled.prepared, rows, kept, failed)
+    row: Row = {
+        "member": member.number,
+        "configuration": member.configuration,
+        **member.chosen,
+        "seed": member.config.seed,
+        "status": FINISHED if failed < 0 else DIVERGED,
+        "failed_round": None if failed < 0 else failed,
+    }
+    row |= {name: figure for name, figure in flat(figures.summary).items() if name not in row}
+    return Done(member.number, row, figures.curves)
+
+
+def flat(summary: dict[str, Any]) -> Row:
+    """The scalars of a summary; ``costs/lean`` where it has one for each name."""
+    found: Row = {}
+    for name, value in summary.items():
+        inner = value if isinstance(value, dict) else {None: value}
+        for key, part in inner.items():
+            if isinstance(part, np.ndarray) and part.ndim == 0:
+                part = part.item()
+            if isinstance(part, np.generic):
+                part = part.item()
+            if part is None or isinstance(part, str | bool | int | float):
+                found[name if key is None else f"{name}/{key}"] = part
+    return found

@@ -1,0 +1,140 @@
+"""FedPPO and federated natural gradients, as a sweep sees them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from fedjax_rl.algorithm import Algorithm, Pytree
+from fedjax_rl.errors import InvalidInput
+from fedjax_rl.runs.config import problem_arguments
+from fedjax_rl.runs.deep.assembly import (
+    ALONE,
+    ENVIRONMENTS_AT_ONCE,
+    DeepPrepared,
+    choices_of,
+    prepare,
+    settings_of,
+)
+from fedjax_rl.runs.deep.config import DeepConfig
+from fedjax_rl.runs.deep.history import columns, evaluations_of, shaped
+from fedjax_rl.runs.deep.session import task_digest
+from fedjax_rl.runs.deep.summary import summarise
+from fedjax_rl.runs.deep.training import DeepResult
+from fedjax_rl.runs.session import resolved
+from fedjax_rl.runs.sweeps.family import Assembled, Figures, Headline, thinned
+from fedjax_rl.runs.tasks import Chosen, load_task
+
+PROBLEM = ("problem", "problem_args", "agents", "access", "budgets")
+REAL = (
+    *("learning_rate", "learning_rate_decay", "clip", "discount", "gae", "cost_gae", "entropy"),
+    *("gradient_norm", "kl_limit", "dual_step_size", "proportional_gain", "integral_gain"),
+    *("derivative_gain", "dual_smoothing", "multiplier_cap", "tolerance", "radius", "damping"),
+    "seed",
+)
+"""Settings that nothing but the traced settings and the key of a run depend on; of ``kl_limit``
+that is true among numbers."""
+
+
+class Networks:
+    """The family of `fedppo` and `fednatural`; see `Family`. Tasks are loaded once."""
+
+    config: type = DeepConfig
+    headline = Headline("reward", True, "feasible")
+    problem: tuple[str, ...] = PROBLEM
+
+    def __init__(self, algorithm: str) -> None:
+        self.algorithm = algorithm
+        self._chosen: dict[Any, Chosen] = {}
+        self._prepared: dict[Any, DeepPrepared] = {}
+
+    def resolved(self, config: DeepConfig) -> DeepConfig:
+        """The settings with absolute file names."""
+        absolute: DeepConfig = resolved(config)
+        return absolute
+
+    def assemble(self, config: DeepConfig) -> Assembled:
+        """A member; only what differs from members on the same task is made anew."""
+        if config.reference == "one-shot":
+            raise InvalidInput(
+                "--reference", "'one-shot'", "another in a sweep: its one merge is a run's end"
+            )
+        choices = choices_of(config)
+        defaults = {name: getattr(DeepConfig, name) for name in REAL}
+        likewise = dataclasses.replace(config, **defaults), choices
+        if likewise not in self._prepared:
+            self._prepared[likewise] = prepare(self.algorithm, config, self._task(config))
+        prepared = self._prepared[likewise]
+        federation = prepared.hparams.federation
+        federation = federation._replace(learner=settings_of(config, prepared.task))
+        hparams = prepared.hparams._replace(federation=federation)
+        return Assembled(
+            program=(
+                *(self.algorithm, choices, config.problem, config.problem_args, config.merge),
+                *(config.reference in ALONE, prepared.num_agents, config.agents_at_once),
+                *(config.local_steps, config.episodes, config.evaluate_every, config.rounds),
+            ),
+            algorithm=prepared.algorithm,
+            hparams=hparams,
+            prepared=prepared._replace(config=config, hparams=hparams),
+            rounds=config.rounds,
+            chunk_rounds=prepared.chunk_rounds,
+        )
+
+    def _task(self, config: DeepConfig) -> Chosen:
+        content = tuple(getattr(config, name) for name in PROBLEM)
+        if content not in self._chosen:
+            self._chosen[content] = load_task(
+                config.problem,
+                agents=config.agents,
+                arguments=problem_arguments(config.problem_args),
+                budgets=config.budgets,
+                access=config.access,
+            )
+        return self._chosen[content]
+
+    def together(self, members: Sequence[Assembled], size: int) -> Algorithm:
+        """The algorithm of one, with as many agents at once as fit a cache beside the others."""
+        prepared: DeepPrepared = members[0].prepared
+        config = prepared.config
+        if config.agents_at_once is not None or jax.default_backend() != "cpu":
+            return members[0].algorithm
+        at_once = max(2, ENVIRONMENTS_AT_ONCE // (config.envs * size))
+        config = dataclasses.replace(config, agents_at_once=at_once)
+        return prepare(self.algorithm, config, prepared.chosen).algorithm
+
+    def kept(self, state: Pytree) -> Pytree:
+        """What is merged: policy, critic and moments."""
+        return state.shared
+
+    def figures(self, prepared: DeepPrepared, rows: Pytree, kept: Pytree, failed: int) -> Figures:
+        """Figures of a member, from rows up to the round that failed."""
+        last = failed if failed >= 0 else len(rows.reward)
+        rows = shaped(jax.tree.map(lambda leaf: leaf[:last], rows), prepared)
+        alive = np.ones((last, 1), bool)
+        history, _ = columns(0, rows, 0, prepared, alive)
+        evaluations = evaluations_of(0, rows, history["environment_steps"], alive)
+        policy = jax.tree.map(
+            lambda leaf: leaf.reshape(1, prepared.policies, *leaf.shape[prepared.member_axes :]),
+            kept,
+        )
+        result = DeepResult(prepared, history, evaluations, policy, {}, np.array([failed]))
+        names = prepared.task.constraint_names
+        costs = evaluations.costs.mean((1, 2))
+        curves = {
+            "round": evaluations.round,
+            "environment_steps": evaluations.environment_steps,
+            "reward": evaluations.reward.mean((1, 2)),
+            "mode_reward": evaluations.mode_reward.mean((1, 2)),
+            **{f"cost/{name}": costs[:, index] for index, name in enumerate(names)},
+        }
+        at = thinned(len(evaluations.round))
+        return Figures(summarise(result, {}), {name: curve[at] for name, curve in curves.items()})
+
+    def digest(self, prepared: DeepPrepared) -> str:
+        """SHA-256 of what is known of the task."""
+        return task_digest(prepared)

@@ -1,0 +1,161 @@
+"""From a space of settings to members, groups of one program each, and chunks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Container, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from fedjax_rl.algorithm import Algorithm, Pytree
+from fedjax_rl.errors import InvalidInput
+from fedjax_rl.execution.sweep import sweep
+from fedjax_rl.runs.sweeps.family import Assembled, Family
+from fedjax_rl.runs.sweeps.memory import bytes_of_member, free_bytes
+from fedjax_rl.runs.sweeps.space import Chosen, Space
+
+SHARE_OF_MEMORY = 0.5
+"""Of what is free, for the members of a chunk."""
+MEMBERS_AT_ONCE = {"cpu": 64}
+"""Most members of a chunk: a processor gains nothing from more, and a kill loses a chunk."""
+MEMBERS_ON_ACCELERATOR = 1024
+
+
+class Member(NamedTuple):
+    """One run of a sweep.
+
+    Attributes:
+        number: from 0.
+        configuration: the number of its combination of settings, which its seeds share.
+        chosen: swept settings by name.
+        config: all settings, of one seed.
+        assembled: what it runs; leaves of ``hparams`` that all members of its group share are
+            the same arrays.
+    """
+
+    number: int
+    configuration: int
+    chosen: Chosen
+    config: Any
+    assembled: Assembled
+
+
+class Group(NamedTuple):
+    """Members of one program.
+
+    Attributes:
+        members: in the order of their numbers.
+        axes: like the traced settings, 0 where members differ, None where they do not.
+        member_bytes: estimate of what one member needs while it runs.
+        size: members in a chunk.
+    """
+
+    members: tuple[Member, ...]
+    axes: Pytree
+    member_bytes: int
+    size: int
+
+    @property
+    def rounds(self) -> int:
+        return self.members[0].assembled.rounds
+
+    @property
+    def chunk_rounds(self) -> int:
+        return max(1, self.members[0].assembled.chunk_rounds // self.size)
+
+    def chunks(self, done: Container[int] = ()) -> list[tuple[Member, ...]]:
+        """Members that are not done, ``size`` of them side by side or, at the end, fewer."""
+        left = tuple(member for member in self.members if member.number not in done)
+        return [left[start : start + self.size] for start in range(0, len(left), self.size)]
+
+    def program(self, family: Family) -> Algorithm:
+        """The algorithm of a chunk."""
+        together = family.together([member.assembled for member in self.members], self.size)
+        return sweep(together, self.axes, self.size)
+
+    def hparams(self, members: Sequence[Member]) -> Pytree:
+        """Traced settings of a chunk; where it is not full, the last member stands in."""
+        full = [*members, *[members[-1]] * (self.size - len(members))]
+        every = [jax.tree.leaves(member.assembled.hparams) for member in full]
+        leaves, structure = jax.tree.flatten(full[0].assembled.hparams)
+        batched = jax.tree.leaves(self.axes, is_leaf=lambda axis: axis is None)
+        for place, axis in enumerate(batched):
+            if axis == 0:
+                leaves[place] = np.stack([np.asarray(own[place]) for own in every])
+        return jax.tree.unflatten(structure, leaves)
+
+
+def members_of(family: Family, base: Any, space: Space) -> Iterator[Member]:
+    """Every combination of the space for every seed, validated.
+
+    Args:
+        family: whose settings they are.
+        base: settings that are not swept; ``seeds`` of them count up from ``seed``.
+        space: those that are.
+
+    Raises:
+        InvalidInput: a combination cannot be used.
+    """
+    number = 0
+    for configuration, chosen in enumerate(space.combinations(family.config)):
+        for seed in range(base.seed, base.seed + base.seeds):
+            try:
+                config = dataclasses.replace(base, **chosen, seed=seed, seeds=1)
+                assembled = family.assemble(config)
+            except InvalidInput as error:
+                told = ", ".join(f"{name} {value}" for name, value in chosen.items())
+                raise InvalidInput(
+                    error.field, error.value, f"{error.allowed}; in the combination {told}"
+                ) from None
+            yield Member(number, configuration, chosen, config, assembled)
+            number += 1
+
+
+def grouped(members: Iterator[Member], chunk: int | None) -> list[Group]:
+    """Members whose programs are equal, together; arrays that are equal are kept once.
+
+    Args:
+        members: all of them.
+        chunk: members in a chunk; None for as many as fit memory.
+    """
+    gathered: dict[Any, list[Member]] = {}
+    batched: dict[Any, list[bool]] = {}
+    for member in members:
+        leaves, structure = jax.tree.flatten(member.assembled.hparams)
+        shapes = tuple((np.shape(leaf), np.asarray(leaf).dtype.name) for leaf in leaves)
+        key = (member.assembled.program, structure, shapes)
+        group = gathered.setdefault(key, [])
+        first = jax.tree.leaves(group[0].assembled.hparams) if group else leaves
+        differs = batched.setdefault(key, [False] * len(leaves))
+        for place, (leaf, known) in enumerate(zip(leaves, first, strict=True)):
+            if leaf is known or np.array_equal(leaf, known):
+                leaves[place] = known
+            else:
+                differs[place] = True
+        group.append(_sharing(member, jax.tree.unflatten(structure, leaves)))
+    free = free_bytes()
+    return [_sized(group, key[1], batched[key], chunk, free) for key, group in gathered.items()]
+
+
+def _sharing(member: Member, hparams: Pytree) -> Member:
+    """The member with settings whose arrays are the group's where they are equal."""
+    prepared = member.assembled.prepared
+    if prepared.hparams is member.assembled.hparams:
+        prepared = prepared._replace(hparams=hparams)
+    assembled = member.assembled._replace(hparams=hparams, prepared=prepared)
+    return member._replace(assembled=assembled)
+
+
+def _sized(
+    members: list[Member], structure: Any, batched: list[bool], chunk: int | None, free: int
+) -> Group:
+    axes = jax.tree.unflatten(structure, [0 if differs else None for differs in batched])
+    member_bytes = bytes_of_member(members[0].assembled, batched)
+    most = chunk
+    if most is None:
+        at_once = MEMBERS_AT_ONCE.get(jax.default_backend(), MEMBERS_ON_ACCELERATOR)
+        most = max(1, min(at_once, int(SHARE_OF_MEMORY * free) // member_bytes))
+    chunks = -(-len(members) // most)
+    return Group(tuple(members), axes, member_bytes, -(-len(members) // chunks))

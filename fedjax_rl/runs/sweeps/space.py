@@ -1,0 +1,243 @@
+"""Which settings a sweep goes through: lists, laws to draw from, and their product."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+import math
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+
+from fedjax_rl.errors import InvalidInput, flag
+from fedjax_rl.runs.checks import as_number, check_count
+
+LAWS = "loguniform:LOW:HIGH, uniform:LOW:HIGH or choice:A|B|C"
+OWN = ("seed", "seeds")
+"""Settings that a sweep has options of its own for."""
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
+
+Chosen = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Space:
+    """Every combination of the lists, with every sample of the laws.
+
+    Attributes:
+        grid: values of each setting.
+        random: law of each setting, as `LAWS` has it.
+        samples: how many draws of all laws together; None without laws.
+        sample_seed: of the draws. A setting's draws depend on this and its own name alone.
+    """
+
+    grid: dict[str, tuple[Any, ...]]
+    random: dict[str, str]
+    samples: int | None = None
+    sample_seed: int = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self.grid, *self.random)
+
+    def combinations(self, config: type) -> Iterator[Chosen]:
+        """Swept settings by name: the lists' product, and for each of it every sample.
+
+        Raises:
+            InvalidInput: a law cannot be read or draws what is no value of its setting.
+        """
+        draws = {
+            name: drawn(config, name, law, self.samples or 0, self.sample_seed)
+            for name, law in self.random.items()
+        }
+        for values in itertools.product(*self.grid.values()):
+            listed = dict(zip(self.grid, values, strict=True))
+            for sample in range(self.samples or 1):
+                yield listed | {name: values[sample] for name, values in draws.items()}
+
+
+def space_of(
+    config: type,
+    grid: Mapping[str, Sequence[Any]],
+    random: Mapping[str, str],
+    samples: int | None,
+    sample_seed: int = 0,
+) -> Space:
+    """A checked space of settings of a configuration's type.
+
+    Raises:
+        InvalidInput: an unknown setting (with the nearest one), one that is named twice, a value
+            of the wrong type, an empty list, laws without samples or samples without laws.
+    """
+    if not grid and not random:
+        raise InvalidInput("--grid", "nothing", f"--grid NAME=A,B or --random NAME={LAWS}")
+    lists = {setting("--grid", config, name): values for name, values in grid.items()}
+    laws = {setting("--random", config, name): law for name, law in random.items()}
+    if twice := sorted(set(lists) & set(laws)):
+        raise InvalidInput("--random", twice[0], "a setting that is not in --grid as well")
+    if laws and samples is None:
+        raise InvalidInput("--samples", "none", "how many samples to draw with --random")
+    if samples is not None and not laws:
+        raise InvalidInput("--samples", samples, "only with --random")
+    if samples is not None:
+        check_count("samples", samples, least=1)
+    check_count("sample_seed", sample_seed, least=0)
+    checked = {name: _values(config, name, values) for name, values in lists.items()}
+    space = Space(checked, laws, samples, sample_seed)
+    next(space.combinations(config))  # reads the laws
+    return space
+
+
+def entries(option: str, texts: Sequence[str]) -> dict[str, str]:
+    """``("step_size=1,2",)`` as ``{"step_size": "1,2"}``.
+
+    Raises:
+        InvalidInput: an entry is not NAME=…, or a name comes twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, values = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or not name:
+            raise InvalidInput(option, repr(text), "NAME=…")
+        if name in found:
+            raise InvalidInput(option, repr(text), f"{name} once, with all its values")
+        found[name] = values.strip()
+    return found
+
+
+def listed(name: str, text: str) -> list[Any]:
+    """``1e-3,1e-2`` as a list; entries read as YAML, so that ``[64,64],[32]`` are lists too.
+
+    Raises:
+        InvalidInput: an empty list or entry, or not YAML.
+    """
+    try:
+        values = yaml.safe_load(f"[{text}]")
+    except yaml.YAMLError:
+        values = None
+    if not isinstance(values, list) or text.rstrip().endswith(","):
+        raise InvalidInput("--grid", repr(f"{name}={text}"), "NAME=A,B,C with no empty entry")
+    return values
+
+
+def setting(option: str, config: type, name: str) -> str:
+    """The name, if it is that of a setting that can be swept.
+
+    Raises:
+        InvalidInput: it is not; names the nearest.
+    """
+    name = str(name).replace("-", "_")
+    known = [field.name for field in dataclasses.fields(config) if field.name not in OWN]
+    if name in OWN:
+        raise InvalidInput(option, repr(name), "--seed and --seeds K say which seeds there are")
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+        raise InvalidInput(
+            option, repr(name), f"did you mean {near!r}? one of {', '.join(sorted(known))}"
+        )
+    return name
+
+
+def typed(option: str, config: type, name: str, value: Any) -> Any:
+    """The value as its setting's type has it; YAML reads 1e-3 as text, and lists as lists.
+
+    Raises:
+        InvalidInput: it has another type.
+    """
+    annotation = typing.get_type_hints(config)[name]
+    found = _converted(annotation, value)
+    if found is _MISFIT:
+        told = repr(value) if isinstance(value, str) else value
+        raise InvalidInput(option, f"{told} for {flag(name)}", _described(annotation))
+    return found
+
+
+def drawn(config: type, name: str, law: str, samples: int, seed: int) -> list[Any]:
+    """Draws of one setting.
+
+    Raises:
+        InvalidInput: not a law, bounds that are none, or draws of another type.
+    """
+    kind, _, rest = str(law).partition(":")
+    entry = repr(f"{name}={law}")
+    rng = np.random.default_rng([seed, *name.encode()])
+    if kind == "choice":
+        words = rest.split("|")
+        if not all(words):
+            raise InvalidInput("--random", entry, f"NAME={LAWS}")
+        options = [typed("--random", config, name, yaml.safe_load(word)) for word in words]
+        return [options[index] for index in rng.integers(len(options), size=samples)]
+    low, high = _bounds(entry, kind, rest)
+    if kind == "loguniform":
+        draws = np.exp(rng.uniform(math.log(low), math.log(high), samples))
+    else:
+        draws = rng.uniform(low, high, samples)
+    return [typed("--random", config, name, value) for value in draws.tolist()]
+
+
+def _bounds(entry: str, kind: str, rest: str) -> tuple[float, float]:
+    try:
+        low, high = map(float, rest.split(":"))
+    except ValueError:
+        raise InvalidInput("--random", entry, f"NAME={LAWS}") from None
+    if kind not in ("uniform", "loguniform"):
+        raise InvalidInput("--random", entry, f"NAME={LAWS}")
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise InvalidInput("--random", entry, "LOW below HIGH")
+    if kind == "loguniform" and low <= 0:
+        raise InvalidInput("--random", entry, "a positive LOW for loguniform")
+    return low, high
+
+
+def _values(config: type, name: str, values: Any) -> tuple[Any, ...]:
+    if not isinstance(values, list | tuple) or not values:
+        raise InvalidInput("--grid", f"{name}={values}", "a list of at least one value")
+    found: list[Any] = []
+    for value in values:
+        if (one := typed("--grid", config, name, value)) not in found:
+            found.append(one)
+    return tuple(found)
+
+
+_MISFIT = object()
+
+
+def _converted(annotation: Any, value: Any) -> Any:
+    """The value as the annotation has it, or `_MISFIT`."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        found = (_converted(one, value) for one in arguments)
+        return next((one for one in found if one is not _MISFIT), _MISFIT)
+    if origin is Literal:
+        return value if value in arguments and isinstance(value, str) else _MISFIT
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            return _MISFIT
+        parts = tuple(_converted(arguments[0], part) for part in value)
+        return _MISFIT if any(part is _MISFIT for part in parts) else parts
+    if annotation is types.NoneType:
+        return None if value is None else _MISFIT
+    if annotation is float:
+        number = as_number(value)
+        fits = isinstance(number, int | float) and not isinstance(number, bool)
+        return float(number) if fits else _MISFIT
+    fits = isinstance(value, annotation) and (annotation is bool or not isinstance(value, bool))
+    return value if fits else _MISFIT
+
+
+def _described(annotation: Any) -> str:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        named = [_described(one) for one in arguments if one is not types.NoneType]
+        return " or ".join([*named, *["null"] * (types.NoneType in arguments)])
+    if origin is Literal:
+        return f"one of {', '.join(map(str, arguments))}"
+    if origin is tuple:
+        return f"a list such as [A,B], each {_described(arguments[0])}"
+    return WORDS[annotation]

@@ -1,0 +1,115 @@
+"""A sweep in words: the plan before it starts, and what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fedjax_rl.runs.sweeps.best import Question, candidates, ordered
+from fedjax_rl.runs.sweeps.execution import DIVERGED, Row
+from fedjax_rl.runs.sweeps.memory import free_bytes
+from fedjax_rl.runs.sweeps.plan import Group
+from fedjax_rl.runs.sweeps.space import Space
+
+GROUPS_LISTED = 12
+
+
+def plan(algorithm: str, space: Space, seeds: int, groups: Sequence[Group], done: int) -> str:
+    """How many members and groups, and what they need."""
+    members = sum(len(group.members) for group in groups)
+    swept = [f"{name} ({len(values)})" for name, values in space.grid.items()]
+    swept += [f"{name} ({law})" for name, law in space.random.items()]
+    drawn = f", {space.samples} samples" if space.random else ""
+    chunks = sum(len(group.chunks()) for group in groups)
+    lines = [
+        f"Sweep of {algorithm} over {', '.join(swept)}{drawn}, {seeds} seed{'s' * (seeds > 1)}",
+        f"{_counted(members, 'member')} in {_counted(len(groups), 'group')}, one compilation each; "
+        f"{_counted(chunks, 'chunk')}",
+    ]
+    for number, group in enumerate(groups[:GROUPS_LISTED], 1):
+        lines.append(
+            f"  group {number}{_common(group, space, groups)}: "
+            f"{_counted(len(group.members), 'member')}, {group.size} side by side, "
+            f"{group.rounds} rounds, about {in_bytes(group.size * group.member_bytes)}"
+        )
+    if len(groups) > GROUPS_LISTED:
+        lines.append(f"  and {len(groups) - GROUPS_LISTED} more groups")
+    most = max(group.size * group.member_bytes for group in groups)
+    lines.append(
+        f"memory: about {in_bytes(most)} at once, from the sizes of a member's arrays; "
+        f"{in_bytes(free_bytes())} are free"
+    )
+    lines.append("time: measured with the first chunk")
+    if done:
+        lines.append(f"going on: {done} of {members} members are done")
+    return "\n".join(lines)
+
+
+def passed(marks: Sequence[float], chunks: int) -> str:
+    """How far a sweep is, and how long it may take, from when its chunks ended.
+
+    Args:
+        marks: seconds, at the start and at the end of every chunk so far.
+        chunks: how many there are to be.
+    """
+    done, taken = len(marks) - 1, marks[-1] - marks[0]
+    if done == chunks:
+        return f"chunk {done} of {chunks}: all in {in_time(taken)}"
+    # The first chunk compiled; from the second on, those behind it say more.
+    each = taken if done == 1 else (marks[-1] - marks[1]) / (done - 1)
+    return (
+        f"chunk {done} of {chunks}: {in_time(taken)}, about {in_time(each * (chunks - done))} to go"
+    )
+
+
+def closing(rows: Sequence[Row], question: Question) -> str:
+    """How many are whole, and the best configuration so far."""
+    diverged = sum(row["status"] == DIVERGED for row in rows)
+    lines = [f"{len(rows)} members, {diverged} diverged (marked; the others are whole)."]
+    lines.append(best(rows, question) or "No configuration has a figure to compare.")
+    return "\n".join(lines)
+
+
+def best(rows: Sequence[Row], question: Question) -> str:
+    """The best configuration of the rows, in one line; empty when there is none."""
+    found = ordered(candidates(rows), question)
+    if not found:
+        return ""
+    value, one = found[0]
+    settings = ", ".join(f"{name} {told(setting)}" for name, setting in one.chosen.items())
+    among = f" (mean of {len(one.rows)} seeds)" if len(one.rows) > 1 else ""
+    return f"best {question.metric} {value:.6g}{among} with {settings}"
+
+
+def told(value: Any) -> str:
+    """A setting, short."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def in_bytes(count: float) -> str:
+    """Bytes in a unit for people."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def in_time(seconds: float) -> str:
+    """Seconds in a unit for people."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
+def _common(group: Group, space: Space, groups: Sequence[Group]) -> str:
+    """The swept settings that tell a group from the others."""
+    if len(groups) == 1:
+        return ""
+    values = {name: {str(m.chosen[name]) for m in group.members} for name in space.names}
+    alike = [f"{name} {next(iter(v))}" for name, v in values.items() if len(v) == 1]
+    return f" ({', '.join(alike)})" if alike else ""

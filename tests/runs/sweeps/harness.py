@@ -1,0 +1,34 @@
+"""Sweeps in small, without a directory."""
+
+from fedjax_rl.runs.sweeps import execution
+from fedjax_rl.runs.sweeps.plan import grouped, members_of
+from fedjax_rl.runs.sweeps.space import space_of
+
+
+def groups_of(family, base, grid, chunk=None, **laws):
+    space = space_of(family.config, grid, laws.pop("random", {}), laws.pop("samples", None))
+    return grouped(members_of(family, base, space), chunk)
+
+
+def swept(family, base, grid, chunk=None):
+    """Every member by number, with what it ended with: (member, done, kept)."""
+    kept = {}
+    figures = family.figures
+
+    def recorded(prepared, rows, own, failed):
+        kept[prepared.config.seed, id(prepared)] = own
+        return figures(prepared, rows, own, failed)
+
+    family.figures = recorded
+    found = {}
+    for group in groups_of(family, base, grid, chunk):
+        program = group.program(family)
+        for members in group.chunks():
+            for member, done in zip(
+                members,
+                execution.run_chunk(family, group, program, members),
+                strict=True,
+            ):
+                own = kept[member.config.seed, id(member.assembled.prepared)]
+                found[member.number] = member, done, own
+    return [found[number] for number in sorted(found)]
