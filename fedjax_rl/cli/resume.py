@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
 from fedjax_rl.cli.parse import parse
+from fedjax_rl.runs.devices import DeviceSettings
+from fedjax_rl.runs.hosts import HostSettings, joined
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,14 +25,21 @@ class Resume:
 
     directory: tyro.conf.Positional[Path]
     """The --out of the run; its config.yaml says what the run is."""
+    devices: Annotated[DeviceSettings, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=DeviceSettings
+    )
+    hosts: Annotated[HostSettings, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=HostSettings
+    )
 
 
 def main(arguments: list[str]) -> int:
     """Finishes a run; exit status 1 when it diverged."""
     options = parse(Resume, arguments, "resume")
 
-    from fedjax_rl.runs.resume import resume
+    with joined(options.hosts):
+        from fedjax_rl.runs.resume import resume
 
-    diverged = resume(options.directory)
+        diverged = resume(options.directory, options.devices)
     sys.stdout.flush()
     return 1 if diverged else 0

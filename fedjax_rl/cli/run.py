@@ -17,6 +17,8 @@ from fedjax_rl.runs.config import (
     checkpoint_settings,
     config_from_yaml,
 )
+from fedjax_rl.runs.devices import DeviceSettings
+from fedjax_rl.runs.hosts import HostSettings, joined
 
 FEDERATED = ("fednpg", "fedppo", "fednatural")
 
@@ -55,6 +57,12 @@ class RunFedNPG:
     checkpoints: Annotated[CheckpointSettings, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=CheckpointSettings
     )
+    devices: Annotated[DeviceSettings, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=DeviceSettings
+    )
+    hosts: Annotated[HostSettings, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=HostSettings
+    )
 
 
 def main(arguments: list[str]) -> int:
@@ -78,11 +86,12 @@ def main(arguments: list[str]) -> int:
     options = parse(RunFedNPG, arguments[1:], "run fednpg", default=defaults)
     check_has_out(options.out, arguments)
 
-    from fedjax_rl.runs.place import Destination
-    from fedjax_rl.runs.session import run_and_record
+    with joined(options.hosts):
+        from fedjax_rl.runs.place import Destination
+        from fedjax_rl.runs.session import run_and_record
 
-    destination = Destination(options.out, options.overwrite, options.checkpoints)
-    diverged = run_and_record(options.settings, destination, made_with)
+        destination = Destination(options.out, options.overwrite, options.checkpoints)
+        diverged = run_and_record(options.settings, destination, made_with, options.devices)
     sys.stdout.flush()
     return 1 if diverged else 0
 

@@ -13,6 +13,8 @@ from fedjax_rl.cli.parse import check_has_out, flag_value, parse
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.config import CheckpointSettings, checkpoint_settings
 from fedjax_rl.runs.deep.config import DeepConfig, preset, read_config
+from fedjax_rl.runs.devices import DeviceSettings
+from fedjax_rl.runs.hosts import HostSettings, joined
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,12 @@ class RunDeep:
     checkpoints: Annotated[CheckpointSettings, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=CheckpointSettings
     )
+    devices: Annotated[DeviceSettings, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=DeviceSettings
+    )
+    hosts: Annotated[HostSettings, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=HostSettings
+    )
 
 
 def main(algorithm: str, arguments: list[str]) -> int:
@@ -47,12 +55,13 @@ def main(algorithm: str, arguments: list[str]) -> int:
     options = parse(RunDeep, arguments, f"run {algorithm}", default=defaults)
     check_has_out(options.out, arguments)
 
-    from fedjax_rl.runs.deep.session import compare_and_record, run_and_record
-    from fedjax_rl.runs.place import Destination
+    with joined(options.hosts):
+        from fedjax_rl.runs.deep.session import compare_and_record, run_and_record
+        from fedjax_rl.runs.place import Destination
 
-    record = compare_and_record if options.compare else run_and_record
-    destination = Destination(options.out, options.overwrite, options.checkpoints)
-    diverged = record(algorithm, options.settings, destination, made_with)
+        record = compare_and_record if options.compare else run_and_record
+        destination = Destination(options.out, options.overwrite, options.checkpoints)
+        diverged = record(algorithm, options.settings, destination, made_with, options.devices)
     sys.stdout.flush()
     return 1 if diverged else 0
 

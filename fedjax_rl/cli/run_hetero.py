@@ -11,7 +11,9 @@ import tyro
 
 from fedjax_rl.cli.parse import check_has_out, flag_value, parse
 from fedjax_rl.runs.config import CheckpointSettings, checkpoint_settings
+from fedjax_rl.runs.devices import DeviceSettings
 from fedjax_rl.runs.hetero.config import HeteroConfig, read_config
+from fedjax_rl.runs.hosts import HostSettings, joined
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +37,12 @@ class RunHetero:
     checkpoints: Annotated[CheckpointSettings, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=CheckpointSettings
     )
+    devices: Annotated[DeviceSettings, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=DeviceSettings
+    )
+    hosts: Annotated[HostSettings, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=HostSettings
+    )
 
 
 def main(loss: str, arguments: list[str]) -> int:
@@ -43,11 +51,12 @@ def main(loss: str, arguments: list[str]) -> int:
     options = parse(RunHetero, arguments, f"run {loss}", default=defaults)
     check_has_out(options.out, arguments)
 
-    from fedjax_rl.runs.hetero.session import run_and_record
-    from fedjax_rl.runs.place import Destination
+    with joined(options.hosts):
+        from fedjax_rl.runs.hetero.session import run_and_record
+        from fedjax_rl.runs.place import Destination
 
-    destination = Destination(options.out, options.overwrite, options.checkpoints)
-    diverged = run_and_record(loss, options.settings, destination, made_with)
+        destination = Destination(options.out, options.overwrite, options.checkpoints)
+        diverged = run_and_record(loss, options.settings, destination, made_with, options.devices)
     sys.stdout.flush()
     return 1 if diverged else 0
 

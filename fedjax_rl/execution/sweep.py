@@ -7,9 +7,12 @@ from typing import Any
 import jax
 
 from fedjax_rl.algorithm import Algorithm, Pytree
+from fedjax_rl.execution.placement import Map
 
 
-def sweep(algorithm: Algorithm, axes: Pytree, members: int) -> Algorithm:
+def sweep(
+    algorithm: Algorithm, axes: Pytree, members: int, member_map: Map = jax.vmap
+) -> Algorithm:
     """Vmaps an algorithm over members: seeds, real-valued settings, problems of one shape.
 
     Args:
@@ -17,6 +20,7 @@ def sweep(algorithm: Algorithm, axes: Pytree, members: int) -> Algorithm:
         axes: like the hparams (or a prefix of them), 0 where a leaf has a leading axis of
             members, None where all members share it.
         members: B, static.
+        member_map: maps a function of one member over members, like `jax.vmap`.
 
     Returns:
         An algorithm whose key is an array of B keys and whose state and info have a leading
@@ -24,13 +28,13 @@ def sweep(algorithm: Algorithm, axes: Pytree, members: int) -> Algorithm:
     """
 
     def init(keys: jax.Array, hparams: Pytree) -> Pytree:
-        return jax.vmap(algorithm.init, (0, axes))(keys, hparams)
+        return member_map(algorithm.init, (0, axes))(keys, hparams)
 
     def step(keys: jax.Array, round: jax.Array, state: Pytree, hparams: Pytree) -> Any:
-        return jax.vmap(algorithm.step, (0, None, 0, axes))(keys, round, state, hparams)
+        return member_map(algorithm.step, (0, None, 0, axes))(keys, round, state, hparams)
 
     def observe(state: Pytree, hparams: Pytree) -> Pytree:
-        return jax.vmap(algorithm.observe, (0, axes))(state, hparams)
+        return member_map(algorithm.observe, (0, axes))(state, hparams)
 
     return algorithm._replace(
         init=init, step=step, observe=observe, agent_axes=None, members=members

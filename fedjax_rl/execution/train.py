@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_rl.algorithm import Algorithm, Array, Pytree
+from fedjax_rl.execution.placement import on_host
 from fedjax_rl.precision import precision
 
 
@@ -46,7 +47,7 @@ def start(algorithm: Algorithm, key: jax.Array, hparams: Pytree) -> tuple[Pytree
     """The initial state and its observation, the row of round 0 (on the host)."""
     with precision(algorithm.float64):
         state, row = _start(algorithm, key, hparams)
-        return state, jax.device_get(row)
+        return state, on_host(row)
 
 
 def train(
@@ -118,8 +119,9 @@ def train(
             guarded = True
             launched = launch(launched.span, state, reached, guarded)
             upcoming = following and launch(following, launched.state, launched.failed, guarded)
-        yield _landed(launched)
-        if upcoming is None or bool((np.asarray(launched.failed) >= 0).all()):
+        landed = _landed(launched)
+        yield landed
+        if upcoming is None or bool((landed.failed >= 0).all()):
             return
         state, reached, launched = launched.state, launched.failed, upcoming
 
@@ -136,11 +138,11 @@ class _Launched(NamedTuple):
 
 def _landed(launched: _Launched) -> Chunk:
     begin, last = launched.span
-    failed = np.asarray(launched.failed)
+    failed, info = on_host((launched.failed, launched.info))
     failed_round = int(failed) if failed.ndim == 0 and failed >= 0 else None
     if failed_round is not None:
         last = failed_round - 1
-    info = jax.tree.map(lambda rows: rows[: last - begin + 1], jax.device_get(launched.info))
+    info = jax.tree.map(lambda rows: rows[: last - begin + 1], info)
     members = failed if failed.ndim else None
     return Chunk(begin, last, info, launched.state, failed_round, members)
 
@@ -235,4 +237,4 @@ def _where(accepted: jax.Array, new: Pytree, old: Pytree) -> Pytree:
 
 def to_host(tree: Pytree) -> Pytree:
     """A copy of a pytree as NumPy arrays, in the precision it was computed in."""
-    return jax.tree.map(np.asarray, jax.device_get(tree))
+    return jax.tree.map(np.asarray, on_host(tree))

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fedjax_rl.algorithm import Algorithm, Pytree
-from fedjax_rl.federation.round import FederationSettings
+from fedjax_rl.federation.round import AgentMap, FederationSettings
 
 AGENT_AXES: Any = FederationSettings(0, None, None)
 """Where the settings of a federation have an axis of agents."""
@@ -27,6 +27,7 @@ def isolated(
     own: Callable[[Any], Any],
     *,
     common_start: bool = False,
+    agent_map: AgentMap = jax.vmap,
 ) -> Algorithm:
     """N copies of an algorithm of one agent, each with its own agent of the settings.
 
@@ -37,6 +38,7 @@ def isolated(
         own: settings without that axis -> settings of a federation of one.
         common_start: whether all agents are initialised with the same key, as the members of a
             federation are: networks that start apart have no meaningful mean.
+        agent_map: maps a function of one agent over agents, like `jax.vmap`.
 
     Returns:
         An algorithm whose state and info have a leading axis N.
@@ -46,21 +48,21 @@ def isolated(
         return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_agents))
 
     def init(key: jax.Array, hparams: Any) -> Pytree:
-        each = jax.vmap(lambda key, hparams: alone.init(key, own(hparams)), (0, axes))
+        each = agent_map(lambda key, hparams: alone.init(key, own(hparams)), (0, axes))
         together = jnp.broadcast_to(key, num_agents) if common_start else keys(key)
         return each(together, hparams)
 
     def observe(state: Pytree, hparams: Any) -> Pytree:
-        each = jax.vmap(lambda state, hparams: alone.observe(state, own(hparams)), (0, axes))
+        each = agent_map(lambda state, hparams: alone.observe(state, own(hparams)), (0, axes))
         return each(state, hparams)
 
     def step(
         key: jax.Array, round: jax.Array, state: Pytree, hparams: Any
     ) -> tuple[Pytree, Pytree]:
-        each = jax.vmap(
-            lambda key, state, hparams: alone.step(key, round, state, own(hparams)), (0, 0, axes)
-        )
-        return each(keys(key), state, hparams)
+        def one(key: jax.Array, round: jax.Array, state: Pytree, hparams: Any) -> Any:
+            return alone.step(key, round, state, own(hparams))
+
+        return agent_map(one, (0, None, 0, axes))(keys(key), round, state, hparams)
 
     def agent_axes(state: Pytree) -> Pytree:
         return jax.tree.map(lambda _: 0, state)

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from fedjax_rl import algorithm as contract
@@ -16,6 +17,7 @@ from fedjax_rl.cmdp.model import CMDP, BoolArray, FloatArray
 from fedjax_rl.cmdp.sample import evaluate_by_sampling
 from fedjax_rl.cmdp.solve import Certificate
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.execution.placement import ONE_DEVICE, Placement
 from fedjax_rl.execution.sweep import sweep
 from fedjax_rl.federation.correction import control_variate
 from fedjax_rl.federation.isolated import isolated
@@ -30,6 +32,7 @@ from fedjax_rl.federation.round import FederationSettings, federate, message_byt
 from fedjax_rl.learners.tabular.agent import TabularSettings, federated_agents, lone_agents
 from fedjax_rl.precision import precision
 from fedjax_rl.runs.config import FedNPGConfig, problem_arguments
+from fedjax_rl.runs.devices import ONE, DeviceSettings
 from fedjax_rl.runs.history import Layout
 from fedjax_rl.runs.solutions import certify
 from fedjax_rl.runs.sources import Problem, load_problem
@@ -64,12 +67,15 @@ class Prepared(NamedTuple):
     chunk_rounds: int
 
 
-def prepare(config: FedNPGConfig, problem: Problem | None = None) -> Prepared:
+def prepare(
+    config: FedNPGConfig, problem: Problem | None = None, devices: DeviceSettings = ONE
+) -> Prepared:
     """Validates everything, solves the problem exactly and builds the algorithm.
 
     Args:
         config: settings.
         problem: used in place of ``config.problem`` when given.
+        devices: over which it is spread.
 
     Raises:
         InvalidInput: a setting or the problem cannot be used, or its budgets are infeasible.
@@ -87,6 +93,7 @@ def prepare(config: FedNPGConfig, problem: Problem | None = None) -> Prepared:
     learner = tabular_learner(config.learner, evaluation, config.correction)
     if config.merge == "auto":
         config = dataclasses.replace(config, merge=learner.message_kind)
+    placement = devices.placement(len(access), config.seeds)
     algorithm = fednpg_algorithm(
         config.learner,
         evaluation,
@@ -96,11 +103,12 @@ def prepare(config: FedNPGConfig, problem: Problem | None = None) -> Prepared:
         len(access),
         config.local_steps,
         config.participants,
+        placement,
     )
     if config.seeds > 1:
         if config.reference == "no-communication":
             raise InvalidInput("--seeds", config.seeds, "1 with --reference no-communication")
-        algorithm = seed_sweep(algorithm, config.seeds)
+        algorithm = seed_sweep(algorithm, config.seeds, placement)
     certificate = certify(cmdp)
     hparams = settings(config, cmdp, access, pace=1 / len(chosen.access))
     agents = hparams.federation.agents
@@ -165,6 +173,7 @@ def fednpg_algorithm(
     num_agents: int,
     local_steps: int,
     participants: int | None,
+    placement: Placement = ONE_DEVICE,
 ) -> Algorithm:
     """FedNPG or a reference as one algorithm; equal arguments give the same compiled program.
 
@@ -177,6 +186,7 @@ def fednpg_algorithm(
         num_agents: N.
         local_steps: E.
         participants: agents drawn in each round, or None for all.
+        placement: where agents are computed.
 
     Raises:
         InvalidInput: unknown names, or a merge that cannot take what the learner sends.
@@ -184,22 +194,25 @@ def fednpg_algorithm(
     learner = tabular_learner(learner_name, evaluation, correction)
     aggregator = contract.aggregators.make(merge)
     contract.check_merge(learner, merge, aggregator)
-    alone = reference == "no-communication"
+    alone, agent_map = reference == "no-communication", placement.map_of("agents")
     federation = federate(
         learner,
         aggregator,
         num_agents=1 if alone else num_agents,
         local_steps=local_steps,
         participation=sampled(participants) if participants is not None else None,
+        agent_map=jax.vmap if alone else agent_map,
     )
     algorithm = observed(federation, feasible_rounds=learner.averages_feasible_rounds)
-    return isolated(algorithm, num_agents, OBSERVED_AXES, alone_settings) if alone else algorithm
+    if not alone:
+        return algorithm
+    return isolated(algorithm, num_agents, OBSERVED_AXES, alone_settings, agent_map=agent_map)
 
 
 @functools.lru_cache(maxsize=64)
-def seed_sweep(algorithm: Algorithm, seeds: int) -> Algorithm:
+def seed_sweep(algorithm: Algorithm, seeds: int, placement: Placement = ONE_DEVICE) -> Algorithm:
     """K members that differ in their keys alone."""
-    return sweep(algorithm, None, seeds)
+    return sweep(algorithm, None, seeds, placement.map_of("members"))
 
 
 def settings(config: FedNPGConfig, cmdp: CMDP, access: BoolArray, pace: float) -> ObservedSettings:

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from fedjax_rl.algorithm import Pytree
 from fedjax_rl.errors import Stopped
-from fedjax_rl.runs import checkpoints
+from fedjax_rl.execution.placement import on_host
+from fedjax_rl.runs import checkpoints, hosts
 from fedjax_rl.runs.checkpoints import Origin, Progress, Saved
 from fedjax_rl.runs.config import CheckpointSettings
 
@@ -47,7 +48,8 @@ class CheckpointKeeper:
 
     Within its context SIGINT and SIGTERM are taken as a wish: at the next visit the run is
     saved and ends with `Stopped`. A second signal acts at once. Checkpoints are written by one
-    thread beside the run, one after another.
+    thread beside the run, one after another. Of several processes all visit, and the first one
+    decides and writes.
 
     Args:
         directory: of the run.
@@ -83,17 +85,16 @@ class CheckpointKeeper:
     def visit(self, round: int, progress: Callable[[], Progress]) -> None:
         if self._writing is not None and self._writing.done():
             self._wait()
-        if self._signal is None and not self._due(round):
+        stopped = hosts.any_of(self._signal is not None)
+        if not stopped and not hosts.any_of(self._due(round)):
             return
         self._wait()
         self._last = (round, time.monotonic())
-        folder, keep = self._directory / checkpoints.FOLDER, self._settings.keep_checkpoints
-        self._writing = self._writer.submit(
-            checkpoints.write, folder, progress(), self._origin, keep
-        )
-        if self._signal is not None:
+        self._write(progress())
+        if stopped:
             self._wait()
-            raise Stopped(self._signal, f"saved after round {round}", self._directory)
+            number = self._signal or signal.SIGTERM
+            raise Stopped(number, f"saved after round {round}", self._directory)
 
     def __enter__(self) -> CheckpointKeeper:
         if threading.current_thread() is threading.main_thread():
@@ -113,7 +114,17 @@ class CheckpointKeeper:
             if self._signal is not None:  # it came behind the last visit
                 signal.raise_signal(self._signal)
 
+    def _write(self, progress: Progress) -> None:
+        """Begins to write; the state is gathered from all processes, and one of them writes."""
+        progress = progress._replace(state=on_host(progress.state))
+        if not hosts.writes():
+            return
+        folder, keep = self._directory / checkpoints.FOLDER, self._settings.keep_checkpoints
+        self._writing = self._writer.submit(checkpoints.write, folder, progress, self._origin, keep)
+
     def _due(self, round: int) -> bool:
+        if not hosts.writes():
+            return False
         every, (last, when) = self._settings.checkpoint_every, self._last
         by_rounds = every is not None and round // every > last // every
         return by_rounds or time.monotonic() - when >= self._settings.checkpoint_seconds

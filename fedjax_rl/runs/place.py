@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from fedjax_rl.runs import checkpoints
+from fedjax_rl.runs import checkpoints, hosts
 from fedjax_rl.runs.checkpoints import Origin
 from fedjax_rl.runs.config import CheckpointSettings, settings_to_yaml
 from fedjax_rl.runs.directory import MARK, RunDirectory, check_writable, made_with
@@ -36,7 +36,7 @@ class Destination(NamedTuple):
 
     def check(self) -> None:
         """Raises InvalidInput unless a run may be written there; touches nothing."""
-        if self.out is not None and not self.resume:
+        if self.out is not None and not self.resume and hosts.writes():
             check_writable(self.out, overwrite=self.overwrite)
 
     def below(self, name: str) -> Destination:
@@ -88,6 +88,9 @@ def open_place(
     if destination.out is None:
         yield NOWHERE
         return
+    if not hosts.writes():
+        yield Place(None, *_keeper(destination, None, algorithm, settings, digest, extra))
+        return
     with RunDirectory(
         destination.out, overwrite=destination.overwrite, resume=destination.resume
     ) as directory:
@@ -96,7 +99,7 @@ def open_place(
 
 def _keeper(
     destination: Destination,
-    directory: RunDirectory,
+    directory: RunDirectory | None,
     algorithm: str,
     settings: Mapping[str, Any],
     digest: str,
@@ -109,8 +112,11 @@ def _keeper(
         {"algorithm": algorithm, **settings, "problem_sha256": digest},
         {**versions, "devices": ", ".join(devices)},
     )
-    saved = _newest(directory.path, origin) if destination.resume else None
-    if destination.resume:
+    assert destination.out is not None
+    saved = _newest(destination.out, origin) if destination.resume else None
+    if directory is None:  # another process writes
+        pass
+    elif destination.resume:
         directory.clear()
         checkpoints.remove_half_written(directory.path / checkpoints.FOLDER)
     else:
@@ -119,7 +125,7 @@ def _keeper(
         directory.write_text(MARK, text)
     if destination.checkpoints.keep_checkpoints == 0:
         return KeepsNothing(), nullcontext()
-    keeper = CheckpointKeeper(directory.path, destination.checkpoints, origin, saved)
+    keeper = CheckpointKeeper(destination.out, destination.checkpoints, origin, saved)
     return keeper, keeper
 
 
@@ -129,7 +135,12 @@ def _newest(path: Path, origin: Origin) -> checkpoints.Saved | None:
     if saved is not None:
         changed = checkpoints.check_origin(saved, origin)
         warnings += [f"the last bits may differ ({difference})" for difference in changed]
-    for warning in warnings:
+    hosts.same_in_all(
+        "run directory",
+        0 if saved is None else saved.manifest["round"],
+        f"{path} seen by all alike",
+    )
+    for warning in warnings if hosts.writes() else ():
         print(f"fedjax-rl: warning: {warning}", file=sys.stderr)
     if saved is None:
         print(f"No checkpoint in {path}: starting over", flush=True)

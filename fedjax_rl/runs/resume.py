@@ -6,16 +6,18 @@ from pathlib import Path
 
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.config import checkpoint_settings, config_from_yaml
+from fedjax_rl.runs.devices import ONE, DeviceSettings
 from fedjax_rl.runs.directory import MARK
 from fedjax_rl.runs.place import Destination
 from fedjax_rl.runs.yaml_file import read_yaml
 
 
-def resume(out: Path) -> bool:
+def resume(out: Path, devices: DeviceSettings = ONE) -> bool:
     """Finishes the run of a directory, from its newest checkpoint or from the start.
 
     Args:
         out: what ``run`` or an earlier ``resume`` wrote.
+        devices: over which it is spread, whatever it was before.
 
     Returns:
         Whether it diverged; False for a run that is finished already.
@@ -35,28 +37,30 @@ def resume(out: Path) -> bool:
     destination = Destination(out, checkpoints=checkpoint_settings(path), resume=True)
     match algorithm:
         case "fednpg":
-            return _finite(destination, path)
+            return _finite(destination, path, devices)
         case "fedppo" | "fednatural":
-            return _deep(algorithm, destination, path, compare)
+            return _deep(algorithm, destination, path, compare, devices)
         case str() if _is_loss(algorithm):
-            return _hetero(algorithm, destination, path)
+            return _hetero(algorithm, destination, path, devices)
     raise InvalidInput("run directory", f"{path} of {algorithm!r}", "one that fedjax-rl run wrote")
 
 
-def _finite(destination: Destination, path: Path) -> bool:
+def _finite(destination: Destination, path: Path, devices: DeviceSettings) -> bool:
     from fedjax_rl.runs.session import run_and_record
 
     config, origin = config_from_yaml(path)
-    return run_and_record(config, destination, origin)
+    return run_and_record(config, destination, origin, devices)
 
 
-def _deep(algorithm: str, destination: Destination, path: Path, compare: bool) -> bool:
+def _deep(
+    algorithm: str, destination: Destination, path: Path, compare: bool, devices: DeviceSettings
+) -> bool:
     from fedjax_rl.runs.deep.config import read_config
     from fedjax_rl.runs.deep.session import compare_and_record, run_and_record
 
     config, origin = read_config(path, algorithm)
     record = compare_and_record if compare else run_and_record
-    return record(algorithm, config, destination, origin)
+    return record(algorithm, config, destination, origin, devices)
 
 
 def _is_loss(name: str) -> bool:
@@ -65,9 +69,9 @@ def _is_loss(name: str) -> bool:
     return name in losses or ":" in name
 
 
-def _hetero(loss: str, destination: Destination, path: Path) -> bool:
+def _hetero(loss: str, destination: Destination, path: Path, devices: DeviceSettings) -> bool:
     from fedjax_rl.runs.hetero.config import read_config
     from fedjax_rl.runs.hetero.session import run_and_record
 
     config, origin = read_config(path, loss)
-    return run_and_record(loss, config, destination, origin)
+    return run_and_record(loss, config, destination, origin, devices)

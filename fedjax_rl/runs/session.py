@@ -15,6 +15,7 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs import words
 from fedjax_rl.runs.assembly import load_configured, prepare
 from fedjax_rl.runs.config import FedNPGConfig, settings_to_yaml
+from fedjax_rl.runs.devices import ONE, DeviceSettings
 from fedjax_rl.runs.directory import RunDirectory, check_writable, made_with
 from fedjax_rl.runs.finite import FedNPGResult, run
 from fedjax_rl.runs.history import Columns
@@ -27,7 +28,10 @@ PROBLEM_SETTINGS = ("problem", "problem_args", "agents", "budgets", "discount")
 
 
 def run_and_record(
-    config: FedNPGConfig, destination: Destination, origin: Mapping[str, Any]
+    config: FedNPGConfig,
+    destination: Destination,
+    origin: Mapping[str, Any],
+    devices: DeviceSettings = ONE,
 ) -> bool:
     """Runs FedNPG with a live table and writes the run directory.
 
@@ -35,6 +39,7 @@ def run_and_record(
         config: settings.
         destination: where it is written.
         origin: what the configuration was made with when it came from a ``config.yaml``.
+        devices: over which it is spread.
 
     Returns:
         Whether the run diverged; what was logged is kept.
@@ -45,7 +50,7 @@ def run_and_record(
     """
     destination.check()
     with working(f"solving {config.problem} exactly"):
-        prepared = prepare(config)
+        prepared = prepare(config, devices=devices)
     digest = problem_digest(prepared.problem.cmdp)
     if origin.get("problem_sha256", digest) != digest:
         raise InvalidInput(

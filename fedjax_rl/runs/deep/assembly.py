@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from fedjax_rl.algorithm import Algorithm, Learner, Pytree
 from fedjax_rl.cmdp.model import BoolArray
 from fedjax_rl.cmdp.solve import Certificate
 from fedjax_rl.envs.task import Task
+from fedjax_rl.execution.placement import ONE_DEVICE, Placement
 from fedjax_rl.execution.sweep import sweep
 from fedjax_rl.federation.evaluated import (
     EVALUATED_AXES,
@@ -32,6 +34,7 @@ from fedjax_rl.learners.deep.ppo import ppo
 from fedjax_rl.ops.duals import DualSettings
 from fedjax_rl.runs.config import problem_arguments
 from fedjax_rl.runs.deep.config import DeepConfig
+from fedjax_rl.runs.devices import ONE, DeviceSettings
 from fedjax_rl.runs.solutions import certify
 from fedjax_rl.runs.tasks import Chosen, agents_dynamics, load_task
 
@@ -96,13 +99,16 @@ class DeepPrepared(NamedTuple):
         return (self.config.seeds > 1) + (self.config.reference in ALONE)
 
 
-def prepare(name: str, config: DeepConfig, chosen: Chosen | None = None) -> DeepPrepared:
+def prepare(
+    name: str, config: DeepConfig, chosen: Chosen | None = None, devices: DeviceSettings = ONE
+) -> DeepPrepared:
     """Validates everything and builds the algorithm.
 
     Args:
         name: ``fedppo`` or ``fednatural``.
         config: settings.
         chosen: used in place of ``config.problem`` when given.
+        devices: over which it is spread.
 
     Raises:
         InvalidInput: a setting or the task cannot be used.
@@ -130,12 +136,13 @@ def prepare(name: str, config: DeepConfig, chosen: Chosen | None = None) -> Deep
     learner = LEARNERS[name](design)
     aggregator = contract.aggregators.make(config.merge)
     contract.check_merge(learner, config.merge, aggregator)
+    placement = placement_of(config, devices, num_agents)
     federation = federate(
         learner,
         aggregator,
         num_agents=1 if alone else num_agents,
         local_steps=config.local_steps,
-        agent_map=agents_map(config),
+        agent_map=agents_map(config) if alone else agents_map(config, placement),
     )
     each = 1 if alone else num_agents
     episodes = -(-config.episodes // each) * each
@@ -146,10 +153,15 @@ def prepare(name: str, config: DeepConfig, chosen: Chosen | None = None) -> Deep
     )
     if alone:
         algorithm = isolated(
-            algorithm, num_agents, EVALUATED_AXES, alone_settings, common_start=True
+            algorithm,
+            num_agents,
+            EVALUATED_AXES,
+            alone_settings,
+            common_start=True,
+            agent_map=placement.map_of("agents"),
         )
     if config.seeds > 1:
-        algorithm = sweep(algorithm, None, config.seeds)
+        algorithm = sweep(algorithm, None, config.seeds, placement.map_of("members"))
     hparams = EvaluatedSettings(
         FederationSettings(agents, settings_of(config, task)),
         every=np.int32(config.evaluate_every),
@@ -176,13 +188,26 @@ def prepare(name: str, config: DeepConfig, chosen: Chosen | None = None) -> Deep
     )
 
 
-def agents_map(config: DeepConfig) -> AgentMap:
-    """How agents are mapped over: in groups on processors, all at once on accelerators."""
+def placement_of(config: DeepConfig, devices: DeviceSettings, num_agents: int) -> Placement:
+    """Where it is computed; a reference of one agent may leave devices unused.
+
+    Raises:
+        InvalidInput: more devices than there are, or nothing to deal to them.
+    """
+    if config.reference in ONE_AGENT:
+        devices = dataclasses.replace(devices, shard="auto")
+    return devices.placement(num_agents, config.seeds)
+
+
+def agents_map(config: DeepConfig, placement: Placement = ONE_DEVICE) -> AgentMap:
+    """How agents are mapped over on each device: in groups on processors, else all at once."""
     if config.agents_at_once is not None:
-        return in_groups(config.agents_at_once)
-    if jax.default_backend() != "cpu":
-        return jax.vmap
-    return in_groups(max(2, ENVIRONMENTS_AT_ONCE // (config.envs * config.seeds)))
+        inner = in_groups(config.agents_at_once)
+    elif jax.default_backend() != "cpu":
+        inner = jax.vmap
+    else:
+        inner = in_groups(max(2, ENVIRONMENTS_AT_ONCE // (config.envs * config.seeds)))
+    return placement.map_of("agents", inner)
 
 
 def access_of(config: DeepConfig, access: BoolArray) -> BoolArray:

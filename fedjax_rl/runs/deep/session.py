@@ -19,6 +19,7 @@ from fedjax_rl.runs.deep.config import DeepConfig
 from fedjax_rl.runs.deep.history import Columns, tidy
 from fedjax_rl.runs.deep.policy_file import policy_arrays
 from fedjax_rl.runs.deep.training import DeepResult, run
+from fedjax_rl.runs.devices import ONE, DeviceSettings
 from fedjax_rl.runs.directory import RunDirectory
 from fedjax_rl.runs.live import LiveTable, working
 from fedjax_rl.runs.place import Destination, Place, open_place
@@ -29,7 +30,11 @@ COMPARED = ("fed", "omniscient", "no-communication", "unconstrained")
 
 
 def run_and_record(
-    name: str, config: DeepConfig, destination: Destination, origin: Mapping[str, Any]
+    name: str,
+    config: DeepConfig,
+    destination: Destination,
+    origin: Mapping[str, Any],
+    devices: DeviceSettings = ONE,
 ) -> bool:
     """Runs an algorithm with a live table and writes the run directory.
 
@@ -38,6 +43,7 @@ def run_and_record(
         config: settings.
         destination: where it is written.
         origin: what the configuration was made with when it came from a ``config.yaml``.
+        devices: over which it is spread.
 
     Returns:
         Whether a seed diverged; the others are complete.
@@ -48,7 +54,7 @@ def run_and_record(
     """
     destination.check()
     with working(f"preparing {config.problem}"):
-        prepared = prepare(name, config)
+        prepared = prepare(name, config, devices=devices)
     check_origin(prepared, origin)
     with _opened(destination, prepared) as place:
         result = _shown(prepared, destination, place)
@@ -57,7 +63,11 @@ def run_and_record(
 
 
 def compare_and_record(
-    name: str, config: DeepConfig, destination: Destination, origin: Mapping[str, Any]
+    name: str,
+    config: DeepConfig,
+    destination: Destination,
+    origin: Mapping[str, Any],
+    devices: DeviceSettings = ONE,
 ) -> bool:
     """Runs the federation and its references one after another, each in a directory of its own.
 
@@ -73,7 +83,7 @@ def compare_and_record(
     for where in places.values():
         where.check()
     with working(f"preparing {config.problem}"):
-        prepared = {who: prepare(name, _as(config, who)) for who in COMPARED}
+        prepared = {who: prepare(name, _as(config, who), devices=devices) for who in COMPARED}
     check_origin(prepared["fed"], origin)
     results: dict[str, DeepResult] = {}
     with _opened(destination, prepared["fed"], compare=True) as whole:

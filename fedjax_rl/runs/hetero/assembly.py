@@ -29,6 +29,7 @@ from fedjax_rl.policies.table import table
 from fedjax_rl.policies.tokens import TokenPolicy
 from fedjax_rl.policies.transformer import transformer
 from fedjax_rl.runs.config import problem_arguments
+from fedjax_rl.runs.devices import ONE, DeviceSettings
 from fedjax_rl.runs.hetero.config import HeteroConfig
 from fedjax_rl.runs.hetero.starts import started
 
@@ -94,6 +95,7 @@ def prepare(
     config: HeteroConfig,
     windows: Sequence[int] | None = None,
     learning_rates: Sequence[float] | None = None,
+    devices: DeviceSettings = ONE,
 ) -> HeteroPrepared:
     """Validates everything, computes the schedules and builds the program.
 
@@ -102,6 +104,7 @@ def prepare(
         config: settings.
         windows: several windows in place of ``config.window``.
         learning_rates: several rates in place of the one.
+        devices: over which the runs are spread.
 
     Raises:
         InvalidInput: a setting, the task, the loss or the law of latency cannot be used.
@@ -127,6 +130,7 @@ def prepare(
     runs = [simulated[member.window, member.seed] for member in members]
     schedules = stack([schedule for schedule, _ in runs])
     algorithm = learner_of(loss, config, task, policy, depth(schedules))
+    placement = devices.placement(1, len(members))
     start = started(config, task, policy)
     hparams = HeteroSettings(
         deliveries=Deliveries(schedules.version, schedules.sampler, schedules.batch),
@@ -152,7 +156,7 @@ def prepare(
         members=members,
         schedules=schedules,
         traffic=tuple(traffic for _, traffic in runs),
-        algorithm=sweep(algorithm, axes, len(members)),
+        algorithm=sweep(algorithm, axes, len(members), placement.map_of("members")),
         hparams=hparams,
         chunk_steps=int(np.clip(chunk, 1, 1000)),
     )

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.runs.devices import ONE, DeviceSettings
 from fedjax_rl.runs.directory import RunDirectory
 from fedjax_rl.runs.hetero import words
 from fedjax_rl.runs.hetero.assembly import HeteroPrepared, prepare
@@ -21,7 +22,11 @@ from fedjax_rl.runs.place import Destination, Place, open_place
 
 
 def run_and_record(
-    loss: str, config: HeteroConfig, destination: Destination, origin: Mapping[str, Any]
+    loss: str,
+    config: HeteroConfig,
+    destination: Destination,
+    origin: Mapping[str, Any],
+    devices: DeviceSettings = ONE,
 ) -> bool:
     """Runs one loss with a live table and writes the run directory.
 
@@ -30,6 +35,7 @@ def run_and_record(
         config: settings.
         destination: where it is written.
         origin: what the configuration was made with when it came from a ``config.yaml``.
+        devices: over which it is spread.
 
     Returns:
         Whether a seed diverged; the others are complete.
@@ -40,7 +46,7 @@ def run_and_record(
     """
     destination.check()
     with working(f"preparing {config.task}"):
-        prepared = prepare(loss, config)
+        prepared = prepare(loss, config, devices=devices)
     content = digest(prepared.config, prepared.task)
     if origin.get("problem_sha256", content) != content:
         raise InvalidInput("--config", config.task, "the task that the run was made with")

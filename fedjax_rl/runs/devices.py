@@ -1,0 +1,37 @@
+"""Which devices a run uses."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import jax
+
+from fedjax_rl.execution.placement import Placement, placement_of
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceSettings:
+    """Over how many devices a run is spread; what it computes is the same up to rounding."""
+
+    devices: Literal["all"] | int = 1
+    """How many devices to use, or all; of several processes always all. XLA_FLAGS=--xla_force_host_platform_device_count=8 makes
+    eight out of one processor."""
+    shard: str = "auto"
+    """What is dealt to the devices: agents, members (of a sweep, or seeds), or auto."""
+
+    def placement(self, agents: int, members: int) -> Placement:
+        """Where agents and members are computed.
+
+        Args:
+            agents: N.
+            members: B, or 1.
+
+        Raises:
+            InvalidInput: more devices than there are, or nothing to deal to them.
+        """
+        count = None if self.devices == "all" or jax.process_count() > 1 else self.devices
+        return placement_of(count, self.shard, agents, members)
+
+
+ONE = DeviceSettings()
