@@ -88,7 +88,7 @@ def train(
     with precision(algorithm.float64):
         hparams = jax.device_put(hparams)
 
-    def launch(span: tuple[int, int], state: Pytree, failed: Array, guarded: bool) -> _Launched:
+    def launch(span: tuple[int, int], state: Pytree, failed: Array) -> _Launched:
         with precision(algorithm.float64):
             outcome = _run_rounds(
                 algorithm,
@@ -102,6 +102,9 @@ def train(
             )
         return _Launched(span, *outcome)
 
+    def launch_after(launched: _Launched, span: tuple[int, int]) -> _Launched:
+        return launch(span, launched.state, launched.failed)
+
     reached: Array = np.full(_members(algorithm), -1) if failed is None else failed
     guarded = bool((reached >= 0).any())
     ahead = [
@@ -111,18 +114,21 @@ def train(
     ]
     if not ahead or bool((reached >= 0).all()):
         return
-    launched = launch(ahead[0], state, reached, guarded)
+    launched = launch(ahead[0], state, reached)
+    # The host reads a chunk while the device is at work on the next one; but what several
+    # processes exchange for the one must not meet what they exchange for the other.
+    runs_ahead = jax.process_count() == 1
     for following in [*ahead[1:], None]:
-        # The host reads a chunk while the device is at work on the next one.
-        upcoming = following and launch(following, launched.state, launched.failed, guarded)
+        early = launch_after(launched, following) if following and runs_ahead else None
         if not guarded and not launched.finite:
             guarded = True
-            launched = launch(launched.span, state, reached, guarded)
-            upcoming = following and launch(following, launched.state, launched.failed, guarded)
+            launched = launch(launched.span, state, reached)
+            early = launch_after(launched, following) if following and runs_ahead else None
         landed = _landed(launched)
         yield landed
-        if upcoming is None or bool((landed.failed >= 0).all()):
+        if following is None or bool((landed.failed >= 0).all()):
             return
+        upcoming = early or launch_after(launched, following)
         state, reached, launched = launched.state, launched.failed, upcoming
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 MANIFEST = "manifest.json"
@@ -94,8 +95,20 @@ def _write_arrays(path: Path, groups: Arrays) -> None:
 
     arrays = [array for members in groups.values() for array in members.values()]
     numbered = {str(index): array for index, array in enumerate(arrays) if array.size}
-    with _without_log(), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+    with _without_log(), _checkpointer() as checkpointer:
         checkpointer.save(path.absolute(), args=ocp.args.PyTreeSave(numbered))
+
+
+def _checkpointer() -> Any:
+    """Orbax's, which in a team of processes must not wait for the others: one writes, all read."""
+    import orbax.checkpoint as ocp
+
+    process = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=process, active_processes={process}, barrier_sync_key_prefix=f"p{process}"
+    )
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 @contextlib.contextmanager
@@ -117,7 +130,7 @@ def _read_arrays(path: Path, listed: list[list[Any]]) -> Arrays:
     numbers = [str(index) for index, shape in enumerate(shapes) if 0 not in shape]
     # As NumPy arrays, which keep float64 wherever they are read.
     as_saved = {number: ocp.RestoreArgs(restore_type=np.ndarray) for number in numbers}
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+    with _checkpointer() as checkpointer:
         numbered = checkpointer.restore(
             path.absolute(), args=ocp.args.PyTreeRestore(restore_args=as_saved)
         )

@@ -15,8 +15,8 @@ class DeviceSettings:
     """Over how many devices a run is spread; what it computes is the same up to rounding."""
 
     devices: Literal["all"] | int = 1
-    """How many devices to use, or all; of several processes always all. XLA_FLAGS=--xla_force_host_platform_device_count=8 makes
-    eight out of one processor."""
+    """How many devices to use, or all; several processes always use all of theirs.
+    XLA_FLAGS=--xla_force_host_platform_device_count=8 makes eight devices of a processor."""
     shard: str = "auto"
     """What is dealt to the devices: agents, members (of a sweep, or seeds), or auto."""
 

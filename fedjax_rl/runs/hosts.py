@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import dataclasses
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -18,6 +20,7 @@ from fedjax_rl.runs.watch import Watch
 
 SECONDS_TO_NOTICE = 20
 """Without a sign of life from a process, after which it counts as dead."""
+SECONDS_OF_PATIENCE = 3600
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +66,7 @@ def team_of(settings: HostSettings, environment: Mapping[str, str]) -> Team | No
         ("process", known.process is None),
         ("processes", known.processes is None),
     ):
-        if missing and known != HostSettings():
+        if missing and settings != HostSettings():
             raise InvalidInput(
                 f"--{field}", "nothing", "all of --coordinator, --process and --processes"
             )
@@ -133,22 +136,37 @@ def joined(settings: HostSettings) -> Iterator[None]:
             f"{team.host}:{team.port}",
             num_processes=team.processes,
             process_id=team.process,
-            heartbeat_timeout_seconds=3 * SECONDS_TO_NOTICE,
-            shutdown_timeout_seconds=SECONDS_TO_NOTICE,
+            # Deaths are the watch's business; process 0 may draw for a while behind the others.
+            heartbeat_timeout_seconds=SECONDS_OF_PATIENCE,
+            shutdown_timeout_seconds=SECONDS_OF_PATIENCE,
         )
         if team.process > 0:
             sink = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
             stack.enter_context(contextlib.redirect_stdout(sink))
         try:
             yield
-        except Stopped:
-            watch.leave()  # as all the others do
+        except Stopped:  # all of them
+            _leave(watch)
             raise
         except jax.errors.JaxRuntimeError:
             watch.wait_for_a_death()  # what broke off was an exchange with it
             raise
-        watch.leave()
-        jax.distributed.shutdown()
+        except BaseException as error:
+            atexit.register(_end, 2 if isinstance(error, InvalidInput) else 1)
+            raise
+        _leave(watch)
+
+
+def _leave(watch: Watch) -> None:
+    watch.leave()
+    jax.distributed.shutdown()
+
+
+def _end(status: int) -> None:
+    """Ends the process before JAX waits for the others, which are about to learn of it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def writes() -> bool:
