@@ -20,9 +20,10 @@ from fedjax_rl.cmdp.access import default_access
 from fedjax_rl.cmdp.model import CMDP
 from fedjax_rl.execution.train import _run_rounds, start, train
 from fedjax_rl.precision import precision
-from fedjax_rl.runs.assembly import chunk_rounds, fednpg_algorithm, settings
+from fedjax_rl.runs.assembly import chunk_rounds, settings
 from fedjax_rl.runs.config import FedNPGConfig
 from fedjax_rl.runs.history import Layout, columns, no_sums, rows_of
+from fedjax_rl.runs.programs import fednpg_algorithm
 from fedjax_rl.runs.sources import load_problem
 
 PUBLISHED_ROUNDS_PER_SECOND = 5.7

@@ -16,8 +16,9 @@ from fedjax_rl.cmdp.solve import Certificate, solve
 from fedjax_rl.execution.sweep import sweep
 from fedjax_rl.execution.train import start, train
 from fedjax_rl.learners.tabular.agent import effective_multipliers
-from fedjax_rl.runs.assembly import fednpg_algorithm, settings
+from fedjax_rl.runs.assembly import settings
 from fedjax_rl.runs.config import FedNPGConfig
+from fedjax_rl.runs.programs import fednpg_algorithm
 
 ACTIVE = 1e-6
 

@@ -10,11 +10,13 @@ from typing import Annotated, Any
 import tyro
 
 from fedjax_rl.cli import choose
-from fedjax_rl.cli.parse import flag_value, parse
+from fedjax_rl.cli.parse import check_has_out, flag_value, parse
 from fedjax_rl.cli.run import FEDERATED
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.checks import as_number
-from fedjax_rl.runs.config import FedNPGConfig
+from fedjax_rl.runs.config import CheckpointSettings, FedNPGConfig
+from fedjax_rl.runs.devices import DeviceSettings
+from fedjax_rl.runs.hosts import HostSettings, joined
 from fedjax_rl.runs.yaml_file import read_yaml
 
 HELP = """\
@@ -32,7 +34,7 @@ ALGORITHM is any that fedjax-rl run takes, and so are the options: what is not s
 fedjax-rl sweep ALGORITHM --help explains every option.
 """
 FILE = ("algorithm", "grid", "random", "samples", "sample_seed", "seeds", "chunk", "settings")
-"""What a file of a sweep may hold; ``made_with`` is passed over."""
+"""What a file of a sweep may hold; what made it and how it was saved is passed over."""
 
 Repeated = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
 
@@ -58,8 +60,15 @@ class SweepOptions:
     """Directory for config.yaml, sweep.csv, curves.npz and a file for each chunk that is done."""
     overwrite: bool = False
     """Replace the sweep that is in --out."""
-    resume: bool = False
-    """Go on with the sweep in --out, with the members that are not done."""
+    checkpoints: Annotated[CheckpointSettings, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=CheckpointSettings
+    )
+    devices: Annotated[DeviceSettings, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=DeviceSettings
+    )
+    hosts: Annotated[HostSettings, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=HostSettings
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,20 +102,22 @@ def main(arguments: list[str]) -> int:
         raise InvalidInput("--file", document["algorithm"], f"a sweep of {algorithm}")
     options = _parsed(algorithm, words, document)
 
-    from fedjax_rl.runs.sweeps.session import Asked, sweep_and_record
-
     base, own = options.settings, options.sweep
-    diverged = sweep_and_record(
-        Asked(
-            algorithm=algorithm,
-            base=base,
-            space=_space(type(base), own, document),
-            chunk=_chunk(own.chunk),
-            out=own.out,
-            overwrite=own.overwrite,
-            resume=own.resume,
+    check_has_out(own.out, arguments)
+    with joined(own.hosts):
+        from fedjax_rl.runs.place import Destination
+        from fedjax_rl.runs.sweeps.session import Asked, sweep_and_record
+
+        diverged = sweep_and_record(
+            Asked(
+                algorithm=algorithm,
+                base=base,
+                space=_space(type(base), own, document),
+                chunk=_chunk(own.chunk),
+                destination=Destination(own.out, own.overwrite, own.checkpoints),
+                devices=own.devices,
+            )
         )
-    )
     sys.stdout.flush()
     return 1 if diverged else 0
 
@@ -118,7 +129,8 @@ def _document(arguments: list[str]) -> dict[str, Any]:
     document = read_yaml("--file", Path(file))
     if not isinstance(document, dict):
         raise InvalidInput("--file", file, "a YAML mapping with grid or random")
-    document.pop("made_with", None)
+    for name in ("made_with", "checkpoints"):
+        document.pop(name, None)
     if unknown := sorted(set(document) - set(FILE)):
         raise InvalidInput("--file", unknown[0], f"known: {', '.join(FILE)}")
     for name in ("grid", "random", "settings"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -46,11 +46,14 @@ class Placement(NamedTuple):
 ONE_DEVICE = Placement()
 
 
-def placement_of(count: int | None, shard: str, agents: int, members: int) -> Placement:
+def placement_of(
+    devices: Sequence[jax.Device], count: int | None, shard: str, agents: int, members: int
+) -> Placement:
     """The placement that was asked for.
 
     Args:
-        count: of devices; None for all.
+        devices: that there are.
+        count: of them to use; None for all.
         shard: ``agents``, ``members``, or ``auto``: members if there are as many as devices
             (they never talk to each other), else agents if there are more of them; one device
             where there is one of both.
@@ -60,7 +63,6 @@ def placement_of(count: int | None, shard: str, agents: int, members: int) -> Pl
     Raises:
         InvalidInput: more devices than there are, or nothing to deal to them.
     """
-    devices = jax.devices()
     if count is not None and not 1 <= count <= len(devices):
         raise InvalidInput("--devices", count, f"all, or 1 … {len(devices)}, as many as there are")
     if shard not in (*AXES, "auto"):

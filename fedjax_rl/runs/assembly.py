@@ -6,34 +6,21 @@ import dataclasses
 import functools
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
-from fedjax_rl import algorithm as contract
 from fedjax_rl.algorithm import Algorithm, Learner
 from fedjax_rl.cmdp.dynamics import GatheredDynamics, Model, model_of
-from fedjax_rl.cmdp.evaluate import evaluate_exactly
 from fedjax_rl.cmdp.model import CMDP, BoolArray, FloatArray
-from fedjax_rl.cmdp.sample import evaluate_by_sampling
 from fedjax_rl.cmdp.solve import Certificate
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.execution.placement import ONE_DEVICE, Placement
-from fedjax_rl.execution.sweep import sweep
-from fedjax_rl.federation.correction import control_variate
-from fedjax_rl.federation.isolated import isolated
-from fedjax_rl.federation.observed import (
-    OBSERVED_AXES,
-    ObservedSettings,
-    alone_settings,
-    observed,
-)
-from fedjax_rl.federation.participation import sampled
-from fedjax_rl.federation.round import FederationSettings, federate, message_bytes
+from fedjax_rl.federation.observed import ObservedSettings
+from fedjax_rl.federation.round import FederationSettings, message_bytes
 from fedjax_rl.learners.tabular.agent import TabularSettings, federated_agents, lone_agents
 from fedjax_rl.precision import precision
 from fedjax_rl.runs.config import FedNPGConfig, problem_arguments
 from fedjax_rl.runs.devices import ONE, DeviceSettings
 from fedjax_rl.runs.history import Layout
+from fedjax_rl.runs.programs import algorithm_of, evaluation_of, seed_sweep, tabular_learner
 from fedjax_rl.runs.solutions import certify
 from fedjax_rl.runs.sources import Problem, load_problem
 
@@ -89,22 +76,11 @@ def prepare(
             flag = "--" + field.replace("_", "-")
             raise InvalidInput(flag, getattr(config, field), "only with --reference fed")
     access = simulated(config, access)
-    evaluation = "exact" if config.evaluation == "exact" else config.rollouts
-    learner = tabular_learner(config.learner, evaluation, config.correction)
+    learner = tabular_learner(config.learner, evaluation_of(config), config.correction)
     if config.merge == "auto":
         config = dataclasses.replace(config, merge=learner.message_kind)
     placement = devices.placement(len(access), config.seeds)
-    algorithm = fednpg_algorithm(
-        config.learner,
-        evaluation,
-        config.correction,
-        config.merge,
-        config.reference,
-        len(access),
-        config.local_steps,
-        config.participants,
-        placement,
-    )
+    algorithm = algorithm_of(config, len(access), placement)
     if config.seeds > 1:
         if config.reference == "no-communication":
             raise InvalidInput("--seeds", config.seeds, "1 with --reference no-communication")
@@ -153,66 +129,6 @@ def load_configured(config: FedNPGConfig) -> Problem:
 def simulated(config: FedNPGConfig, access: BoolArray) -> BoolArray:
     """Who watches what among the agents that are simulated, [N, M] or [1, M]."""
     return np.ones_like(access[:1]) if config.reference == "omniscient" else access
-
-
-@functools.lru_cache(maxsize=64)
-def tabular_learner(name: str, evaluation: str | int, correction: str = "none") -> Learner:
-    """A registered tabular learner with exact evaluation, or with K rollouts per pair."""
-    evaluate = evaluate_exactly if evaluation == "exact" else evaluate_by_sampling(int(evaluation))
-    learner: Learner = contract.learners.make(name, evaluate)
-    return control_variate(learner) if correction == "control-variate" else learner
-
-
-@functools.lru_cache(maxsize=64)
-def fednpg_algorithm(
-    learner_name: str,
-    evaluation: str | int,
-    correction: str,
-    merge: str,
-    reference: str,
-    num_agents: int,
-    local_steps: int,
-    participants: int | None,
-    placement: Placement = ONE_DEVICE,
-) -> Algorithm:
-    """FedNPG or a reference as one algorithm; equal arguments give the same compiled program.
-
-    Args:
-        learner_name: registered name or module:factory.
-        evaluation: ``exact``, or K rollouts.
-        correction: ``none`` or ``control-variate``.
-        merge: registered name or module:factory of an aggregator.
-        reference: ``fed``, ``omniscient`` or ``no-communication``.
-        num_agents: N.
-        local_steps: E.
-        participants: agents drawn in each round, or None for all.
-        placement: where agents are computed.
-
-    Raises:
-        InvalidInput: unknown names, or a merge that cannot take what the learner sends.
-    """
-    learner = tabular_learner(learner_name, evaluation, correction)
-    aggregator = contract.aggregators.make(merge)
-    contract.check_merge(learner, merge, aggregator)
-    alone, agent_map = reference == "no-communication", placement.map_of("agents")
-    federation = federate(
-        learner,
-        aggregator,
-        num_agents=1 if alone else num_agents,
-        local_steps=local_steps,
-        participation=sampled(participants) if participants is not None else None,
-        agent_map=jax.vmap if alone else agent_map,
-    )
-    algorithm = observed(federation, feasible_rounds=learner.averages_feasible_rounds)
-    if not alone:
-        return algorithm
-    return isolated(algorithm, num_agents, OBSERVED_AXES, alone_settings, agent_map=agent_map)
-
-
-@functools.lru_cache(maxsize=64)
-def seed_sweep(algorithm: Algorithm, seeds: int, placement: Placement = ONE_DEVICE) -> Algorithm:
-    """K members that differ in their keys alone."""
-    return sweep(algorithm, None, seeds, placement.map_of("members"))
 
 
 def settings(config: FedNPGConfig, cmdp: CMDP, access: BoolArray, pace: float) -> ObservedSettings:

@@ -15,11 +15,12 @@ import numpy as np
 from fedjax_rl.algorithm import aggregators
 from fedjax_rl.cmdp.solve import problem_digest
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.assembly import Prepared, load_configured, prepare, tabular_learner
+from fedjax_rl.runs.assembly import Prepared, load_configured, prepare
 from fedjax_rl.runs.config import FedNPGConfig, settings_to_yaml
 from fedjax_rl.runs.directory import RunDirectory, made_with
 from fedjax_rl.runs.finite import FedNPGResult, run
 from fedjax_rl.runs.history import Columns
+from fedjax_rl.runs.programs import tabular_learner
 from fedjax_rl.runs.session import resolved
 from fedjax_rl.runs.solutions import certify
 from fedjax_rl.runs.summary import tolerances

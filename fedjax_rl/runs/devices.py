@@ -20,18 +20,20 @@ class DeviceSettings:
     shard: str = "auto"
     """What is dealt to the devices: agents, members (of a sweep, or seeds), or auto."""
 
-    def placement(self, agents: int, members: int) -> Placement:
+    def placement(self, agents: int, members: int, *, local: bool = False) -> Placement:
         """Where agents and members are computed.
 
         Args:
             agents: N.
             members: B, or 1.
+            local: of the devices of this process alone, whatever the others do.
 
         Raises:
             InvalidInput: more devices than there are, or nothing to deal to them.
         """
         count = None if self.devices == "all" or jax.process_count() > 1 else self.devices
-        return placement_of(count, self.shard, agents, members)
+        devices = jax.local_devices() if local else jax.devices()
+        return placement_of(devices, count, self.shard, agents, members)
 
 
 ONE = DeviceSettings()

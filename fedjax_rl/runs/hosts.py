@@ -174,6 +174,17 @@ def writes() -> bool:
     return jax.process_index() == 0
 
 
+def share() -> tuple[int, int]:
+    """The number of this process and how many there are."""
+    return jax.process_index(), jax.process_count()
+
+
+def wait_for_all() -> None:
+    """Until every process has come here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("fedjax_rl")
+
+
 def any_of(flag: bool) -> bool:
     """Whether the flag is set in any process; all of them must ask."""
     if jax.process_count() == 1:

@@ -56,6 +56,7 @@ class CheckpointKeeper:
         settings: when to save.
         origin: what the run is.
         saved: the checkpoint to go on from.
+        alone: whether no other process of a team visits with this one.
     """
 
     def __init__(
@@ -64,11 +65,15 @@ class CheckpointKeeper:
         settings: CheckpointSettings,
         origin: Origin,
         saved: Saved | None = None,
+        *,
+        alone: bool = False,
     ):
         self._directory = directory
         self._settings = settings
         self._origin = origin
         self._saved = saved
+        self._writes = alone or hosts.writes()
+        self._any_of = (lambda flag: flag) if alone else hosts.any_of
         self._last = (0, time.monotonic())
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
         self._writing: Future[None] | None = None
@@ -85,8 +90,8 @@ class CheckpointKeeper:
     def visit(self, round: int, progress: Callable[[], Progress]) -> None:
         if self._writing is not None and self._writing.done():
             self._wait()
-        stopped = hosts.any_of(self._signal is not None)
-        if not stopped and not hosts.any_of(self._due(round)):
+        stopped = self._any_of(self._signal is not None)
+        if not stopped and not self._any_of(self._writes and self._due(round)):
             return
         self._wait()
         self._last = (round, time.monotonic())
@@ -117,14 +122,12 @@ class CheckpointKeeper:
     def _write(self, progress: Progress) -> None:
         """Begins to write; the state is gathered from all processes, and one of them writes."""
         progress = progress._replace(state=on_host(progress.state))
-        if not hosts.writes():
+        if not self._writes:
             return
         folder, keep = self._directory / checkpoints.FOLDER, self._settings.keep_checkpoints
         self._writing = self._writer.submit(checkpoints.write, folder, progress, self._origin, keep)
 
     def _due(self, round: int) -> bool:
-        if not hosts.writes():
-            return False
         every, (last, when) = self._settings.checkpoint_every, self._last
         by_rounds = every is not None and round // every > last // every
         return by_rounds or time.monotonic() - when >= self._settings.checkpoint_seconds

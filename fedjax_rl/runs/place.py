@@ -107,13 +107,11 @@ def _keeper(
 ) -> tuple[Keeper, AbstractContextManager[object]]:
     """Writes ``config.yaml``, or clears what is written behind the checkpoint to go on from."""
     versions = made_with(digest)
-    devices = [device.device_kind for device in jax.devices()]
     origin = Origin(
-        {"algorithm": algorithm, **settings, "problem_sha256": digest},
-        {**versions, "devices": ", ".join(devices)},
+        {"algorithm": algorithm, **settings, "problem_sha256": digest}, versions | devices()
     )
     assert destination.out is not None
-    saved = _newest(destination.out, origin) if destination.resume else None
+    saved = _resumed(destination.out, origin) if destination.resume else None
     if directory is None:  # another process writes
         pass
     elif destination.resume:
@@ -129,19 +127,31 @@ def _keeper(
     return keeper, keeper
 
 
-def _newest(path: Path, origin: Origin) -> checkpoints.Saved | None:
-    """The checkpoint to go on from, with a word on it and on those that are damaged."""
+def devices() -> dict[str, str]:
+    """What there is to compute on, which decides about the last bits."""
+    return {"devices": ", ".join(device.device_kind for device in jax.devices())}
+
+
+def newest_of(path: Path, origin: Origin) -> checkpoints.Saved | None:
+    """The checkpoint to go on from, with a warning for each that is damaged.
+
+    Raises:
+        InvalidInput: it belongs to something else, or has a format of the future.
+    """
     saved, warnings = checkpoints.newest(path / checkpoints.FOLDER)
     if saved is not None:
         changed = checkpoints.check_origin(saved, origin)
         warnings += [f"the last bits may differ ({difference})" for difference in changed]
-    hosts.same_in_all(
-        "run directory",
-        0 if saved is None else saved.manifest["round"],
-        f"{path} seen by all alike",
-    )
     for warning in warnings if hosts.writes() else ():
         print(f"fedjax-rl: warning: {warning}", file=sys.stderr)
+    return saved
+
+
+def _resumed(path: Path, origin: Origin) -> checkpoints.Saved | None:
+    """The same, with a word on it; every process of a team must find the same."""
+    saved = newest_of(path, origin)
+    found = -1 if saved is None else saved.manifest["round"]
+    hosts.same_in_all("run directory", found, f"{path} to be the same to all of them")
     if saved is None:
         print(f"No checkpoint in {path}: starting over", flush=True)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.config import checkpoint_settings, config_from_yaml
@@ -11,12 +12,15 @@ from fedjax_rl.runs.directory import MARK
 from fedjax_rl.runs.place import Destination
 from fedjax_rl.runs.yaml_file import read_yaml
 
+SWEEP = "sweep "
+"""What the ``algorithm`` of a sweep's configuration begins with."""
+
 
 def resume(out: Path, devices: DeviceSettings = ONE) -> bool:
     """Finishes the run of a directory, from its newest checkpoint or from the start.
 
     Args:
-        out: what ``run`` or an earlier ``resume`` wrote.
+        out: what ``run``, ``sweep`` or an earlier ``resume`` wrote.
         devices: over which it is spread, whatever it was before.
 
     Returns:
@@ -40,9 +44,12 @@ def resume(out: Path, devices: DeviceSettings = ONE) -> bool:
             return _finite(destination, path, devices)
         case "fedppo" | "fednatural":
             return _deep(algorithm, destination, path, compare, devices)
+        case str() if algorithm.startswith(SWEEP):
+            return _sweep(document, algorithm.removeprefix(SWEEP), destination, devices)
         case str() if _is_loss(algorithm):
             return _hetero(algorithm, destination, path, devices)
-    raise InvalidInput("run directory", f"{path} of {algorithm!r}", "one that fedjax-rl run wrote")
+    allowed = "one that fedjax-rl run or sweep wrote"
+    raise InvalidInput("run directory", f"{path} of {algorithm!r}", allowed)
 
 
 def _finite(destination: Destination, path: Path, devices: DeviceSettings) -> bool:
@@ -61,6 +68,14 @@ def _deep(
     config, origin = read_config(path, algorithm)
     record = compare_and_record if compare else run_and_record
     return record(algorithm, config, destination, origin, devices)
+
+
+def _sweep(
+    document: dict[str, Any], algorithm: str, destination: Destination, devices: DeviceSettings
+) -> bool:
+    from fedjax_rl.runs.sweeps.session import asked_again, sweep_and_record
+
+    return sweep_and_record(asked_again(document, algorithm, destination, devices))
 
 
 def _is_loss(name: str) -> bool:

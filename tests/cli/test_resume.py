@@ -174,7 +174,7 @@ raise SystemExit(main(["run", "fednpg", *{flags}, {str(out)!r}]))
     ("words", "complaint"),
     [
         (["resume", "nowhere"], "run directory"),
-        (["resume", "."], "of 'solve'; one that fedjax-rl run wrote"),
+        (["resume", "."], "of 'solve'; one that fedjax-rl run or sweep wrote"),
         (["run", "fednpg", "--checkpoint-every", "5"], "--checkpoint-every: got no --out"),
         (["run", "fedppo", "--checkpoint-seconds=5"], "--checkpoint-seconds: got no --out"),
         (["run", "gepo", "--keep-checkpoints", "-1", "--out", "x"], "--keep-checkpoints: got -1"),

@@ -165,7 +165,8 @@ ONE = ["--grid", "step_size=0.1"]
         (["fednpg", "--random", "step_size=normal:0:1", "--samples", "2"], "NAME=loguniform:LOW"),
         (["fednpg", *ONE, "--chunk", "many"], "--chunk: got 'many'; auto, or a whole number"),
         (["fednpg", *ONE, "--chunk", "0"], "--chunk: got '0'"),
-        (["fednpg", *ONE, "--resume"], "--resume: got no --out"),
+        (["fednpg", *ONE, "--checkpoint-every", "3"], "--checkpoint-every: got no --out"),
+        (["fednpg", *ONE, "--devices", "99"], "--devices: got 99; all, or 1"),
         (["fednpg", *ONE, "--overwrite"], "--overwrite: got no --out"),
         (["fednpg", *ONE, "--steps", "3"], "options: got --steps"),
         (["fednpg", *ONE, "--file", "nowhere.yaml"], "--file: got nowhere.yaml"),
@@ -234,7 +235,6 @@ def test_a_run_is_no_sweep(small, tmp_path, capsys):
     out = tmp_path / "run"
     assert main(["run", "fednpg", "--problem", small, "--rounds", "2", "--out", str(out)]) == 0
     assert main(["best", str(out)]) == 2 and main(["plot", str(out)]) == 2
-    assert sweep("fednpg", *ONE, "--problem", small, "--out", out, "--resume") == 2
     assert "a directory of fedjax-rl sweep" in capsys.readouterr().err
 
 

@@ -144,15 +144,15 @@ def test_the_merge_is_an_all_reduce_and_nothing_else_crosses(run_python):
 def test_what_cannot_be_placed_is_refused():
     here = len(jax.devices())
     with pytest.raises(InvalidInput, match=f"--devices: got {here + 1}; all, or 1"):
-        placement_of(here + 1, "auto", 2, 1)
+        placement_of(jax.devices(), here + 1, "auto", 2, 1)
     with pytest.raises(InvalidInput, match="--devices: got 0; all, or 1"):
-        placement_of(0, "auto", 2, 1)
+        placement_of(jax.devices(), 0, "auto", 2, 1)
     with pytest.raises(InvalidInput, match="--shard: got 'hosts'; one of auto, agents, members"):
-        placement_of(1, "hosts", 2, 1)
+        placement_of(jax.devices(), 1, "hosts", 2, 1)
 
 
 def test_one_device_needs_no_mesh():
-    assert placement_of(1, "auto", 8, 8) == ONE_DEVICE
+    assert placement_of(jax.devices(), 1, "auto", 8, 8) == ONE_DEVICE
     assert ONE_DEVICE.map_of("agents") is jax.vmap
     assert ONE_DEVICE.told == "one device"
 
@@ -162,19 +162,20 @@ import jax
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.placement import ONE_DEVICE, dealt, placement_of
 import numpy as np
-told = lambda *arguments: placement_of(*arguments).told
+placed = lambda *arguments: placement_of(jax.devices(), *arguments)
+told = lambda *arguments: placed(*arguments).told
 assert told(None, "auto", 4, 1) == "8 devices, agents dealt"
 assert told(None, "auto", 4, 8) == "8 devices, members dealt"
 assert told(2, "auto", 4, 3) == "2 devices, members dealt"
 assert told(8, "auto", 4, 3) == "8 devices, agents dealt"
-assert placement_of(None, "auto", 1, 1) == ONE_DEVICE
+assert placed(None, "auto", 1, 1) == ONE_DEVICE
 try:
-    placement_of(None, "agents", 1, 5)
+    placed(None, "agents", 1, 5)
 except InvalidInput as error:
     assert "--shard: got 'agents'; an axis of several" in str(error)
 else:
     raise AssertionError
-mesh = placement_of(None, "agents", 2, 1).mesh
+mesh = placed(None, "agents", 2, 1).mesh
 spread = dealt(mesh)(lambda a, b, c: (a + b["x"] * c, c), (0, {"x": 0}, None), (0, None))
 for count in (1, 7, 8, 9):
     a, b = np.arange(count * 3.0).reshape(count, 3), {"x": np.arange(1.0 * count)}

@@ -134,32 +134,8 @@ def prepare(
     )
     design = design_of(task, agents.weights.shape[1], choices_of(config))
     learner = LEARNERS[name](design)
-    aggregator = contract.aggregators.make(config.merge)
-    contract.check_merge(learner, config.merge, aggregator)
     placement = placement_of(config, devices, num_agents)
-    federation = federate(
-        learner,
-        aggregator,
-        num_agents=1 if alone else num_agents,
-        local_steps=config.local_steps,
-        agent_map=agents_map(config) if alone else agents_map(config, placement),
-    )
-    each = 1 if alone else num_agents
-    episodes = -(-config.episodes // each) * each
-    algorithm = evaluated(
-        federation,
-        partial(evaluate, design=design, episodes=episodes),
-        tuple(kind == "step" for kind in task.kinds),
-    )
-    if alone:
-        algorithm = isolated(
-            algorithm,
-            num_agents,
-            EVALUATED_AXES,
-            alone_settings,
-            common_start=True,
-            agent_map=placement.map_of("agents"),
-        )
+    algorithm = algorithm_of(learner, config, design, task, num_agents, placement)
     if config.seeds > 1:
         algorithm = sweep(algorithm, None, config.seeds, placement.map_of("members"))
     hparams = EvaluatedSettings(
@@ -185,6 +161,48 @@ def prepare(
         ),
         bytes_per_round=exchanged,
         chunk_rounds=rounds,
+    )
+
+
+def algorithm_of(
+    learner: Learner,
+    config: DeepConfig,
+    design: Design,
+    task: Task,
+    num_agents: int,
+    placement: Placement,
+) -> Algorithm:
+    """The federation or a reference of one seed, evaluated.
+
+    Raises:
+        InvalidInput: a merge that cannot take what the learner sends.
+    """
+    alone = config.reference in ALONE
+    each = 1 if alone else num_agents
+    aggregator = contract.aggregators.make(config.merge)
+    contract.check_merge(learner, config.merge, aggregator)
+    federation = federate(
+        learner,
+        aggregator,
+        num_agents=each,
+        local_steps=config.local_steps,
+        agent_map=agents_map(config) if alone else agents_map(config, placement),
+    )
+    episodes = -(-config.episodes // each) * each
+    algorithm = evaluated(
+        federation,
+        partial(evaluate, design=design, episodes=episodes),
+        tuple(kind == "step" for kind in task.kinds),
+    )
+    if not alone:
+        return algorithm
+    return isolated(
+        algorithm,
+        num_agents,
+        EVALUATED_AXES,
+        alone_settings,
+        common_start=True,
+        agent_map=placement.map_of("agents"),
     )
 
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import csv
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from fedjax_rl.algorithm import Algorithm
-from fedjax_rl.errors import InvalidInput, flag
+from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.sweep import sweep
-from fedjax_rl.hetero.latency import Latency, LatencyChoices, latencies
 from fedjax_rl.hetero.learner import asynchronous
 from fedjax_rl.hetero.losses import LossChoices, LossSettings, build_loss
 from fedjax_rl.hetero.rollout import sampling
 from fedjax_rl.hetero.schedule import Schedule, Traffic, depth, simulate, stack
-from fedjax_rl.hetero.settings import ScheduleSettings
 from fedjax_rl.hetero.state import Deliveries, HeteroChoices, HeteroSettings
 from fedjax_rl.hetero.tasks import TokenTask, tasks
 from fedjax_rl.hetero.warm_start import WarmStart
@@ -31,15 +26,9 @@ from fedjax_rl.policies.transformer import transformer
 from fedjax_rl.runs.config import problem_arguments
 from fedjax_rl.runs.devices import ONE, DeviceSettings
 from fedjax_rl.runs.hetero.config import HeteroConfig
+from fedjax_rl.runs.hetero.laws import latency_of, named_by_flags, schedule_settings
 from fedjax_rl.runs.hetero.starts import started
 
-FLAGS = {
-    "low": "--latency-low",
-    "high": "--latency-high",
-    "offset": "--latency-offset",
-    "times": "--latency",
-    "sync_seconds": "--latency",
-}
 LEARNING_RATES = {"table": 0.4, "transformer": 1e-3}
 SECONDS_PER_CHUNK = 1.0
 TOKENS_PER_SECOND = {"table": 3_000_000, "transformer": 40_000}
@@ -183,18 +172,6 @@ def learner_of(
     return asynchronous(task, policy, judge, choices)
 
 
-@contextlib.contextmanager
-def named_by_flags() -> Iterator[None]:
-    """Laws and clocks know their settings by other names than the command line's."""
-    try:
-        yield
-    except InvalidInput as error:
-        if error.field.startswith("--") or error.field == "latency":
-            raise
-        name = FLAGS.get(error.field, flag(error.field))
-        raise InvalidInput(name, error.value, error.allowed) from None
-
-
 def resolved(config: HeteroConfig) -> HeteroConfig:
     """The settings with what was left open decided."""
     if config.learning_rate is not None:
@@ -242,61 +219,3 @@ def policy_of(config: HeteroConfig, task: TokenTask) -> TokenPolicy:
         heads=config.heads,
         dtype=config.dtype,
     )
-
-
-def schedule_settings(config: HeteroConfig, window: int, law: Latency) -> ScheduleSettings:
-    """What the virtual clock is told."""
-    each = config.sampler_seconds
-    return ScheduleSettings(
-        samplers=config.samplers,
-        window=window,
-        learner_seconds=config.learner_seconds,
-        sampler_seconds=each[0] if len(each) == 1 else tuple(each),
-        sync_seconds=law,
-        travel_seconds=config.travel_seconds,
-        jitter=config.jitter,
-        packet_loss=config.packet_loss,
-        pacing=config.pacing,
-        discard=config.discard,
-    )
-
-
-def latency_of(config: HeteroConfig) -> Latency:
-    """The law of the time between two syncs.
-
-    Raises:
-        InvalidInput: no such law, an unreadable trace, times that are none, or low ≥ high.
-    """
-    name = config.latency
-    times: tuple[float, ...] = ()
-    if name not in latencies and ":" not in name and (Path(name).suffix or Path(name).exists()):
-        name, times = "trace", read_trace(Path(name))
-    elif name == "constant":
-        times = (config.latency_low,)
-    choices = LatencyChoices(
-        low=config.latency_low, high=config.latency_high, offset=config.latency_offset, times=times
-    )
-    law: Latency = latencies.make(name, choices)
-    return law
-
-
-def read_trace(path: Path) -> tuple[float, ...]:
-    """Seconds from a CSV file: its last column, a header allowed.
-
-    Raises:
-        InvalidInput: no such file, or an entry that is no number.
-    """
-    try:
-        rows = [row for row in csv.reader(path.read_text(encoding="utf-8").splitlines()) if row]
-    except (OSError, UnicodeDecodeError, csv.Error):
-        raise InvalidInput("--latency", path, "a law, or a readable CSV file of seconds") from None
-    times: list[float] = []
-    for number, row in enumerate(rows):
-        try:
-            times.append(float(row[-1]))
-        except ValueError:
-            if number > 0:
-                raise InvalidInput(
-                    "--latency", f"{row[-1]!r} in line {number + 1} of {path}", "seconds"
-                ) from None
-    return tuple(times)

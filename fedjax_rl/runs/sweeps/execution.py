@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from fedjax_rl.algorithm import Algorithm, Pytree
-from fedjax_rl.execution.train import start, to_host, train
+from fedjax_rl.execution.train import Chunk, to_host
+from fedjax_rl.precision import precision
+from fedjax_rl.runs.checkpoint_files import Arrays
+from fedjax_rl.runs.keeper import Keeper, KeepsNothing
+from fedjax_rl.runs.loop import Columns, Work, carry_out
 from fedjax_rl.runs.sweeps.family import Family
 from fedjax_rl.runs.sweeps.plan import Group, Member
 
@@ -37,6 +42,7 @@ def run_chunk(
     program: Algorithm,
     members: Sequence[Member],
     on_round: Callable[[int], None] = lambda round: None,
+    keeper: Keeper | None = None,
 ) -> list[Done]:
     """Trains members of a group as one program; each computes what it would alone.
 
@@ -46,28 +52,64 @@ def run_chunk(
         program: of the group, the same object for all its chunks, so that it compiles once.
         members: at most as many as a chunk has.
         on_round: told the last round that is done, now and then.
+        keeper: says where to go on from, and is asked to save behind every visit of the host.
     """
     seeds = [member.config.seed for member in members]
     seeds += [seeds[-1]] * (group.size - len(seeds))
     keys = jax.vmap(jax.random.key)(np.array(seeds))
     hparams = group.hparams(members)
-    state, row = start(program, keys, hparams)
-    parts = [jax.tree.map(lambda leaf: np.asarray(leaf)[None], row)]
-    failed = np.full(group.size, -1)
-    for chunk in train(
-        program, keys, state, hparams, rounds=group.rounds, chunk_rounds=group.chunk_rounds
-    ):
-        parts.append(chunk.info)
-        state = chunk.state
-        assert chunk.failed_members is not None
-        failed = chunk.failed_members
-        on_round(chunk.last_round)
-    rows = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-    kept = to_host(family.kept(state))
+    record = RowRecord(partial(_row, program, keys, hparams))
+    work = Work(program, keys, hparams, group.rounds, group.chunk_rounds)
+    state, failed, _ = carry_out(
+        work, record, lambda rows: on_round(int(rows["round"][-1])), keeper or KeepsNothing()
+    )
+    rows, kept = record.rows(), to_host(family.kept(state))
     return [
         _done(family, member, _of(rows, place, 1), _of(kept, place, 0), int(failed[place]))
         for place, member in enumerate(members)
     ]
+
+
+class RowRecord:
+    """The rows of all members, as they come.
+
+    Args:
+        shape: a row by its shapes, leading axis of members.
+    """
+
+    ended = False
+
+    def __init__(self, shape: Callable[[], Pytree]):
+        self._shape = shape
+        self._parts: list[Pytree] = []
+
+    def open(self, row: Pytree) -> Columns:
+        self._parts = [jax.tree.map(lambda leaf: np.asarray(leaf)[None], row)]
+        return {"round": np.zeros(1, int)}
+
+    def add(self, chunk: Chunk) -> Columns:
+        self._parts.append(chunk.info)
+        return {"round": np.array([chunk.last_round])}
+
+    def rows(self) -> Pytree:
+        """[T + 1, B, …], or fewer when every member failed."""
+        self._parts = [jax.tree.map(lambda *leaves: np.concatenate(leaves), *self._parts)]
+        return self._parts[0]
+
+    def arrays(self) -> Arrays:
+        return {"rows": {f"{n:03d}": leaf for n, leaf in enumerate(jax.tree.leaves(self.rows()))}}
+
+    def restore(self, arrays: Arrays) -> Columns:
+        leaves = [leaf for _, leaf in sorted(arrays["rows"].items())]
+        self._parts = [jax.tree.unflatten(jax.tree.structure(self._shape()), leaves)]
+        return {"round": np.array([len(leaves[0]) - 1])}
+
+
+def _row(program: Algorithm, keys: jax.Array, hparams: Pytree) -> Pytree:
+    """A row by its shapes; nothing is computed."""
+    with precision(program.float64):
+        state = jax.eval_shape(program.init, keys, hparams)
+        return jax.eval_shape(program.observe, state, hparams)
 
 
 def _of(tree: Pytree, place: int, axis: int) -> Pytree:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from fedjax_rl.algorithm import Algorithm, Pytree
+from fedjax_rl.execution.placement import ONE_DEVICE, Placement
 
 POINTS = 201
 """Most points of a learning curve."""
@@ -86,7 +87,12 @@ class Family(Protocol):
             InvalidInput: settings that cannot be used.
         """
 
-    def together(self, members: Sequence[Assembled], size: int) -> Algorithm:
+    def agents(self, prepared: Any) -> int:
+        """N, of a member's preparation."""
+
+    def together(
+        self, members: Sequence[Assembled], size: int, placement: Placement = ONE_DEVICE
+    ) -> Algorithm:
         """The algorithm of one member that all members of a group can run, ``size`` at a time."""
 
     def kept(self, state: Pytree) -> Pytree:

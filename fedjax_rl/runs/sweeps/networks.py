@@ -11,11 +11,14 @@ import numpy as np
 
 from fedjax_rl.algorithm import Algorithm, Pytree
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.execution.placement import ONE_DEVICE, Placement
 from fedjax_rl.runs.config import problem_arguments
 from fedjax_rl.runs.deep.assembly import (
     ALONE,
     ENVIRONMENTS_AT_ONCE,
+    LEARNERS,
     DeepPrepared,
+    algorithm_of,
     choices_of,
     prepare,
     settings_of,
@@ -97,15 +100,22 @@ class Networks:
             )
         return self._chosen[content]
 
-    def together(self, members: Sequence[Assembled], size: int) -> Algorithm:
+    def agents(self, prepared: DeepPrepared) -> int:
+        """N."""
+        return prepared.num_agents
+
+    def together(
+        self, members: Sequence[Assembled], size: int, placement: Placement = ONE_DEVICE
+    ) -> Algorithm:
         """The algorithm of one, with as many agents at once as fit a cache beside the others."""
         prepared: DeepPrepared = members[0].prepared
-        config = prepared.config
-        if config.agents_at_once is not None or jax.default_backend() != "cpu":
-            return members[0].algorithm
-        at_once = max(2, ENVIRONMENTS_AT_ONCE // (config.envs * size))
-        config = dataclasses.replace(config, agents_at_once=at_once)
-        return prepare(self.algorithm, config, prepared.chosen).algorithm
+        config, design = prepared.config, prepared.design
+        if config.agents_at_once is None and jax.default_backend() == "cpu":
+            beside = config.envs * max(1, size // placement.devices)
+            at_once = max(2, ENVIRONMENTS_AT_ONCE // beside)
+            config = dataclasses.replace(config, agents_at_once=at_once)
+        learner = LEARNERS[self.algorithm](design)
+        return algorithm_of(learner, config, design, prepared.task, prepared.num_agents, placement)
 
     def kept(self, state: Pytree) -> Pytree:
         """What is merged: policy, critic and moments."""

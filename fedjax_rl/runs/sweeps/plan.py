@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +12,7 @@ import numpy as np
 from fedjax_rl.algorithm import Algorithm, Pytree
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.sweep import sweep
+from fedjax_rl.runs.devices import ONE, DeviceSettings
 from fedjax_rl.runs.sweeps.family import Assembled, Family
 from fedjax_rl.runs.sweeps.memory import bytes_of_member, free_bytes
 from fedjax_rl.runs.sweeps.space import Chosen, Space
@@ -50,30 +51,44 @@ class Group(NamedTuple):
         axes: like the traced settings, 0 where members differ, None where they do not.
         member_bytes: estimate of what one member needs while it runs.
         size: members in a chunk.
+        chunk_rounds: rounds between two visits of the host.
     """
 
     members: tuple[Member, ...]
     axes: Pytree
     member_bytes: int
     size: int
+    chunk_rounds: int
 
     @property
     def rounds(self) -> int:
         return self.members[0].assembled.rounds
 
-    @property
-    def chunk_rounds(self) -> int:
-        return max(1, self.members[0].assembled.chunk_rounds // self.size)
+    def visited(self, chunk: Callable[[int], int]) -> Group:
+        """The group with as many rounds between two visits as ``chunk`` makes of them."""
+        return self._replace(chunk_rounds=chunk(self.chunk_rounds))
 
     def chunks(self, done: Container[int] = ()) -> list[tuple[Member, ...]]:
         """Members that are not done, ``size`` of them side by side or, at the end, fewer."""
         left = tuple(member for member in self.members if member.number not in done)
         return [left[start : start + self.size] for start in range(0, len(left), self.size)]
 
-    def program(self, family: Family) -> Algorithm:
-        """The algorithm of a chunk."""
-        together = family.together([member.assembled for member in self.members], self.size)
-        return sweep(together, self.axes, self.size)
+    def program(self, family: Family, devices: DeviceSettings = ONE) -> Algorithm:
+        """The algorithm of a chunk, spread over devices of this process.
+
+        Raises:
+            InvalidInput: more devices than there are, or nothing to deal to them.
+        """
+        members = [member.assembled for member in self.members]
+        agents = family.agents(members[0].prepared)
+        placement = devices.placement(agents, self.size, local=True)
+        together = family.together(members, self.size, placement)
+        return sweep(together, self.axes, self.size, placement.map_of("members"))
+
+    def share(self, process: int, processes: int) -> Group:
+        """What one of several processes runs of it; perhaps nothing."""
+        own = self.members[process::processes]
+        return self._replace(members=own, size=min(self.size, max(1, len(own))))
 
     def hparams(self, members: Sequence[Member]) -> Pytree:
         """Traced settings of a chunk; where it is not full, the last member stands in."""
@@ -158,4 +173,6 @@ def _sized(
         at_once = MEMBERS_AT_ONCE.get(jax.default_backend(), MEMBERS_ON_ACCELERATOR)
         most = max(1, min(at_once, int(SHARE_OF_MEMORY * free) // member_bytes))
     chunks = -(-len(members) // most)
-    return Group(tuple(members), axes, member_bytes, -(-len(members) // chunks))
+    size = -(-len(members) // chunks)
+    rounds = max(1, members[0].assembled.chunk_rounds // size)
+    return Group(tuple(members), axes, member_bytes, size, rounds)

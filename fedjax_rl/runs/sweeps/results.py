@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import dataclasses
 import importlib.util
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -16,46 +15,30 @@ import numpy as np
 import yaml
 
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.runs import hosts
+from fedjax_rl.runs.checkpoint_files import digest_of
+from fedjax_rl.runs.checkpoints import Origin
 from fedjax_rl.runs.directory import (
+    LOCK,
+    MARK,
     UNREADABLE,
     RunDirectory,
     _plain,
     npz_bytes,
     write_atomically,
 )
+from fedjax_rl.runs.keeper import CheckpointKeeper
+from fedjax_rl.runs.place import Destination, devices, newest_of
+from fedjax_rl.runs.resume import SWEEP
 from fedjax_rl.runs.sweeps.execution import Done, Row
+from fedjax_rl.runs.sweeps.plan import Member
 from fedjax_rl.runs.yaml_file import read_yaml
 
 CHUNKS = "chunks"
 """Folder of the files of chunks."""
 CHUNK_FILES = "[0-9]*.npz"
-KIND = "sweep "
-"""What ``algorithm`` of a sweep's config.yaml begins with."""
-ANEW = ("chunk", "made_with")
-"""What may differ when a sweep goes on: how members are dealt, and the versions."""
-
-
-def document_of(
-    algorithm: str,
-    base: Any,
-    grid: Mapping[str, Sequence[Any]],
-    random: Mapping[str, str],
-    samples: int | None,
-    sample_seed: int,
-    chunk: int | None,
-) -> dict[str, Any]:
-    """Everything a sweep is asked for, as its ``config.yaml`` holds it but for ``made_with``."""
-    document = {
-        "algorithm": KIND + algorithm,
-        "grid": grid,
-        "random": random,
-        "samples": samples,
-        "sample_seed": sample_seed,
-        "chunk": "auto" if chunk is None else chunk,
-        "settings": dataclasses.asdict(base),
-    }
-    plain: dict[str, Any] = _listed(document)
-    return plain
+ANEW = ("chunk", "checkpoints", "made_with")
+"""What may differ when a sweep goes on: how members are dealt and saved, and the versions."""
 
 
 def _listed(value: Any) -> Any:
@@ -68,32 +51,57 @@ def _listed(value: Any) -> Any:
 class SweepDirectory:
     """Writes the files of a sweep, and finds what an earlier process had done.
 
+    Of several processes the first one owns the directory and writes the tables; each adds the
+    chunks that it ran.
+
     Args:
-        path: a directory that is new or empty, or a sweep to overwrite or to go on with.
-        document: what is asked for.
-        overwrite: whether the files of an earlier run may be replaced.
-        resume: whether to go on with the sweep that is there.
+        destination: a directory that is new or empty, or a sweep to overwrite or to go on with.
+        document: what is asked for, and with what it is made.
 
     Raises:
-        InvalidInput: the directory cannot be written, or holds another sweep than this one.
+        InvalidInput: the directory cannot be written, or holds chunks of another sweep.
     """
 
-    def __init__(self, path: Path, document: dict[str, Any], *, overwrite: bool, resume: bool):
-        self.path = path
-        if resume and (path / "config.yaml").exists():
-            check_same(path, document)
-        else:
-            RunDirectory(path, overwrite=overwrite)
-            for file in (path / CHUNKS).glob(CHUNK_FILES):
-                file.unlink()
-            text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
-            write_atomically(path / "config.yaml", text.encode())
-        (path / CHUNKS).mkdir(exist_ok=True)
+    def __init__(self, destination: Destination, document: Mapping[str, Any]):
+        assert destination.out is not None
+        self.path, self._destination = destination.out, destination
+        asked = {name: value for name, value in _listed(document).items() if name not in ANEW}
+        self._asked = digest_of({**asked, "problem": document["made_with"]["problem_sha256"]})
+        self._made_with = document["made_with"]
+        self._held = None
+        if hosts.writes():
+            self._held = RunDirectory(
+                self.path, overwrite=destination.overwrite, resume=destination.resume
+            )
+            if not destination.resume:
+                shutil.rmtree(self.path / CHUNKS, ignore_errors=True)
+                text = yaml.safe_dump(_listed(document), sort_keys=False, allow_unicode=True)
+                self._held.write_text(MARK, text)
+            (self.path / CHUNKS).mkdir(exist_ok=True)
+        hosts.wait_for_all()
+
+    def __enter__(self) -> SweepDirectory:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._held is not None:
+            self._held.close()
+
+    def keeper(self, members: Sequence[Member]) -> CheckpointKeeper | None:
+        """What saves a chunk while it is run, and knows where it was saved; to be entered."""
+        settings = self._destination.checkpoints
+        if settings.keep_checkpoints == 0:
+            return None
+        numbers = [member.number for member in members]
+        origin = Origin({"sweep": self._asked, "members": numbers}, self._made_with | devices())
+        folder = self._folder(numbers)
+        return CheckpointKeeper(folder, settings, origin, newest_of(folder, origin), alone=True)
 
     def add(self, done: Sequence[Done]) -> dict[int, Done]:
         """Keeps the members of a chunk, all of them or none; returns them as they are kept."""
         names = done[0].curves
         arrays: dict[str, Any] = {
+            "sweep": np.array(self._asked),
             "members": np.array([one.member for one in done]),
             "rows": np.array(json.dumps([_plain(one.row) for one in done])),
         }
@@ -101,60 +109,49 @@ class SweepDirectory:
             arrays[f"curve/{name}"] = np.stack([_padded(one.curves, name, done) for one in done])
         target = self.path / CHUNKS / f"{done[0].member:06d}.npz"
         write_atomically(target, npz_bytes(arrays))
-        return read_chunk(target)
+        shutil.rmtree(self._folder([one.member for one in done]), ignore_errors=True)
+        return read_chunk(target)[1]
 
     def done(self) -> dict[int, Done]:
-        """Members that are done, by number."""
-        return read_chunks(self.path)
+        """Members that are done, by number.
+
+        Raises:
+            InvalidInput: some of them belong to another sweep.
+        """
+        return read_chunks(self.path, self._asked)
 
     def write(self, done: Iterable[Done]) -> None:
         """Writes ``sweep.csv``, ``curves.npz`` and, where pyarrow is, ``sweep.parquet``."""
+        if self._held is None:
+            return
         ordered = sorted(done, key=lambda one: one.member)
         rows = [one.row for one in ordered]
-        write_atomically(self.path / "sweep.csv", csv_text(rows).encode())
-        write_atomically(self.path / "curves.npz", npz_bytes(curves_of(ordered)))
+        self._held.write_text("sweep.csv", csv_text(rows))
+        self._held.write_arrays("curves.npz", curves_of(ordered))
         if importlib.util.find_spec("pyarrow") is not None:
             write_atomically(self.path / "sweep.parquet", parquet_bytes(rows))
 
+    def names(self) -> str:
+        """What is in it, as a list in words."""
+        known = [path.name for path in self.path.iterdir() if path.name != LOCK]
+        return ", ".join(sorted(known))
 
-def check_same(path: Path, document: Mapping[str, Any]) -> None:
-    """Raises InvalidInput, naming the first difference, unless a directory's sweep is this one."""
-    earlier, _ = read_document(path, "--resume")
-    for place, (was, now) in differences(earlier, document).items():
-        raise InvalidInput("--resume", f"{place} {now}", f"the sweep in {path} has {was}")
-
-
-def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """What two sweeps were asked for differently: (earlier, now) by name.
-
-    The problem's content is compared where it is known.
-    """
-    found = {
-        name: (earlier.get(name), now.get(name))
-        for name in dict.fromkeys([*now, *earlier])
-        if name not in (*ANEW, "settings") and earlier.get(name) != now.get(name)
-    }
-    before, after = earlier.get("settings") or {}, now["settings"]
-    for name in dict.fromkeys([*after, *before]):
-        if before.get(name) != after.get(name):
-            found[name] = before.get(name), after.get(name)
-    was, is_now = ((asked.get("made_with") or {}).get("problem_sha256") for asked in (earlier, now))
-    if is_now is not None and was != is_now:
-        found["problem of content"] = was, is_now
-    return found
+    def _folder(self, numbers: Sequence[int]) -> Path:
+        """Where the checkpoints of a chunk are."""
+        return self.path / CHUNKS / f"{numbers[0]:06d}-{len(numbers)}"
 
 
-def read_document(path: Path, field: str = "directory") -> tuple[dict[str, Any], str]:
+def read_document(path: Path) -> tuple[dict[str, Any], str]:
     """A sweep's ``config.yaml``, and the name of its algorithm.
 
     Raises:
         InvalidInput: the directory holds no sweep.
     """
     file = path / "config.yaml"
-    document = read_yaml(field, file) if file.is_file() else None
-    if isinstance(document, dict) and str(document.get("algorithm")).startswith(KIND):
-        return document, str(document["algorithm"]).removeprefix(KIND)
-    raise InvalidInput(field, path, "a directory of fedjax-rl sweep, with its config.yaml")
+    document = read_yaml("directory", file) if file.is_file() else None
+    if isinstance(document, dict) and str(document.get("algorithm")).startswith(SWEEP):
+        return document, str(document["algorithm"]).removeprefix(SWEEP)
+    raise InvalidInput("directory", path, "a directory of fedjax-rl sweep, with its config.yaml")
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -170,17 +167,35 @@ def read_rows(path: Path) -> list[Row]:
     return [done[member].row for member in sorted(done)]
 
 
-def read_chunks(path: Path) -> dict[int, Done]:
-    """Members of the chunks that are done; a file that cannot be read is not."""
+def read_chunks(path: Path, asked: str | None = None) -> dict[int, Done]:
+    """Members of the chunks that are done; a file that cannot be read is not.
+
+    Args:
+        path: of the sweep.
+        asked: digest of what the sweep was asked for; None to take any.
+
+    Raises:
+        InvalidInput: a chunk was run when something else was asked for.
+    """
     found: dict[int, Done] = {}
     for file in sorted((path / CHUNKS).glob(CHUNK_FILES)):
-        with contextlib.suppress(*UNREADABLE, KeyError, IndexError, TypeError):
-            found |= read_chunk(file)
+        try:
+            of, members = read_chunk(file)
+        except (*UNREADABLE, KeyError, IndexError, TypeError):
+            continue
+        if asked not in (None, of):
+            raise InvalidInput(
+                "run directory",
+                file,
+                "members of the sweep that config.yaml describes: put it and the problem right, "
+                "or start anew with sweep --overwrite",
+            )
+        found |= members
     return found
 
 
-def read_chunk(file: Path) -> dict[int, Done]:
-    """The members of a chunk."""
+def read_chunk(file: Path) -> tuple[str, dict[int, Done]]:
+    """The digest of what a chunk's sweep was asked for, and its members."""
     with np.load(file, allow_pickle=False) as arrays:
         known = dict(arrays)
     rows = json.loads(str(known["rows"]))
@@ -189,10 +204,11 @@ def read_chunk(file: Path) -> dict[int, Done]:
         for name, values in known.items()
         if name.startswith("curve/")
     }
-    return {
+    members = {
         member: Done(member, rows[place], {name: leaf[place] for name, leaf in curves.items()})
         for place, member in enumerate(known["members"].tolist())
     }
+    return str(known["sweep"]), members
 
 
 def csv_text(rows: Sequence[Row]) -> str:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
-from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.directory import check_writable, made_with
+from fedjax_rl.errors import Stopped
+from fedjax_rl.runs import hosts
+from fedjax_rl.runs.devices import ONE, DeviceSettings
+from fedjax_rl.runs.directory import made_with
+from fedjax_rl.runs.keeper import Keeper, KeepsNothing
 from fedjax_rl.runs.live import working
+from fedjax_rl.runs.place import Destination
+from fedjax_rl.runs.resume import SWEEP
 from fedjax_rl.runs.sweeps import words
 from fedjax_rl.runs.sweeps.best import question_of
 from fedjax_rl.runs.sweeps.execution import DIVERGED, Done, run_chunk
 from fedjax_rl.runs.sweeps.family import Family, family
-from fedjax_rl.runs.sweeps.plan import Group, grouped, members_of
+from fedjax_rl.runs.sweeps.plan import Group, Member, grouped, members_of
 from fedjax_rl.runs.sweeps.progress import SweepProgress
-from fedjax_rl.runs.sweeps.results import SweepDirectory, check_same, document_of
-from fedjax_rl.runs.sweeps.space import Space
+from fedjax_rl.runs.sweeps.results import SweepDirectory
+from fedjax_rl.runs.sweeps.space import Space, space_of
 
 
 class Asked(NamedTuple):
@@ -27,61 +34,105 @@ class Asked(NamedTuple):
         base: settings that are not swept; ``seeds`` of them of every combination.
         space: those that are.
         chunk: members side by side; None for as many as fit memory.
-        out: directory, or None to write nothing.
-        overwrite: whether an earlier run there may be replaced.
-        resume: whether to go on with the sweep that is there.
+        destination: where it is written, and how it survives.
+        devices: over which members or their agents are spread.
     """
 
     algorithm: str
     base: Any
     space: Space
     chunk: int | None = None
-    out: Path | None = None
-    overwrite: bool = False
-    resume: bool = False
+    destination: Destination = Destination()
+    devices: DeviceSettings = ONE
+
+    def document(self) -> dict[str, Any]:
+        """All of it but the devices, as ``config.yaml`` holds it."""
+        space = self.space
+        return {
+            "algorithm": SWEEP + self.algorithm,
+            "grid": space.grid,
+            "random": space.random,
+            "samples": space.samples,
+            "sample_seed": space.sample_seed,
+            "chunk": "auto" if self.chunk is None else self.chunk,
+            "settings": dataclasses.asdict(self.base),
+            "checkpoints": dataclasses.asdict(self.destination.checkpoints),
+        }
+
+
+def asked_again(
+    document: dict[str, Any], algorithm: str, destination: Destination, devices: DeviceSettings
+) -> Asked:
+    """What the ``config.yaml`` of a sweep asked for.
+
+    Raises:
+        InvalidInput: it holds what cannot be.
+    """
+    kind = family(algorithm).config
+    settings = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in document["settings"].items()
+    }
+    laws = document["grid"] or {}, document["random"] or {}
+    space = space_of(kind, *laws, document["samples"], document["sample_seed"])
+    chunk = None if document["chunk"] == "auto" else document["chunk"]
+    return Asked(algorithm, kind(**settings), space, chunk, destination, devices)
 
 
 def sweep_and_record(asked: Asked) -> bool:
     """Runs the members that are not done, chunk by chunk, and writes what came out.
+
+    Several processes share the members, and each writes the chunks of its own.
 
     Returns:
         Whether every member diverged.
 
     Raises:
         InvalidInput: before anything is written.
+        Stopped: a signal asked for it; the chunks that are done and the one at work are kept.
     """
+    asked.destination.check()
     kind = family(asked.algorithm)
-    base = kind.resolved(asked.base)
-    space = asked.space
-    document = document_of(
-        *(asked.algorithm, base, space.grid, space.random, space.samples, space.sample_seed),
-        asked.chunk,
-    )
-    _check_out(asked, document)
+    asked = asked._replace(base=kind.resolved(asked.base))
     with working("preparing every member"):
-        groups = grouped(members_of(kind, base, asked.space), asked.chunk)
-    first = groups[0].members[0].assembled.prepared
-    document["made_with"] = made_with(kind.digest(first))
-    directory, done = None, dict[int, Done]()
-    if asked.out is not None:
-        resume = {"overwrite": asked.overwrite, "resume": asked.resume}
-        directory = SweepDirectory(asked.out, document, **resume)
-        done = directory.done()
-    print(words.plan(asked.algorithm, asked.space, base.seeds, groups, len(done)), flush=True)
-    _run(kind, groups, directory, done)
-    rows = [done[member].row for member in sorted(done)]
-    print(words.closing(rows, question_of(kind.headline)), flush=True)
-    if directory is None:
-        print("Nothing was written; --out DIR keeps the table and the curves.")
-    else:
-        directory.write(done.values())
-        names = ", ".join(sorted(path.name for path in directory.path.iterdir()))
-        print(f"Written to {directory.path}: {names}", flush=True)
+        groups = grouped(members_of(kind, asked.base, asked.space), asked.chunk)
+    content = kind.digest(groups[0].members[0].assembled.prepared)
+    every = asked.destination.checkpoints.chunk
+    groups = [group.share(*hosts.share()).visited(every) for group in groups]
+    groups = [group for group in groups if group.members]
+    with opened(asked, content) as directory:
+        done = {} if directory is None else directory.done()
+        told = words.plan(asked.algorithm, asked.space, asked.base.seeds, groups, set(done))
+        print(told, flush=True)
+        try:
+            _run(kind, groups, asked.devices, directory, done)
+        except Stopped as stop:
+            raise stop.of(asked.destination.out) from None
+        hosts.wait_for_all()
+        done = done if directory is None else directory.done()
+        rows = [done[member].row for member in sorted(done)]
+        print(words.closing(rows, question_of(kind.headline)), flush=True)
+        if directory is None:
+            print("Nothing was written; --out DIR keeps the table and the curves.")
+        else:
+            directory.write(done.values())
+            print(f"Written to {directory.path}: {directory.names()}", flush=True)
     return all(row["status"] == DIVERGED for row in rows)
 
 
+def opened(asked: Asked, content: str) -> AbstractContextManager[SweepDirectory | None]:
+    """The directory of a sweep on a problem of that digest, or None when nothing is written."""
+    if asked.destination.out is None:
+        return nullcontext()
+    return SweepDirectory(asked.destination, asked.document() | {"made_with": made_with(content)})
+
+
 def _run(
-    kind: Family, groups: list[Group], directory: SweepDirectory | None, done: dict[int, Done]
+    kind: Family,
+    groups: Sequence[Group],
+    devices: DeviceSettings,
+    directory: SweepDirectory | None,
+    done: dict[int, Done],
 ) -> None:
     """Fills ``done``, which holds members by number."""
     question = question_of(kind.headline)
@@ -91,10 +142,11 @@ def _run(
         for group in groups:
             if not (chunks := group.chunks(done)):
                 continue
-            program = group.program(kind)
+            program = group.program(kind, devices)
             for members in chunks:
                 progress.chunk(group.rounds)
-                finished = run_chunk(kind, group, program, members, progress.round)
+                with _kept(directory, members) as keeper:
+                    finished = run_chunk(kind, group, program, members, progress.round, keeper)
                 if directory is None:
                     done |= {one.member: one for one in finished}
                 else:
@@ -105,16 +157,12 @@ def _run(
                 progress.chunk_done(words.passed(marks, left), best)
 
 
-def _check_out(asked: Asked, document: dict[str, Any]) -> None:
-    """Refuses a place that cannot be written before anything is computed."""
-    if asked.out is None:
-        for option, given in (("--overwrite", asked.overwrite), ("--resume", asked.resume)):
-            if given:
-                raise InvalidInput(option, "no --out", "--out DIR says which directory")
+@contextmanager
+def _kept(directory: SweepDirectory | None, members: Sequence[Member]) -> Iterator[Keeper]:
+    """The keeper of a chunk."""
+    keeper = None if directory is None else directory.keeper(members)
+    if keeper is None:
+        yield KeepsNothing()
         return
-    if asked.overwrite and asked.resume:
-        raise InvalidInput("--resume", "--overwrite too", "one of the two")
-    if asked.resume and (asked.out / "config.yaml").exists():
-        check_same(asked.out, document)
-    else:
-        check_writable(asked.out, overwrite=asked.overwrite)
+    with keeper:
+        yield keeper

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from fedjax_rl.algorithm import Algorithm, Pytree
+from fedjax_rl.execution.placement import ONE_DEVICE, Placement
 from fedjax_rl.hetero.schedule import depth
 from fedjax_rl.hetero.warm_start import WarmStart
 from fedjax_rl.runs.hetero.assembly import HeteroPrepared, learner_of, prepare
@@ -69,7 +70,13 @@ class Stale:
             chunk_rounds=prepared.chunk_steps,
         )
 
-    def together(self, members: Sequence[Assembled], size: int) -> Algorithm:
+    def agents(self, prepared: HeteroPrepared) -> int:
+        """There is one learner."""
+        return 1
+
+    def together(
+        self, members: Sequence[Assembled], size: int, placement: Placement = ONE_DEVICE
+    ) -> Algorithm:
         """A learner that keeps as many past parameters as the stalest member needs."""
         return self._learner([member.prepared for member in members])
 

@@ -11,10 +11,12 @@ import numpy as np
 
 from fedjax_rl.algorithm import Algorithm, Pytree
 from fedjax_rl.cmdp.solve import problem_digest
+from fedjax_rl.execution.placement import ONE_DEVICE, Placement
 from fedjax_rl.runs.assembly import Prepared, load_configured, prepare, settings, simulated
 from fedjax_rl.runs.config import FedNPGConfig
 from fedjax_rl.runs.finite import _outcome
 from fedjax_rl.runs.history import columns, initial_columns, no_sums, rows_of
+from fedjax_rl.runs.programs import algorithm_of
 from fedjax_rl.runs.session import resolved
 from fedjax_rl.runs.sources import Problem
 from fedjax_rl.runs.summary import summarise
@@ -65,9 +67,16 @@ class Tabular:
             chunk_rounds=prepared.chunk_rounds,
         )
 
-    def together(self, members: Sequence[Assembled], size: int) -> Algorithm:
+    def agents(self, prepared: Prepared) -> int:
+        """N."""
+        return len(simulated(prepared.config, prepared.problem.access))
+
+    def together(
+        self, members: Sequence[Assembled], size: int, placement: Placement = ONE_DEVICE
+    ) -> Algorithm:
         """The algorithm of any of them."""
-        return members[0].algorithm
+        prepared: Prepared = members[0].prepared
+        return algorithm_of(prepared.config, self.agents(prepared), placement)
 
     def kept(self, state: Pytree) -> Pytree:
         """All of the state: policies and multipliers."""

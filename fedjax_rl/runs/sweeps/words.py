@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from fedjax_rl.runs.sweeps.best import Question, candidates, ordered
@@ -14,7 +14,9 @@ from fedjax_rl.runs.sweeps.space import Space
 GROUPS_LISTED = 12
 
 
-def plan(algorithm: str, space: Space, seeds: int, groups: Sequence[Group], done: int) -> str:
+def plan(
+    algorithm: str, space: Space, seeds: int, groups: Sequence[Group], done: Container[int]
+) -> str:
     """How many members and groups, and what they need."""
     members = sum(len(group.members) for group in groups)
     swept = [f"{name} ({len(values)})" for name, values in space.grid.items()]
@@ -34,14 +36,15 @@ def plan(algorithm: str, space: Space, seeds: int, groups: Sequence[Group], done
         )
     if len(groups) > GROUPS_LISTED:
         lines.append(f"  and {len(groups) - GROUPS_LISTED} more groups")
-    most = max(group.size * group.member_bytes for group in groups)
+    most = max((group.size * group.member_bytes for group in groups), default=0)
     lines.append(
         f"memory: about {in_bytes(most)} at once, from the sizes of a member's arrays; "
         f"{in_bytes(free_bytes())} are free"
     )
     lines.append("time: measured with the first chunk")
-    if done:
-        lines.append(f"going on: {done} of {members} members are done")
+    finished = sum(member.number in done for group in groups for member in group.members)
+    if finished:
+        lines.append(f"going on: {finished} of {members} members are done")
     return "\n".join(lines)
 
 

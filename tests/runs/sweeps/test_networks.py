@@ -56,8 +56,8 @@ def counted(monkeypatch, traces):
     """Programs that are built; all together may be traced so many times."""
     made, swept_by = [], plan.sweep
 
-    def counting(algorithm, axes, size):
-        together = swept_by(algorithm, axes, size)
+    def counting(*arguments):
+        together = swept_by(*arguments)
         made.append(together)
         return together._replace(step=chex.assert_max_traces(together.step, n=traces))
 

@@ -95,8 +95,8 @@ def test_there_are_as_many_compilations_as_groups(small, monkeypatch):
     """Real values and seeds are data; counts and names are programs. Chunks share theirs."""
     made = []
 
-    def counting(algorithm, axes, size):
-        together = swept_by(algorithm, axes, size)
+    def counting(*arguments):
+        together = swept_by(*arguments)
         made.append(together)
         return together._replace(
             step=chex.assert_max_traces(together.step, n=4),  # of all programs together
