@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from bench import report
+from bench import report, traffic
 from bench.__main__ import NAMES
 from bench.harness import ratio
 from tests.conftest import fresh_environment
@@ -46,3 +46,18 @@ def test_ratio_is_taken_within_turns():
 
 def test_the_page_of_results_is_that_of_the_figures():
     assert report.PAGE.read_text(encoding="utf-8") == report.page()
+
+
+def test_the_page_on_scaling_has_the_figures_of_the_bench():
+    figures = json.loads((report.RESULTS / "traffic.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    assert traffic.table(figures) in page
+
+
+def test_collectives_are_read_with_the_bytes_of_their_result():
+    program = """
+  %r = f32[1,64]{1,0} all-reduce(f32[1,64]{1,0} %x), channel_id=1
+  %t = (f64[3]{0}, u8[]) all-gather-start(f64[1]{0} %y, u8[] %z), dimensions={0}
+  ROOT %s = f32[2]{0} add(f32[2]{0} %all-reduce.1, f32[2]{0} %b)
+"""
+    assert traffic.collectives(program) == [("all-reduce", 256), ("all-gather", 25)]

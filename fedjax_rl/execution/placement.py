@@ -66,14 +66,19 @@ def placement_of(
     if count is not None and not 1 <= count <= len(devices):
         raise InvalidInput("--devices", count, f"all, or 1 … {len(devices)}, as many as there are")
     if shard not in (*AXES, "auto"):
-        raise InvalidInput("--shard", shard, f"one of auto, {', '.join(AXES)}")
+        raise InvalidInput("--shard", repr(shard), f"one of auto, {', '.join(AXES)}")
     used, sizes = devices[:count], {"agents": agents, "members": members}
     if len(used) == 1 or (shard == "auto" and agents == members == 1):
         return ONE_DEVICE
     if shard == "auto":
         shard = "agents" if agents > members and members < len(used) else "members"
     if sizes[shard] == 1:
-        raise InvalidInput("--shard", shard, f"an axis of several: there is one of the {shard}")
+        raise InvalidInput(
+            "--shard", repr(shard), f"an axis of several: there is one of the {shard}"
+        )
+    if jax.process_count() == 1:  # no more than are needed for the same time, and less to fill
+        share = -(-sizes[shard] // len(used))
+        used = used[: -(-sizes[shard] // share)]
     mesh = jax.make_mesh((len(used),), (shard,), axis_types=(AxisType.Auto,), devices=used)
     return Placement(mesh, shard)
 

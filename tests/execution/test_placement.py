@@ -41,7 +41,7 @@ def run(prepared):
 
 for shard, settings in [
     ("agents", {"agents": 8}),
-    ("agents", {"agents": 5, "local_steps": 3, "participants": 3}),
+    ("agents", {"agents": 9, "local_steps": 3, "participants": 3}),
     ("agents", {"agents": 8, "reference": "no-communication"}),
     ("agents", {"agents": 4, "seeds": 2, "correction": "control-variate"}),
     ("members", {"seeds": 8, "evaluation": "sampled", "rollouts": 2}),
@@ -164,10 +164,11 @@ from fedjax_rl.execution.placement import ONE_DEVICE, dealt, placement_of
 import numpy as np
 placed = lambda *arguments: placement_of(jax.devices(), *arguments)
 told = lambda *arguments: placed(*arguments).told
-assert told(None, "auto", 4, 1) == "8 devices, agents dealt"
+assert told(None, "auto", 16, 1) == "8 devices, agents dealt"
+assert told(None, "auto", 9, 1) == "5 devices, agents dealt"  # two each, as with eight
 assert told(None, "auto", 4, 8) == "8 devices, members dealt"
 assert told(2, "auto", 4, 3) == "2 devices, members dealt"
-assert told(8, "auto", 4, 3) == "8 devices, agents dealt"
+assert told(8, "auto", 4, 3) == "4 devices, agents dealt"
 assert placed(None, "auto", 1, 1) == ONE_DEVICE
 try:
     placed(None, "agents", 1, 5)
@@ -175,7 +176,7 @@ except InvalidInput as error:
     assert "--shard: got 'agents'; an axis of several" in str(error)
 else:
     raise AssertionError
-mesh = placed(None, "agents", 2, 1).mesh
+mesh = placed(None, "agents", 8, 1).mesh
 spread = dealt(mesh)(lambda a, b, c: (a + b["x"] * c, c), (0, {"x": 0}, None), (0, None))
 for count in (1, 7, 8, 9):
     a, b = np.arange(count * 3.0).reshape(count, 3), {"x": np.arange(1.0 * count)}
