@@ -128,6 +128,28 @@ def test_a_death_stops_the_others_and_the_run_goes_on_alone(tmp_path, victim, ru
         resumed.kill()
 
 
+@pytest.mark.timeout(200)
+def test_two_processes_share_a_sweep(tmp_path, run_cli):
+    words = ("sweep", "fednpg", "--problem", "random-mdp", "--rounds", "5", "--chunk", "2")
+    words += ("--grid", "step_size=0.1,0.2,0.4", "--grid", "local_steps=1,2", "--seeds", "2")
+    with team(*words, "--out", tmp_path / "two") as processes:
+        told = [process.communicate(timeout=150) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], told[0][1] + told[1][1]
+    alone = run_cli(*words, "--out", "one")
+    assert alone.returncode == 0, alone.stderr
+    assert len(list((tmp_path / "two/chunks").glob("*.npz"))) == 8  # each ran half of a group
+    figures = ("member", "step_size", "average_gap", "last_violation")
+    with (
+        (tmp_path / "one/sweep.csv").open() as one,
+        (tmp_path / "two/sweep.csv").open() as two,
+    ):
+        rows, others = list(csv.DictReader(one)), list(csv.DictReader(two))
+    assert len(rows) == len(others) == 12
+    for row, other in zip(rows, others, strict=True):
+        for name in figures:
+            assert float(row[name]) == pytest.approx(float(other[name]), abs=1e-12)
+
+
 @pytest.mark.timeout(120)
 def test_a_user_mistake_of_one_process_ends_all(tmp_path):
     (tmp_path / "taken").mkdir()
