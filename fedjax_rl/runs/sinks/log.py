@@ -15,7 +15,9 @@ import numpy as np
 from fedjax_rl.errors import InvalidInput, MissingExtra
 from fedjax_rl.runs.config import SinkName
 from fedjax_rl.runs.directory import RunDirectory
+from fedjax_rl.runs.live import working
 from fedjax_rl.runs.loop import Columns
+from fedjax_rl.runs.sinks.beside import Beside
 from fedjax_rl.runs.sinks.csv_rows import CsvRows
 from fedjax_rl.runs.sinks.names import SPEED, metrics_of
 from fedjax_rl.runs.sinks.protocol import About, Logged, Sink
@@ -29,7 +31,7 @@ MODULES = {
 }
 """Each imports what it needs, and has ``open_sink(directory, about)``."""
 OURS = ("csv", "jsonl")
-"""If one of these cannot be written, neither can the run."""
+"""Written at once; if one of these cannot be written, neither can the run."""
 
 
 class Schedule(NamedTuple):
@@ -78,9 +80,10 @@ class RunLog:
             self._hand_out(rows, steps == steps[-1], np.nan)
 
     def close(self, finished: bool) -> None:
-        """Closes all sinks."""
+        """Closes all sinks; waits for those that are behind if the run has finished."""
         for name, sink in list(self._sinks.items()):
-            self._guarded(name, partial(sink.close, finished))
+            with working(f"logging to {name}"):
+                self._guarded(name, partial(sink.close, finished))
         self._sinks.clear()
 
     def _hand_out(self, rows: Columns, due: np.ndarray, speed: float) -> None:
@@ -101,9 +104,8 @@ class RunLog:
             if name in OURS:
                 raise
             del self._sinks[name]
-            where = f"after {self._schedule.unit} {self._written}"
             print(
-                f"fedjax-rl: warning: {FLAG} {name} failed {where} and is left out "
+                f"fedjax-rl: warning: {FLAG} {name} failed and is left out "
                 f"({one_line(error)}); metrics.csv has every row",
                 file=sys.stderr,
                 flush=True,
@@ -172,7 +174,8 @@ def open_log(
         if directory is not None:
             log.add("csv", CsvRows(directory))
             for name in names:
-                log.add(name, _opened(name, directory, about))
+                sink = _opened(name, directory, about)
+                log.add(name, sink if name in OURS else Beside(sink))
         yield log
         finished = True
     finally:

@@ -24,7 +24,7 @@ QUIET = Settings(
     x_disable_machine_info=True,
     x_save_requirements=False,
 )
-"""Nothing but what is logged: no terminal, no source, no machine."""
+"""Rows and settings only: no terminal output, no source code, no system metrics."""
 
 
 class WandbOffline:

@@ -1,6 +1,7 @@
 """Which rows are logged, how fast a run is said to be, and what a failing tool may cost."""
 
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from fedjax_rl.errors import InvalidInput, MissingExtra
 from fedjax_rl.runs.directory import RunDirectory
 from fedjax_rl.runs.sinks import log as module
+from fedjax_rl.runs.sinks.beside import Beside
 from fedjax_rl.runs.sinks.log import MODULES, RunLog, Schedule, check_sinks, open_log
 from fedjax_rl.runs.sinks.protocol import About, Logged, defined
 from fedjax_rl.runs.sinks.surroundings import environment, quiet
@@ -96,9 +98,63 @@ def test_a_tool_that_fails_is_left_out_with_a_warning(capsys):
     assert table.closed is True and tool.closed is None
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        "fedjax-rl: warning: --log-to mlflow failed after round 3 and is left out "
+        "fedjax-rl: warning: --log-to mlflow failed and is left out "
         "(RuntimeError: no more room); metrics.csv has every row"
     )
+
+
+class Held(Kept):
+    """Writes when it is let go."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun, self.let_go = threading.Event(), threading.Event()
+
+    def write(self, rows):
+        self.begun.set()
+        assert self.let_go.wait(30)
+        super().write(rows)
+
+
+def test_a_slow_tool_does_not_hold_up_the_run():
+    sink = Held()
+    log = log_of({"wandb": Beside(sink)})
+    for chunk in (rounds(0, 2), rounds(3, 5), rounds(6, 7)):
+        log.write(chunk)
+    assert sink.rows == []
+    sink.let_go.set()
+    log.close(True)
+    assert steps_of(sink) == [0, 3, 6, 7] and sink.closed is True
+
+
+def test_a_run_that_is_stopped_does_not_wait_for_rows_to_be_written():
+    sink = Held()
+    log = log_of({"wandb": Beside(sink)})
+    log.write(rounds(0, 2))
+    assert sink.begun.wait(30)
+    log.write(rounds(3, 5))
+    threading.Timer(0.2, sink.let_go.set).start()
+    log.close(False)
+    assert steps_of(sink) == [0] and sink.closed is False
+
+
+@pytest.mark.parametrize("last", [3, 6])
+def test_what_fails_beside_the_run_is_told_and_the_rows_behind_it_are_passed_over(capsys, last):
+    """At the next rows, or when there are none, in the end."""
+    sink = Kept(fails_at=3)
+    log = log_of({"wandb": (beside := Beside(sink))})
+    log.write(rounds(0, 3))
+    beside._writer.submit(int).result()  # until it has failed
+    if last == 6:
+        log.write(rounds(4, 6))
+        assert "--log-to wandb failed" in capsys.readouterr().err
+        log.close(True)
+        assert capsys.readouterr().err == ""
+    else:
+        log.close(True)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "--log-to wandb failed" in line and "(RuntimeError: no more room)" in line
+    assert sink.rows == [] and sink.closed is None
 
 
 @pytest.mark.parametrize("name", ["csv", "jsonl"])
