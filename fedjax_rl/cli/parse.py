@@ -14,7 +14,11 @@ from fedjax_rl.errors import InvalidInput
 
 Options = TypeVar("Options")
 
-CHECKPOINT_FLAGS = ("--checkpoint-every", "--checkpoint-seconds", "--keep-checkpoints")
+WRITING_FLAGS = (
+    *("--checkpoint-every", "--checkpoint-seconds", "--keep-checkpoints"),
+    *("--log-to", "--overwrite"),
+)
+"""Options that mean nothing without ``--out``."""
 
 
 def parse(
@@ -54,7 +58,7 @@ def flag_value(flag: str, arguments: list[str]) -> str | None:
 
 def check_has_out(out: Path | None, arguments: list[str]) -> None:
     """Raises InvalidInput when an option says how to write and none says where."""
-    for flag in () if out is not None else (*CHECKPOINT_FLAGS, "--overwrite"):
+    for flag in () if out is not None else WRITING_FLAGS:
         if any(word == flag or word.startswith(f"{flag}=") for word in arguments):
             raise InvalidInput(flag, "no --out", "--out DIR says where to write")
 

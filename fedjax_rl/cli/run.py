@@ -14,8 +14,10 @@ from fedjax_rl.cli.parse import check_has_out, flag_value, parse
 from fedjax_rl.runs.config import (
     CheckpointSettings,
     FedNPGConfig,
+    SinkName,
     checkpoint_settings,
     config_from_yaml,
+    sink_names,
 )
 from fedjax_rl.runs.devices import DeviceSettings
 from fedjax_rl.runs.hosts import HostSettings, joined
@@ -54,6 +56,8 @@ class RunFedNPG:
     """Directory for config.yaml, metrics.csv, summary.json, policy.npz and plots."""
     overwrite: bool = False
     """Replace the run that is in --out."""
+    log_to: tuple[SinkName, ...] = ()
+    """What rows go to besides metrics.csv, all of it offline; nothing: metrics.csv alone."""
     checkpoints: Annotated[CheckpointSettings, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=CheckpointSettings
     )
@@ -90,7 +94,9 @@ def main(arguments: list[str]) -> int:
         from fedjax_rl.runs.place import Destination
         from fedjax_rl.runs.session import run_and_record
 
-        destination = Destination(options.out, options.overwrite, options.checkpoints)
+        destination = Destination(
+            options.out, options.overwrite, options.checkpoints, log_to=options.log_to
+        )
         diverged = run_and_record(options.settings, destination, made_with, options.devices)
     sys.stdout.flush()
     return 1 if diverged else 0
@@ -101,5 +107,5 @@ def _defaults(arguments: list[str]) -> tuple[RunFedNPG, dict[str, Any]]:
     if (file := flag_value("--config", arguments)) is None:
         return RunFedNPG(FedNPGConfig()), {}
     config, made_with = config_from_yaml(Path(file))
-    saving = checkpoint_settings(Path(file))
-    return RunFedNPG(config, config=Path(file), checkpoints=saving), made_with
+    saving, sinks = checkpoint_settings(Path(file)), sink_names(Path(file))
+    return RunFedNPG(config, config=Path(file), checkpoints=saving, log_to=sinks), made_with

@@ -11,7 +11,7 @@ import tyro
 
 from fedjax_rl.cli.parse import check_has_out, flag_value, parse
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.config import CheckpointSettings, checkpoint_settings
+from fedjax_rl.runs.config import CheckpointSettings, SinkName, checkpoint_settings, sink_names
 from fedjax_rl.runs.deep.config import DeepConfig, preset, read_config
 from fedjax_rl.runs.devices import DeviceSettings
 from fedjax_rl.runs.hosts import HostSettings, joined
@@ -38,6 +38,8 @@ class RunDeep:
     """Directory for config.yaml, metrics.csv, evaluations.csv, summary.json, policy.npz, plots."""
     overwrite: bool = False
     """Replace the run that is in --out."""
+    log_to: tuple[SinkName, ...] = ()
+    """What rows go to besides metrics.csv, all of it offline; nothing: metrics.csv alone."""
     checkpoints: Annotated[CheckpointSettings, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=CheckpointSettings
     )
@@ -60,7 +62,9 @@ def main(algorithm: str, arguments: list[str]) -> int:
         from fedjax_rl.runs.place import Destination
 
         record = compare_and_record if options.compare else run_and_record
-        destination = Destination(options.out, options.overwrite, options.checkpoints)
+        destination = Destination(
+            options.out, options.overwrite, options.checkpoints, log_to=options.log_to
+        )
         diverged = record(algorithm, options.settings, destination, made_with, options.devices)
     sys.stdout.flush()
     return 1 if diverged else 0
@@ -73,6 +77,6 @@ def _defaults(algorithm: str, arguments: list[str]) -> tuple[RunDeep, dict[str, 
         if name is not None:
             raise InvalidInput("--preset", repr(name), "a preset or a --config, not both")
         config, made_with = read_config(Path(file), algorithm)
-        saving = checkpoint_settings(Path(file))
-        return RunDeep(config, config=Path(file), checkpoints=saving), made_with
+        saving, sinks = checkpoint_settings(Path(file)), sink_names(Path(file))
+        return RunDeep(config, config=Path(file), checkpoints=saving, log_to=sinks), made_with
     return RunDeep(preset(name or "default")), {}

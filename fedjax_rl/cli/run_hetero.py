@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from fedjax_rl.cli.parse import check_has_out, flag_value, parse
-from fedjax_rl.runs.config import CheckpointSettings, checkpoint_settings
+from fedjax_rl.runs.config import CheckpointSettings, SinkName, checkpoint_settings, sink_names
 from fedjax_rl.runs.devices import DeviceSettings
 from fedjax_rl.runs.hetero.config import HeteroConfig, read_config
 from fedjax_rl.runs.hosts import HostSettings, joined
@@ -34,6 +34,8 @@ class RunHetero:
     """Directory for config.yaml, metrics.csv, evaluations.csv, summary.json, policy.npz, plots."""
     overwrite: bool = False
     """Replace the run that is in --out."""
+    log_to: tuple[SinkName, ...] = ()
+    """What rows go to besides metrics.csv, all of it offline; nothing: metrics.csv alone."""
     checkpoints: Annotated[CheckpointSettings, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=CheckpointSettings
     )
@@ -55,7 +57,9 @@ def main(loss: str, arguments: list[str]) -> int:
         from fedjax_rl.runs.hetero.session import run_and_record
         from fedjax_rl.runs.place import Destination
 
-        destination = Destination(options.out, options.overwrite, options.checkpoints)
+        destination = Destination(
+            options.out, options.overwrite, options.checkpoints, log_to=options.log_to
+        )
         diverged = run_and_record(loss, options.settings, destination, made_with, options.devices)
     sys.stdout.flush()
     return 1 if diverged else 0
@@ -66,5 +70,5 @@ def _defaults(loss: str, arguments: list[str]) -> tuple[RunHetero, dict[str, Any
     if (file := flag_value("--config", arguments)) is None:
         return RunHetero(HeteroConfig()), {}
     config, made_with = read_config(Path(file), loss)
-    saving = checkpoint_settings(Path(file))
-    return RunHetero(config, config=Path(file), checkpoints=saving), made_with
+    saving, sinks = checkpoint_settings(Path(file)), sink_names(Path(file))
+    return RunHetero(config, config=Path(file), checkpoints=saving, log_to=sinks), made_with

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 
@@ -102,6 +102,10 @@ class FedNPGConfig:
         check_entries("problem_args", self.problem_args)
 
 
+SinkName = Literal["jsonl", "tensorboard", "wandb", "mlflow"]
+"""What rows can be logged to besides ``metrics.csv``."""
+
+
 @dataclasses.dataclass(frozen=True)
 class CheckpointSettings:
     """When a run that is written somewhere saves itself."""
@@ -155,7 +159,8 @@ def config_from_yaml(path: Path) -> tuple[FedNPGConfig, dict[str, Any]]:
     made_with = document.pop("made_with", None) or {}
     if not isinstance(made_with, dict):
         raise InvalidInput("made_with", repr(made_with), "a mapping of versions")
-    document.pop("checkpoints", None)
+    for name in ("checkpoints", "sinks"):
+        document.pop(name, None)
     if document.pop("algorithm", "fednpg") != "fednpg":
         raise InvalidInput("config", path, "a config.yaml of algorithm fednpg")
     known = {field.name for field in dataclasses.fields(FedNPGConfig)}
@@ -180,3 +185,16 @@ def checkpoint_settings(path: Path) -> CheckpointSettings:
     if not isinstance(entries, dict) or not set(entries) <= set(known):
         raise InvalidInput("checkpoints", repr(entries), f"a mapping of {', '.join(known)}")
     return CheckpointSettings(**{name: as_number(value) for name, value in entries.items()})
+
+
+def sink_names(path: Path) -> tuple[SinkName, ...]:
+    """What the run of a ``config.yaml`` was logged to, or nothing where it does not say.
+
+    Raises:
+        InvalidInput: no such file, not YAML, or no list of sinks.
+    """
+    document = read_yaml("--config", path)
+    names = (document.get("sinks") if isinstance(document, dict) else None) or []
+    if not isinstance(names, list) or not set(map(str, names)) <= set(get_args(SinkName)):
+        raise InvalidInput("sinks", repr(names), f"a list of {', '.join(get_args(SinkName))}")
+    return tuple(names)

@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 import tokenize
 import weakref
 import zipfile
@@ -28,6 +29,7 @@ from fedjax_rl.runs import checkpoints
 WRITTEN = (
     "config.yaml",
     "metrics.csv",
+    "metrics.jsonl",
     "summary.json",
     "policy.npz",
     "value.png",
@@ -53,6 +55,8 @@ WRITTEN = (
     "parallel.png",
 )
 """What overwriting a run replaces; other files in the directory are its owner's."""
+FOLDERS = ("tensorboard", "wandb", "mlflow")
+"""Likewise, whole: what tools log to."""
 MARK = "config.yaml"
 """A directory that holds this file is a run directory and may be overwritten on request."""
 LOCK = ".lock"
@@ -109,6 +113,9 @@ class RunDirectory:
         for name in WRITTEN:
             if name != MARK:
                 (self.path / name).unlink(missing_ok=True)
+        for name in FOLDERS:
+            if (self.path / name).exists():
+                shutil.rmtree(self.path / name)
 
     def names(self) -> list[str]:
         """What is in it."""

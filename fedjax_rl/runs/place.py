@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ from fedjax_rl.runs.checkpoints import Origin
 from fedjax_rl.runs.config import CheckpointSettings, settings_to_yaml
 from fedjax_rl.runs.directory import MARK, RunDirectory, check_writable, made_with
 from fedjax_rl.runs.keeper import CheckpointKeeper, Keeper, KeepsNothing
+from fedjax_rl.runs.sinks.log import RunLog, Schedule, check_sinks, open_log
+from fedjax_rl.runs.sinks.protocol import About
 
 
 class Destination(NamedTuple):
@@ -27,17 +30,22 @@ class Destination(NamedTuple):
         overwrite: whether an earlier run there may be replaced.
         checkpoints: when it is saved.
         resume: whether to go on with the run that is there.
+        log_to: sinks of its rows besides ``metrics.csv``.
     """
 
     out: Path | None = None
     overwrite: bool = False
     checkpoints: CheckpointSettings = CheckpointSettings()
     resume: bool = False
+    log_to: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Raises InvalidInput unless a run may be written there; touches nothing."""
-        if self.out is not None and not self.resume and hosts.writes():
+        """Raises InvalidInput unless a run may be written and logged there; touches nothing."""
+        if self.out is None or not hosts.writes():
+            return
+        if not self.resume:
             check_writable(self.out, overwrite=self.overwrite)
+        check_sinks(self.log_to)
 
     def below(self, name: str) -> Destination:
         """The folder of a run that belongs to this one, written anew where it was not begun."""
@@ -54,14 +62,16 @@ class Place(NamedTuple):
         directory: None when nothing is written.
         keeper: to be asked within ``kept``.
         kept: the context to train in.
+        open_log: the context to log in, whose rows go to ``metrics.csv`` and the other sinks.
     """
 
     directory: RunDirectory | None
     keeper: Keeper
     kept: AbstractContextManager[object]
+    open_log: Callable[[Schedule], AbstractContextManager[RunLog]]
 
 
-NOWHERE = Place(None, KeepsNothing(), nullcontext())
+NOWHERE = Place(None, KeepsNothing(), nullcontext(), partial(open_log, None, (), About("", {})))
 """Nothing is written, nothing is kept."""
 
 
@@ -89,12 +99,15 @@ def open_place(
         yield NOWHERE
         return
     if not hosts.writes():
-        yield Place(None, *_keeper(destination, None, algorithm, settings, digest, extra))
+        kept = _keeper(destination, None, algorithm, settings, digest, extra)
+        yield Place(None, *kept, NOWHERE.open_log)
         return
     with RunDirectory(
         destination.out, overwrite=destination.overwrite, resume=destination.resume
     ) as directory:
-        yield Place(directory, *_keeper(destination, directory, algorithm, settings, digest, extra))
+        kept = _keeper(destination, directory, algorithm, settings, digest, extra)
+        about = About(algorithm, settings)
+        yield Place(directory, *kept, partial(open_log, directory, destination.log_to, about))
 
 
 def _keeper(
@@ -118,8 +131,11 @@ def _keeper(
         directory.clear()
         checkpoints.remove_half_written(directory.path / checkpoints.FOLDER)
     else:
-        told = {**settings, "checkpoints": dataclasses.asdict(destination.checkpoints)}
-        text = settings_to_yaml(algorithm, {**told, **extra}, versions)
+        told = {
+            "checkpoints": dataclasses.asdict(destination.checkpoints),
+            "sinks": list(destination.log_to),
+        }
+        text = settings_to_yaml(algorithm, {**settings, **told, **extra}, versions)
         directory.write_text(MARK, text)
     if destination.checkpoints.keep_checkpoints == 0:
         return KeepsNothing(), nullcontext()

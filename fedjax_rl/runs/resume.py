@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.config import checkpoint_settings, config_from_yaml
+from fedjax_rl.runs.config import checkpoint_settings, config_from_yaml, sink_names
 from fedjax_rl.runs.devices import ONE, DeviceSettings
 from fedjax_rl.runs.directory import MARK
 from fedjax_rl.runs.place import Destination
@@ -38,7 +38,9 @@ def resume(out: Path, devices: DeviceSettings = ONE) -> bool:
     if (out / ("comparison.csv" if compare else "summary.json")).exists():
         print(f"{out} is finished; nothing to do")
         return False
-    destination = Destination(out, checkpoints=checkpoint_settings(path), resume=True)
+    destination = Destination(
+        out, checkpoints=checkpoint_settings(path), resume=True, log_to=sink_names(path)
+    )
     match algorithm:
         case "fednpg":
             return _finite(destination, path, devices)

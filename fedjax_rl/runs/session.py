@@ -21,6 +21,7 @@ from fedjax_rl.runs.finite import FedNPGResult, run
 from fedjax_rl.runs.history import Columns
 from fedjax_rl.runs.live import FINITE_HEADER, LiveTable, finite_cells, working
 from fedjax_rl.runs.place import Destination, open_place
+from fedjax_rl.runs.sinks.log import Schedule
 from fedjax_rl.runs.solutions import certify
 from fedjax_rl.runs.summary import certificate_figures
 
@@ -59,16 +60,17 @@ def run_and_record(
     print(words.opening(prepared))
     settings = dataclasses.asdict(resolved(config))
     prepared = prepared._replace(chunk_rounds=destination.checkpoints.chunk(prepared.chunk_rounds))
-    with open_place(destination, "fednpg", settings, digest) as (directory, keeper, kept):
+    with open_place(destination, "fednpg", settings, digest) as (directory, keeper, kept, open_log):
         cells = partial(finite_cells, layout=prepared.layout)
-        with LiveTable(config.rounds, FINITE_HEADER, cells) as table, kept:
+        logged = Schedule("round", config.rounds, config.log_every, config.seeds)
+        with open_log(logged) as log, LiveTable(config.rounds, FINITE_HEADER, cells) as table, kept:
 
             def on_rows(rows: Columns) -> None:
-                if directory is not None:
-                    _append(directory, rows, config)
+                log.write(rows)
                 table.show(rows)
 
             result = run(prepared, on_rows, keeper)
+            log.write_last(result.history)  # of a run that diverged
         print(words.closing(result))
         if directory is not None:
             _record(directory, result)
@@ -114,25 +116,9 @@ def resolved(config: Any) -> Any:
     return dataclasses.replace(config, **changes)
 
 
-def _append(directory: RunDirectory, rows: Columns, config: FedNPGConfig) -> None:
-    logged = (rows["round"] % config.log_every == 0) | (rows["round"] == config.rounds)
-    kept = [column[logged].tolist() for column in rows.values()]
-    directory.append_rows("metrics.csv", list(rows), list(zip(*kept, strict=True)))
-
-
-def _append_last(directory: RunDirectory, result: FedNPGResult) -> None:
-    """The last finite row of a run that diverged, unless it was logged anyway."""
-    last = {name: column[-1:] for name, column in result.history.items()}
-    if last["round"][0] % result.config.log_every != 0:
-        cells = [column.tolist()[0] for column in last.values()]
-        directory.append_rows("metrics.csv", list(last), [cells])
-
-
 def _record(directory: RunDirectory, result: FedNPGResult) -> None:
     from fedjax_rl.runs.plots import plot_run
 
-    if result.outcome.failed_round is not None:
-        _append_last(directory, result)
     directory.write_arrays(
         "policy.npz",
         {

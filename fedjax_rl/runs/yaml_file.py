@@ -47,7 +47,7 @@ def read_settings(
     made_with = document.pop("made_with", None) or {}
     if not isinstance(made_with, dict):
         raise InvalidInput("made_with", repr(made_with), "a mapping of versions")
-    for name in ("compare", "checkpoints"):
+    for name in ("compare", "checkpoints", "sinks"):
         document.pop(name, None)
     if document.pop("algorithm", algorithm) != algorithm:
         raise InvalidInput("--config", path, f"a config.yaml of algorithm {algorithm}")

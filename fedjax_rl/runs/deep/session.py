@@ -24,6 +24,7 @@ from fedjax_rl.runs.directory import RunDirectory
 from fedjax_rl.runs.live import LiveTable, working
 from fedjax_rl.runs.place import Destination, Place, open_place
 from fedjax_rl.runs.session import resolved
+from fedjax_rl.runs.sinks.log import Schedule
 
 COMPARED = ("fed", "omniscient", "no-communication", "unconstrained")
 """What ``--compare`` runs side by side."""
@@ -138,32 +139,23 @@ def _opened(
 
 def _shown(prepared: DeepPrepared, destination: Destination, place: Place) -> DeepResult:
     """Runs with a live table, and records what there is to record."""
-    config, (directory, keeper, kept) = prepared.config, place
+    config, directory = prepared.config, place.directory
+    logged = Schedule("round", config.rounds, config.log_every, config.seeds)
     print(words.opening(prepared), flush=True)
     prepared = prepared._replace(chunk_rounds=destination.checkpoints.chunk(prepared.chunk_rounds))
     cells = partial(words.cells, prepared=prepared)
-    with LiveTable(config.rounds, words.HEADER, cells) as table, kept:
+    table = LiveTable(config.rounds, words.HEADER, cells)
+    with place.open_log(logged) as log, table, place.kept:
 
         def on_rows(rows: Columns) -> None:
-            if directory is not None:
-                _append(directory, rows, config)
+            log.write(rows)
             table.show(rows)
 
-        result = run(prepared, on_rows, keeper)
+        result = run(prepared, on_rows, place.keeper)
     print(words.closing(result), flush=True)
     if directory is not None:
         _record(directory, result)
     return result
-
-
-def _append(directory: RunDirectory, rows: Columns, config: DeepConfig) -> None:
-    """Logged rows; what is undefined is left empty."""
-    logged = (rows["round"] % config.log_every == 0) | (rows["round"] == config.rounds)
-    kept = [
-        [None if value != value else value for value in column[logged].tolist()]
-        for column in rows.values()
-    ]
-    directory.append_rows("metrics.csv", list(rows), list(zip(*kept, strict=True)))
 
 
 def _record(directory: RunDirectory, result: DeepResult) -> None:

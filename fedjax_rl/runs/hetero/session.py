@@ -19,6 +19,7 @@ from fedjax_rl.runs.hetero.starts import digest
 from fedjax_rl.runs.hetero.training import Cell, Columns, HeteroResult, run
 from fedjax_rl.runs.live import LiveTable, working
 from fedjax_rl.runs.place import Destination, Place, open_place
+from fedjax_rl.runs.sinks.log import Schedule
 
 
 def run_and_record(
@@ -65,27 +66,18 @@ def run_and_record(
 
 
 def shown(prepared: HeteroPrepared, place: Place) -> HeteroResult:
-    """Runs with a live table; its logged rows go to ``metrics.csv``."""
-    config, (directory, keeper, kept) = prepared.config, place
+    """Runs with a live table; its logged rows go to ``metrics.csv`` and the other sinks."""
+    config = prepared.config
+    logged = Schedule("step", config.steps, config.log_every, config.seeds)
     print(words.opening(prepared), flush=True)
-    with LiveTable(config.steps, words.HEADER, words.cells, unit="step") as live, kept:
+    live = LiveTable(config.steps, words.HEADER, words.cells, unit="step")
+    with place.open_log(logged) as log, live, place.kept:
 
         def on_rows(rows: Columns) -> None:
-            if directory is not None:
-                _append(directory, rows, config)
+            log.write(rows)
             live.show(rows)
 
-        return run(prepared, on_rows, keeper)
-
-
-def _append(directory: RunDirectory, rows: Columns, config: HeteroConfig) -> None:
-    """Logged rows; what is undefined is left empty."""
-    logged = (rows["step"] % config.log_every == 0) | (rows["step"] == config.steps)
-    kept = [
-        [None if value != value else value for value in column[logged].tolist()]
-        for column in rows.values()
-    ]
-    directory.append_rows("metrics.csv", list(rows), list(zip(*kept, strict=True)))
+        return run(prepared, on_rows, place.keeper)
 
 
 def _record(directory: RunDirectory, result: HeteroResult) -> None:

@@ -266,10 +266,24 @@ def test_scalars_of_a_summary_are_flat():
     assert flat(summary) == {"a": 1.0, "b/x": 2, "b/y": 3.0, "d": "word", "g": None, "h": True}
 
 
-def test_a_table_without_pyarrow_is_csv_alone(whole):
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError:
-        assert not (whole / "sweep.parquet").exists()
-    else:
-        assert parquet.read_table(whole / "sweep.parquet").num_rows == 10
+def test_a_table_is_read_back_with_pyarrow(whole):
+    from pyarrow import parquet
+
+    read, rows = parquet.read_table(whole / "sweep.parquet"), table(whole)
+    assert read.num_rows == len(rows) == 10
+    assert read.column_names == list(rows[0])
+    for name, column in read.to_pydict().items():
+        assert ["" if value is None else str(value) for value in column] == [
+            row[name] for row in rows
+        ]
+    assert str(read.schema.field("average_gap").type) == "double"
+
+
+def test_a_table_without_pyarrow_is_csv_alone(whole, tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "pyarrow"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    directory = results.SweepDirectory(tmp_path / "out", {}, overwrite=False, resume=False)
+    directory.write(results.read_chunks(whole).values())
+    assert (tmp_path / "out" / "sweep.csv").read_bytes() == (whole / "sweep.csv").read_bytes()
+    assert not (tmp_path / "out" / "sweep.parquet").exists()
