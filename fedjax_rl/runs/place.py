@@ -10,8 +10,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import jax
-
 from fedjax_rl.runs import checkpoints
 from fedjax_rl.runs.checkpoints import Origin
 from fedjax_rl.runs.config import CheckpointSettings, settings_to_yaml
@@ -104,11 +102,7 @@ def _keeper(
 ) -> tuple[Keeper, AbstractContextManager[object]]:
     """Writes ``config.yaml``, or clears what is written behind the checkpoint to go on from."""
     versions = made_with(digest)
-    devices = [device.device_kind for device in jax.devices()]
-    origin = Origin(
-        {"algorithm": algorithm, **settings, "problem_sha256": digest},
-        {**versions, "devices": ", ".join(devices)},
-    )
+    origin = Origin({"algorithm": algorithm, **settings, "problem_sha256": digest}, versions)
     saved = _newest(directory.path, origin) if destination.resume else None
     if destination.resume:
         directory.clear()
