@@ -126,7 +126,7 @@ def remaining(
     return (Figure("Other columns of metrics.csv", views, more),) if views else ()
 
 
-def overlaid(sections: Sequence[Section], title: str = "") -> tuple[Figure, ...]:
+def overlaid(sections: Sequence[Section], title: str = "", note: str = "") -> tuple[Figure, ...]:
     """A figure for everything that at least two sections have a curve of."""
     keys = dict.fromkeys(key for section in sections for key in section.curves)
     figures = []
@@ -140,9 +140,8 @@ def overlaid(sections: Sequence[Section], title: str = "") -> tuple[Figure, ...]
         )
         logarithmic = any(word in key[0] for word in ("absolute", "violation"))
         name = f"{title}{key[0]}"
-        figures.append(
-            Figure(name[0].upper() + name[1:], (Chart("", key[1:], key[0], series, logarithmic),))
-        )
+        chart = Chart("", key[1:], key[0], series, logarithmic)
+        figures.append(Figure(name[0].upper() + name[1:], (chart,), note))
     return tuple(figures)
 
 

@@ -49,10 +49,8 @@ def networks_section(source: Source, name: str) -> Section:
     states = section.states
     if not source.has("comparison.csv"):
         states = (State("comparison unfinished", None), *(s for s in states if not s.good))
-    beside = tuple(
-        figure._replace(note="Every reference has a colour; budgets are dashed.")
-        for figure in overlaid(everyone, "Beside its references: ")
-    )
+    note = "Every reference has a colour; budgets are dashed."
+    beside = overlaid(everyone, "Beside its references: ", note)
     return section._replace(
         kind=f"{section.kind}, with {plural(len(parts), 'reference')}",
         states=states,

@@ -75,9 +75,11 @@ def page_of(directories: Sequence[Path]) -> Page:
     )
     several = sections if len(sections) > 1 else ()
     tables = [glances(several), different_settings(several), different_environments(several)]
+    problems = {str(section.glance.get("problem")) for section in several}
+    note = "Not all of these are of the same problem." if len(problems) > 1 else ""
     title = names[0] if len(names) == 1 else f"{len(names)} directories"
     kept = tuple(table for table in tables if table is not None)
-    return thinned(Page(title, sections, kept, overlaid(several), _written()))
+    return thinned(Page(title, sections, kept, overlaid(several, note=note), _written()))
 
 
 def read_section(path: Path, name: str) -> Section:

@@ -250,6 +250,8 @@ def test_several_directories_are_compared(tmp_path):
     assert differing["rounds"] == ("4", "8", "2") and "reference" not in differing
     assert {figure.title for figure in page.figures} >= {"Value", "Strong violation"}
     assert all(len(figure.views[0].series) == 2 for figure in page.figures)
+    assert all("same problem" in figure.note for figure in page.figures)
+    assert not any(figure.note for figure in page_of([one, other]).figures)
 
 
 def test_names_that_are_the_same_are_told_apart(tmp_path):
