@@ -1,4 +1,4 @@
-"""The command line: ``fedjax-rl run | resume | compare | sweep | best | plot | solve | …``."""
+"""The command line: ``fedjax-rl run | resume | compare | sweep | best | report | solve | …``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ COMMANDS = {
     "sweep": "fedjax_rl.cli.sweep",
     "best": "fedjax_rl.cli.best",
     "plot": "fedjax_rl.cli.plot",
+    "report": "fedjax_rl.cli.report",
     "eval": "fedjax_rl.cli.evaluate",
     "list": "fedjax_rl.cli.listing",
 }
@@ -37,6 +38,7 @@ commands:
   sweep ALGORITHM every combination of settings and seeds, side by side in few programs
   best DIR        the best configuration of a sweep, ready to run
   plot DIR        heat maps, curves and parallel coordinates of a sweep
+  report DIR…     one HTML page about runs, comparisons and sweeps, that needs no network
   solve PROBLEM   the exact optimum, its multipliers and a certificate
   eval DIR        play episodes with a saved policy, and film one
   list            problems, tasks, learners, merges, losses and laws that can be named

@@ -25,6 +25,7 @@ import numpy as np
 import fedjax_rl
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs import checkpoints
+from fedjax_rl.runs.provenance import commit, devices
 
 WRITTEN = (
     "config.yaml",
@@ -53,6 +54,7 @@ WRITTEN = (
     "heatmap.png",
     "curves.png",
     "parallel.png",
+    "report.html",
 )
 """What overwriting a run replaces; other files in the directory are its owner's."""
 FOLDERS = ("tensorboard", "wandb", "mlflow")
@@ -211,15 +213,20 @@ def write_atomically(target: Path, content: bytes) -> None:
 
 
 def made_with(problem_digest: str) -> dict[str, str]:
-    """Versions and problem content that a result depends on."""
-    return {
+    """Versions, devices and problem content that a result depends on.
+
+    The commit of the package is said too where it lies in a git checkout.
+    """
+    versions = {
         "fedjax_rl": fedjax_rl.__version__,
         "python": platform.python_version(),
         "jax": version("jax"),
         "jaxlib": version("jaxlib"),
         "numpy": version("numpy"),
-        "problem_sha256": problem_digest,
+        "devices": devices(),
     }
+    known = {} if (own := commit()) is None else {"commit": own}
+    return {**versions, **known, "problem_sha256": problem_digest}
 
 
 def _plain(value: Any) -> Any:

@@ -11,8 +11,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import jax
-
 from fedjax_rl.runs import checkpoints, hosts
 from fedjax_rl.runs.checkpoints import Origin
 from fedjax_rl.runs.config import CheckpointSettings, settings_to_yaml
@@ -120,9 +118,7 @@ def _keeper(
 ) -> tuple[Keeper, AbstractContextManager[object]]:
     """Writes ``config.yaml``, or clears what is written behind the checkpoint to go on from."""
     versions = made_with(digest)
-    origin = Origin(
-        {"algorithm": algorithm, **settings, "problem_sha256": digest}, versions | devices()
-    )
+    origin = Origin({"algorithm": algorithm, **settings, "problem_sha256": digest}, versions)
     assert destination.out is not None
     saved = _resumed(destination.out, origin) if destination.resume else None
     if directory is None:  # another process writes
@@ -141,11 +137,6 @@ def _keeper(
         return KeepsNothing(), nullcontext()
     keeper = CheckpointKeeper(destination.out, destination.checkpoints, origin, saved)
     return keeper, keeper
-
-
-def devices() -> dict[str, str]:
-    """What there is to compute on, which decides about the last bits."""
-    return {"devices": ", ".join(device.device_kind for device in jax.devices())}
 
 
 def newest_of(path: Path, origin: Origin) -> checkpoints.Saved | None:

@@ -28,7 +28,7 @@ from fedjax_rl.runs.directory import (
     write_atomically,
 )
 from fedjax_rl.runs.keeper import CheckpointKeeper
-from fedjax_rl.runs.place import Destination, devices, newest_of
+from fedjax_rl.runs.place import Destination, newest_of
 from fedjax_rl.runs.resume import SWEEP
 from fedjax_rl.runs.sweeps.execution import Done, Row
 from fedjax_rl.runs.sweeps.plan import Member
@@ -93,7 +93,7 @@ class SweepDirectory:
         if settings.keep_checkpoints == 0:
             return None
         numbers = [member.number for member in members]
-        origin = Origin({"sweep": self._asked, "members": numbers}, self._made_with | devices())
+        origin = Origin({"sweep": self._asked, "members": numbers}, self._made_with)
         folder = self._folder(numbers)
         return CheckpointKeeper(folder, settings, origin, newest_of(folder, origin), alone=True)
 

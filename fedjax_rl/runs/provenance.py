@@ -1,0 +1,37 @@
+"""Where results come from: the devices they were computed on, and the commit of this package."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import jax
+
+import fedjax_rl
+
+SECONDS_FOR_GIT = 5.0
+
+
+def devices() -> str:
+    """The kinds of all devices, separated by commas."""
+    return ", ".join(device.device_kind for device in jax.devices())
+
+
+def commit(package: Path = Path(fedjax_rl.__file__).parent) -> str | None:
+    """The commit that the package lies in, with ``-dirty`` where files differ from it.
+
+    None unless the package is the top of a git checkout, as an editable install is; an installed
+    copy within somebody else's checkout says nothing.
+    """
+    checkout = package.parent
+    if not (checkout / ".git").exists():
+        return None
+    ask = ["git", "--no-optional-locks", "-C", str(checkout), "describe"]
+    ask += ["--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        told = subprocess.run(
+            ask, capture_output=True, text=True, timeout=SECONDS_FOR_GIT, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout.strip() or None

@@ -1,0 +1,236 @@
+"""What a page shows, as plain data: the readers make it, and the renderer knows nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+COLOURS = 7
+"""How many colours the page has; a series' colour is a number below it."""
+DASHES = 4
+"""How many kinds of lines."""
+
+
+class Series(NamedTuple):
+    """A curve.
+
+    Attributes:
+        name: in the legend.
+        x: [Q] for each of the chart's abscissas, ascending.
+        y: [Q]; NaN where there is nothing.
+        low: [Q], lower end of the band, or None.
+        high: [Q], its upper end, or None.
+        colour: below `COLOURS`.
+        dash: below `DASHES`.
+        reference: a number that the curve is held against (a budget, an optimum), or None.
+        reference_name: what it is.
+        shown: whether it is drawn before anybody asks for it.
+    """
+
+    name: str
+    x: tuple[FloatArray, ...]
+    y: FloatArray
+    low: FloatArray | None = None
+    high: FloatArray | None = None
+    colour: int = 0
+    dash: int = 0
+    reference: float | None = None
+    reference_name: str = ""
+    shown: bool = True
+
+
+class Chart(NamedTuple):
+    """Curves over one or several abscissas.
+
+    Attributes:
+        name: of this view of a figure.
+        x_labels: of the abscissas; the reader picks one.
+        y_label: of the ordinate.
+        series: the curves.
+        logarithmic: whether the ordinate begins so; it can be switched.
+    """
+
+    name: str
+    x_labels: tuple[str, ...]
+    y_label: str
+    series: tuple[Series, ...]
+    logarithmic: bool = False
+
+
+class HeatMap(NamedTuple):
+    """Means of a figure over everything but two settings.
+
+    Attributes:
+        name: of this view of a figure.
+        x_label: setting of the columns.
+        y_label: setting of the rows.
+        columns: X values, as text.
+        rows: Y values, as text.
+        values: [Y, X]; NaN where there is nothing.
+        maximize: whether more is better, or None where neither end is good.
+    """
+
+    name: str
+    x_label: str
+    y_label: str
+    columns: tuple[str, ...]
+    rows: tuple[str, ...]
+    values: FloatArray
+    maximize: bool | None
+
+
+class Figure(NamedTuple):
+    """Views of one thing, of which the reader sees one at a time.
+
+    Attributes:
+        title: above it.
+        views: at least one.
+        note: what it takes to read it.
+    """
+
+    title: str
+    views: tuple[Chart | HeatMap, ...]
+    note: str = ""
+
+
+class Table(NamedTuple):
+    """Rows of numbers, words and truth values under headings.
+
+    Attributes:
+        title: above it.
+        headings: one for each column.
+        rows: of plain values; the first column names the row.
+        note: below it.
+        sortable: whether a click on a heading sorts.
+        marked: rows that are set off, such as the best.
+    """
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    note: str = ""
+    sortable: bool = False
+    marked: tuple[int, ...] = ()
+
+
+class Bar(NamedTuple):
+    """A cost beside its budget.
+
+    Attributes:
+        name: of the constraint.
+        cost: in the budget's unit.
+        budget: its largest allowed value.
+        verdict: ``kept``, ``tolerated``, ``broken`` or ``unknown``.
+        words: the verdict in words, with by how much.
+        share: in how many seeds or agents it is kept, in words; empty for a single policy.
+        fill: [0, 1], where on its track the bar ends.
+        mark: [0, 1], where the budget is.
+    """
+
+    name: str
+    cost: float
+    budget: float
+    verdict: str
+    words: str
+    share: str
+    fill: float
+    mark: float
+
+
+class Satisfaction(NamedTuple):
+    """How a policy keeps the budgets.
+
+    Attributes:
+        whose: which policy.
+        bars: one for each constraint.
+        words: all of it in a sentence.
+    """
+
+    whose: str
+    bars: tuple[Bar, ...]
+    words: str
+
+
+class State(NamedTuple):
+    """A word on how a run ended.
+
+    Attributes:
+        words: such as ``unfinished``.
+        good: True, False, or None for neither.
+    """
+
+    words: str
+    good: bool | None
+
+
+class KeyFigure(NamedTuple):
+    """A figure in large type.
+
+    Attributes:
+        name: of it.
+        value: as text.
+        note: in small type, or empty.
+    """
+
+    name: str
+    value: str
+    note: str = ""
+
+
+class Section(NamedTuple):
+    """A directory, or a run that belongs to it.
+
+    Attributes:
+        name: of the directory, as it was given, or of the part.
+        kind: what it is, in words.
+        states: how it ended.
+        verdict: sentences on what came out.
+        key_figures: the few that matter.
+        satisfaction: for each policy.
+        figures: curves and maps.
+        tables: results.
+        configuration: every setting by name.
+        environment: versions, devices and commit.
+        parts: runs that belong to it.
+        glance: the row of a table over several sections.
+        curves: what can be laid over those of other sections, by (ordinate, abscissas …).
+        diverged: what diverged, one line each.
+    """
+
+    name: str
+    kind: str
+    states: tuple[State, ...]
+    verdict: tuple[str, ...] = ()
+    key_figures: tuple[KeyFigure, ...] = ()
+    satisfaction: tuple[Satisfaction, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+    configuration: Mapping[str, Any] = {}
+    environment: Mapping[str, str] = {}
+    parts: tuple[Section, ...] = ()
+    glance: Mapping[str, Any] = {}
+    curves: Mapping[tuple[str, ...], Series] = {}
+    diverged: tuple[str, ...] = ()
+
+
+class Page(NamedTuple):
+    """All of it.
+
+    Attributes:
+        title: of the page.
+        sections: one for each directory.
+        tables: over several of them.
+        figures: of several of them.
+        written: when and with what the page was made, in words.
+    """
+
+    title: str
+    sections: tuple[Section, ...]
+    tables: tuple[Table, ...]
+    figures: tuple[Figure, ...]
+    written: str

@@ -1,0 +1,101 @@
+"""``fedjax-rl report`` on what the other commands really write, at the smallest size."""
+
+import pytest
+
+from fedjax_rl.cli import main
+from fedjax_rl.runs.report import page_of
+from fedjax_rl.runs.sources import save_problem
+from tests import support
+from tests.browser import launched
+from tests.quick import quick_compilation  # noqa: F401
+
+pytestmark = pytest.mark.timeout(400)
+
+DEEP = """
+    --problem fedjax_rl.envs.known:chain --agents 2 --envs 4 --rollout 8 --hidden 4 --rounds 2
+    --episodes 100 --epochs 1 --minibatches 2 --seeds 2
+"""
+STALE = """
+    --task-args length=3 modulus=3 --steps 4 --prompts 2 --group-size 3 --held-out 16
+    --on-policy 2 --warm-start 0 --evaluate-every 2 --seeds 2
+"""
+
+
+@pytest.fixture(scope="module")
+def directories(tmp_path_factory):
+    """One of every kind, with the runs' own programs."""
+    base = tmp_path_factory.mktemp("directories")
+    problem = base / "problem.npz"
+    save_problem(problem, support.random_problem(0))
+    small = ["--problem", str(problem), "--rounds", "20"]
+    commands = {
+        "npg": ["run", "fednpg", *small],
+        "variants": ["compare", "fednpg", *small, "--local-steps", "1,2"],
+        "sweep": ["sweep", "fednpg", *small, "--grid", "step_size=0.1,0.2", "--seeds", "2"],
+        "solution": ["solve", str(problem)],
+        "ppo": ["run", "fedppo", *DEEP.split(), "--reference", "no-communication"],
+        "gepo": ["run", "gepo", *STALE.split()],
+        "losses": ["compare", "--losses", "gepo", "--windows", "0,2", *STALE.split()],
+    }
+    for name, words in commands.items():
+        assert main([*words, "--out", str(base / name)]) == 0, name
+    return {name: base / name for name in commands}
+
+
+def test_every_kind_that_is_written_can_be_read(directories):
+    page = page_of(list(directories.values()))
+    sections = dict(zip(directories, page.sections, strict=True))
+    for name, section in sections.items():
+        assert [state.words for state in section.states] == ["finished"], name
+        assert section.environment["devices"] != "not recorded"
+        assert section.verdict and section.tables and section.key_figures
+        assert bool(section.figures) == (name != "solution")
+    for name in ("npg", "sweep", "solution", "ppo"):
+        assert all(bar.verdict != "unknown" for s in sections[name].satisfaction for bar in s.bars)
+        assert sections[name].satisfaction, name
+    assert {"value", "judged by"} & set(sections["npg"].glance)
+    curves = {name: set(section.curves) for name, section in sections.items()}
+    assert {key[0] for key in curves["ppo"]} >= {"reward"} and len(curves["ppo"]) > 1
+    titles = [figure.title for figure in sections["npg"].figures]
+    assert titles[:4] == ["Value", "Distance from the optimum", "Costs and budgets", "Multipliers"]
+
+
+def test_the_page_of_all_of_them_has_nothing_to_complain_of(directories, tmp_path, capsys):
+    out = tmp_path / "all.html"
+    assert main(["report", *map(str, directories.values()), "--out", str(out)]) == 0
+    assert capsys.readouterr().out.startswith(f"Written to {out} (")
+    with launched(tmp_path / "profile") as browser:
+        for width in (390, 1440):
+            page = browser.open(out, width)
+            assert page.complaints() == [] and len(page.requests()) == 1
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.evaluate("document.querySelectorAll('path.line').length") > 20
+
+
+def test_one_directory_keeps_its_page_and_loses_it_with_the_run(directories, capsys):
+    run = directories["solution"]
+    assert main(["report", str(run)]) == 0
+    assert (run / "report.html").stat().st_size > 10_000
+    assert main(["report", str(run)]) == 2
+    assert "the file exists" in capsys.readouterr().err
+    assert main(["report", str(run), "--overwrite"]) == 0
+    problem = str(run.parent / "problem.npz")
+    assert main(["solve", problem, "--out", str(run), "--overwrite"]) == 0
+    assert not (run / "report.html").exists(), "it was about another run"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["missing"], "directory: got missing; a directory that fedjax-rl run"),
+        (["."], "with its config.yaml"),
+        ([], "directory: got none; at least one directory of a run"),
+        (["a", "b"], "--out: got none; a file for the page of several directories"),
+        (["a", "--metric", "b"], "see: fedjax-rl report --help"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(words, told, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", *words]) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1
