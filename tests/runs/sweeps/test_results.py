@@ -283,7 +283,8 @@ def test_a_table_without_pyarrow_is_csv_alone(whole, tmp_path, monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "pyarrow"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    directory = results.SweepDirectory(tmp_path / "out", {}, overwrite=False, resume=False)
+    document = {"made_with": {"problem_sha256": ""}}
+    directory = results.SweepDirectory(Destination(tmp_path / "out"), document)
     directory.write(results.read_chunks(whole).values())
     assert (tmp_path / "out" / "sweep.csv").read_bytes() == (whole / "sweep.csv").read_bytes()
     assert not (tmp_path / "out" / "sweep.parquet").exists()
