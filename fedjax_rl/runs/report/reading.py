@@ -13,6 +13,7 @@ import numpy as np
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.directory import MARK, UNREADABLE
 from fedjax_rl.runs.report.document import FloatArray
+from fedjax_rl.runs.resume import SWEEP
 from fedjax_rl.runs.yaml_file import read_yaml
 
 FIELD = "directory"
