@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from bench import report_stale
+from bench import report_stale, report_sweep
 from bench.report_deep import draw_learned, learned, throughput
 from fedjax_rl.runs.plots import COLOURS
 
@@ -30,6 +30,7 @@ def page() -> str:
         "stale": report_stale.stale,
         "gradients": report_stale.gradients,
         "hetero": report_stale.cost,
+        "sweep": report_sweep.sweeps,
     }
     parts += [section(load(name)) for name, section in sections.items() if measured(name)]
     return "\n".join(parts)

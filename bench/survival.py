@@ -20,7 +20,10 @@ RUNS = {
     "fedppo": f"{NETWORKS} --rounds 400 --evaluate-every 100 --checkpoint-every 20",
     "gepo": "--steps 1000 --seeds 2 --evaluate-every 100 --held-out 32 --on-policy 4 "
     "--checkpoint-every 50",
+    "sweep fednpg": "--grid step_size=0.003,0.01,0.03,0.1 --grid dual_step_size=0.001,0.01 "
+    "--chunk 2 --rounds 40000 --checkpoint-seconds 0.2",
 }
+"""Options by algorithm, of ``run`` where no other command stands before it."""
 TIMINGS = ("seconds", "compile_seconds", "rounds_per_second", "steps_per_second")
 LEFT_OUT = ("checkpoints", "summary.json")
 
@@ -47,10 +50,11 @@ def survive(name: str, flags: str, kills: int, place: pathlib.Path, seed: int) -
     """Runs are killed and resumed, each at most four times, and then left to finish.
 
     A process is killed a moment after it has written a random share of the rows, or, one in
-    six, while it starts.
+    six, while it starts. The rows of a sweep come chunk by chunk, and those that it has it
+    keeps: there it is a moment after one chunk more, or later.
 
     Args:
-        name: of the algorithm.
+        name: of the algorithm, as in `RUNS`.
         flags: its options.
         kills: how many.
         place: directory for the runs.
@@ -59,7 +63,8 @@ def survive(name: str, flags: str, kills: int, place: pathlib.Path, seed: int) -
     rng = random.Random(seed)
     whole = place / "undisturbed"
     lived(begin(name, flags, whole), place)
-    size = (whole / "metrics.csv").stat().st_size
+    table = "sweep.csv" if name.startswith("sweep") else "metrics.csv"
+    size = (whole / table).stat().st_size
     moments: list[tuple[bool, bool]] = []
     differences: list[str] = []
     finished, out, left = 0, place / "killed-0", 4
@@ -67,7 +72,10 @@ def survive(name: str, flags: str, kills: int, place: pathlib.Path, seed: int) -
         begun = (out / "config.yaml").exists()
         command = ["resume", str(out)] if begun else [*begin(name, flags, out), "--overwrite"]
         share, pause = rng.uniform(-0.2, 1), rng.uniform(0, 1)
-        until = (out / "metrics.csv", int(share * size), pause if share > 0 else 3 * pause)
+        rows = int(share * size)
+        if table == "sweep.csv" and share > 0 and (out / table).exists():
+            rows = max(rows, (out / table).stat().st_size + 1)
+        until = (out / table, rows, pause if share > 0 else 3 * pause)
         if lived(command, place, until if left and len(moments) < kills else None):
             differences += compare(whole, out)
             finished += 1
@@ -86,8 +94,9 @@ def survive(name: str, flags: str, kills: int, place: pathlib.Path, seed: int) -
 
 
 def begin(name: str, flags: str, out: pathlib.Path) -> list[str]:
-    """Arguments that start a run."""
-    return ["run", name, *flags.split(), "--out", str(out)]
+    """Arguments that start a run, or a sweep."""
+    command = name.split() if " " in name else ["run", name]
+    return [*command, *flags.split(), "--out", str(out)]
 
 
 def lived(
@@ -133,15 +142,22 @@ def lived(
 
 def moment(out: pathlib.Path) -> tuple[bool, bool]:
     """Whether a run that was just killed had a checkpoint, and was writing one."""
-    found = [path.name for path in (out / "checkpoints").glob("round-*")]
+    found = [path.name for path in out.glob("**/checkpoints/round-*")]
     saving = [name for name in found if name.endswith(".partial")]
     return len(found) > len(saving), bool(saving)
 
 
 def compare(expected: pathlib.Path, out: pathlib.Path) -> list[str]:
     """Names of files that differ in a byte, and of figures of the summary but for timings."""
-    names = {path.name for path in (*expected.iterdir(), *out.iterdir())} - set(LEFT_OUT)
+    names = {
+        path.relative_to(place)
+        for place in (expected, out)
+        for path in (*place.iterdir(), *place.glob("chunks/*"))
+    }
+    names = {str(name) for name in names if name.name not in (*LEFT_OUT, "chunks")}
     different = [f"{out.name}/{name}" for name in sorted(names) if not alike(expected, out, name)]
+    if not (expected / "summary.json").exists():  # of a sweep
+        return different
     theirs, ours = (json.loads((path / "summary.json").read_text()) for path in (expected, out))
     return different + [
         f"{out.name}/summary.json: {key}"

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(280)
 LONG = ["run", "fednpg", "--rounds", "400000", "--log-every", "1000", "--seeds", "2"]
 
 
-@pytest.mark.parametrize("algorithm", ["fednpg", "fedppo", "gepo"])
+@pytest.mark.parametrize("algorithm", list(survival.RUNS))
 def test_killed_three_times_and_none_the_wiser(tmp_path, monkeypatch, algorithm):
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")  # compiles sooner
     told = survival.survive(algorithm, survival.RUNS[algorithm], 3, tmp_path, seed=1)
