@@ -1,19 +1,23 @@
-"""The second line of defence against a deadlock of XLA's CPU scheduler.
+"""The second line of defence against deadlocks of XLA on the CPU.
 
 The programs of this package chain their factorisations, which is the cure. A learner of
 somebody's own may not; so on import, and before the backend starts, the scheduler that
-deadlocks is switched off for the versions of jaxlib where that was checked.
+deadlocks is switched off for the versions of jaxlib where that was checked. Where a processor
+is made to be several devices, each of them may hold a thread while it waits for another one to
+factorise, and there must be more threads than devices.
 See ``docs/architecture.md``, "Why it never hangs".
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from importlib.metadata import version
 
 CHECKED_JAXLIB = ("0.10.1",)
+DEVICES = "--xla_force_host_platform_device_count"
 FLAG = "--xla_cpu_enable_concurrency_optimized_scheduler"
 
 
@@ -36,6 +40,14 @@ def defend_scheduler() -> None:
         )
         return
     os.environ["XLA_FLAGS"] = f"{flags} {FLAG}=false".strip()
+
+
+def enough_threads() -> None:
+    """Makes XLA's pool of threads larger than the number of forced devices, unless told a size."""
+    count = re.search(rf"{DEVICES}=(\d+)", os.environ.get("XLA_FLAGS", ""))
+    if count is None or "NPROC" in os.environ or _backend_started():
+        return
+    os.environ["NPROC"] = str(int(count[1]) + (os.cpu_count() or 1))
 
 
 def _backend_started() -> bool:

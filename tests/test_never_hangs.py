@@ -4,7 +4,12 @@ Each program runs with the scheduler's flag that the package sets, and without: 
 cure must hold on its own.
 """
 
+import os
+import pathlib
+
 import pytest
+
+from fedjax_rl import backend
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -117,3 +122,41 @@ def test_an_unchecked_version_is_left_alone(run_python):
         "metadata.version = lambda name: '99.0'\n"
     )
     assert run_python(other + SHOW_FLAGS).stdout.strip() == ""
+
+
+DEVICES = """
+import os
+from bench.sweep_parts import Planned, Study
+from fedjax_rl.runs.devices import DeviceSettings
+import jax
+assert len(jax.devices()) == 8
+assert int(os.environ["NPROC"]) > 8
+grid = {"step_size": [0.01 * n for n in range(1, 17)], "dual_step_size": [1e-3, 2e-3, 3e-3, 4e-3]}
+study = Study("fednpg", {"problem": "windy-cliff", "rounds": 20}, grid)
+planned = Planned(study, DeviceSettings("all", "members"))
+for _ in range(5):
+    assert len(planned.run()) == 64
+print("finished")
+"""
+
+
+def test_many_members_on_forced_devices(run_python):
+    root = str(pathlib.Path(__file__).parent.parent)
+    source = f"import sys; sys.path.insert(0, {root!r})\n{DEVICES}"
+    finished = run_python(source, devices=8, timeout=180)
+    assert finished.stdout.strip() == "finished", finished.stderr
+
+
+def test_a_size_that_is_asked_for_is_left_alone(monkeypatch):
+    monkeypatch.setattr(backend, "_backend_started", lambda: False)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
+    monkeypatch.setenv("NPROC", "3")
+    backend.enough_threads()
+    assert os.environ["NPROC"] == "3"
+    monkeypatch.delenv("NPROC")
+    backend.enough_threads()
+    assert int(os.environ["NPROC"]) == 4 + os.cpu_count()
+    monkeypatch.delenv("NPROC")
+    monkeypatch.setenv("XLA_FLAGS", "")
+    backend.enough_threads()
+    assert "NPROC" not in os.environ

@@ -119,6 +119,18 @@ def dealt(mesh: Mesh, inner: Map = jax.vmap) -> Map:
     return device_map
 
 
+def may_meet(state: Pytree) -> bool:
+    """Whether exchanges of two programs that are under way at once could be mixed up.
+
+    That is so between processes, and between the devices of one processor, which share threads:
+    each program would hold some and wait for the others' for ever.
+    """
+    if jax.process_count() > 1:
+        return True
+    spread = any(len(leaf.devices()) > 1 for leaf in jax.tree.leaves(state))
+    return spread and jax.default_backend() == "cpu"
+
+
 def on_host(tree: Pytree) -> Pytree:
     """The leaves as host arrays, gathered from all processes where they are spread over them.
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_rl.algorithm import Algorithm, Array, Pytree
-from fedjax_rl.execution.placement import on_host
+from fedjax_rl.execution.placement import may_meet, on_host
 from fedjax_rl.precision import precision
 
 
@@ -115,12 +115,12 @@ def train(
     if not ahead or bool((reached >= 0).all()):
         return
     launched = launch(ahead[0], state, reached)
-    # The host reads a chunk while the device is at work on the next one; but what several
-    # processes exchange for the one must not meet what they exchange for the other.
-    runs_ahead = jax.process_count() == 1
+    # The host reads a chunk while the device is at work on the next one; but what is exchanged
+    # for the one must not meet what is exchanged for the other.
+    runs_ahead = not may_meet(launched.state)
     for following in [*ahead[1:], None]:
         early = launch_after(launched, following) if following and runs_ahead else None
-        if not guarded and not launched.finite:
+        if not guarded and not on_host(launched.finite).all():
             guarded = True
             launched = launch(launched.span, state, reached)
             early = launch_after(launched, following) if following and runs_ahead else None
@@ -184,7 +184,10 @@ def _run_rounds(
     failed: jax.Array,
     hparams: Pytree,
 ) -> tuple[Pytree, Pytree, jax.Array, jax.Array]:
-    """Rounds span[0] … span[1]: the state, info rows, failed rounds or −1, and finiteness."""
+    """Rounds span[0] … span[1]: the state, info rows, failed rounds or −1, and finiteness.
+
+    Of a sweep both are [B]: members on several devices exchange nothing.
+    """
     first, last = span
     step = jax.jit(algorithm.step)  # traced once, for the shapes of its rows and for the loop
 
@@ -208,7 +211,7 @@ def _run_rounds(
     rows = jax.tree.map(lambda row: jnp.zeros((capacity, *row.shape), row.dtype), info)
     carry = (state, failed.astype(span.dtype), rows)
     state, failed, rows = jax.lax.fori_loop(first, last + 1, one_round, carry)
-    return state, rows, failed, all_finite(state)
+    return state, rows, failed, all_finite(state, algorithm.members)
 
 
 def all_finite(tree: Pytree, members: int | None = None) -> jax.Array:
