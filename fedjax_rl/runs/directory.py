@@ -48,6 +48,8 @@ WRITTEN = (
     "staleness.png",
     "sweep.csv",
     "sweep.parquet",
+    "study.db",
+    "study.db-journal",
     "heatmap.png",
     "curves.png",
     "parallel.png",
