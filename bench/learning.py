@@ -19,7 +19,7 @@ WINDOW = 4
 RUNS: dict[str, str] = {
     "cartpole-pos2": "--problem cartpole-pos2 --seeds 10 --rounds 100 --evaluate-every 5",
     "cartpole-pos2-paper": (
-        "--preset paper --problem cartpole-pos2 --seeds 10 --rounds 15 --evaluate-every 3"
+        "--preset paper --problem cartpole-pos2 --seeds 10 --rounds 100 --evaluate-every 10"
     ),
     "acrobot-theta1-2": (
         "--problem acrobot-theta1-2 --seeds 10 --envs 8 --rollout 500 --rounds 400 "
@@ -28,6 +28,12 @@ RUNS: dict[str, str] = {
     "inverted-pendulum-adj3": (
         "--problem inverted-pendulum-adj3 --seeds 10 --envs 8 --rollout 500 --rounds 300 "
         "--evaluate-every 20 --proportional-gain 0.1 --integral-gain 0.003 --entropy 0"
+    ),
+    "acrobot-theta1-2-paper": (
+        "--preset paper --problem acrobot-theta1-2 --seeds 10 --rounds 30 --evaluate-every 3"
+    ),
+    "inverted-pendulum-adj3-paper": (
+        "--preset paper --problem inverted-pendulum-adj3 --seeds 10 --rounds 60 --evaluate-every 6"
     ),
 }
 """The command line of each row of the table, behind ``fedjax-rl run fedppo --compare``."""

@@ -39,8 +39,8 @@ def test_the_api_section_shows_code() -> None:
     "command",
     [
         *("run fednpg", "run fedppo", "run gepo", "eval", "compare fednpg"),
-        *("compare --losses gepo", "sweep fednpg", "best", "plot", "solve", "list", "resume"),
-        "report",
+        *("compare --losses gepo", "sweep fednpg", "search fednpg", "best", "plot", "solve"),
+        *("list", "resume", "report"),
     ],
 )
 def test_options_of_the_readme_exist(command: str, run_cli: Callable) -> None:

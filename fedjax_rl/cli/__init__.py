@@ -1,4 +1,4 @@
-"""The command line: ``fedjax-rl run | resume | compare | sweep | best | report | solve | …``."""
+"""The command line: ``fedjax-rl run | resume | compare | sweep | report | solve | …``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ COMMANDS = {
     "compare": "fedjax_rl.cli.compare",
     "solve": "fedjax_rl.cli.solve",
     "sweep": "fedjax_rl.cli.sweep",
+    "search": "fedjax_rl.cli.search",
     "best": "fedjax_rl.cli.best",
     "plot": "fedjax_rl.cli.plot",
     "report": "fedjax_rl.cli.report",
@@ -36,7 +37,8 @@ commands:
   compare fednpg  learners, local steps, corrections and merges, side by side
   compare --losses A,B    losses on stale data, side by side
   sweep ALGORITHM every combination of settings and seeds, side by side in few programs
-  best DIR        the best configuration of a sweep, ready to run
+  search ALGORITHM  settings that learn from those before; needs the extra optuna
+  best DIR        the best configuration of a sweep or search, ready to run
   plot DIR        heat maps, curves and parallel coordinates of a sweep
   report DIR…     one HTML page about runs, comparisons and sweeps, that needs no network
   solve PROBLEM   the exact optimum, its multipliers and a certificate

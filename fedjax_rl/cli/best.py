@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -37,15 +37,26 @@ def main(arguments: list[str]) -> int:
     """Prints the winner's configuration."""
     options = parse(Best, arguments, "best")
 
-    from fedjax_rl.runs.sweeps.best import Question, best_configuration, condition
+    from fedjax_rl.runs.sweeps.best import best_configuration
 
-    conditions = tuple(condition(text) for text in options.subject_to)
-    question = None
-    if options.metric is not None:
-        question = Question(options.metric, options.maximize, conditions)
-    elif options.maximize or conditions:
-        raise InvalidInput("--metric", "none", "a column of sweep.csv")
+    question = question_of(options.metric, options.maximize, options.subject_to)
     text, told = best_configuration(options.directory, question)
     print(told, file=sys.stderr)
     print(text, end="", flush=True)
     return 0
+
+
+def question_of(metric: str | None, maximize: bool, subject_to: tuple[str, ...]) -> Any:
+    """The question that options ask; None when they ask none.
+
+    Raises:
+        InvalidInput: a condition cannot be read, or there is no metric to it.
+    """
+    from fedjax_rl.runs.sweeps.best import Question, condition
+
+    conditions = tuple(condition(text) for text in subject_to)
+    if metric is not None:
+        return Question(metric, maximize, conditions)
+    if maximize or conditions:
+        raise InvalidInput("--metric", "none", "a column of sweep.csv")
+    return None

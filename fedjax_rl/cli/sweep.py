@@ -113,7 +113,7 @@ def main(arguments: list[str]) -> int:
                 algorithm=algorithm,
                 base=base,
                 space=_space(type(base), own, document),
-                chunk=_chunk(own.chunk),
+                chunk=chunk_of(own.chunk),
                 destination=Destination(own.out, own.overwrite, own.checkpoints),
                 devices=own.devices,
             )
@@ -143,6 +143,24 @@ def _document(arguments: list[str]) -> dict[str, Any]:
 
 def _parsed(algorithm: str, words: list[str], document: dict[str, Any]) -> Any:
     """The options, on top of the file's and those of ``--config`` or ``--preset``."""
+    kind, base = kind_and_base(algorithm, words)
+    if document.get("settings") and flag_value("--config", words) is not None:
+        raise InvalidInput("--config", flag_value("--config", words), "it or settings in --file")
+    own: dict[str, Any] = {
+        name: document[name] for name in ("samples", "sample_seed") if name in document
+    }
+    if "chunk" in document:
+        own["chunk"] = str(document["chunk"])
+    default = kind(_on_top(base, document), SweepOptions(**own))
+    return parse(kind, words, f"sweep {algorithm}", default=default)
+
+
+def kind_and_base(algorithm: str, words: list[str]) -> tuple[Any, Any]:
+    """The type of an algorithm's options, and its settings before any flag.
+
+    Raises:
+        InvalidInput: no such algorithm, or a ``--config`` or ``--preset`` that cannot be used.
+    """
     kind: Any
     base: Any
     if algorithm == "fednpg":
@@ -162,15 +180,7 @@ def _parsed(algorithm: str, words: list[str], document: dict[str, Any]) -> Any:
         if ":" not in algorithm:
             choose("algorithm", algorithm, [*FEDERATED, *losses])
         base = defaults_hetero(algorithm, words)[0].settings
-    if document.get("settings") and flag_value("--config", words) is not None:
-        raise InvalidInput("--config", flag_value("--config", words), "it or settings in --file")
-    own: dict[str, Any] = {
-        name: document[name] for name in ("samples", "sample_seed") if name in document
-    }
-    if "chunk" in document:
-        own["chunk"] = str(document["chunk"])
-    default = kind(_on_top(base, document), SweepOptions(**own))
-    return parse(kind, words, f"sweep {algorithm}", default=default)
+    return kind, base
 
 
 def _on_top(base: Any, document: dict[str, Any]) -> Any:
@@ -197,7 +207,8 @@ def _space(config: type, own: SweepOptions, document: dict[str, Any]) -> Any:
     return space_of(config, grid, random, own.samples, own.sample_seed)
 
 
-def _chunk(text: str) -> int | None:
+def chunk_of(text: str) -> int | None:
+    """Members side by side; None for as many as fit memory."""
     if text == "auto":
         return None
     if not (text.isascii() and text.isdigit()) or int(text) < 1:

@@ -51,6 +51,8 @@ WRITTEN = (
     "staleness.png",
     "sweep.csv",
     "sweep.parquet",
+    "study.db",
+    "study.db-journal",
     "heatmap.png",
     "curves.png",
     "parallel.png",

@@ -77,7 +77,12 @@ def _sweep(
 ) -> bool:
     from fedjax_rl.runs.sweeps.session import asked_again, sweep_and_record
 
-    return sweep_and_record(asked_again(document, algorithm, destination, devices))
+    asked = asked_again(document, algorithm, destination, devices)
+    if "search" in document:
+        from fedjax_rl.runs.sweeps.search import search_again, search_and_record
+
+        return search_and_record(search_again(asked, document["search"]))
+    return sweep_and_record(asked)
 
 
 def _is_loss(name: str) -> bool:

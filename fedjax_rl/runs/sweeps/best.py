@@ -141,8 +141,14 @@ def condition(text: str) -> Condition:
 
 def check_metric(option: str, metric: str, rows: Sequence[Row]) -> None:
     """Raises InvalidInput, naming the nearest, unless the table has numbers of that name."""
-    names = dict.fromkeys(name for row in rows for name in row if name not in BOOKKEEPING)
+    names = dict.fromkeys(name for row in rows for name in row)
     known = [name for name in names if any(math.isfinite(as_float(r.get(name))) for r in rows)]
+    check_known(option, metric, known)
+
+
+def check_known(option: str, metric: str, names: Sequence[str]) -> None:
+    """Raises InvalidInput, naming the nearest, unless figures have a number of that name."""
+    known = [name for name in names if name not in BOOKKEEPING]
     if metric not in known:
         near = difflib.get_close_matches(metric, known, n=1, cutoff=0.0)
         hint = f"did you mean {near[0]!r}? " if near else ""

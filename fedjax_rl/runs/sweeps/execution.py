@@ -15,7 +15,7 @@ from fedjax_rl.precision import precision
 from fedjax_rl.runs.checkpoint_files import Arrays
 from fedjax_rl.runs.keeper import Keeper, KeepsNothing
 from fedjax_rl.runs.loop import Columns, Work, carry_out
-from fedjax_rl.runs.sweeps.family import Family
+from fedjax_rl.runs.sweeps.family import Assembled, Family
 from fedjax_rl.runs.sweeps.plan import Group, Member
 
 FINISHED, DIVERGED = "finished", "diverged"
@@ -129,6 +129,19 @@ def _done(family: Family, member: Member, rows: Pytree, kept: Pytree, failed: in
     }
     row |= {name: figure for name, figure in flat(figures.summary).items() if name not in row}
     return Done(member.number, row, figures.curves)
+
+
+def figure_names(family: Family, assembled: Assembled) -> list[str]:
+    """Names of the numbers that a member will be summed up in; nothing is computed or compiled."""
+    algorithm, hparams = assembled.algorithm, assembled.hparams
+    with precision(algorithm.float64):
+        state = jax.eval_shape(algorithm.init, jax.random.key(0), hparams)
+        row = jax.eval_shape(algorithm.observe, state, hparams)
+    rows = jax.tree.map(lambda leaf: np.ones((1, *leaf.shape), leaf.dtype), row)
+    kept = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), family.kept(state))
+    with np.errstate(all="ignore"):
+        summary = flat(family.figures(assembled.prepared, rows, kept, -1).summary)
+    return [name for name, value in summary.items() if not isinstance(value, str)]
 
 
 def flat(summary: dict[str, Any]) -> Row:

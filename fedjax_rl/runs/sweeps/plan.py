@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -113,19 +113,23 @@ def members_of(family: Family, base: Any, space: Space) -> Iterator[Member]:
     Raises:
         InvalidInput: a combination cannot be used.
     """
-    number = 0
     for configuration, chosen in enumerate(space.combinations(family.config)):
-        for seed in range(base.seed, base.seed + base.seeds):
-            try:
-                config = dataclasses.replace(base, **chosen, seed=seed, seeds=1)
-                assembled = family.assemble(config)
-            except InvalidInput as error:
-                told = ", ".join(f"{name} {value}" for name, value in chosen.items())
-                raise InvalidInput(
-                    error.field, error.value, f"{error.allowed}; in the combination {told}"
-                ) from None
-            yield Member(number, configuration, chosen, config, assembled)
-            number += 1
+        yield from seeds_of(family, base, configuration, chosen)
+
+
+def seeds_of(family: Family, base: Any, configuration: int, chosen: Chosen) -> Iterator[Member]:
+    """One combination for every seed, validated; see `members_of`."""
+    for place in range(base.seeds):
+        try:
+            config = dataclasses.replace(base, **chosen, seed=base.seed + place, seeds=1)
+            assembled = family.assemble(config)
+        except InvalidInput as error:
+            told = ", ".join(f"{name} {value}" for name, value in chosen.items())
+            raise InvalidInput(
+                error.field, error.value, f"{error.allowed}; in the combination {told}"
+            ) from None
+        number = configuration * base.seeds + place
+        yield Member(number, configuration, chosen, config, assembled)
 
 
 def grouped(members: Iterator[Member], chunk: int | None) -> list[Group]:
@@ -135,6 +139,31 @@ def grouped(members: Iterator[Member], chunk: int | None) -> list[Group]:
         members: all of them.
         chunk: members in a chunk; None for as many as fit memory.
     """
+    free = free_bytes()
+    return [_sized(alike, chunk, free) for alike in gathered_alike(members)]
+
+
+class Alike(NamedTuple):
+    """Members whose programs are equal.
+
+    Attributes:
+        key: what is the same in all of them, and in nobody else.
+        members: in the order in which they came; arrays that are equal are kept once.
+        batched: for each leaf of the traced settings, whether members differ in it.
+    """
+
+    key: tuple[Any, Any, Any]
+    members: list[Member]
+    batched: list[bool]
+
+    @property
+    def axes(self) -> Pytree:
+        """As of `Group`."""
+        return jax.tree.unflatten(self.key[1], [0 if differs else None for differs in self.batched])
+
+
+def gathered_alike(members: Iterable[Member]) -> list[Alike]:
+    """Members whose programs are equal, together."""
     gathered: dict[Any, list[Member]] = {}
     batched: dict[Any, list[bool]] = {}
     for member in members:
@@ -150,8 +179,7 @@ def grouped(members: Iterator[Member], chunk: int | None) -> list[Group]:
             else:
                 differs[place] = True
         group.append(_sharing(member, jax.tree.unflatten(structure, leaves)))
-    free = free_bytes()
-    return [_sized(group, key[1], batched[key], chunk, free) for key, group in gathered.items()]
+    return [Alike(key, group, batched[key]) for key, group in gathered.items()]
 
 
 def _sharing(member: Member, hparams: Pytree) -> Member:
@@ -163,16 +191,19 @@ def _sharing(member: Member, hparams: Pytree) -> Member:
     return member._replace(assembled=assembled)
 
 
-def _sized(
-    members: list[Member], structure: Any, batched: list[bool], chunk: int | None, free: int
-) -> Group:
-    axes = jax.tree.unflatten(structure, [0 if differs else None for differs in batched])
-    member_bytes = bytes_of_member(members[0].assembled, batched)
+def _sized(alike: Alike, chunk: int | None, free: int) -> Group:
+    members = alike.members
+    member_bytes = bytes_of_member(members[0].assembled, alike.batched)
+    size = size_of(len(members), member_bytes, chunk, free)
+    rounds = max(1, members[0].assembled.chunk_rounds // size)
+    return Group(tuple(members), alike.axes, member_bytes, size, rounds)
+
+
+def size_of(members: int, member_bytes: int, chunk: int | None, free: int) -> int:
+    """Members side by side, so that chunks are as few as may be and nearly of one size."""
     most = chunk
     if most is None:
         at_once = MEMBERS_AT_ONCE.get(jax.default_backend(), MEMBERS_ON_ACCELERATOR)
         most = max(1, min(at_once, int(SHARE_OF_MEMORY * free) // member_bytes))
-    chunks = -(-len(members) // most)
-    size = -(-len(members) // chunks)
-    rounds = max(1, members[0].assembled.chunk_rounds // size)
-    return Group(tuple(members), axes, member_bytes, size, rounds)
+    chunks = -(-members // most)
+    return -(-members // chunks)

@@ -15,9 +15,10 @@ class SweepProgress:
 
     Args:
         chunks: how many are to be run.
+        what: they are called.
     """
 
-    def __init__(self, chunks: int):
+    def __init__(self, chunks: int, what: str = "chunks"):
         self._console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
@@ -27,7 +28,7 @@ class SweepProgress:
             console=self._console,
             disable=not self._console.is_terminal,
         )
-        self._all = self._bars.add_task("chunks", total=chunks)
+        self._all = self._bars.add_task(what, total=chunks)
         self._one = self._bars.add_task("rounds", total=1)
 
     def __enter__(self) -> SweepProgress:

@@ -145,7 +145,7 @@ def _run(
             program = group.program(kind, devices)
             for members in chunks:
                 progress.chunk(group.rounds)
-                with _kept(directory, members) as keeper:
+                with kept(directory, members) as keeper:
                     finished = run_chunk(kind, group, program, members, progress.round, keeper)
                 if directory is None:
                     done |= {one.member: one for one in finished}
@@ -158,7 +158,7 @@ def _run(
 
 
 @contextmanager
-def _kept(directory: SweepDirectory | None, members: Sequence[Member]) -> Iterator[Keeper]:
+def kept(directory: SweepDirectory | None, members: Sequence[Member]) -> Iterator[Keeper]:
     """The keeper of a chunk."""
     keeper = None if directory is None else directory.keeper(members)
     if keeper is None:

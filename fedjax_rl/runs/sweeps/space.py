@@ -9,7 +9,7 @@ import math
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import yaml
@@ -164,21 +164,58 @@ def drawn(config: type, name: str, law: str, samples: int, seed: int) -> list[An
     Raises:
         InvalidInput: not a law, bounds that are none, or draws of another type.
     """
+    rng = np.random.default_rng([seed, *name.encode()])
+    read = law_of(config, name, law)
+    if read.words:
+        drawn = [read.words[index] for index in rng.integers(len(read.words), size=samples)]
+    elif read.log:
+        drawn = np.exp(rng.uniform(math.log(read.low), math.log(read.high), samples)).tolist()
+    else:
+        drawn = rng.uniform(read.low, read.high, samples).tolist()
+    return [read.value(config, name, one) for one in drawn]
+
+
+class Law(NamedTuple):
+    """A law of a setting.
+
+    Attributes:
+        words: options as they were written; empty unless the law is a choice.
+        low: the lower bound of a number.
+        high: the upper one.
+        log: whether the logarithm of the number is uniform.
+    """
+
+    words: tuple[str, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+
+    def value(self, config: type, name: str, drawn: str | float) -> Any:
+        """The value of a setting: the number, or what one of the words stands for.
+
+        Raises:
+            InvalidInput: it is no value of that setting.
+        """
+        value = yaml.safe_load(str(drawn)) if self.words else drawn
+        return typed("--random", config, name, value)
+
+
+def law_of(config: type, name: str, law: str) -> Law:
+    """A law of `LAWS` read.
+
+    Raises:
+        InvalidInput: not a law, bounds that are none, or an option that is no value.
+    """
     kind, _, rest = str(law).partition(":")
     entry = repr(f"{name}={law}")
-    rng = np.random.default_rng([seed, *name.encode()])
-    if kind == "choice":
-        words = rest.split("|")
-        if not all(words):
-            raise InvalidInput("--random", entry, f"NAME={LAWS}")
-        options = [typed("--random", config, name, yaml.safe_load(word)) for word in words]
-        return [options[index] for index in rng.integers(len(options), size=samples)]
-    low, high = _bounds(entry, kind, rest)
-    if kind == "loguniform":
-        draws = np.exp(rng.uniform(math.log(low), math.log(high), samples))
-    else:
-        draws = rng.uniform(low, high, samples)
-    return [typed("--random", config, name, value) for value in draws.tolist()]
+    if kind != "choice":
+        return Law((), *_bounds(entry, kind, rest), kind == "loguniform")
+    read = Law(tuple(rest.split("|")))
+    if not all(read.words):
+        raise InvalidInput("--random", entry, f"NAME={LAWS}")
+    for word in read.words:
+        read.value(config, name, word)
+    return read
 
 
 def _bounds(entry: str, kind: str, rest: str) -> tuple[float, float]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedjax_rl.runs.sweeps.best import Question, candidates, ordered
 from fedjax_rl.runs.sweeps.execution import DIVERGED, Row
 from fedjax_rl.runs.sweeps.memory import free_bytes
 from fedjax_rl.runs.sweeps.plan import Group
 from fedjax_rl.runs.sweeps.space import Space
+
+if TYPE_CHECKING:
+    from fedjax_rl.runs.sweeps.search import Search
+    from fedjax_rl.runs.sweeps.study import Trial
 
 GROUPS_LISTED = 12
 
@@ -48,21 +52,46 @@ def plan(
     return "\n".join(lines)
 
 
-def passed(marks: Sequence[float], chunks: int) -> str:
+def search(asked: Search, groups: Sequence[Group], trials: Sequence[Trial]) -> str:
+    """What is searched for, in which batches, and how many trials are told."""
+    space, seeds, question = asked.asked.space, asked.asked.base.seeds, asked.question
+    laws = ", ".join(f"{name} ({law})" for name, law in space.random.items())
+    conditions = [f"{c.metric}{c.relation}{c.bound:g}" for c in question.conditions]
+    conditions += [question.feasible] if question.feasible else []
+    lines = [
+        f"Search of {asked.asked.algorithm} over {laws}, {seeds} seed{'s' * (seeds > 1)}",
+        f"for the {'largest' if question.maximize else 'smallest'} {question.metric}"
+        f"{', subject to ' * bool(conditions)}{' and '.join(conditions)}",
+        f"{_counted(asked.trials, 'trial')} by {asked.sampler}, {asked.batch} at a time; "
+        f"{_counted(len(groups), 'group')}, one compilation each",
+    ]
+    for number, group in enumerate(groups[:GROUPS_LISTED], 1):
+        lines.append(
+            f"  group {number}{_common(group, space, groups)}: {group.size} side by side, "
+            f"{group.rounds} rounds, about {in_bytes(group.size * group.member_bytes)}"
+        )
+    if len(groups) > GROUPS_LISTED:
+        lines.append(f"  and {len(groups) - GROUPS_LISTED} more groups")
+    if trials:
+        told = sum(trial.told for trial in trials)
+        lines.append(f"going on: {told} of {asked.trials} trials are told")
+    return "\n".join(lines)
+
+
+def passed(marks: Sequence[float], chunks: int, what: str = "chunk") -> str:
     """How far a sweep is, and how long it may take, from when its chunks ended.
 
     Args:
         marks: seconds, at the start and at the end of every chunk so far.
         chunks: how many there are to be.
+        what: a chunk is called.
     """
     done, taken = len(marks) - 1, marks[-1] - marks[0]
     if done == chunks:
-        return f"chunk {done} of {chunks}: all in {in_time(taken)}"
+        return f"{what} {done} of {chunks}: all in {in_time(taken)}"
     # The first chunk compiled; from the second on, those behind it say more.
     each = taken if done == 1 else (marks[-1] - marks[1]) / (done - 1)
-    return (
-        f"chunk {done} of {chunks}: {in_time(taken)}, about {in_time(each * (chunks - done))} to go"
-    )
+    return f"{what} {done} of {chunks}: {in_time(taken)}, about {in_time(each * (chunks - done))} to go"
 
 
 def closing(rows: Sequence[Row], question: Question) -> str:

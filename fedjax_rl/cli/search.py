@@ -1,0 +1,121 @@
+"""``fedjax-rl search ALGORITHM``."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from fedjax_rl.cli.best import question_of
+from fedjax_rl.cli.parse import check_has_out, parse
+from fedjax_rl.cli.sweep import Repeated, chunk_of, kind_and_base
+from fedjax_rl.errors import InvalidInput
+from fedjax_rl.runs.checks import check_count
+from fedjax_rl.runs.config import CheckpointSettings
+from fedjax_rl.runs.devices import DeviceSettings
+
+HELP = """\
+usage: fedjax-rl search ALGORITHM --random NAME=LAW --trials T --batch B --out DIR [OPTIONS]
+
+Settings that learn from those before: Optuna is asked for B trials, they run side by side as one
+program, and it is told what came of them. Needs the extra optuna.
+ALGORITHM is any that fedjax-rl run takes, and so are the options: what is not searched is as of
+a run.
+
+  fedjax-rl search fednpg --random step_size=loguniform:1e-3:1 --trials 64 --batch 8 --out runs/o
+  fedjax-rl resume runs/o
+  fedjax-rl best runs/o
+  fedjax-rl plot runs/o
+
+fedjax-rl search ALGORITHM --help explains every option.
+"""
+DESCRIPTION = """Search settings of an algorithm with Optuna, a batch of trials at a time.
+
+Real-valued settings share one compiled program for all batches; a choice between counts or names
+makes one each. Every trial is run with --seeds seeds, and judged by the mean over them.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchOptions:
+    """What a search has beside the settings of a run."""
+
+    random: Repeated = ()
+    """NAME=loguniform:LOW:HIGH, uniform:LOW:HIGH or choice:A|B|C; may be given again."""
+    trials: int = 64
+    """How many combinations are tried, in all."""
+    batch: int = 8
+    """How many are asked for at a time, and run side by side."""
+    metric: str | None = None
+    """A column of sweep.csv, of which the smallest is best; unless given, what the algorithm is
+    judged by: average_gap, reward or last accuracy, feasible if it can be."""
+    maximize: bool = False
+    """The largest is best."""
+    subject_to: Repeated = ()
+    """METRIC<=NUMBER, or >=, <, >, ==: what must hold as well; may be given again."""
+    sampler: Literal["tpe", "random"] = "tpe"
+    """Who chooses: a tree-structured Parzen estimator, or chance."""
+    sample_seed: int = 0
+    """Seed of the sampler."""
+    chunk: str = "auto"
+    """Most members side by side in one program: a number, or auto: as many as fit memory."""
+    out: Path | None = None
+    """Directory for config.yaml, study.db, sweep.csv, curves.npz and chunks/."""
+    overwrite: bool = False
+    """Replace the search or sweep that is in --out."""
+    checkpoints: Annotated[CheckpointSettings, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=CheckpointSettings
+    )
+    devices: Annotated[DeviceSettings, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=DeviceSettings
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Runs a search; exit status 1 when every trial diverged."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(HELP, end="")
+        return 0
+    algorithm, words = arguments[0], arguments[1:]
+    kind, base = kind_and_base(algorithm, words)
+    kind = _searching(kind)
+    options = parse(kind, words, f"search {algorithm}", default=kind(base, SearchOptions()))
+    own = options.sweep
+    check_has_out(own.out, arguments)
+
+    from fedjax_rl.runs.place import Destination
+    from fedjax_rl.runs.sweeps.search import search_and_record, search_of
+    from fedjax_rl.runs.sweeps.session import Asked
+    from fedjax_rl.runs.sweeps.space import LAWS, entries, space_of
+
+    if not own.random:
+        raise InvalidInput("--random", "nothing", f"--random NAME={LAWS}")
+    check_count("trials", own.trials, least=1)
+    settings = options.settings
+    laws = entries("--random", own.random)
+    asked = Asked(
+        algorithm=algorithm,
+        base=settings,
+        space=space_of(type(settings), {}, laws, own.trials, own.sample_seed),
+        chunk=chunk_of(own.chunk),
+        destination=Destination(own.out, own.overwrite, own.checkpoints),
+        devices=own.devices,
+    )
+    question = question_of(own.metric, own.maximize, own.subject_to)
+    diverged = search_and_record(search_of(asked, question, own.batch, own.sampler))
+    sys.stdout.flush()
+    return 1 if diverged else 0
+
+
+def _searching(kind: Any) -> Any:
+    """The options of a sweep with those of a search in place of the sweep's own."""
+    return dataclasses.make_dataclass(
+        "Search",
+        [("sweep", Annotated[SearchOptions, tyro.conf.arg(name="")])],
+        bases=(kind,),
+        namespace={"__doc__": DESCRIPTION},
+        frozen=True,
+    )
