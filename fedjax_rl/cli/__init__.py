@@ -1,4 +1,4 @@
-"""The command line: ``fedjax-rl run | resume | compare | sweep | search | best | plot | solve | …``."""
+"""The command line: ``fedjax-rl run | resume | compare | sweep | search | best | plot | …``."""
 
 from __future__ import annotations
 
