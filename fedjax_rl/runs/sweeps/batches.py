@@ -46,10 +46,10 @@ def prototypes(family: Family, base: Any, laws: Mapping[str, Law]) -> Iterator[M
     """
     choices = {name: law.words for name, law in laws.items() if law.words}
     numbers = [name for name in laws if name not in choices]
-    combinations = itertools.product(*choices.values(), (EDGE, 1 - EDGE)[: 1 + bool(numbers)])
-    for place, combination in enumerate(combinations):
-        *words, share = combination
-        assert isinstance(share, float)
+    shares = (EDGE, 1 - EDGE) if numbers else (EDGE,)
+    for place, (words, share) in enumerate(
+        itertools.product(itertools.product(*choices.values()), shares)
+    ):
         drawn: dict[str, Any] = dict(zip(choices, words, strict=True))
         drawn |= {name: _within(laws[name], share) for name in numbers}
         chosen = {name: law.value(family.config, name, drawn[name]) for name, law in laws.items()}

@@ -91,7 +91,8 @@ def passed(marks: Sequence[float], chunks: int, what: str = "chunk") -> str:
         return f"{what} {done} of {chunks}: all in {in_time(taken)}"
     # The first chunk compiled; from the second on, those behind it say more.
     each = taken if done == 1 else (marks[-1] - marks[1]) / (done - 1)
-    return f"{what} {done} of {chunks}: {in_time(taken)}, about {in_time(each * (chunks - done))} to go"
+    left = in_time(each * (chunks - done))
+    return f"{what} {done} of {chunks}: {in_time(taken)}, about {left} to go"
 
 
 def closing(rows: Sequence[Row], question: Question) -> str:
