@@ -1,0 +1,207 @@
+"""Every code block of README, CONTRIBUTING and docs runs, in the order of its page.
+
+A page's blocks share a directory, as they would for a reader who follows it. Python runs as it
+stands; a block with a title is also kept as a file of that name; commands run at small sizes,
+which `SMALL` appends. What cannot run here is fenced as text, and `test_text_holds_no_code` says
+what that may be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import pathlib
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import matplotlib
+import pytest
+
+from fedjax_rl import algorithm
+from fedjax_rl.cli import main
+from fedjax_rl.hetero.latency import latencies
+from fedjax_rl.hetero.losses import losses
+from fedjax_rl.hetero.tasks import tasks
+from tests.quick import quick_compilation  # noqa: F401
+
+pytestmark = pytest.mark.timeout(600)
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+PAGES = [
+    *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md")),
+    *sorted((REPOSITORY / "docs").rglob("*.md")),
+]
+REGISTRIES = (
+    *(algorithm.problems, algorithm.environments, algorithm.learners, algorithm.aggregators),
+    *(losses, tasks, latencies),
+)
+
+NETWORKS = """
+    --rounds 1 --envs 4 --rollout 8 --hidden 4 --epochs 1 --minibatches 2 --episodes 100
+"""
+STALE = """
+    --task-args length=3 modulus=3 --steps 3 --prompts 2 --group-size 3 --held-out 16
+    --on-policy 2 --warm-start 0
+"""
+SMALL = {
+    "run fednpg": "--rounds 20",
+    "run fedppo": NETWORKS,
+    "run fednatural": NETWORKS,
+    "run": STALE,
+    "compare fednpg": "--rounds 20",
+    "compare": STALE,
+    "sweep": "--rounds 20",
+    "sweep --file": "--rounds 20 --samples 1 --seeds 2",
+    "eval": "--episodes 100 --no-film",
+}
+"""What makes a command small, by its longest beginning; flags that come later win."""
+COUNTS = {"--seeds": "2", "--samples": "1"}
+"""Counts that are small wherever a command has them."""
+AS_THEY_ARE = ("best", "list", "plot", "report", "resume", "solve")
+"""Commands that read what others wrote, or that need not be smaller."""
+SET_UP = r"python3 -m venv |\S+/python -m (pip install|pytest) "
+"""Parts of the two commands that open the README; CI runs them (`tests/test_project.py`)."""
+
+
+class Block(NamedTuple):
+    """A fenced block: where it is, its language, its title if it has one, and its text."""
+
+    place: str
+    language: str
+    title: str
+    text: str
+
+
+def blocks(page: pathlib.Path) -> list[Block]:
+    """The fenced blocks of a page, in order."""
+    source = page.read_text()
+    found = re.finditer(r"^( *)```(\w*)(.*)\n((?:.*\n)*?)\1```$", source, re.M)
+    return [
+        Block(
+            f"{page.relative_to(REPOSITORY)}:{source[: match.start(4)].count(chr(10)) + 1}",
+            match[2],
+            (re.findall(r'title="(.*?)"', match[3]) or [""])[0],
+            match[4],
+        )
+        for match in found
+    ]
+
+
+WITH_CODE = [
+    page for page in PAGES if any(block.language in ("python", "bash") for block in blocks(page))
+]
+
+
+def identify(page: pathlib.Path) -> str:
+    return page.relative_to(REPOSITORY).as_posix()
+
+
+@pytest.fixture
+def reader(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty directory; what a page imports and registers is forgotten afterwards."""
+    modules = set(sys.modules)
+    entries = [dict(registry._entries) for registry in REGISTRIES]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+    yield
+    for registry, before in zip(REGISTRIES, entries, strict=True):
+        registry._entries = before
+    for name in set(sys.modules) - modules:
+        if (tmp_path / f"{name}.py").exists():
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=identify)
+def test_blocks_run_in_order(page: pathlib.Path, reader: None) -> None:
+    opening = 2 if page.name == "README.md" else 0
+    for block in blocks(page):
+        if block.title:
+            pathlib.Path(block.title).write_text(block.text)
+            importlib.invalidate_caches()
+        if block.language == "python" and not block.title:
+            exec(compile(block.text, block.place, "exec"), {"__name__": "__main__"})
+        elif block.language == "python":
+            importlib.import_module(pathlib.Path(block.title).stem)
+        elif block.language == "bash":
+            for line in lines(block.text):
+                run_line(line, block.place, may_set_up=opening > 0)
+            opening -= 1
+
+
+def lines(shell: str) -> list[str]:
+    """The commands of a block, without comments; lines that go on are joined."""
+    joined = shell.replace("\\\n", " ").splitlines()
+    return [line for line in joined if shlex.split(line, comments=True)]
+
+
+def run_line(line: str, place: str, *, may_set_up: bool) -> None:
+    """Runs the commands of a line in this process."""
+    for part in line.split("&&"):
+        if may_set_up and re.match(SET_UP, part.strip()):
+            continue
+        words = shlex.split(part, comments=True)
+        target = words[words.index(">") + 1] if ">" in words else None
+        words = words[: words.index(">")] if target else words
+        assert pathlib.Path(words[0]).name == "fedjax-rl", f"{place}: {part} cannot run here"
+        told = io.StringIO()
+        with contextlib.redirect_stdout(told), matplotlib.rc_context({"figure.dpi": 40}):
+            status = main(small(words[1:]))
+        assert status == 0, f"{place}: {part}\n{told.getvalue()}"
+        if target:
+            pathlib.Path(target).write_text(told.getvalue())
+
+
+def small(words: list[str]) -> list[str]:
+    """The command at a small size."""
+    if words[0] in AS_THEY_ARE:
+        # What 20 rounds reach keeps hardly any bound; that bounds are read is what is shown.
+        return [re.sub(r"<=[\d.e-]+$", "<=1e9", word) for word in words]
+    begins = [words[0], " ".join(words[:2])]
+    suffix = [SMALL[begin] for begin in begins if begin in SMALL]
+    assert suffix, f"SMALL says nothing of {' '.join(words)}"
+    words = [*words, *suffix[-1].split()]
+    for flag, count in COUNTS.items():
+        words += [flag, count] if flag in words else []
+    return words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=identify)
+def test_every_block_is_one_that_runs_or_text(page: pathlib.Path) -> None:
+    """Nothing is passed over: other languages, files nobody uses, text that could run."""
+    found = blocks(page)
+    assert page.read_text().count("```") == 2 * len(found), "a fence that was not recognised"
+    for block in found:
+        runs = block.language in ("python", "bash") or (block.language == "yaml" and block.title)
+        assert runs or block.language == "text", f"{block.place}: {block.language or 'no language'}"
+    indented = re.findall(r"^    (?:fedjax-rl|python|pip) .*$", page.read_text(), re.M)
+    assert not [line for line in indented if line not in "".join(block.text for block in found)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=identify)
+def test_text_holds_no_code(page: pathlib.Path) -> None:
+    """Commands in text set up an environment, or need several hosts, and say so themselves."""
+    for block in blocks(page):
+        for line in lines(block.text) if block.language == "text" else ():
+            if "fedjax-rl " in line.split("#")[0]:
+                assert "--coordinator" in line, f"{block.place}: {line} can run here"
+            assert not re.match(r"(import|from|def|print) ", line), f"{block.place}: {line}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "run fednpg --rounds 5000 --seeds 8 --out a",
+        "compare --losses gepo,gspo --seeds 8",
+        "sweep fednpg --grid step_size=1 --samples 16",
+    ],
+)
+def test_small_sizes_come_last_and_counts_only_where_they_are(words: str) -> None:
+    made = small(words.split())
+    assert made[: len(words.split())] == words.split()
+    assert [made.count(flag) for flag in COUNTS] == [
+        2 * words.count(flag) for flag in COUNTS
+    ]
