@@ -21,6 +21,7 @@ from typing import NamedTuple
 import matplotlib
 import pytest
 
+from bench.diagrams import DIAGRAMS, FIGURES
 from fedjax_rl import algorithm
 from fedjax_rl.cli import main
 from fedjax_rl.hetero.latency import latencies
@@ -191,6 +192,19 @@ def test_text_holds_no_code(page: pathlib.Path) -> None:
             if "fedjax-rl " in line.split("#")[0]:
                 assert "--coordinator" in line, f"{block.place}: {line} can run here"
             assert not re.match(r"(import|from|def|print) ", line), f"{block.place}: {line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=identify)
+def test_pictures_are_there_small_and_described(page: pathlib.Path) -> None:
+    for description, place in re.findall(r"!\[(.*?)\]\((.*?)\)", page.read_text()):
+        assert description, f"{place} has no alternative text"
+        assert (page.parent / place).stat().st_size < 150_000
+
+
+@pytest.mark.parametrize("name", DIAGRAMS)
+def test_diagrams_are_those_of_the_bench(name: str) -> None:
+    drawn = (FIGURES / f"{name}.svg").read_text(encoding="utf-8")
+    assert drawn == DIAGRAMS[name]()
 
 
 @pytest.mark.parametrize(
