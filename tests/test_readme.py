@@ -1,4 +1,4 @@
-"""The Python that README, CONTRIBUTING and docs show runs; the options they name exist."""
+"""The options that the README names exist; `test_pages` runs what it shows."""
 
 from __future__ import annotations
 
@@ -9,24 +9,7 @@ from collections.abc import Callable
 import pytest
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
-PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").glob("*.md"))]
 README = (REPOSITORY / "README.md").read_text()
-
-
-def python_blocks(page: pathlib.Path) -> list[object]:
-    """The fenced Python of a page, each named by the line it starts at."""
-    text = page.read_text()
-    return [
-        pytest.param(match[1], id=f"{page.name}:{text[: match.start(1)].count(chr(10)) + 1}")
-        for match in re.finditer(r"^```python\n(.*?)^```$", text, re.M | re.S)
-    ]
-
-
-@pytest.mark.parametrize("block", [block for page in PAGES for block in python_blocks(page)])
-def test_python_blocks_run(block: str, run_python: Callable) -> None:
-    """Each in a process of its own: blocks may register names."""
-    done = run_python(block, compiled_quickly=True)
-    assert done.returncode == 0, done.stderr
 
 
 def test_the_api_section_shows_code() -> None:
