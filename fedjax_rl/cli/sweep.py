@@ -87,7 +87,11 @@ class SweepFedNPG:
 
 
 def main(arguments: list[str]) -> int:
-    """Runs a sweep; exit status 1 when every member diverged."""
+    """Runs a sweep; exit status 1 when every member diverged.
+
+    Raises:
+        InvalidInput: no algorithm, or another than the file has.
+    """
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP, end="")
         return 0
