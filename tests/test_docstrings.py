@@ -1,7 +1,7 @@
 """Public docstrings say what a caller needs: arguments, fields, shapes, errors and sources.
 
-Ruff asks for docstrings of classes and functions and for every name of an ``Args:`` section
-(rules D101, D103 and D417); here is what it cannot ask for.
+Ruff asks for docstrings of modules, classes and functions, and for every name of an ``Args:``
+section (rules D100, D101, D103 and D417); here is what it cannot ask for.
 """
 
 from __future__ import annotations
