@@ -14,7 +14,7 @@ from bench.harness import machine
 
 NAMES = (
     *("fednpg", "rates", "last_iterate", "drift", "sampled", "leakage", "fedppo", "learning"),
-    *("hetero", "stale", "gradients", "survival", "traffic", "sweep"),
+    *("hetero", "stale", "gradients", "survival", "traffic", "sweep", "mutations"),
 )
 
 

@@ -20,8 +20,8 @@ RUNS = {
     "fedppo": f"{NETWORKS} --rounds 400 --evaluate-every 100 --checkpoint-every 20",
     "gepo": "--steps 1000 --seeds 2 --evaluate-every 100 --held-out 32 --on-policy 4 "
     "--checkpoint-every 50",
-    "sweep fednpg": "--grid step_size=0.003,0.01,0.03,0.1 --grid dual_step_size=0.001,0.01 "
-    "--chunk 2 --rounds 40000 --checkpoint-seconds 0.2",
+    "sweep fednpg": "--grid step_size=0.003,0.01,0.03,0.1 --chunk 2 --rounds 120000 "
+    "--checkpoint-seconds 0.2",
 }
 """Options by algorithm, of ``run`` where no other command stands before it."""
 TIMINGS = ("seconds", "compile_seconds", "rounds_per_second", "steps_per_second")

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from bench import report, traffic
+from bench import mutations, report, traffic
 from bench.__main__ import NAMES
 from bench.harness import ratio
 from tests.conftest import fresh_environment
@@ -61,3 +61,18 @@ def test_collectives_are_read_with_the_bytes_of_their_result():
   ROOT %s = f32[2]{0} add(f32[2]{0} %all-reduce.1, f32[2]{0} %b)
 """
     assert traffic.collectives(program) == [("all-reduce", 256), ("all-gather", 25)]
+
+
+@pytest.mark.parametrize("mutation", mutations.MUTATIONS, ids=lambda mutation: mutation.place)
+def test_every_mutation_has_one_place_and_a_test(mutation):
+    source = (ROOT / "fedjax_rl" / mutation.file).read_text(encoding="utf-8")
+    assert mutations.mutated(source, mutation) != source
+    file, name = mutation.test.split("::")
+    assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8")
+
+
+def test_every_mutation_was_caught():
+    figures = json.loads((report.RESULTS / "mutations.json").read_text(encoding="utf-8"))
+    assert not figures["quick"]
+    caught = {told["before"]: told["caught"] for told in figures["mutations"]}
+    assert caught == {mutation.before: True for mutation in mutations.MUTATIONS}

@@ -34,7 +34,11 @@ class Best:
 
 
 def main(arguments: list[str]) -> int:
-    """Prints the winner's configuration."""
+    """Prints the winner's configuration.
+
+    Raises:
+        InvalidInput: ``--maximize`` or ``--subject-to`` without a metric.
+    """
     options = parse(Best, arguments, "best")
 
     from fedjax_rl.runs.sweeps.best import best_configuration

@@ -97,7 +97,11 @@ class CompareFedNPG:
 
 
 def main(arguments: list[str]) -> int:
-    """Compares variants of an algorithm; exit status 1 when one of them diverged."""
+    """Compares variants of an algorithm; exit status 1 when one of them diverged.
+
+    Raises:
+        InvalidInput: an unknown algorithm, or a single value where compare takes a list.
+    """
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP, end="")
         return 0
@@ -106,9 +110,8 @@ def main(arguments: list[str]) -> int:
 
         return compare_hetero.main(arguments)
     choose("algorithm", arguments[0], ALGORITHMS)
-    for word in arguments[1:]:
-        if word.partition("=")[0].replace("_", "-") in LISTS:
-            flag = word.partition("=")[0]
+    for flag in (word.partition("=")[0] for word in arguments[1:]):
+        if flag in LISTS:
             raise InvalidInput(flag, "a single value", f"compare takes a list: {LISTS[flag]} A,B")
     default = CompareFedNPG(CommonSettings())
     options = parse(CompareFedNPG, arguments[1:], "compare fednpg", default=default)
@@ -141,9 +144,8 @@ def _entries(flag: str, text: str) -> tuple[str, ...]:
 
 def _count(entry: str) -> int:
     if not (entry.isascii() and entry.isdigit()) or int(entry) < 1:
-        raise InvalidInput(
-            "--local-steps", repr(entry), "whole numbers of at least 1, with commas: 1,5,20"
-        )
+        allowed = "whole numbers of at least 1, with commas: 1,5,20"
+        raise InvalidInput("--local-steps", repr(entry), allowed)
     return int(entry)
 
 

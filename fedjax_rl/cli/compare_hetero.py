@@ -42,7 +42,11 @@ class CompareHetero:
 
 
 def main(arguments: list[str]) -> int:
-    """Compares losses; exit status 1 when a seed of one of them diverged."""
+    """Compares losses; exit status 1 when a seed of one of them diverged.
+
+    Raises:
+        InvalidInput: ``--overwrite`` with nothing to overwrite, or a list that makes no sense.
+    """
     options = parse(CompareHetero, arguments, "compare", default=CompareHetero(SharedSettings()))
     if options.overwrite and options.out is None:
         raise InvalidInput("--overwrite", "no --out", "--out DIR says what to overwrite")
@@ -56,7 +60,11 @@ def main(arguments: list[str]) -> int:
 
 
 def losses_of(text: str) -> list[str]:
-    """The losses of a list, each known and named once."""
+    """The losses of a list, each known and named once.
+
+    Raises:
+        InvalidInput: a loss that is unknown or named twice.
+    """
     from fedjax_rl.hetero.losses import losses
 
     names = [entry.strip() for entry in text.split(",")]
@@ -69,7 +77,11 @@ def losses_of(text: str) -> list[str]:
 
 
 def windows_of(text: str) -> list[int]:
-    """The windows of a list, each at least 0 and named once."""
+    """The windows of a list, each at least 0 and named once.
+
+    Raises:
+        InvalidInput: an entry that is no such number, or named twice.
+    """
     entries = [entry.strip() for entry in text.split(",")]
     if not all(entry.isascii() and entry.isdigit() for entry in entries):
         raise InvalidInput("--windows", repr(text), "whole numbers of at least 0, such as 0,4,32")

@@ -37,7 +37,11 @@ class Plot:
 
 
 def main(arguments: list[str]) -> int:
-    """Writes the plots of a sweep."""
+    """Writes the plots of a sweep.
+
+    Raises:
+        InvalidInput: ``--maximize`` without a metric.
+    """
     options = parse(Plot, arguments, "plot")
     if options.maximize and options.metric is None:
         raise InvalidInput("--metric", "none", "a column of sweep.csv with --maximize")

@@ -75,7 +75,11 @@ class SearchOptions:
 
 
 def main(arguments: list[str]) -> int:
-    """Runs a search; exit status 1 when every trial diverged."""
+    """Runs a search; exit status 1 when every trial diverged.
+
+    Raises:
+        InvalidInput: options that cannot be used, or no such algorithm.
+    """
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP, end="")
         return 0

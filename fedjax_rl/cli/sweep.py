@@ -87,7 +87,11 @@ class SweepFedNPG:
 
 
 def main(arguments: list[str]) -> int:
-    """Runs a sweep; exit status 1 when every member diverged."""
+    """Runs a sweep; exit status 1 when every member diverged.
+
+    Raises:
+        InvalidInput: no algorithm, or another than the file has.
+    """
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP, end="")
         return 0
@@ -208,7 +212,11 @@ def _space(config: type, own: SweepOptions, document: dict[str, Any]) -> Any:
 
 
 def chunk_of(text: str) -> int | None:
-    """Members side by side; None for as many as fit memory."""
+    """Members side by side; None for as many as fit memory.
+
+    Raises:
+        InvalidInput: neither ``auto`` nor a count.
+    """
     if text == "auto":
         return None
     if not (text.isascii() and text.isdigit()) or int(text) < 1:

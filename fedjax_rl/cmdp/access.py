@@ -30,6 +30,11 @@ def check_access(
 ) -> BoolArray:
     """Validates an access matrix Γ [N, M].
 
+    Args:
+        access: Γ [N, M]; whatever `numpy.asarray` takes.
+        num_constraints: M.
+        constraint_names: [M], for the message on a constraint without an owner.
+
     Raises:
         InvalidInput: not a boolean (or 0/1) matrix with M columns, or a constraint that
             no agent watches.

@@ -86,7 +86,16 @@ def values(policy: TabularPolicy, signal: jax.Array) -> jax.Array:
 
 
 def advantage(value: jax.Array, signal: jax.Array, model: Model) -> jax.Array:
-    """A(s, a) = signal(s, a) + γ E[V(s')] − V(s) of a value [S] and its signal [S, A]."""
+    """A(s, a) = signal(s, a) + γ E[V(s')] − V(s).
+
+    Args:
+        value: V [S], of the signal under the policy.
+        signal: [S, A], reward or cost of a step.
+        model: with the discount γ and the probabilities of the next state.
+
+    Returns:
+        [S, A] in the units of the signal.
+    """
     return signal + model.discount * model.dynamics.expect(value) - value[:, None]
 
 
@@ -135,6 +144,9 @@ def evaluate_exactly(
         policy: evaluated policy over S states and A actions.
         lagrangian: what the agent ascends.
         model: the agents' common knowledge.
+
+    Returns:
+        The advantage [S, A], and the values of reward, a scalar, and costs [K] at ρ.
     """
     penalty = jnp.einsum("k,ksa->sa", lagrangian.penalties, lagrangian.costs)
     signal = lagrangian.reward_weight * model.reward - penalty

@@ -121,7 +121,16 @@ def from_arrays(
 def with_settings(
     problem: CMDP, *, budgets: ArrayLike | None = None, discount: ArrayLike | None = None
 ) -> CMDP:
-    """The same problem with other budgets [M] or another discount, validated again."""
+    """The same problem with other budgets or another discount, validated again.
+
+    Args:
+        problem: stays as it is.
+        budgets: d [M], in the units of the costs; None keeps them.
+        discount: γ in [0, 1); None keeps it.
+
+    Raises:
+        InvalidInput: budgets of another shape, or a discount outside of [0, 1).
+    """
     changes: dict[str, Any] = {}
     if budgets is not None:
         changes["budgets"] = _real_array("budgets", budgets, 1)

@@ -48,6 +48,12 @@ class Chances(NamedTuple):
 
     A setting that changes how often one is read leaves the others, and other samplers, as they
     were.
+
+    Attributes:
+        batch_seconds: for one batch after another.
+        sync_seconds: between two loads of parameters; with W = 0, of parameters on their way.
+        travel_seconds: of a batch on its way to the learner.
+        lost: whether a batch never arrives.
     """
 
     batch_seconds: Iterator[float]

@@ -19,7 +19,13 @@ from fedjax_rl.policies.tokens import TokenPolicy
 
 
 class Examiner(NamedTuple):
-    """What an evaluation does; functions of a key, parameters and settings."""
+    """What an evaluation does; functions of a key, parameters and settings.
+
+    Attributes:
+        accuracy: (key, parameters, settings) -> share of right answers to the held-out prompts.
+        error: (key, parameters, groups, judged, settings) -> error of the batch's estimates, see
+            `diagnostics.estimation_error`.
+    """
 
     accuracy: Callable[..., jax.Array]
     error: Callable[..., jax.Array]

@@ -128,7 +128,11 @@ def exponential(choices: LatencyChoices) -> Latency:
 
 
 def constant(choices: LatencyChoices) -> Latency:
-    """The one time given, as it is."""
+    """The one time given, as it is.
+
+    Raises:
+        InvalidInput: not exactly one time.
+    """
     if np.shape(choices.times) != (1,):
         raise InvalidInput("times", f"{np.size(choices.times)} times", "exactly one, in seconds")
     return fixed(choices.times[0])

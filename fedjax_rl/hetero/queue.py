@@ -79,6 +79,7 @@ class Queue:
         return len(self.batches)
 
     def arrive(self, batch: Batch) -> None:
+        """Puts a batch behind the others; where there is no room, the oldest version goes."""
         self.batches.append(batch)
         if self._capacity is not None and len(self.batches) > self._capacity:
             oldest = min(self.batches, key=lambda held: held.version)

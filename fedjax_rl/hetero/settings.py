@@ -57,7 +57,13 @@ class ScheduleSettings(NamedTuple):
 
 
 class SamplerLaws(NamedTuple):
-    """The laws of one sampler."""
+    """The laws of one sampler.
+
+    Attributes:
+        batch: of the seconds it takes to sample a batch.
+        sync: of the seconds between two loads of parameters.
+        travel: of the seconds that a batch is on its way.
+    """
 
     batch: Latency
     sync: Latency

@@ -54,15 +54,28 @@ def deviation(moments: Moments) -> jax.Array:
 
 
 def normalized(moments: Moments, samples: jax.Array, clip: float = 10.0) -> jax.Array:
-    """(x − mean) / deviation, within ± clip; [..., D]."""
+    """(x − mean) / deviation, within ± clip.
+
+    Args:
+        moments: mean and deviation [D].
+        samples: x [..., D].
+        clip: largest magnitude, in deviations.
+
+    Returns:
+        [..., D], in deviations.
+    """
     return jnp.clip((samples - moments.mean) / deviation(moments), -clip, clip)
 
 
 def about(origin: jax.Array, moments: Moments) -> Moments:
     """Sums about a common origin, whose plain mean over agents is that of the pooled samples.
 
+    Args:
+        origin: [D], common to all agents.
+        moments: of one agent's vectors [D].
+
     Returns:
-        weight, Σ (x − origin), Σ (x − origin)².
+        weight, Σ (x − origin) [D], Σ (x − origin)² [D].
     """
     shift = moments.mean - origin
     first = moments.weight * shift
@@ -70,7 +83,12 @@ def about(origin: jax.Array, moments: Moments) -> Moments:
 
 
 def from_sums(origin: jax.Array, sums: Moments) -> Moments:
-    """The inverse of `about`; accurate as long as the origin is near the mean."""
+    """The inverse of `about`; accurate as long as the origin is near the mean.
+
+    Args:
+        origin: [D].
+        sums: as `about` gives them, or their mean over agents.
+    """
     shift = sums.mean / sums.weight
     # Where it is not, rounding must not make a negative sum of squares, whose root is NaN.
     squares = jnp.maximum(sums.squares - sums.mean * shift, 0.0)

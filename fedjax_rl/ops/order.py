@@ -12,5 +12,9 @@ def after(value: jax.Array, first: jax.Array) -> jax.Array:
     For programs with two independent factorisations or solves, which must not run side by side
     (see ``docs/architecture.md``, "Why it never hangs"). A compiler cannot remove the dependence,
     because it cannot know that ``first`` has no NaN.
+
+    Args:
+        value: any shape.
+        first: any shape.
     """
     return jnp.where(jnp.isnan(jnp.sum(first)), jnp.nan, value)

@@ -96,6 +96,12 @@ def actor(
 ) -> Network:
     """A policy network: observation [..., F] -> parameters of the distribution [..., P].
 
+    Args:
+        distribution: of actions.
+        features: F.
+        hidden: widths of the hidden layers.
+        activation: of the hidden layers, one of `ACTIVATIONS`.
+
     Raises:
         InvalidInput: an unknown activation, no hidden layer or one without units.
     """
@@ -109,6 +115,12 @@ def actor(
 
 def critic(features: int, heads: int, hidden: Sequence[int], activation: str = "tanh") -> Network:
     """A value network with one head for each signal: [..., F] -> [..., heads].
+
+    Args:
+        features: F.
+        heads: one for each signal.
+        hidden: widths of the hidden layers.
+        activation: of the hidden layers, one of `ACTIVATIONS`.
 
     Raises:
         InvalidInput: as of `actor`.

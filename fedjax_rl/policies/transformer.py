@@ -132,7 +132,14 @@ class Transformer(nn.Module):
     def following(
         self, prefix: Sequence[Memory], cache: Sequence[Memory], response: Array, position: Array
     ) -> tuple[jax.Array, list[Memory]]:
-        """Logits [V] of the token at a position, and the cache with the one before it."""
+        """Logits [V] of the token at a position, and the cache with the one before it.
+
+        Args:
+            prefix: what each layer remembers of the prompt.
+            cache: what each layer remembers of the response so far, room for L tokens.
+            response: [L]; of it only the token before the position is read.
+            position: scalar, 0 to L − 1.
+        """
         last = jnp.where(position == 0, self.vocabulary, response[jnp.maximum(position - 1, 0)])
         features = self._embed(last[None], self.positions[self.prompt_length + position][None])
         written = jnp.arange(self.response_length) <= position
@@ -231,7 +238,14 @@ def transformer(
 
 
 def check_sizes(layers: int, width: int, heads: int, dtype: str) -> None:
-    """Raises InvalidInput unless these are sizes of a transformer."""
+    """Raises InvalidInput unless these are sizes of a transformer.
+
+    Args:
+        layers: 1 to `MOST_LAYERS`.
+        width: W, a multiple of the heads.
+        heads: H, at least 1.
+        dtype: one of `DTYPES`.
+    """
     if not 1 <= layers <= MOST_LAYERS:
         raise InvalidInput("--layers", layers, f"1 to {MOST_LAYERS}")
     if heads < 1:

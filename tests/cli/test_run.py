@@ -342,7 +342,7 @@ def test_a_factory_of_the_current_directory(run_cli, tmp_path):
 
 
 def test_bad_input_in_a_fresh_process_is_one_line_and_status_two(run_cli):
-    finished = run_cli("run", "fednpg", "--merge", "probabilites")
+    finished = run_cli("run", "fednpg", "--merge", "probabilites")  # codespell:ignore
     assert finished.returncode == 2
     assert finished.stderr.count("\n") == 1 and "probabilities" in finished.stderr
 

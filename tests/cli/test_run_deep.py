@@ -331,7 +331,7 @@ BAD_FLAGS = {
     "--duals crpo --reference unconstrained": "--duals: got 'crpo'; gradient or pid where no cost",
     "--duals pdi": "--duals: got 'pdi'; Expected one of ('gradient', 'pid', 'crpo')",
     "--vary total_mass=1,2": "--vary: got 'total_mass'; a parameter that is not derived",
-    "--vary lenght=1,2": "--vary: got 'lenght'; one of gravity, masscart",
+    "--vary lenght=1,2": "--vary: got 'lenght'; one of gravity, masscart",  # codespell:ignore
     "--vary length=1": "--vary: got length=[1.0]; one number for each of 2 agents",
     "--vary length=1,x": "--vary: got 'length=1,x'; NAME=VALUE,VALUE,… of numbers",
     "--vary length": "--vary: got 'length'; NAME=VALUE",

@@ -84,7 +84,7 @@ def test_help_of_every_command(command, capsys):
 
 
 def test_unknown_commands_suggest_the_nearest(capsys):
-    assert main(["sovle", "windy-cliff"]) == 2
+    assert main(["sovle", "windy-cliff"]) == 2  # codespell:ignore
     assert "did you mean 'solve'" in capsys.readouterr().err
     assert main(["run", "fednpq"]) == 2
     assert "did you mean 'fednpg'" in capsys.readouterr().err

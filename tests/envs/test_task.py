@@ -369,7 +369,7 @@ def test_each_agent_runs_its_own_dynamics() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"lenght": [1.0, 1.0]}, "one of"),
+        ({"lenght": [1.0, 1.0]}, "one of"),  # codespell:ignore
         ({"replace": [1.0, 1.0]}, "one of"),
         ({"length": [1.0]}, "one number for each of 2 agents"),
         ({"length": [1.0, float("nan")]}, "one number for each of 2 agents"),

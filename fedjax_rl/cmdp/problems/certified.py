@@ -55,7 +55,13 @@ def certified_draw(
 
 
 def anchored_budgets(problem: CMDP, generator: np.random.Generator, fraction: float) -> CMDP:
-    """Budgets d_j = fraction · V_cj of an anchor policy with logits ~ U(−1, 1)."""
+    """Budgets d_j = fraction · V_cj of an anchor policy with logits ~ U(−1, 1).
+
+    Args:
+        problem: whose budgets are replaced.
+        generator: draws the anchor.
+        fraction: of the anchor's costs; below 1 the anchor itself violates the budgets.
+    """
     logits = generator.uniform(-1.0, 1.0, problem.reward.shape)
     weights = np.exp(logits)
     _, costs, _ = evaluate_policy(problem, weights / weights.sum(1, keepdims=True))
@@ -63,7 +69,13 @@ def anchored_budgets(problem: CMDP, generator: np.random.Generator, fraction: fl
 
 
 def check_count(field: str, value: object, least: int) -> None:
-    """Raises InvalidInput unless the value is a whole number of at least ``least``."""
+    """Raises InvalidInput unless the value is a whole number of at least ``least``.
+
+    Args:
+        field: its name, for the message.
+        value: what was given.
+        least: smallest allowed.
+    """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise InvalidInput(field, value, f"a whole number of at least {least}")
 

@@ -66,6 +66,13 @@ def random_mdp(
 def sparse_costs(
     generator: np.random.Generator, agents: int, states: int, actions: int
 ) -> np.ndarray:
-    """c_j ~ U[0, 1]·Bernoulli(½), [M, S, A]."""
+    """c_j ~ U[0, 1]·Bernoulli(½), [M, S, A].
+
+    Args:
+        generator: draws all magnitudes, then all Bernoulli variables.
+        agents: M, one constraint for each.
+        states: S.
+        actions: A.
+    """
     shape = (agents, states, actions)
     return generator.random(shape) * generator.integers(0, 2, shape)

@@ -65,6 +65,8 @@ class Certificate:
 def to_arrays(certificate: Certificate) -> dict[str, np.ndarray]:
     """The certificate as arrays that ``numpy.savez`` stores without pickling.
 
+    Each has the shape of its field in `Certificate`; numbers are scalars, [].
+
     ``multipliers_unique`` becomes 1, 0 or −1 for None; ``disagreement`` NaN for None.
     """
     fields: dict[str, Any] = {
@@ -79,6 +81,9 @@ def to_arrays(certificate: Certificate) -> dict[str, np.ndarray]:
 
 def from_arrays(arrays: Mapping[str, np.ndarray]) -> Certificate:
     """The certificate that `to_arrays` stored.
+
+    Args:
+        arrays: by name; those of numbers are scalars, [].
 
     Raises:
         InvalidInput: another version, or a field is missing.

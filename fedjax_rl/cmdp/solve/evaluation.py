@@ -38,7 +38,16 @@ def evaluate_policy(problem: CMDP, policy: FloatArray) -> tuple[float, FloatArra
 def evaluate_in(
     problem: CMDP, process: Process, policy: FloatArray
 ) -> tuple[float, FloatArray, FloatArray]:
-    """`evaluate_policy` for a policy known to be valid and a process already gathered."""
+    """`evaluate_policy` for a policy known to be valid and a process already gathered.
+
+    Args:
+        problem: for its reward and costs, in their own units.
+        process: the same problem in the solvers' form.
+        policy: π [S, A], valid.
+
+    Returns:
+        V_r(ρ), V_c(ρ) [M] and the occupancy [S, A], which sums to one.
+    """
     visits = state_visits(process, bellman_operator(process, policy))
     occupancy = visits[:, None] * policy
     horizon = 1.0 / (1.0 - process.discount)

@@ -65,7 +65,12 @@ def evaluate_actions(process: Process, actions: IndexArray) -> PricedPolicy:
 
 
 def first_policy(process: Process, weights: FloatArray) -> PricedPolicy:
-    """The policy that is greedy for the immediate signal Σ_k weights_k signal_k."""
+    """The policy that is greedy for the immediate signal Σ_k weights_k signal_k.
+
+    Args:
+        process: the problem in the solvers' units.
+        weights: [1 + M], of the signals.
+    """
     immediate = np.tensordot(weights, process.signals, 1)
     return evaluate_actions(process, _greedy(process, immediate))
 

@@ -12,12 +12,12 @@ LEAST_DEVIATION = 1e-4
 
 
 def centred(rewards: jax.Array) -> jax.Array:
-    """A_i = r_i − mean_j r_j."""
+    """A_i = r_i − mean_j r_j, [P, G]."""
     return rewards - rewards.mean(-1, keepdims=True)
 
 
 def standardised(rewards: jax.Array) -> jax.Array:
-    """A_i = (r_i − mean_j r_j) / (std_j r_j + 10⁻⁴), arXiv 2402.03300.
+    """A_i = (r_i − mean_j r_j) / (std_j r_j + 10⁻⁴), [P, G], arXiv 2402.03300.
 
     The deviation is the sample's, with G − 1 in its denominator (ddof 1).
     """

@@ -61,7 +61,9 @@ def gepo(choices: LossChoices) -> Loss:
 
 
 def gepo_plus(choices: LossChoices) -> Loss:
-    """GEPO far from the sampler, GSPO near it: w_i = p_i / sg(q_i if KL_i < threshold else E).
+    """GEPO (arXiv 2508.17850) far from the sampler, GSPO (arXiv 2507.18071) near it.
+
+        w_i = p_i / sg(q_i if KL_i < threshold else E)
 
     KL_i is the response's mean over tokens of `kl.chi_square_less_kl`.
     """

@@ -59,7 +59,10 @@ def bnpo(choices: LossChoices) -> Loss:
 
 
 def bnpo_trl(choices: LossChoices) -> Loss:
-    """What the library TRL calls bnpo, GRPO's advantages with −Σ S / Σ_i L_i; no Beta density."""
+    """What the library TRL calls bnpo: −Σ S / Σ_i L_i, and no Beta density.
+
+    Its advantages are GRPO's (arXiv 2402.03300).
+    """
     return _clipped(advantages.standardised, _per_token)
 
 
@@ -86,7 +89,7 @@ def cispo(choices: LossChoices) -> Loss:
 
 
 def tis(choices: LossChoices) -> Loss:
-    """Truncated importance sampling: −Σ_it sg min(w, cap) A log p / Σ_i L_i."""
+    """Truncated importance sampling (Ionides 2008): −Σ_it sg min(w, cap) A log p / Σ_i L_i."""
     return _truncated(lambda settings: settings.tis_cap)
 
 

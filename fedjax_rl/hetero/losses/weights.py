@@ -47,10 +47,18 @@ def sequence_logs(batch: Batch, choices: LossChoices) -> tuple[jax.Array, jax.Ar
 
 
 def group_log_mean(log_values: jax.Array, log_q: jax.Array, choices: LossChoices) -> jax.Array:
-    """Logarithm of the group's mean of values, each [P, G] → [P, 1].
+    """Logarithm of the group's mean of values.
 
     Weighted, by q_j / Σ_j q_j: Σ_j q_j x_j / Σ_j q_j, which for x = q estimates E[q²] / E[q]
     (arXiv 2508.17850). Plain, Σ_j x_j / G, which for x = q is an unbiased estimate of E_q[q].
+
+    Args:
+        log_values: log x [P, G].
+        log_q: log q [P, G], of whole responses.
+        choices: for the denominator, ``weighted`` or ``plain``.
+
+    Returns:
+        [P, 1].
     """
 
     def log_sum(logs: jax.Array) -> jax.Array:
@@ -66,6 +74,11 @@ def clipped_objective(
 ) -> tuple[jax.Array, jax.Array]:
     """min(w A, clip(w, 1 − ε_low, 1 + ε_high) A), elementwise (arXiv 1707.06347, eq. 7).
 
+    Args:
+        log_weight: log w [...].
+        advantage: A [...].
+        settings: ε_low and ε_high.
+
     Returns:
         The objective to maximise, and where the clipped term is strictly the smaller.
     """
@@ -76,10 +89,10 @@ def clipped_objective(
 
 
 def mean_over_tokens(values: jax.Array, mask: jax.Array) -> jax.Array:
-    """Σ_i Σ_t x_it / Σ_i L_i: long responses count for more."""
+    """Σ_i Σ_t x_it / Σ_i L_i of x [P, G, L], a scalar: long responses count for more."""
     return jnp.where(mask, values, 0.0).sum() / jnp.maximum(mask.sum(), 1)
 
 
 def mean_over_responses(values: jax.Array, mask: jax.Array) -> jax.Array:
-    """mean_i Σ_t x_it / L_i: every response counts alike."""
+    """mean_i Σ_t x_it / L_i of x [P, G, L], a scalar: every response counts alike."""
     return (jnp.where(mask, values, 0.0).sum(-1) / lengths(mask)).mean()

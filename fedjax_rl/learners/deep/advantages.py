@@ -58,6 +58,12 @@ def estimate(
 
     A cost whose budget is per step has advantages of its discounted sum times 1 − γ, which is
     in the unit of a mean per step.
+
+    Args:
+        rollout: T steps of B environments.
+        values: V of reward and costs, [T, B, 1 + K] at the steps.
+        agent: which costs it watches, and how each is discounted.
+        hparams: γ of the reward, λ of reward and costs.
     """
     signals = jnp.concatenate([rollout.signals[..., :1], own_costs(rollout, agent)], axis=-1)
     discount = jnp.concatenate([hparams.discount[None], agent.discount])
@@ -88,6 +94,12 @@ def measure(rollout: Rollout, values: Values, agent: DeepAgent, design: Design) 
 
     A discounted sum that a time limit cut goes on with the critic's value of the final
     observation.
+
+    Args:
+        rollout: T steps of B environments.
+        values: of the critics, for what a time limit cut off.
+        agent: which K costs it watches, and the kind of each budget.
+        design: task and time limit.
     """
     episodes = jnp.maximum(rollout.episodes, 1)
     totals = rollout.totals[1:][agent.constraint]

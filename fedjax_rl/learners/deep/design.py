@@ -94,6 +94,11 @@ class Design(NamedTuple):
 def design_of(task: Task, slots: int, choices: Choices) -> Design:
     """Networks for a task.
 
+    Args:
+        task: what is learned.
+        slots: K, constraints an agent watches at most.
+        choices: sizes, and everything else that is static.
+
     Raises:
         InvalidInput: a count below one, minibatches that do not divide the rollout, an unknown
             rule, activation or surrogate, or a kind of actions that no policy here has.

@@ -58,6 +58,9 @@ def evaluate(
         params: of the agents' dynamics, leading axis N; episodes are dealt among them in turn.
         design: task and networks.
         episodes: of each kind, static.
+
+    Returns:
+        Mean reward, a scalar, and costs [M] of both.
     """
     modes = jnp.arange(2 * episodes) >= episodes
     played = play(key, shared, params, design, 2 * episodes, mode=modes)

@@ -280,7 +280,13 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
 
 
 def excess(measured: Measured, agent: DeepAgent, hparams: DeepSettings) -> jax.Array:
-    """[K], how far each known cost is above its budget and the tolerance; else −∞."""
+    """[K], how far each known cost is above its budget and the tolerance; else −∞.
+
+    Args:
+        measured: costs [K], in the unit of each budget.
+        agent: budgets [K] and the scale of each.
+        hparams: the tolerance, in scaled units.
+    """
     above = agent.dual_scale * (measured.costs - agent.budgets) - hparams.tolerance
     return jnp.where(measured.known, above, -jnp.inf)
 

@@ -99,7 +99,16 @@ def proximal(design: Design) -> Improve:
 def critic_losses(
     parameters: Parameters, batch: Batch, design: Design
 ) -> tuple[jax.Array, jax.Array]:
-    """Half the mean squared error of the reward critic, and of all cost heads together."""
+    """Half the mean squared error of the reward critic, and of all cost heads together.
+
+    Args:
+        parameters: of all networks.
+        batch: features and targets of T·B samples, [T, B, …].
+        design: networks.
+
+    Returns:
+        Two scalars, in squared units of the targets; the second is 0 where no cost is watched.
+    """
     value = design.critic.apply(parameters.critic, batch.features)[..., 0]
     value_loss = 0.5 * jnp.square(value - batch.targets[..., 0]).mean()
     if not design.slots:
@@ -117,7 +126,18 @@ def adam_step(
     learning_rate: jax.Array,
     hparams: DeepSettings,
 ) -> tuple[Parameters, Pytree]:
-    """Adam on every network; each gradient is cut to ``gradient_norm`` by itself."""
+    """Adam (arXiv 1412.6980) on every network; each gradient is cut to ``gradient_norm`` by itself.
+
+    Args:
+        parameters: before the step.
+        gradients: of what is minimised.
+        optimizer: Adam's own state.
+        learning_rate: scalar.
+        hparams: for ``gradient_norm``.
+
+    Returns:
+        Parameters and Adam's state after the step.
+    """
     gradients = Parameters(*(_cut(gradient, hparams.gradient_norm) for gradient in gradients))
     updates, optimizer = adam.update(gradients, optimizer)
     moved = jax.tree.map(lambda leaf, update: leaf - learning_rate * update, parameters, updates)

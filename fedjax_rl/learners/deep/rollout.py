@@ -66,7 +66,16 @@ class Rollout(NamedTuple):
 
 
 def begin(key: jax.Array, params: Pytree, design: Design) -> Environments:
-    """B environments at the start of an episode."""
+    """B environments at the start of an episode.
+
+    Args:
+        key: of these states.
+        params: of the environment's dynamics.
+        design: task, and B.
+
+    Returns:
+        Observations [B, D], states, and tallies [B, 1 + M] of zero.
+    """
     batch, signals = design.choices.envs, 1 + design.task.num_constraints
     reset = jax.vmap(design.task.environment.reset_env, (0, None))
     observation, state = reset(jax.random.split(key, batch), params)
@@ -89,6 +98,9 @@ def collect(
         environments: where they are.
         params: of the environment's dynamics.
         design: static choices.
+
+    Returns:
+        What happened, [T, B, …], and the environments after it.
     """
     task, steps, batch = design.task, design.choices.rollout, design.choices.envs
     key_noise, key_steps, key_resets = jax.random.split(key, 3)
@@ -153,6 +165,13 @@ def transition(
     key: jax.Array, state: Pytree, action: jax.Array, params: Pytree, design: Design
 ) -> tuple[jax.Array, Pytree, jax.Array, jax.Array, jax.Array]:
     """One step of one environment, without reset.
+
+    Args:
+        key: of the step's own randomness.
+        state: of the environment.
+        action: an index, or a vector, which is clipped to its bounds.
+        params: of the environment's dynamics.
+        design: task and bounds.
 
     Returns:
         Observation [D], state, signals [1 + M], terminated, and truncated, which is false where

@@ -57,7 +57,13 @@ class DeepLocal(NamedTuple):
 
 
 class Parameters(NamedTuple):
-    """Of all networks of an agent, as one step improves them."""
+    """Of all networks of an agent, as one step improves them.
+
+    Attributes:
+        actor: of the policy.
+        critic: of the reward's value.
+        cost_critic: of the values of the K watched costs.
+    """
 
     actor: Pytree
     critic: Pytree

@@ -74,7 +74,16 @@ def federated_agents(
 
 
 def lone_agents(problem: CMDP, access: BoolArray, dual_scale: FloatArray | None = None) -> Agent:
-    """Agents that never communicate: each has full weight on the reward and its own costs."""
+    """Agents that never communicate: each has full weight on the reward and its own costs.
+
+    Args:
+        problem: the finite problem.
+        access: Γ [N, M] booleans.
+        dual_scale: [M], ones unless given.
+
+    Returns:
+        `Agent` with leading axis N on every field.
+    """
     return _agents(problem, access, access.astype(np.float64), 1.0, dual_scale)
 
 

@@ -92,7 +92,15 @@ def npg(evaluation: Evaluation = evaluate_exactly) -> Learner:
 def natural_step(
     policy: TabularPolicy, estimate: Estimate, hparams: TabularSettings
 ) -> TabularPolicy:
-    """θ ← θ + η/(1 − γ) A on the support: the natural gradient of a softmax policy."""
+    """θ ← θ + η/(1 − γ) A on the support: the natural gradient of a softmax policy.
+
+    Its closed form is that of arXiv 2405.03236.
+
+    Args:
+        policy: softmax(θ), θ [S, A].
+        estimate: for the advantage A [S, A].
+        hparams: η and the model, with γ and the support.
+    """
     ascent = hparams.step_size / (1.0 - hparams.model.discount) * estimate.advantage
     logits = policy.logits + jnp.where(hparams.model.support, ascent, 0.0)
     return evaluated(logits, hparams.model)

@@ -48,7 +48,12 @@ class Asked(NamedTuple):
 
 
 class Played(NamedTuple):
-    """Episodes of every policy, leading axes [K, P, episodes], as it acts and of its mode."""
+    """Episodes of every policy, leading axes [K, P, episodes], as it acts and of its mode.
+
+    Attributes:
+        sampled: of the policy as it acts.
+        mode: when the most likely action is always taken.
+    """
 
     sampled: Episodes
     mode: Episodes

@@ -23,7 +23,11 @@ FLAGS = {
 
 @contextlib.contextmanager
 def named_by_flags() -> Iterator[None]:
-    """Laws and clocks know their settings by other names than the command line's."""
+    """Laws and clocks know their settings by other names than the command line's.
+
+    Raises:
+        InvalidInput: the one raised inside, with the command line's name of its field.
+    """
     try:
         yield
     except InvalidInput as error:

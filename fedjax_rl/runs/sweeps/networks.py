@@ -61,7 +61,11 @@ class Networks:
         return absolute
 
     def assemble(self, config: DeepConfig) -> Assembled:
-        """A member; only what differs from members on the same task is made anew."""
+        """A member; only what differs from members on the same task is made anew.
+
+        Raises:
+            InvalidInput: a reference whose one merge is at the end of a run.
+        """
         if config.reference == "one-shot":
             raise InvalidInput(
                 "--reference", "'one-shot'", "another in a sweep: its one merge is a run's end"

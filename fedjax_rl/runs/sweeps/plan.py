@@ -118,7 +118,11 @@ def members_of(family: Family, base: Any, space: Space) -> Iterator[Member]:
 
 
 def seeds_of(family: Family, base: Any, configuration: int, chosen: Chosen) -> Iterator[Member]:
-    """One combination for every seed, validated; see `members_of`."""
+    """One combination for every seed, validated; see `members_of`.
+
+    Raises:
+        InvalidInput: the combination cannot be used.
+    """
     for place in range(base.seeds):
         try:
             config = dataclasses.replace(base, **chosen, seed=base.seed + place, seeds=1)
