@@ -63,8 +63,8 @@ SMALL = {
     "eval": "--episodes 100 --no-film",
 }
 """What makes a command small, by its longest beginning; flags that come later win."""
-COUNTS = {"--seeds": "2", "--samples": "1"}
-"""Counts that are small wherever a command has them."""
+COUNTS = {"--seeds": "2", "--samples": "1", "--windows": "0,4"}
+"""Values that are small wherever a command has their option."""
 AS_THEY_ARE = ("best", "list", "plot", "report", "resume", "solve")
 """Commands that read what others wrote, or that need not be smaller."""
 SET_UP = r"python3 -m venv |\S+/python -m (pip install|pytest) "
