@@ -59,7 +59,7 @@ while len(chosen) < SEEDS:
         chosen.append((cmdp, certificate))
     seed += 1
 for cmdp, _ in chosen:
-    assert 0 <= min(cmdp.reward.min(), cmdp.costs.min())
+    assert min(cmdp.reward.min(), cmdp.costs.min()) >= 0
     assert max(cmdp.reward.max(), cmdp.costs.max()) <= 1
 slacks = np.array([certificate.slater_slack for _, certificate in chosen])
 print(f"{SEEDS} of the first {seed} seeds; Slater slack {slacks.min():.2f} to {slacks.max():.2f}")

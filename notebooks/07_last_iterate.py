@@ -88,9 +88,8 @@ def envelope(distance):
 
 middles = WINDOW * (np.arange(ROUNDS // WINDOW) + 0.5)
 curves = envelope(optimistic_distance)
-reached = [
-    first_for_good((optimistic_distance[:, :, b] < TARGET).all(1)) for b in range(len(NAMED))
-]
+within = (optimistic_distance < TARGET).all(1)
+reached = [first_for_good(own) for own in within.T]
 arrived = np.array([round is not None for round in reached])
 straight, rate = np.full((2, len(NAMED)), np.nan)
 for b in np.flatnonzero(arrived):

@@ -51,7 +51,7 @@ def execute(path: Path, size: str, directory: Path) -> Executed:
     try:
         client.execute(env=dict(os.environ) | settings)
     except nbclient.exceptions.CellExecutionError as failure:
-        error = str(failure)
+        error = re.sub(r"\x1b\[[0-9;]*m", "", str(failure))  # without the colours
     jupytext.write(notebook, directory / f"{path.stem}.ipynb")
     return Executed("" if error else closing(notebook), error)
 

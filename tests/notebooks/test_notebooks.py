@@ -46,7 +46,9 @@ def test_the_last_cell_says_and_asserts(name):
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_the_documentation_quotes_it(name):
-    assert execute.published(name), f"no sentence of {name} in docs/notebooks.md"
+    sentence = execute.published(name)
+    assert sentence, f"no sentence of {name} in docs/notebooks.md"
+    assert re.search(r"\d", sentence)
     page = execute.PAGE.read_text(encoding="utf-8")
     assert f"(figures/notebooks/{name}.png)" in page
     assert f"(figures/notebooks/{name}.svg)" in page
