@@ -253,8 +253,9 @@ negative = sum(slopes[s, "occupancy_gap"].excluded for s in (5, 20))
 print(
     f"The averaged violation falls with slopes {averaged} (−0.5 or steeper is within "
     f"the interval for E in {reached}); for E = 1 it obeys the telescoped bound on "
-    f"{telescopes.sum()} of {len(NAMED)} problems, while the strong violation has slope {described(1, 'strong_violation')} and the "
-    f"primal–dual gap {described(1, 'primal_dual_gap')}; the occupancy gap is not positive in "
+    f"{telescopes.sum()} of {len(NAMED)} problems, while the strong violation has slope "
+    f"{described(1, 'strong_violation')} and the primal–dual gap "
+    f"{described(1, 'primal_dual_gap')}; the occupancy gap is not positive in "
     f"{negative} of {2 * results[5]['occupancy_gap'].size} runs with E > 1, whose policies break "
     f"budgets; after {samples} local steps E = 20 violates {dearer.estimate:.1f} "
     f"[{dearer.low:.1f}, {dearer.high:.1f}] times as much as E = 1; sampled runs with E = 1 end "
