@@ -37,7 +37,7 @@ from fedjax_rl.cmdp.problems import random_mdp
 from fedjax_rl.cmdp.solve import solve
 from fedjax_rl.runs import fednpg
 from fedjax_rl.statistics import slope_interval
-from notebooks.style import look, medians, panels, save, sized
+from notebooks.style import look, medians, panels, save, sized, written
 
 SEEDS = sized(20, 50)
 HORIZONS = np.array(sized((100, 1000, 10_000), (100, 200, 500, 1000, 2000, 5000, 10_000)))
@@ -142,9 +142,9 @@ print(
     f"Both bounds hold on {holds.sum()} of {SEEDS} seeds at every T from {HORIZONS[0]} to "
     f"{HORIZONS[-1]}, with room: at most {used['gap']:.1%} of the bound on the gap and "
     f"{used['violation']:.1%} of that on the violation is used; the average violation falls with "
-    f"slope {slope.estimate:.2f} [{slope.low:.2f}, {slope.high:.2f}] in T (theorem: −0.5), and the "
+    f"slope {written(slope)} in T (theorem: −0.5), and the "
     f"average of [violation]₊, of which the theorem says nothing, with "
-    f"{strong_slope.estimate:.2f} [{strong_slope.low:.2f}, {strong_slope.high:.2f}]; "
+    f"{written(strong_slope)}; "
     f"{(gap < 0).sum()} of {gap.size} average gaps are negative, and so are "
     f"{slope.excluded} average violations, which no slope is fitted to."
 )

@@ -47,7 +47,7 @@ from fedjax_rl.cmdp.solve import evaluate_policy
 from fedjax_rl.runs import fednpg
 from fedjax_rl.runs.config import FedNPGConfig
 from fedjax_rl.statistics import median_interval, slope_interval
-from notebooks.style import look, medians, panels, problems, save, sized
+from notebooks.style import look, medians, panels, problems, save, sized, written
 
 LOCAL_STEPS = (1, 5, 20)
 HORIZONS = np.array(sized((100, 200, 400, 1000, 2000), (500, 1000, 2000, 5000, 10_000)))
@@ -237,15 +237,8 @@ save(figure, "04_rate_of_fednpg-oscillation")
 # %% [markdown]
 # ## What the data say
 
-
 # %%
-def described(steps, name):
-    """−0.51 [−0.54, −0.48]."""
-    fit = slopes[steps, name]
-    return f"{fit.estimate:.2f} [{fit.low:.2f}, {fit.high:.2f}]"
-
-
-averaged = "; ".join(f"E = {s}: {described(s, 'average_violation')}" for s in LOCAL_STEPS)
+averaged = "; ".join(f"E = {s}: {written(slopes[s, 'average_violation'])}" for s in LOCAL_STEPS)
 reached = [s for s in LOCAL_STEPS if slopes[s, "average_violation"].low <= -0.5]
 dearer = median_interval(at_samples(20) / at_samples(1), seed=0)
 noise = median_interval(sampled[1][:, -1] / exact[1][:, -1], seed=0)
@@ -254,12 +247,12 @@ print(
     f"The averaged violation falls with slopes {averaged} (−0.5 or steeper is within "
     f"the interval for E in {reached}); for E = 1 it obeys the telescoped bound on "
     f"{telescopes.sum()} of {len(NAMED)} problems, while the strong violation has slope "
-    f"{described(1, 'strong_violation')} and the primal–dual gap "
-    f"{described(1, 'primal_dual_gap')}; the occupancy gap is not positive in "
+    f"{written(slopes[1, 'strong_violation'])} and the primal–dual gap "
+    f"{written(slopes[1, 'primal_dual_gap'])}; the occupancy gap is not positive in "
     f"{negative} of {2 * results[5]['occupancy_gap'].size} runs with E > 1, whose policies break "
-    f"budgets; after {samples} local steps E = 20 violates {dearer.estimate:.1f} "
-    f"[{dearer.low:.1f}, {dearer.high:.1f}] times as much as E = 1; sampled runs with E = 1 end "
-    f"at {noise.estimate:.2f} [{noise.low:.2f}, {noise.high:.2f}] of the exact violation."
+    f"budgets; after {samples} local steps E = 20 violates {written(dearer)} "
+    f"times as much as E = 1; sampled runs with E = 1 end "
+    f"at {written(noise)} of the exact violation."
 )
 assert telescopes.all()
 assert slopes[1, "average_violation"].high < -0.3

@@ -37,8 +37,8 @@ import numpy as np
 from bench.named_problems import trajectories
 from fedjax_rl.cmdp.solve import evaluate_policy, solve
 from fedjax_rl.runs.config import FedNPGConfig
-from fedjax_rl.statistics import Interval, median_interval
-from notebooks.style import look, medians, panels, problems, save, sized
+from fedjax_rl.statistics import median_interval
+from notebooks.style import look, medians, panels, problems, save, sized, written
 
 PRODUCTS = np.array(sized((0.25, 1, 4, 16), (0.125, 0.25, 0.5, 1, 2, 4, 8, 16)))
 LOCAL_STEPS = (2, 5, 20)
@@ -74,11 +74,6 @@ last = {steps: curves[:, -1].T for steps, curves in plain.items()}  # [problems,
 def ratio(above, below):
     """Median over problems of a ratio, with its interval."""
     return median_interval(above / below, seed=0)
-
-
-def written(interval: Interval) -> str:
-    """0.98 [0.95, 1.02]."""
-    return f"{interval.estimate:.2g} [{interval.low:.2g}, {interval.high:.2g}]"
 
 
 gentle = PRODUCTS <= 1
@@ -220,7 +215,7 @@ pair = ratio(last[2][:, one], last[20][:, one])
 close = np.abs(np.log(last[5] / last[20]))[:, gentle].max(1) < np.log(1.5)
 worse = np.exp(np.log(probabilities / last[20])[:, gentle].mean(1))
 merged = median_interval(worse, seed=0)
-verdict = "more" if merged.low > 1 else "less" if merged.high < 1 else "indistinguishably much"
+verdict = "more" if merged.low > 1 else "less" if merged.high < 1 else "not measurably more"
 print(
     f"At η·E = 1 the averaged violation with E = 5 is {written(together)} of that with E = 20, "
     f"and within a factor 1.5 for every η·E ≤ 1 on {close.sum()} of {len(NAMED)} problems; "

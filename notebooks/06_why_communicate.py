@@ -42,16 +42,11 @@ from fedjax_rl.cmdp.problems import windy_cliff
 from fedjax_rl.cmdp.solve import evaluate_policy
 from fedjax_rl.cmdp.solve.linear_program import solve_linear_program
 from fedjax_rl.runs import Problem, fednpg
-from fedjax_rl.statistics import Interval, median_interval
-from notebooks.style import look, medians, panels, problems, save, sized
+from fedjax_rl.statistics import median_interval
+from notebooks.style import look, medians, panels, problems, save, sized, written
 
 NAMED = problems(sized(6, 20))
 ROUNDS = sized(1000, 10_000)
-
-
-def written(interval: Interval) -> str:
-    """0.98 [0.95, 1.02]."""
-    return f"{interval.estimate:.2g} [{interval.low:.2g}, {interval.high:.2g}]"
 
 
 # %% [markdown]

@@ -36,18 +36,13 @@ import numpy as np
 from bench.last_iterate import STEPS, distances, first_for_good
 from bench.named_problems import trajectories
 from fedjax_rl.runs.config import FedNPGConfig
-from fedjax_rl.statistics import Interval, median_interval, slope_interval
-from notebooks.style import look, medians, panels, problems, save, sized
+from fedjax_rl.statistics import median_interval, slope_interval
+from notebooks.style import look, medians, panels, problems, save, sized, written
 
 NAMED = problems(sized(6, 20))
 ROUNDS = sized(10_000, 40_000)
 WEIGHTS = np.array(sized((0.16, 0.08, 0.04), (0.16, 0.08, 0.04, 0.02, 0.01)))
 TARGET = 1e-10
-
-
-def written(interval: Interval) -> str:
-    """0.98 [0.95, 1.02]."""
-    return f"{interval.estimate:.2g} [{interval.low:.2g}, {interval.high:.2g}]"
 
 
 # %% [markdown]
@@ -128,7 +123,7 @@ slopes = {
     for name, values in zip(MEASURES, bias, strict=True)
 }
 for name, fit in slopes.items():
-    print(f"slope of the {name} in τ: {written(Interval(*fit[:3]))}")
+    print(f"slope of the {name} in τ: {written(fit)}")
 print(f"multipliers moved by at most {moved:.0e} in the last 100 rounds")
 
 # %% [markdown]
@@ -201,9 +196,9 @@ print(
     f"{arrived.sum()} of {len(NAMED)} problems, along a straight line in the logarithm "
     f"(R² at least {np.nanmin(straight):.3f}), and on the rest ‖λ − λ*‖∞ is still "
     f"{error[~arrived].max(initial=0.0):.0e}; RPG-PD settles with a bias whose slope in τ is "
-    f"{written(Interval(*slopes['violation'][:3]))} for the violation, "
-    f"{written(Interval(*slopes['gap'][:3]))} for the gap and "
-    f"{written(Interval(*slopes['multipliers'][:3]))} for the multipliers (theory: 1)."
+    f"{written(slopes['violation'])} for the violation, "
+    f"{written(slopes['gap'])} for the gap and "
+    f"{written(slopes['multipliers'])} for the multipliers (theory: 1)."
 )
 assert kept_up.low > 0.7
 assert swing.low > 3 * mean.high

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from bench.named_problems import Named, named_problems
 from fedjax_rl.runs.plots import COLOURS
-from fedjax_rl.statistics import median_interval
+from fedjax_rl.statistics import Interval, SlopeInterval, median_interval
 
 SIZE_VARIABLE = "FEDJAX_RL_NOTEBOOK_SIZE"
 FIGURES_VARIABLE = "FEDJAX_RL_NOTEBOOK_FIGURES"
@@ -60,6 +60,15 @@ def sized(small: T, full: T) -> T:
 def problems(count: int) -> list[Named]:
     """`bench.named_problems`, solved once for all notebooks of a process."""
     return named_problems(count)
+
+
+def written(interval: Interval | SlopeInterval) -> str:
+    """An estimate and its interval, such as ``0.98 [0.95, 1.02]``; two digits or whole numbers."""
+
+    def short(number: float) -> str:
+        return f"{number:.0f}" if abs(number) >= 100 else f"{number:.2g}"
+
+    return f"{short(interval.estimate)} [{short(interval.low)}, {short(interval.high)}]"
 
 
 class Shown(NamedTuple):
