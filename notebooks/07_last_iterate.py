@@ -94,7 +94,7 @@ for b in np.flatnonzero(arrived):
     rate[b] = 1000 * np.polyfit(at, heights, 1)[0]
 for named, round in zip(NAMED, reached, strict=True):
     print(f"seed {named.seed:2d}: within {TARGET:g} for good from round {round}")
-print(f"R² of the straight line {np.nanmin(straight):.4f} at least")
+print(f"R² of the straight line: {np.sort(straight[arrived]).round(4).tolist()}")
 print(f"powers of ten per 1000 rounds: {written(median_interval(rate[arrived], seed=0))}")
 
 # %% [markdown]
@@ -194,16 +194,17 @@ print(
     f"{written(kept_up)} of that in the second tenth, {written(swing)} where the average violates "
     f"by {written(mean)}; OPG-PD is within {TARGET:g} of value, budgets and λ* for good on "
     f"{arrived.sum()} of {len(NAMED)} problems, along a straight line in the logarithm "
-    f"(R² at least {np.nanmin(straight):.3f}), and on the rest ‖λ − λ*‖∞ is still "
+    f"(median R² {np.nanmedian(straight):.4f}, least {np.nanmin(straight):.2f}), and on the rest "
+    f"‖λ − λ*‖∞ is still "
     f"{error[~arrived].max(initial=0.0):.0e}; RPG-PD settles with a bias whose slope in τ is "
     f"{written(slopes['violation'])} for the violation, "
     f"{written(slopes['gap'])} for the gap and "
-    f"{written(slopes['multipliers'])} for the multipliers (theory: 1)."
+    f"{written(slopes['multipliers'])} for the multipliers (O(τ) is a slope of at least 1)."
 )
 assert kept_up.low > 0.7
 assert swing.low > 3 * mean.high
 assert arrived.mean() > 0.8
-assert np.nanmin(straight) > 0.9
+assert np.nanmedian(straight) > 0.99
 assert moved < 1e-6
 assert 0.7 < slopes["violation"].low <= 1.0 <= slopes["violation"].high
 assert slopes["gap"].low > 0.9
