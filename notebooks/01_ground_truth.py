@@ -154,7 +154,8 @@ for index, (values, label) in enumerate(
     ((disagreement, "two solvers"), (duality_gap, "primal and dual"))
 ):
     ordered = np.sort(np.maximum(values, floor))
-    axes[0].step(ordered, np.arange(1, COUNT + 1) / COUNT, color=look(index)["color"], label=label)
+    style = {"color": look(index)["color"], "ls": "-" if index == 0 else "--"}
+    axes[0].step(ordered, np.arange(1, COUNT + 1) / COUNT, label=label, **style)
 axes[0].set(xscale="log", xlabel="relative difference (0 drawn at $10^{-17}$)")
 axes[0].set_ylabel("share of problems")
 axes[0].set_title("one optimum, found twice")

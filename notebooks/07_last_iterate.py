@@ -100,7 +100,8 @@ print(f"powers of ten per 1000 rounds: {written(median_interval(rate[arrived], s
 # %% [markdown]
 # ## RPG-PD settles at a bias
 #
-# For each $\tau$ a run of its own with $\eta = \tau$, $\eta_\lambda = \tau/4$ and $40/\tau^2$
+# The theory is about value and violation; multipliers are shown beside them. For each $\tau$ a run
+# of its own with $\eta = \tau$, $\eta_\lambda = \tau/4$ and $40/\tau^2$
 # rounds, after which nothing moves any more.
 
 # %%
