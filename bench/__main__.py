@@ -1,4 +1,4 @@
-"""``python -m bench NAME [--quick] [--out results.json]``, or all of them into a directory."""
+"""``python -m bench NAME [--quick] [--out results.json]``; ``all``; ``compare OLD NEW``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import fedjax_rl  # noqa: F401  before jax starts
+from bench.compare import compare
 from bench.harness import machine
 
 NAMES = (
@@ -20,6 +21,8 @@ NAMES = (
 
 def main() -> int:
     """Runs one bench, prints its tables and writes its figures."""
+    if sys.argv[1:2] == ["compare"]:
+        return comparison(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("name", choices=(*NAMES, "all"), help="which question to answer")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
@@ -37,6 +40,15 @@ def main() -> int:
         options.out.write_text(json.dumps(document, indent=2) + "\n")
         print(f"written to {options.out}")
     return 0
+
+
+def comparison(arguments: list[str]) -> int:
+    """What has changed between two files of figures."""
+    parser = argparse.ArgumentParser(prog="python -m bench compare", description=compare.__doc__)
+    parser.add_argument("old", type=pathlib.Path, help="JSON file that a bench wrote")
+    parser.add_argument("new", type=pathlib.Path, help="another one of the same bench")
+    options = parser.parse_args(arguments)
+    return compare(options.old, options.new)
 
 
 def everything(quick: bool, directory: pathlib.Path | None) -> int:

@@ -50,8 +50,8 @@ def survive(name: str, flags: str, kills: int, place: pathlib.Path, seed: int) -
     """Runs are killed and resumed, each at most four times, and then left to finish.
 
     A process is killed a moment after it has written a random share of the rows, or, one in
-    six, while it starts. The rows of a sweep come chunk by chunk, and those that it has it
-    keeps: there it is a moment after one chunk more, or later.
+    six, while it starts. The rows of a sweep come chunk by chunk, so a sweep is killed at a
+    random share of the time that an undisturbed one takes.
 
     Args:
         name: of the algorithm, as in `RUNS`.
@@ -62,8 +62,11 @@ def survive(name: str, flags: str, kills: int, place: pathlib.Path, seed: int) -
     """
     rng = random.Random(seed)
     whole = place / "undisturbed"
+    begun_at = time.monotonic()
     lived(begin(name, flags, whole), place)
-    table = "sweep.csv" if name.startswith("sweep") else "metrics.csv"
+    seconds = time.monotonic() - begun_at
+    swept = name.startswith("sweep")
+    table = "sweep.csv" if swept else "metrics.csv"
     size = (whole / table).stat().st_size
     moments: list[tuple[bool, bool]] = []
     differences: list[str] = []
@@ -72,10 +75,8 @@ def survive(name: str, flags: str, kills: int, place: pathlib.Path, seed: int) -
         begun = (out / "config.yaml").exists()
         command = ["resume", str(out)] if begun else [*begin(name, flags, out), "--overwrite"]
         share, pause = rng.uniform(-0.2, 1), rng.uniform(0, 1)
-        rows = int(share * size)
-        if table == "sweep.csv" and share > 0 and (out / table).exists():
-            rows = max(rows, (out / table).stat().st_size + 1)
-        until = (out / table, rows, pause if share > 0 else 3 * pause)
+        rows = 0 if swept else int(share * size)
+        until = (out / table, rows, seconds * pause if swept else pause * (1 if share > 0 else 3))
         if lived(command, place, until if left and len(moments) < kills else None):
             differences += compare(whole, out)
             finished += 1

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from bench import mutations, report, traffic
+from bench import compare, mutations, report, traffic
 from bench.__main__ import NAMES
 from bench.harness import ratio
 from tests.conftest import fresh_environment
@@ -34,7 +34,7 @@ def test_every_bench_file_is_listed():
     files = {path.stem for path in (ROOT / "bench").glob("*.py")}
     helpers = {"__init__", "__main__", "harness", "named_problems", "report", "report_deep"}
     helpers |= {"report_stale", "report_sweep", "sweep_devices", "sweep_parts"}
-    helpers |= {"diagrams", "figures"}
+    helpers |= {"diagrams", "figures", "compare"}
     helpers |= {"peers", "peer_rejax", "peer_sb3", "peer_worker"}
     benches = {name for name in files - helpers if not name.endswith("_peers")}
     assert benches == set(NAMES)
@@ -77,3 +77,40 @@ def test_every_mutation_was_caught():
     assert not figures["quick"]
     caught = {told["before"]: told["caught"] for told in figures["mutations"]}
     assert caught == {mutation.before: True for mutation in mutations.MUTATIONS}
+
+
+def figures_of(path, bench="fednpg", quick=False, **figures):
+    document = {"bench": bench, "quick": quick, "machine": {"processor": path.stem}, **figures}
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_two_files_of_figures_are_compared(tmp_path, capsys):
+    rate = {"median": 100.0, "least": 95.0, "most": 105.0}
+    old = figures_of(tmp_path / "old.json", speed={"ours": rate}, seconds=2.0, same=3, gone=1)
+    faster = {"median": 109.0, "least": 108.0, "most": 110.0}
+    new = figures_of(tmp_path / "new.json", speed={"ours": faster}, seconds=3.0, same=3)
+    found = {
+        change.name: change for change in compare.changes(compare.read(old), compare.read(new))
+    }
+    assert list(found) == ["speed/ours", "seconds", "same"]
+    assert found["speed/ours"].ratio == 1.09 and not found["speed/ours"].stands_out
+    assert found["seconds"].ratio == 1.5 and found["seconds"].stands_out
+    assert compare.compare(old, new) == 0
+    told = capsys.readouterr().out
+    assert "another machine: processor was old, is new" in told
+    assert "3 figures in both; * 1 changed by more than their spread" in told
+
+
+def test_what_cannot_be_compared(tmp_path, capsys):
+    one = figures_of(tmp_path / "one.json")
+    other = figures_of(tmp_path / "other.json", bench="hetero")
+    (tmp_path / "list.json").write_text("[1]")
+    for second, told in (
+        (other, "fednpg and hetero measure different things"),
+        (figures_of(tmp_path / "quick.json", quick=True), "fednpg and fednpg --quick measure"),
+        (tmp_path / "nowhere.json", "nowhere.json is no file of figures"),
+        (tmp_path / "list.json", "list.json was not written by python -m bench"),
+    ):
+        assert compare.compare(one, second) == 2
+        assert told in capsys.readouterr().err
