@@ -23,6 +23,11 @@ PROCESSES = 8
 AT_ONCE = 2
 """Processes side by side."""
 REPEATS = 3
+WHOLE_REPEATS = {"fednpg": 3, "fedppo": 1}
+"""Turns of whole commands; those of networks take minutes each, and differ little."""
+SHORTER = {"rounds": 6, "evaluate_every": 6}
+SHORTER_MEMBERS = 16
+"""Of the networks' study, where its parts are timed within one process."""
 ON_AN_ACCELERATOR = (1, 4, 16, 64, 256, 1024, 4096)
 GOALS = {"fednpg": 20.0, "fedppo": 5.0}
 """Times as fast as a process for each member."""
@@ -68,22 +73,30 @@ def measure(quick: bool) -> dict[str, Any]:
     figures: dict[str, Any] = {"goals": {"over_processes": GOALS, "overhead": OVERHEAD}}
     for study in studies(quick):
         repeats = 1 if quick else REPEATS
-        told = inside(study, PROCESSES, repeats)
+        short = study if quick or study.algorithm == "fednpg" else shorter(study)
+        told = inside(short, PROCESSES, repeats)
         if quick and study.algorithm == "fedppo":  # what starts processes has been seen to run
             figures[study.algorithm] = {"inside": told | shares(told)}
             continue
-        commands = whole_commands(study, 1 if quick else PROCESSES, repeats, quick)
+        turns = 1 if quick else WHOLE_REPEATS[study.algorithm]
+        commands = whole_commands(study, 1 if quick else PROCESSES, turns, quick)
         figures[study.algorithm] = {
             "command": " ".join(["fedjax-rl sweep", study.algorithm, *study.options()]),
             "grid": {name: len(values) for name, values in study.grid.items()},
             "members": study.members,
             "commands": commands,
             "inside": told | shares(told),
-            "devices": dealt(study, repeats),
+            "devices": dealt(short, repeats),
             "saturation": saturated(study, quick),
         }
         say(study.algorithm, figures[study.algorithm])
     return figures
+
+
+def shorter(study: Study) -> Study:
+    """The same programs for fewer members and rounds."""
+    grid = {name: values[:: len(values) // SHORTER_MEMBERS] for name, values in study.grid.items()}
+    return study._replace(settings={**study.settings, **SHORTER}, grid=grid)
 
 
 def whole_commands(study: Study, count: int, repeats: int, quick: bool) -> dict[str, Any]:
