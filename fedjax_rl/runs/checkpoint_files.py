@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,9 @@ import numpy as np
 
 MANIFEST = "manifest.json"
 ARRAYS = "arrays"
+PACKED = "packed"
+END = b"\0"
+"""Behind the bytes of all arrays, for Orbax saves nothing that is empty."""
 
 Arrays = dict[str, dict[str, np.ndarray]]
 """Arrays by group and name."""
@@ -90,13 +94,14 @@ def _listed(groups: Arrays) -> list[list[Any]]:
 
 
 def _write_arrays(path: Path, groups: Arrays) -> None:
-    """Saves arrays under their numbers in the list; one without elements needs no saving."""
+    """Saves the bytes of all arrays as one; of several that fail at once, Orbax loses track."""
     import orbax.checkpoint as ocp  # takes a second, which no first row should wait for
 
     arrays = [array for members in groups.values() for array in members.values()]
-    numbered = {str(index): array for index, array in enumerate(arrays) if array.size}
+    content = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
+    packed = np.frombuffer(content + END, np.uint8)
     with _without_log(), _checkpointer() as checkpointer:
-        checkpointer.save(path.absolute(), args=ocp.args.PyTreeSave(numbered))
+        checkpointer.save(path.absolute(), args=ocp.args.PyTreeSave({PACKED: packed}))
 
 
 def _checkpointer() -> Any:
@@ -126,16 +131,16 @@ def _without_log() -> Iterator[None]:
 def _read_arrays(path: Path, listed: list[list[Any]]) -> Arrays:
     import orbax.checkpoint as ocp
 
-    shapes = [tuple(shape) for _, _, _, shape in listed]
-    numbers = [str(index) for index, shape in enumerate(shapes) if 0 not in shape]
-    # As NumPy arrays, which keep float64 wherever they are read.
-    as_saved = {number: ocp.RestoreArgs(restore_type=np.ndarray) for number in numbers}
+    as_saved = {PACKED: ocp.RestoreArgs(restore_type=np.ndarray)}
     with _checkpointer() as checkpointer:
-        numbered = checkpointer.restore(
+        content = checkpointer.restore(
             path.absolute(), args=ocp.args.PyTreeRestore(restore_args=as_saved)
-        )
+        )[PACKED].tobytes()
     groups: Arrays = {}
-    for index, (group, name, dtype, _) in enumerate(listed):
-        array = numbered.get(str(index), np.zeros(shapes[index], np.dtype(dtype)))
+    begin = 0
+    for group, name, dtype, shape in listed:
+        kind, count = np.dtype(dtype), math.prod(shape)
+        array = np.frombuffer(content, kind, count, begin).reshape(shape).copy()
         groups.setdefault(group, {})[name] = array
+        begin += count * kind.itemsize
     return groups

@@ -9,7 +9,7 @@ from wandb import Settings, init, teardown
 
 from fedjax_rl.runs.directory import RunDirectory
 from fedjax_rl.runs.sinks.protocol import About, Logged, defined
-from fedjax_rl.runs.sinks.surroundings import environment
+from fedjax_rl.runs.sinks.surroundings import environment, hooks
 
 FOLDER = "wandb"
 PROJECT = "fedjax-rl"
@@ -33,7 +33,8 @@ class WandbOffline:
     def __init__(self, directory: RunDirectory, about: About):
         cache = directory.path / FOLDER / "cache"
         # For the process that wandb starts: it reports to its makers unless it is told not to.
-        with environment(WANDB_ERROR_REPORTING="false", WANDB_CACHE_DIR=str(cache)):
+        told = environment(WANDB_ERROR_REPORTING="false", WANDB_CACHE_DIR=str(cache))
+        with told, hooks():
             self._run = init(
                 mode="offline",
                 dir=directory.path,

@@ -7,7 +7,9 @@ import sys
 import pytest
 
 from fedjax_rl.cli import main
+from fedjax_rl.runs.directory import RunDirectory
 from fedjax_rl.runs.sinks.mlflow_store import allowed
+from fedjax_rl.runs.sinks.protocol import About
 from tests.conftest import _run, fresh_environment
 from tests.runs.sinks import readers
 
@@ -198,3 +200,14 @@ def test_nothing_is_imported_that_was_not_asked_for(tmp_path):
 def test_the_interpreter_has_every_extra():
     """CI installs them: nothing here is skipped where they are missing."""
     assert {"tensorboard", "wandb", "mlflow"} <= set(sys.modules)
+
+
+def test_weights_and_biases_leaves_the_way_out_of_the_process_alone(tmp_path):
+    from fedjax_rl.runs.sinks.wandb_offline import open_sink
+
+    before = sys.exit, sys.excepthook
+    with RunDirectory(tmp_path / "run") as directory:
+        sink = open_sink(directory, About("fednpg", {}))
+        assert (sys.exit, sys.excepthook) == before
+        sink.close(True)
+    assert (sys.exit, sys.excepthook) == before
