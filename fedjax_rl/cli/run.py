@@ -10,17 +10,10 @@ from typing import Annotated, Any
 import tyro
 
 from fedjax_rl.cli import choose
+from fedjax_rl.cli.execution import Execution, execution_of
 from fedjax_rl.cli.parse import check_has_out, flag_value, parse
-from fedjax_rl.runs.config import (
-    CheckpointSettings,
-    FedNPGConfig,
-    SinkName,
-    checkpoint_settings,
-    config_from_yaml,
-    sink_names,
-)
-from fedjax_rl.runs.devices import DeviceSettings
-from fedjax_rl.runs.hosts import HostSettings, joined
+from fedjax_rl.runs.config import FedNPGConfig, config_from_yaml
+from fedjax_rl.runs.hosts import joined
 
 FEDERATED = ("fednpg", "fedppo", "fednatural")
 
@@ -54,18 +47,8 @@ class RunFedNPG:
     """A config.yaml to start from; flags given here come on top of it."""
     out: Path | None = None
     """Directory for config.yaml, metrics.csv, summary.json, policy.npz and plots."""
-    overwrite: bool = False
-    """Replace the run that is in --out."""
-    log_to: tuple[SinkName, ...] = ()
-    """What rows go to besides metrics.csv, all of it offline; nothing: metrics.csv alone."""
-    checkpoints: Annotated[CheckpointSettings, tyro.conf.arg(name="")] = dataclasses.field(
-        default_factory=CheckpointSettings
-    )
-    devices: Annotated[DeviceSettings, tyro.conf.arg(name="")] = dataclasses.field(
-        default_factory=DeviceSettings
-    )
-    hosts: Annotated[HostSettings, tyro.conf.arg(name="")] = dataclasses.field(
-        default_factory=HostSettings
+    execution: Annotated[Execution, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=Execution
     )
 
 
@@ -90,14 +73,13 @@ def main(arguments: list[str]) -> int:
     options = parse(RunFedNPG, arguments[1:], "run fednpg", default=defaults)
     check_has_out(options.out, arguments)
 
-    with joined(options.hosts):
-        from fedjax_rl.runs.place import Destination
+    with joined(options.execution.hosts):
         from fedjax_rl.runs.session import run_and_record
 
-        destination = Destination(
-            options.out, options.overwrite, options.checkpoints, log_to=options.log_to
+        destination = options.execution.destination(options.out)
+        diverged = run_and_record(
+            options.settings, destination, made_with, options.execution.devices
         )
-        diverged = run_and_record(options.settings, destination, made_with, options.devices)
     sys.stdout.flush()
     return 1 if diverged else 0
 
@@ -107,5 +89,4 @@ def _defaults(arguments: list[str]) -> tuple[RunFedNPG, dict[str, Any]]:
     if (file := flag_value("--config", arguments)) is None:
         return RunFedNPG(FedNPGConfig()), {}
     config, made_with = config_from_yaml(Path(file))
-    saving, sinks = checkpoint_settings(Path(file)), sink_names(Path(file))
-    return RunFedNPG(config, config=Path(file), checkpoints=saving, log_to=sinks), made_with
+    return RunFedNPG(config, config=Path(file), execution=execution_of(Path(file))), made_with

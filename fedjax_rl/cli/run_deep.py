@@ -9,12 +9,11 @@ from typing import Annotated, Any
 
 import tyro
 
+from fedjax_rl.cli.execution import Execution, execution_of
 from fedjax_rl.cli.parse import check_has_out, flag_value, parse
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.config import CheckpointSettings, SinkName, checkpoint_settings, sink_names
 from fedjax_rl.runs.deep.config import DeepConfig, preset, read_config
-from fedjax_rl.runs.devices import DeviceSettings
-from fedjax_rl.runs.hosts import HostSettings, joined
+from fedjax_rl.runs.hosts import joined
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,18 +35,8 @@ class RunDeep:
     """Run the omniscient, the silent and the unconstrained agents too, and compare."""
     out: Path | None = None
     """Directory for config.yaml, metrics.csv, evaluations.csv, summary.json, policy.npz, plots."""
-    overwrite: bool = False
-    """Replace the run that is in --out."""
-    log_to: tuple[SinkName, ...] = ()
-    """What rows go to besides metrics.csv, all of it offline; nothing: metrics.csv alone."""
-    checkpoints: Annotated[CheckpointSettings, tyro.conf.arg(name="")] = dataclasses.field(
-        default_factory=CheckpointSettings
-    )
-    devices: Annotated[DeviceSettings, tyro.conf.arg(name="")] = dataclasses.field(
-        default_factory=DeviceSettings
-    )
-    hosts: Annotated[HostSettings, tyro.conf.arg(name="")] = dataclasses.field(
-        default_factory=HostSettings
+    execution: Annotated[Execution, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=Execution
     )
 
 
@@ -57,15 +46,14 @@ def main(algorithm: str, arguments: list[str]) -> int:
     options = parse(RunDeep, arguments, f"run {algorithm}", default=defaults)
     check_has_out(options.out, arguments)
 
-    with joined(options.hosts):
+    with joined(options.execution.hosts):
         from fedjax_rl.runs.deep.session import compare_and_record, run_and_record
-        from fedjax_rl.runs.place import Destination
 
         record = compare_and_record if options.compare else run_and_record
-        destination = Destination(
-            options.out, options.overwrite, options.checkpoints, log_to=options.log_to
+        destination = options.execution.destination(options.out)
+        diverged = record(
+            algorithm, options.settings, destination, made_with, options.execution.devices
         )
-        diverged = record(algorithm, options.settings, destination, made_with, options.devices)
     sys.stdout.flush()
     return 1 if diverged else 0
 
@@ -77,6 +65,5 @@ def _defaults(algorithm: str, arguments: list[str]) -> tuple[RunDeep, dict[str, 
         if name is not None:
             raise InvalidInput("--preset", repr(name), "a preset or a --config, not both")
         config, made_with = read_config(Path(file), algorithm)
-        saving, sinks = checkpoint_settings(Path(file)), sink_names(Path(file))
-        return RunDeep(config, config=Path(file), checkpoints=saving, log_to=sinks), made_with
+        return RunDeep(config, config=Path(file), execution=execution_of(Path(file))), made_with
     return RunDeep(preset(name or "default")), {}

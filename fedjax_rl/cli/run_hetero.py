@@ -9,11 +9,10 @@ from typing import Annotated, Any
 
 import tyro
 
+from fedjax_rl.cli.execution import Execution, execution_of
 from fedjax_rl.cli.parse import check_has_out, flag_value, parse
-from fedjax_rl.runs.config import CheckpointSettings, SinkName, checkpoint_settings, sink_names
-from fedjax_rl.runs.devices import DeviceSettings
 from fedjax_rl.runs.hetero.config import HeteroConfig, read_config
-from fedjax_rl.runs.hosts import HostSettings, joined
+from fedjax_rl.runs.hosts import joined
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,18 +31,8 @@ class RunHetero:
     """A config.yaml to start from; flags given here come on top of it."""
     out: Path | None = None
     """Directory for config.yaml, metrics.csv, evaluations.csv, summary.json, policy.npz, plots."""
-    overwrite: bool = False
-    """Replace the run that is in --out."""
-    log_to: tuple[SinkName, ...] = ()
-    """What rows go to besides metrics.csv, all of it offline; nothing: metrics.csv alone."""
-    checkpoints: Annotated[CheckpointSettings, tyro.conf.arg(name="")] = dataclasses.field(
-        default_factory=CheckpointSettings
-    )
-    devices: Annotated[DeviceSettings, tyro.conf.arg(name="")] = dataclasses.field(
-        default_factory=DeviceSettings
-    )
-    hosts: Annotated[HostSettings, tyro.conf.arg(name="")] = dataclasses.field(
-        default_factory=HostSettings
+    execution: Annotated[Execution, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=Execution
     )
 
 
@@ -53,14 +42,13 @@ def main(loss: str, arguments: list[str]) -> int:
     options = parse(RunHetero, arguments, f"run {loss}", default=defaults)
     check_has_out(options.out, arguments)
 
-    with joined(options.hosts):
+    with joined(options.execution.hosts):
         from fedjax_rl.runs.hetero.session import run_and_record
-        from fedjax_rl.runs.place import Destination
 
-        destination = Destination(
-            options.out, options.overwrite, options.checkpoints, log_to=options.log_to
+        destination = options.execution.destination(options.out)
+        diverged = run_and_record(
+            loss, options.settings, destination, made_with, options.execution.devices
         )
-        diverged = run_and_record(loss, options.settings, destination, made_with, options.devices)
     sys.stdout.flush()
     return 1 if diverged else 0
 
@@ -70,5 +58,4 @@ def _defaults(loss: str, arguments: list[str]) -> tuple[RunHetero, dict[str, Any
     if (file := flag_value("--config", arguments)) is None:
         return RunHetero(HeteroConfig()), {}
     config, made_with = read_config(Path(file), loss)
-    saving, sinks = checkpoint_settings(Path(file)), sink_names(Path(file))
-    return RunHetero(config, config=Path(file), checkpoints=saving, log_to=sinks), made_with
+    return RunHetero(config, config=Path(file), execution=execution_of(Path(file))), made_with
