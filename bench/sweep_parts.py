@@ -119,12 +119,6 @@ class Planned:
             done = run_chunk(self.kind, self.group, self.program, members, keeper=keeper)
         return directory.add(done)
 
-    def inputs(self, members: Sequence[Member]) -> tuple[jax.Array, Pytree]:
-        """Keys and traced settings of a full chunk."""
-        seeds = [member.config.seed for member in members]
-        seeds += [seeds[-1]] * (self.group.size - len(seeds))
-        return jax.vmap(jax.random.key)(np.array(seeds)), self.group.hparams(members)
-
     def trained(self, chunk_rounds: int, guarded: bool = False) -> None:
         """All members' states and rows, the latter taken to the host.
 
@@ -136,7 +130,7 @@ class Planned:
         if guarded:
             failed[0] = 0
         for members in self.group.chunks():
-            keys, hparams = self.inputs(members)
+            keys, hparams = self.group.inputs(members)
             state, _ = start(self.program, keys, hparams)
             chunks = train(
                 self.program,
@@ -153,7 +147,7 @@ class Planned:
     def bare(self, loop: Callable[..., Pytree]) -> None:
         """All members by a loop of `bare_loop`, one call for each chunk."""
         for members in self.group.chunks():
-            keys, hparams = self.inputs(members)
+            keys, hparams = self.group.inputs(members)
             with precision(self.program.float64):
                 jax.block_until_ready(loop(keys, jax.device_put(hparams), self.group.rounds))
 

@@ -1,6 +1,7 @@
 """``fedjax-rl sweep``, ``best`` and ``plot`` as a user meets them."""
 
 import csv
+import re
 
 import numpy as np
 import pytest
@@ -60,7 +61,10 @@ def test_the_plan_comes_first_and_the_best_last(small, capsys):
     assert lines[0] == "Sweep of fednpg over step_size (2), local_steps (2), 2 seeds"
     assert lines[1] == "8 members in 2 groups, one compilation each; 4 chunks"
     assert lines[2].startswith("  group 1 (local_steps 1): 4 members, 2 side by side, 10 rounds")
-    assert any(line.startswith("memory: about ") for line in lines)
+    assert lines[4].startswith("memory: about ")
+    assert re.match(
+        r"time: about [\d.]+ s, from a few rounds of the first group; [\d.]+ s", lines[5]
+    )
     assert lines[-3] == "8 members, 0 diverged (marked; the others are whole)."
     assert lines[-2].startswith("best average_gap ") and "(mean of 2 seeds) with" in lines[-2]
     assert lines[-1].startswith("Nothing was written")

@@ -54,10 +54,7 @@ def run_chunk(
         on_round: told the last round that is done, now and then.
         keeper: says where to go on from, and is asked to save behind every visit of the host.
     """
-    seeds = [member.config.seed for member in members]
-    seeds += [seeds[-1]] * (group.size - len(seeds))
-    keys = jax.vmap(jax.random.key)(np.array(seeds))
-    hparams = group.hparams(members)
+    keys, hparams = group.inputs(members)
     record = RowRecord(partial(_row, program, keys, hparams))
     work = Work(program, keys, hparams, group.rounds, group.chunk_rounds)
     state, failed, _ = carry_out(

@@ -90,6 +90,12 @@ class Group(NamedTuple):
         own = self.members[process::processes]
         return self._replace(members=own, size=min(self.size, max(1, len(own))))
 
+    def inputs(self, members: Sequence[Member]) -> tuple[jax.Array, Pytree]:
+        """Keys [B] and traced settings of a chunk."""
+        seeds = [member.config.seed for member in members]
+        seeds += [seeds[-1]] * (self.size - len(seeds))
+        return jax.vmap(jax.random.key)(np.array(seeds)), self.hparams(members)
+
     def hparams(self, members: Sequence[Member]) -> Pytree:
         """Traced settings of a chunk; where it is not full, the last member stands in."""
         full = [*members, *[members[-1]] * (self.size - len(members))]

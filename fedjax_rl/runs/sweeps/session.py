@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
+from fedjax_rl.algorithm import Algorithm
 from fedjax_rl.errors import Stopped
 from fedjax_rl.runs import hosts
 from fedjax_rl.runs.devices import ONE, DeviceSettings
@@ -18,6 +19,7 @@ from fedjax_rl.runs.place import Destination
 from fedjax_rl.runs.resume import SWEEP
 from fedjax_rl.runs.sweeps import words
 from fedjax_rl.runs.sweeps.best import question_of
+from fedjax_rl.runs.sweeps.estimate import estimate
 from fedjax_rl.runs.sweeps.execution import DIVERGED, Done, run_chunk
 from fedjax_rl.runs.sweeps.family import Family, family
 from fedjax_rl.runs.sweeps.plan import Group, Member, grouped, members_of
@@ -136,14 +138,14 @@ def _run(
 ) -> None:
     """Fills ``done``, which holds members by number."""
     question = question_of(kind.headline)
-    left = sum(len(group.chunks(done)) for group in groups)
+    waiting = [group for group in groups if group.chunks(done)]
+    left = sum(len(group.chunks(done)) for group in waiting)
     marks = [time.perf_counter()]
+    program = _timed(kind, waiting, devices, done) if waiting else None
     with SweepProgress(left) as progress:
-        for group in groups:
-            if not (chunks := group.chunks(done)):
-                continue
-            program = group.program(kind, devices)
-            for members in chunks:
+        for group in waiting:
+            program = program or group.program(kind, devices)
+            for members in group.chunks(done):
                 progress.chunk(group.rounds)
                 with kept(directory, members) as keeper:
                     finished = run_chunk(kind, group, program, members, progress.round, keeper)
@@ -155,6 +157,18 @@ def _run(
                 marks.append(time.perf_counter())
                 best = words.best([one.row for one in done.values()], question)
                 progress.chunk_done(words.passed(marks, left), best)
+            program = None
+
+
+def _timed(
+    kind: Family, groups: Sequence[Group], devices: DeviceSettings, done: dict[int, Done]
+) -> Algorithm:
+    """Says how long groups will take; the first one's program, compiled on the way."""
+    program = groups[0].program(kind, devices)
+    with working("compiling the first group"):
+        told = estimate(groups[0], program)
+    print(words.duration(told, groups, done), flush=True)
+    return program
 
 
 @contextmanager

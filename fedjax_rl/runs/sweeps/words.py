@@ -6,6 +6,7 @@ from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fedjax_rl.runs.sweeps.best import Question, candidates, ordered
+from fedjax_rl.runs.sweeps.estimate import Estimate
 from fedjax_rl.runs.sweeps.execution import DIVERGED, Row
 from fedjax_rl.runs.sweeps.memory import free_bytes
 from fedjax_rl.runs.sweeps.plan import Group
@@ -45,11 +46,19 @@ def plan(
         f"memory: about {in_bytes(most)} at once, from the sizes of a member's arrays; "
         f"{in_bytes(free_bytes())} are free"
     )
-    lines.append("time: measured with the first chunk")
     finished = sum(member.number in done for group in groups for member in group.members)
     if finished:
         lines.append(f"going on: {finished} of {members} members are done")
     return "\n".join(lines)
+
+
+def duration(told: Estimate, groups: Sequence[Group], done: Container[int]) -> str:
+    """How long it may take."""
+    total, several = in_time(told.total(groups, done)), len(groups) > 1
+    return (
+        f"time: about {total}, from a few rounds{' of the first group' * several}; "
+        f"{in_time(told.compiling)} of it to compile{' each group' * several}"
+    )
 
 
 def search(asked: Search, groups: Sequence[Group], trials: Sequence[Trial]) -> str:

@@ -15,6 +15,7 @@ from fedjax_rl.runs.config import FedNPGConfig
 from fedjax_rl.runs.finite import run
 from fedjax_rl.runs.sources import save_problem
 from fedjax_rl.runs.sweeps import plan
+from fedjax_rl.runs.sweeps.estimate import Estimate, estimate
 from fedjax_rl.runs.sweeps.execution import run_chunk
 from fedjax_rl.runs.sweeps.family import POINTS, thinned
 from fedjax_rl.runs.sweeps.tabular import CURVES, REAL, Tabular
@@ -116,6 +117,31 @@ def test_there_are_as_many_compilations_as_groups(small, monkeypatch):
     assert len(members) == 48 and len(groups) == 4
     assert [len(group.chunks()) for group in groups] == [3] * 4, "each program runs three chunks"
     assert len(made) == 4
+
+
+def test_a_sweep_that_is_timed_first_compiles_no_more(small):
+    base = FedNPGConfig(problem=small, rounds=40)
+    (group,) = groups_of(Tabular(), base, {"step_size": [0.05, 0.1, 0.2]}, chunk=2)
+    program = group.program(Tabular())
+    program = program._replace(step=chex.assert_max_traces(program.step, n=1))
+    chex.clear_trace_counter()
+    told = estimate(group, program)
+    assert told.compiling > 0 < told.running
+    for members in group.chunks():
+        timed = run_chunk(Tabular(), group, program, members)
+        alone = run_chunk(Tabular(), group, group.program(Tabular()), members)
+        assert [one.row for one in timed] == [one.row for one in alone]
+
+
+def test_the_time_of_a_sweep_is_that_of_what_is_left(small):
+    """Two groups of three members, two side by side, ten rounds: 0.5 s for a member's round."""
+    base = FedNPGConfig(problem=small, rounds=10)
+    grid = {"step_size": [0.05, 0.1, 0.2], "local_steps": [1, 2]}
+    groups = groups_of(Tabular(), base, grid, chunk=2)
+    told = Estimate(compiling=7.0, running=0.5)
+    assert told.total(groups) == 2 * 7.0 + 2 * 2 * 2 * 10 * 0.5
+    first = {member.number for member in groups[0].members}
+    assert told.total(groups, first) == 7.0 + 2 * 2 * 10 * 0.5
 
 
 def test_members_of_a_group_have_one_program_alone_too(small):
