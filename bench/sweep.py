@@ -22,12 +22,14 @@ from bench.sweep_parts import Study, inside, saturation
 PROCESSES = 8
 AT_ONCE = 2
 """Processes side by side."""
-REPEATS = 3
+REPEATS = 5
 WHOLE_REPEATS = {"fednpg": 3, "fedppo": 1}
 """Turns of whole commands; those of networks take minutes each, and differ little."""
-SHORTER = {"rounds": 6, "evaluate_every": 6}
-SHORTER_MEMBERS = 16
-"""Of the networks' study, where its parts are timed within one process."""
+SHORTER: dict[str, tuple[int, dict[str, Any]]] = {
+    "fednpg": (2, {}),
+    "fedppo": (4, {"rounds": 6, "evaluate_every": 6}),
+}
+"""Where parts are timed within one process: every which value is left, and other settings."""
 ON_AN_ACCELERATOR = (1, 4, 16, 64, 256, 1024, 4096)
 GOALS = {"fednpg": 20.0, "fedppo": 5.0}
 """Times as fast as a process for each member."""
@@ -73,7 +75,7 @@ def measure(quick: bool) -> dict[str, Any]:
     figures: dict[str, Any] = {"goals": {"over_processes": GOALS, "overhead": OVERHEAD}}
     for study in studies(quick):
         repeats = 1 if quick else REPEATS
-        short = study if quick or study.algorithm == "fednpg" else shorter(study)
+        short = study if quick else shorter(study)
         told = inside(short, PROCESSES, repeats)
         if quick and study.algorithm == "fedppo":  # what starts processes has been seen to run
             figures[study.algorithm] = {"inside": told | shares(told)}
@@ -94,9 +96,10 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def shorter(study: Study) -> Study:
-    """The same programs for fewer members and rounds."""
-    grid = {name: values[:: len(values) // SHORTER_MEMBERS] for name, values in study.grid.items()}
-    return study._replace(settings={**study.settings, **SHORTER}, grid=grid)
+    """The same program for fewer members, and perhaps rounds."""
+    every, settings = SHORTER[study.algorithm]
+    grid = {name: values[::every] for name, values in study.grid.items()}
+    return study._replace(settings={**study.settings, **settings}, grid=grid)
 
 
 def whole_commands(study: Study, count: int, repeats: int, quick: bool) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class Planned:
             assert directory is not None
             for members in self.group.chunks():
                 done |= self._saved(directory, members)
-                directory.write(done.values())
+                directory.write_table(done.values())
             directory.write(directory.done().values())
 
     def _saved(self, directory: SweepDirectory, members: Sequence[Member]) -> dict[int, Done]:

@@ -105,8 +105,7 @@ class SweepDirectory:
             "members": np.array([one.member for one in done]),
             "rows": np.array(json.dumps([_plain(one.row) for one in done])),
         }
-        for name in names:
-            arrays[f"curve/{name}"] = np.stack([_padded(one.curves, name, done) for one in done])
+        arrays |= {f"curve/{name}": values for name, values in _together(names, done).items()}
         target = self.path / CHUNKS / f"{done[0].member:06d}.npz"
         write_atomically(target, npz_bytes(arrays))
         shutil.rmtree(self._folder([one.member for one in done]), ignore_errors=True)
@@ -126,10 +125,16 @@ class SweepDirectory:
             return
         ordered = sorted(done, key=lambda one: one.member)
         rows = [one.row for one in ordered]
-        self._held.write_text("sweep.csv", csv_text(rows))
+        self.write_table(ordered)
         self._held.write_arrays("curves.npz", curves_of(ordered))
         if importlib.util.find_spec("pyarrow") is not None:
             write_atomically(self.path / "sweep.parquet", parquet_bytes(rows))
+
+    def write_table(self, done: Iterable[Done]) -> None:
+        """Writes ``sweep.csv`` alone; until a sweep ends, curves are in the files of its chunks."""
+        if self._held is not None:
+            ordered = sorted(done, key=lambda one: one.member)
+            self._held.write_text("sweep.csv", csv_text([one.row for one in ordered]))
 
     def names(self) -> str:
         """What is in it, as a list in words."""
@@ -247,13 +252,14 @@ def parquet_bytes(rows: Sequence[Row]) -> bytes:
 def curves_of(done: Sequence[Done]) -> dict[str, np.ndarray]:
     """Arrays [members, points] by name, NaN behind the end of a curve; and ``member`` [members]."""
     names = list(dict.fromkeys(name for one in done for name in one.curves))
-    arrays = {name: np.stack([_padded(one.curves, name, done) for one in done]) for name in names}
-    return {"member": np.array([one.member for one in done]), **arrays}
+    return {"member": np.array([one.member for one in done]), **_together(names, done)}
 
 
-def _padded(curves: Mapping[str, np.ndarray], name: str, done: Sequence[Done]) -> np.ndarray:
-    longest = max(len(one.curves["round"]) for one in done)
-    padded = np.full(longest, np.nan)
-    if name in curves:
-        padded[: len(curves[name])] = curves[name]
-    return padded
+def _together(names: Iterable[str], done: Sequence[Done]) -> dict[str, np.ndarray]:
+    """[members, points] of every curve, as long as the longest."""
+    longest = max((len(one.curves["round"]) for one in done), default=0)
+    arrays = {name: np.full((len(done), longest), np.nan) for name in names}
+    for place, one in enumerate(done):
+        for name in arrays.keys() & one.curves.keys():
+            arrays[name][place, : len(one.curves[name])] = one.curves[name]
+    return arrays

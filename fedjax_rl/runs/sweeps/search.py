@@ -141,6 +141,8 @@ def search_and_record(search: Search) -> bool:
         try:
             _run(search, kind, programs, directory, study)
         except Stopped as stop:
+            if done := directory.done():
+                directory.write(done.values())
             raise stop.of(asked.destination.out) from None
         done = directory.done()
         rows = [done[member].row for member in sorted(done)]
@@ -176,7 +178,7 @@ def _run(
                     with kept(directory, chunk) as keeper:
                         finished = run_chunk(kind, group, program, chunk, progress.round, keeper)
                     done |= directory.add(finished)
-                    directory.write(done.values())
+                    directory.write_table(done.values())
             tell_whole(search, directory, study, done)
             marks.append(time.perf_counter())
             best = words.best([one.row for one in done.values()], search.question)

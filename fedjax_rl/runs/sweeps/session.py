@@ -109,6 +109,8 @@ def sweep_and_record(asked: Asked) -> bool:
         try:
             _run(kind, groups, asked.devices, directory, done)
         except Stopped as stop:
+            if directory is not None and done:
+                directory.write(done.values())
             raise stop.of(asked.destination.out) from None
         hosts.wait_for_all()
         done = done if directory is None else directory.done()
@@ -153,7 +155,7 @@ def _run(
                     done |= {one.member: one for one in finished}
                 else:
                     done |= directory.add(finished)
-                    directory.write(done.values())
+                    directory.write_table(done.values())
                 marks.append(time.perf_counter())
                 best = words.best([one.row for one in done.values()], question)
                 progress.chunk_done(words.passed(marks, left), best)
