@@ -15,7 +15,8 @@ from bench.harness import machine
 
 NAMES = (
     *("fednpg", "rates", "last_iterate", "drift", "sampled", "leakage", "fedppo", "learning"),
-    *("hetero", "stale", "gradients", "survival", "traffic", "sweep", "mutations"),
+    *("hetero", "stale", "gradients", "survival", "traffic", "sweep", "roofline"),
+    "mutations",
 )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from bench.report import FIGURES, load
+from bench.measured import FIGURES, load
 from fedjax_rl.runs import fednpg
 from fedjax_rl.runs.plots import COLOURS
 

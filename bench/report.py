@@ -1,8 +1,7 @@
-"""``python -m bench.report`` writes docs/results.md from the figures in bench/results."""
+"""``python -m bench.report`` writes docs/results.md from bench/results, and docs/performance.md."""
 
 from __future__ import annotations
 
-import json
 import math
 import pathlib
 from typing import Any
@@ -10,42 +9,20 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from bench import report_stale, report_sweep
-from bench.report_deep import draw_learned, learned, throughput
+from bench import report_speed, report_stale
+from bench.measured import FIGURES, ROOT, load
+from bench.report_deep import draw_learned, learned
 from fedjax_rl.runs.plots import COLOURS
 
-ROOT = pathlib.Path(__file__).parent.parent
-RESULTS = ROOT / "bench" / "results"
 PAGE = ROOT / "docs" / "results.md"
-FIGURES = PAGE.parent / "figures"
 
 
 def page() -> str:
     """The whole page."""
     parts = [HEAD, rates(load("rates")), last_iterates(load("last_iterate"))]
-    parts += [drift(load("drift")), sampled(load("sampled")), cost(load("fednpg"))]
-    parts += [learned(load("learning"))]
-    parts += [throughput(load("fedppo"))]
-    sections = {
-        "stale": report_stale.stale,
-        "gradients": report_stale.gradients,
-        "hetero": report_stale.cost,
-        "sweep": report_sweep.sweeps,
-    }
-    parts += [section(load(name)) for name, section in sections.items() if measured(name)]
+    parts += [drift(load("drift")), sampled(load("sampled")), learned(load("learning"))]
+    parts += [report_stale.stale(load("stale")), report_stale.gradients(load("gradients"))]
     return "\n".join(parts)
-
-
-def measured(name: str) -> bool:
-    """Whether there are figures of a bench."""
-    return (RESULTS / f"{name}.json").exists()
-
-
-def load(name: str) -> dict[str, Any]:
-    """The figures of one bench at full size."""
-    figures: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    assert not figures["quick"]
-    return figures
 
 
 HEAD = """# Results
@@ -245,42 +222,6 @@ def sampled(figures: dict[str, Any]) -> str:
     )
 
 
-def cost(figures: dict[str, Any]) -> str:
-    """Rounds per second."""
-    machine = figures["machine"]
-    lines = [
-        "## Cost",
-        "",
-        f"On {machine['processor']}, {machine['cores']} cores, jaxlib "
-        f"{machine['versions']['jaxlib']}: medians of rounds per second, four agents, E = 1, value",
-        "and costs of the merged policy evaluated and recorded in every round.",
-        "",
-        "| problem | fedjax_rl | bare compiled scan | ratio | plain NumPy | ratio |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, row in figures["problems"].items():
-        rate = {peer: f"{speed['median']:.0f}" for peer, speed in row["rounds_per_second"].items()}
-        lines.append(
-            f"| {name} | {rate['fedjax_rl']} | {rate['bare_scan']} | {row['over_bare_scan']:.2f} | "
-            f"{rate['numpy']} | {row['over_numpy']:.0f} |"
-        )
-    agents = ", ".join(
-        f"{row['microseconds_per_agent_round']:.2f} µs for N = {count}"
-        for count, row in figures["agents"].items()
-    )
-    memory = ", ".join(
-        f"{row['bytes_per_agent']:.0f} for N = {count}" for count, row in figures["agents"].items()
-    )
-    lines += [
-        "",
-        f"An agent costs, per round on 20 states and 5 actions: {agents}.",
-        f"Bytes per agent: {memory}.",
-        f"The first row is there {figures['first_row_seconds']['median']:.1f} s after the command.",
-        "",
-    ]
-    return "\n".join(lines)
-
-
 def number(value: float | None) -> str:
     """Two digits, or what is said of a slope that is undefined."""
     return "undefined" if value is None else f"{value:.2f}"
@@ -292,5 +233,5 @@ if __name__ == "__main__":
     draw_bias(load("last_iterate")["regularized"], FIGURES / "regularized.png")
     draw_drift(load("drift"), FIGURES / "drift.png")
     draw_learned(load("learning"), FIGURES)
-    if measured("gradients"):
-        report_stale.draw_gradients(load("gradients"), FIGURES / "gradients.png")
+    report_stale.draw_gradients(load("gradients"), FIGURES / "gradients.png")
+    report_speed.write()

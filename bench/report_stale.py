@@ -158,37 +158,3 @@ def draw_gradients(figures: dict[str, Any], path: pathlib.Path) -> None:
     direction.legend()
     direction.set_title("solid: clipped, dashed: not")
     figure.savefig(path)
-
-
-def cost(figures: dict[str, Any]) -> str:
-    """Learner steps and tokens per second, the cache, and the time of a table."""
-    machine = figures["machine"]
-    lines = [
-        "## Cost of stale data",
-        "",
-        f"On {machine['processor']}, {machine['cores']} cores, jaxlib "
-        f"{machine['versions']['jaxlib']}, batches of 8 × 8 responses; sampling, learning and",
-        "diagnostics together. The transformer has 2 layers of width 64.",
-        "",
-        "| policy | response length | learner steps/s | tokens/s | seconds to compile |",
-        "|---|---|---|---|---|",
-    ]
-    for policy, lengths in figures["steps"].items():
-        for length, row in lengths.items():
-            lines.append(
-                f"| {policy} | {length} | {row['steps_per_second']:,.1f} | "
-                f"{row['tokens_per_second']:,.0f} | {row['compile_seconds']:.1f} |"
-            )
-    cache = ", ".join(f"{row['ratio']:.1f} at length {n}" for n, row in figures["cache"].items())
-    table, ring = figures["table"], figures["ring"]
-    lines += [
-        "",
-        f"Sampling with the key/value cache is faster than full recomputation by {cache}.",
-        f"3 windows × 3 losses × 8 seeds of {table['steps']} steps on the table take "
-        f"{table['seconds']:.0f} s, {table['compile_seconds']:.0f} s of them compiling.",
-        "The ring of past parameters at W = 64 (staleness of at most 128) holds at most "
-        + ", ".join(f"{row['at_most'] / 2**20:.1f} MiB for a {who}" for who, row in ring.items())
-        + ".",
-        "",
-    ]
-    return "\n".join(lines)

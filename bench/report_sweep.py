@@ -1,8 +1,10 @@
-"""The section of docs/results.md on sweeps."""
+"""The section of docs/performance.md on sweeps."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from bench.measured import where
 
 WAYS = {
     "side_by_side": "a process for each member, two side by side",
@@ -25,13 +27,11 @@ BESIDE = {
 
 def sweeps(figures: dict[str, Any]) -> str:
     """Speed of whole sweeps, what surrounds the program, devices, and accelerators."""
-    machine = figures["machine"]
     found = {name: figures[name] for name in figures["goals"]["over_processes"]}
     lines = [
         "## Sweeps",
         "",
-        f"On {machine['processor']}, {machine['cores']} cores, jaxlib "
-        f"{machine['versions']['jaxlib']}; medians [least, most] of turns in which all took part.",
+        f"{where(figures)}; medians [least, most] of turns in which all took part.",
         "",
     ]
     for name, row in found.items():

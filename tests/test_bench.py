@@ -5,9 +5,11 @@ import pathlib
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import pytest
+from jax import lax
 
-from bench import compare, mutations, report, traffic
+from bench import compare, counting, measured, mutations, report, report_speed, roofline, traffic
 from bench.__main__ import NAMES
 from bench.harness import ratio
 from tests.conftest import fresh_environment
@@ -33,8 +35,8 @@ def test_bench_runs(name, tmp_path):
 def test_every_bench_file_is_listed():
     files = {path.stem for path in (ROOT / "bench").glob("*.py")}
     helpers = {"__init__", "__main__", "harness", "named_problems", "report", "report_deep"}
-    helpers |= {"report_stale", "report_sweep", "sweep_devices", "sweep_parts"}
-    helpers |= {"diagrams", "figures", "compare"}
+    helpers |= {"report_speed", "report_stale", "report_sweep", "sweep_devices", "sweep_parts"}
+    helpers |= {"counting", "diagrams", "figures", "compare", "measured"}
     helpers |= {"peers", "peer_rejax", "peer_sb3", "peer_worker"}
     benches = {name for name in files - helpers if not name.endswith("_peers")}
     assert benches == set(NAMES)
@@ -49,8 +51,13 @@ def test_the_page_of_results_is_that_of_the_figures():
     assert report.PAGE.read_text(encoding="utf-8") == report.page()
 
 
+def test_what_is_said_of_speed_is_that_of_the_figures():
+    assert report_speed.PAGE.read_text(encoding="utf-8") == report_speed.page()
+    assert report_speed.README.read_text(encoding="utf-8") == report_speed.readme()
+
+
 def test_the_page_on_scaling_has_the_figures_of_the_bench():
-    figures = json.loads((report.RESULTS / "traffic.json").read_text(encoding="utf-8"))
+    figures = json.loads((measured.RESULTS / "traffic.json").read_text(encoding="utf-8"))
     page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
     assert traffic.table(figures) in page
 
@@ -72,8 +79,44 @@ def test_every_mutation_has_one_place_and_a_test(mutation):
     assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8")
 
 
+def test_loops_are_counted_as_often_as_they_run():
+    """Against a count by hand: 3 · 5 products of 8 × 8 matrices, and tangents between them."""
+
+    def nested(matrix):
+        def inner(matrix, _):
+            return jnp.tanh(matrix @ matrix), None
+
+        def outer(matrix, _):
+            return lax.scan(inner, matrix, length=5)[0], None
+
+        return lax.scan(outer, matrix, length=3)[0]
+
+    counted = counting.work_of(nested, jnp.ones((8, 8)))
+    assert counted.transcendentals == 15 * 64
+    assert counted.flops == pytest.approx(15 * 2 * 8**3, rel=0.05)
+
+
+def test_factorisations_are_counted():
+    def solved(matrices, sides):
+        return jnp.linalg.solve(matrices, sides)
+
+    counted = counting.work_of(solved, jnp.stack([jnp.eye(200)] * 4), jnp.ones((4, 200, 1)))
+    by_hand = 4 * (2 / 3 * 200**3 + 2 * 200**2)
+    assert counted.flops == pytest.approx(by_hand, rel=0.05)
+
+
+def test_the_limit_is_a_lower_bound():
+    limits = {
+        "per_second": {"float32": 1e9, "tanh float32": 1e8},
+        "bandwidth": {"1000": 1e10, "8000": 1e9},
+    }
+    work = counting.Work(flops=100.0, transcendentals=10.0, bytes=1000.0)
+    needed = roofline.least_seconds(work, "float32", limits)
+    assert needed == {"arithmetic": pytest.approx(2e-7), "bytes": pytest.approx(1e-7)}
+
+
 def test_every_mutation_was_caught():
-    figures = json.loads((report.RESULTS / "mutations.json").read_text(encoding="utf-8"))
+    figures = json.loads((measured.RESULTS / "mutations.json").read_text(encoding="utf-8"))
     assert not figures["quick"]
     caught = {told["before"]: told["caught"] for told in figures["mutations"]}
     assert caught == {mutation.before: True for mutation in mutations.MUTATIONS}
