@@ -62,6 +62,12 @@ class CMDP:
         return self.costs.shape[0]
 
 
+AXES = {
+    **{"transition": "[S, A, S]", "reward": "[S, A]", "costs": "[M, S, A]"},
+    **{"budgets": "[M]", "initial": "[S]"},
+}
+
+
 def from_arrays(
     transition: ArrayLike,
     reward: ArrayLike,
@@ -97,11 +103,14 @@ def from_arrays(
     reward = _real_array("reward", reward, 2)
     _check_shape("reward", reward, (num_states, num_actions), "[S, A]")
     costs = _real_array("costs", costs, 3)
-    _check_shape("costs", costs, (costs.shape[0], num_states, num_actions), "[M, S, A]")
+    num_constraints = np.size(budgets) if np.ndim(budgets) == 1 else costs.shape[0]
+    if costs.shape[1:] != (num_states, num_actions):
+        shape = (num_constraints, num_states, num_actions)
+        raise InvalidInput("costs", f"shape {costs.shape}", f"expected [M, S, A] = {shape}")
     if costs.shape[0] == 0:
         raise InvalidInput("costs", f"shape {costs.shape}", "at least one constraint is needed")
     budgets = _real_array("budgets", budgets, 1)
-    _check_shape("budgets", budgets, (costs.shape[0],), "[M], one per constraint")
+    _check_shape("budgets", budgets, (costs.shape[0],), "[M], one per constraint of costs")
     initial = _real_array("initial", initial, 1)
     _check_shape("initial", initial, (num_states,), "[S]")
     _check_distribution(initial)
@@ -156,7 +165,10 @@ def _real_array(field: str, value: ArrayLike, rank: int) -> FloatArray:
     if array.dtype.kind not in "fiub":
         raise InvalidInput(field, f"dtype {array.dtype}", "real numbers in float64 are needed")
     if array.ndim != rank:
-        raise InvalidInput(field, f"shape {array.shape}", f"an array of rank {rank} is needed")
+        axes = f" {AXES[field]}" if field in AXES else ""
+        raise InvalidInput(
+            field, f"shape {array.shape}", f"an array of rank {rank}{axes} is needed"
+        )
     array = array.astype(np.float64)
     if not np.isfinite(array).all():
         where = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])

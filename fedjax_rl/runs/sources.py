@@ -184,7 +184,11 @@ def access_matrix(
         given = _read_access(Path(access), constraint_names)
     matrix = check_access(given, num_constraints, constraint_names)
     if agents is not None and agents != len(matrix):
-        raise InvalidInput("--agents", agents, f"the access matrix has {len(matrix)} rows")
+        raise InvalidInput(
+            "--agents",
+            agents,
+            f"the access matrix has {len(matrix)} rows; leave it out, or give --access",
+        )
     return matrix
 
 

@@ -65,8 +65,8 @@ def closing(result: FedNPGResult) -> str:
     lines.append(_recommendation(summary))
     lines += _warnings(result)
     lines.append(
-        f"{summary['rounds']} rounds in {summary['seconds']:.1f} s "
-        f"({summary['rounds_per_second']:.0f} rounds/s once compiled)."
+        f"{summary['rounds']} rounds in {summary['seconds']:.1f} s, compiling included; "
+        f"{summary['rounds_per_second']:.0f} rounds/s once compiled."
     )
     return "\n".join(lines)
 

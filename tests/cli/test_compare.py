@@ -183,7 +183,7 @@ BAD_FLAGS = {
     "--participants 9": "--participants: got 9; at most 4 agents",
     "--rounds 0": "--rounds: got 0",
     "--problem windy-clif": "problem: got 'windy-clif'; did you mean 'windy-cliff'?",
-    "--budgets -1 1 1 1": "raise each by at least 1 (Slater slack -1;",
+    "--budgets -1 1 1 1": "by 1 (Slater slack -1); raising that one may do",
     "--overwrite": "--overwrite: got no --out",
     "--config some.yaml": "options: got --config some.yaml",
 }

@@ -93,6 +93,7 @@ def test_a_problem_is_a_pytree_with_static_names():
         (dict(reward=np.full((3, 2), None)), "^reward: got dtype object"),
         (dict(costs=np.ones((3, 2))), r"^costs: got shape \(3, 2\); an array of rank 3"),
         (dict(costs=np.ones((2, 2, 3))), r"^costs: got shape \(2, 2, 3\); .*\[M, S, A\]"),
+        (dict(costs=np.ones((3, 2, 2))), r"^costs: got .*\[M, S, A\] = \(2, 3, 2\)$"),
         (dict(costs=np.ones((0, 3, 2)), budgets=[]), "^costs: got shape .*at least one constraint"),
         (changed("costs", (1, 2, 0), -np.inf), r"^costs: got -inf at index \(1, 2, 0\)"),
         (dict(budgets=[1.0]), r"^budgets: got shape \(1,\); expected \[M\], one per constraint"),
@@ -192,7 +193,7 @@ WHOLE_MESSAGES = {
     ),
     "budgets": (
         dict(budgets=[1.0]),
-        "budgets: got shape (1,); expected [M], one per constraint = (2,)",
+        "budgets: got shape (1,); expected [M], one per constraint of costs = (2,)",
     ),
     "initial": (
         dict(initial=[0.5, 0.25, 0.0]),

@@ -277,7 +277,7 @@ def test_budgets_and_discount_replace_the_problems_own(stored):
             {"budgets": [1.0, 2.0, 3.0]},
             "budgets: got shape (3,); expected [M], one per constraint = (4,)",
         ),
-        ({"budgets": 2.0}, "budgets: got shape (); an array of rank 1 is needed"),
+        ({"budgets": 2.0}, "budgets: got shape (); an array of rank 1 [M] is needed"),
         ({"discount": 1.0}, "discount: got 1; a number in [0, 1) is needed"),
     ],
 )
@@ -338,13 +338,13 @@ def test_access_in_a_file_holds_unless_another_is_given(stored):
 def test_agents_and_access_must_agree(stored):
     path = stored(access=[[1, 1], [0, 1], [1, 0]])
     assert message_of(load_problem, path, agents=2) == (
-        "--agents: got 2; the access matrix has 3 rows"
+        "--agents: got 2; the access matrix has 3 rows; leave it out, or give --access"
     )
     assert message_of(load_problem, "windy-cliff", agents=3, access=np.ones((2, 3), bool)) == (
-        "--agents: got 3; the access matrix has 2 rows"
+        "--agents: got 3; the access matrix has 2 rows; leave it out, or give --access"
     )
     assert message_of(problem_from_cmdp, awkward_problem(), agents=3, access=np.eye(2)) == (
-        "--agents: got 3; the access matrix has 2 rows"
+        "--agents: got 3; the access matrix has 2 rows; leave it out, or give --access"
     )
 
 

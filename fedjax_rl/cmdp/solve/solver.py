@@ -66,8 +66,9 @@ class InfeasibleProblem(InvalidInput):
         super().__init__(
             "budgets",
             np.array2string(budgets, precision=6, separator=", ", max_line_width=10**6),
-            f"no policy meets them all; raise each by at least {-slater_slack:.6g} (Slater slack "
-            f"{slater_slack:.6g}; the policy that comes closest exceeds {constraint!r} most)",
+            f"no policy meets them all; the one that comes closest exceeds {constraint!r} by "
+            f"{-slater_slack:.6g} (Slater slack {slater_slack:.6g}); raising that one may do, "
+            "raising all of them by as much does",
         )
         self.slater_slack = slater_slack
         self.constraint = constraint

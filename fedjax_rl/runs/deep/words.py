@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from fedjax_rl.runs.deep.assembly import DeepPrepared
 from fedjax_rl.runs.deep.history import Columns
 from fedjax_rl.runs.deep.training import DeepResult
@@ -16,8 +18,8 @@ HEADER = (
     "reward",
     "violations (cost - budget)",
     "multipliers",
-    "evaluated",
-    "its violations",
+    "merged: reward",
+    "merged: violations",
 )
 TITLES = {"fedppo": "FedPPO", "fednatural": "Federated natural policy gradient"}
 
@@ -56,15 +58,16 @@ def cells(rows: Columns, index: int, prepared: DeepPrepared) -> list[str]:
     pairs = list(zip(task.constraint_names, task.budgets, strict=True))
 
     def violations(prefix: str) -> str:
-        return several([rows[f"{prefix}{name}"][index] - budget for name, budget in pairs], "+.1f")
+        over = [rows[f"{prefix}{name}"][index] - budget for name, budget in pairs]
+        return "" if np.isnan(over).all() else several(over, "+.1f")
 
     multipliers = [rows[name][index] for name in rows if name.startswith("multiplier/")]
-    evaluated = rows["evaluation/reward"][index]
+    reward, evaluated = rows["reward"][index], rows["evaluation/reward"][index]
     seen = evaluated == evaluated
     return [
         str(int(rows["round"][index])),
         f"{int(rows['environment_steps'][index]) // count}",
-        f"{rows['reward'][index]:.1f}",
+        f"{reward:.1f}" if reward == reward else "",
         violations("cost/"),
         several(multipliers, ".2f"),
         f"{evaluated:.1f}" if seen else "",

@@ -120,7 +120,8 @@ def best(rows: Sequence[Row], question: Question) -> str:
     value, one = found[0]
     settings = ", ".join(f"{name} {told(setting)}" for name, setting in one.chosen.items())
     among = f" (mean of {len(one.rows)} seeds)" if len(one.rows) > 1 else ""
-    return f"best {question.metric} {value:.6g}{among} with {settings}"
+    first = "; feasible ones come first" if question.feasible else ""
+    return f"best {question.metric} {value:.6g}{among} with {settings}{first}"
 
 
 def told(value: Any) -> str:
