@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,16 @@ class Damage(ValueError):
     """What is wrong with a checkpoint."""
 
 
-def write_files(path: Path, arrays: Arrays, about: Mapping[str, Any]) -> None:
-    """Fills a new directory with arrays and a manifest that holds ``about`` too."""
+def write_files(
+    path: Path,
+    arrays: Arrays,
+    about: Mapping[str, Any],
+    add: Callable[[Path], None] = lambda path: None,
+) -> None:
+    """Fills a new directory with arrays, what ``add`` adds, and a manifest with ``about`` in it."""
     path.mkdir(parents=True)
     _write_arrays(path / ARRAYS, arrays)
+    add(path)
     manifest = {**about, "arrays": _listed(arrays), "files": _digests(path)}
     with (path / MANIFEST).open("w", encoding="utf-8") as file:
         json.dump(manifest | {"sha256": digest_of(manifest)}, file, indent=1)

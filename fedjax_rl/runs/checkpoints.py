@@ -4,14 +4,16 @@ A checkpoint is a directory ``round-000000120``. Orbax keeps the arrays in its f
 random keys as their data; ``manifest.json`` says what they are, what run they belong to and which
 SHA-256 every file has. It is written under another name and put in place by one rename, so a
 checkpoint that is there was finished, and one that was damaged later gives itself away. Nothing
-that is read is ever executed: there is no pickle in it.
+that is read is ever executed: there is no pickle in it. Several processes write one together
+(`checkpoint_parts`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,9 +30,17 @@ from fedjax_rl.runs.checkpoint_files import (
     read_manifest,
     write_files,
 )
+from fedjax_rl.runs.checkpoint_parts import (
+    PART,
+    PIECES,
+    Held,
+    assembled,
+    take_parts,
+    write_part,
+)
 
-FORMAT = 1
-"""Raised when an older version could not read what is written."""
+FORMAT, FORMAT_IN_PARTS = 1, 2
+"""Raised when an older version could not read what is written; of one process, and of several."""
 FOLDER = "checkpoints"
 PREFIX = "round-"
 PARTIAL = ".partial"
@@ -85,7 +95,9 @@ class Saved(NamedTuple):
     arrays: Arrays
 
 
-def write(folder: Path, progress: Progress, origin: Origin, keep: int) -> None:
+def write(
+    folder: Path, progress: Progress, origin: Origin, keep: int, mine: Held | None = None
+) -> None:
     """Adds a checkpoint, then removes all but the newest ``keep`` up to it.
 
     Args:
@@ -93,33 +105,54 @@ def write(folder: Path, progress: Progress, origin: Origin, keep: int) -> None:
         progress: what to save.
         origin: what it belongs to.
         keep: at least 1.
+        mine: of a team of processes, what this one has of the state; each of them calls this.
 
     Raises:
         CheckpointFailure: it could not be written, and nothing has changed.
     """
     target = folder / f"{PREFIX}{progress.round:09d}"
     partial = target.with_name(target.name + PARTIAL)
-    arrays = {**progress.record, "state": flat(progress.state), "loop": {"failed": progress.failed}}
+    process, processes = jax.process_index(), jax.process_count()
+    state = flat(progress.state) if mine is None else mine.whole
+    arrays = {**progress.record, "state": state, "loop": {"failed": progress.failed}}
+    parts: dict[str, Any] = {}
+    if mine is not None:
+        arrays[PIECES] = mine.pieces
+        parts = {"processes": processes, "layout": mine.layout}
     about = {
-        "format": FORMAT,
+        "format": FORMAT if mine is None else FORMAT_IN_PARTS,
         "round": progress.round,
         "seconds": progress.seconds,
         "settings": dict(origin.settings),
         "settings_sha256": digest_of(origin.settings),
         "made_with": dict(origin.made_with),
+        **parts,
     }
-    try:
+    if mine is not None and process > 0:
+        with _failing_as_one(target):
+            write_part(target, process, mine)
+        return
+    with _failing_as_one(target, partial):
         shutil.rmtree(partial, ignore_errors=True)
-        write_files(partial, arrays, about)
+        others = processes if mine is not None else 1
+        write_files(partial, arrays, about, lambda into: take_parts(target, into, others))
         shutil.rmtree(target, ignore_errors=True)  # damaged, or the run would be beyond it
         partial.rename(target)
+    _prune(folder, progress.round, keep)
+
+
+@contextlib.contextmanager
+def _failing_as_one(target: Path, *partial: Path) -> Iterator[None]:
+    """Whatever goes wrong is a `CheckpointFailure`, of which nothing is left."""
+    try:
+        yield
     except Exception as error:  # a full disk is a ValueError where TensorStore meets it
-        shutil.rmtree(partial, ignore_errors=True)
+        for path in partial:
+            shutil.rmtree(path, ignore_errors=True)
         raise CheckpointFailure(
             f"checkpoint {target} could not be written ({_reason(error)}); "
             "those before it are intact"
         ) from error
-    _prune(folder, progress.round, keep)
 
 
 def newest(folder: Path) -> tuple[Saved | None, list[str]]:
@@ -132,13 +165,17 @@ def newest(folder: Path) -> tuple[Saved | None, list[str]]:
     for path in sorted(found(folder), reverse=True):
         try:
             manifest = read_manifest(path)
-            if manifest["format"] > FORMAT:
+            if manifest["format"] > FORMAT_IN_PARTS:
                 raise InvalidInput(
                     "checkpoint",
                     f"{path} of format {manifest['format']}",
-                    f"format {FORMAT} or older: update fedjax-rl",
+                    f"format {FORMAT_IN_PARTS} or older: update fedjax-rl",
                 )
-            return Saved(path, manifest, read_arrays(path, manifest)), damaged
+            arrays = read_arrays(path, manifest)
+            if manifest["format"] == FORMAT_IN_PARTS:
+                arrays["state"] = arrays.get("state", {}) | assembled(path, manifest, arrays)
+                arrays.pop(PIECES, None)
+            return Saved(path, manifest, arrays), damaged
         except Damage as damage:
             damaged.append(f"{path} is damaged ({damage}) and is not used")
     return None, damaged
@@ -198,6 +235,7 @@ def found(folder: Path) -> list[Path]:
 
 def remove_all(folder: Path) -> None:
     """Removes every checkpoint, half-written ones too, and nothing else."""
+    remove_half_written(folder)
     for path in folder.glob(f"{PREFIX}*"):
         shutil.rmtree(path)
     if folder.is_dir() and not any(folder.iterdir()):
@@ -206,19 +244,26 @@ def remove_all(folder: Path) -> None:
 
 def remove_half_written(folder: Path) -> None:
     """Removes what a process left that was killed while it saved."""
+    for path in folder.glob(f"{PREFIX}*{PART}*"):
+        path.unlink()
     for path in folder.glob(f"{PREFIX}*{PARTIAL}"):
         shutil.rmtree(path)
 
 
 def flat(state: Pytree) -> dict[str, np.ndarray]:
-    """The leaves of a state on the host, by their path; a random key's kind is part of its path."""
-    named = {}
+    """The leaves of a state on the host, as of `named`."""
+    return {name: np.asarray(jax.device_get(leaf)) for name, leaf in named(state).items()}
+
+
+def named(state: Pytree) -> dict[str, Any]:
+    """The leaves of a state by their path; a random key's kind is part of its path."""
+    leaves = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         name = jax.tree_util.keystr(path)
         if _is_key(leaf):
             name, leaf = f"{name}<{jax.random.key_impl(leaf)}>", jax.random.key_data(leaf)
-        named[name] = np.asarray(jax.device_get(leaf))
-    return named
+        leaves[name] = leaf
+    return leaves
 
 
 def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -232,7 +277,7 @@ def _prune(folder: Path, round: int, keep: int) -> None:
     current = f"{PREFIX}{round:09d}"
     kept = sorted(path for path in found(folder) if path.name <= current)[-keep:]
     for path in folder.glob(f"{PREFIX}*"):
-        if path not in kept:
+        if path not in kept and PART not in path.name:  # others may be at work on the next one
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -12,10 +12,13 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Protocol
 
+import jax
+
 from fedjax_rl.algorithm import Pytree
 from fedjax_rl.errors import Stopped
 from fedjax_rl.execution.placement import on_host
 from fedjax_rl.runs import checkpoints, hosts
+from fedjax_rl.runs.checkpoint_parts import held
 from fedjax_rl.runs.checkpoints import Origin, Progress, Saved
 from fedjax_rl.runs.config import CheckpointSettings
 
@@ -48,8 +51,8 @@ class CheckpointKeeper:
 
     Within its context SIGINT and SIGTERM are taken as a wish: at the next visit the run is
     saved and ends with `Stopped`. A second signal acts at once. Checkpoints are written by one
-    thread beside the run, one after another. Of several processes all visit, and the first one
-    decides and writes.
+    thread beside the run, one after another. Of several processes all visit, the first one
+    decides, and all write.
 
     Args:
         directory: of the run.
@@ -72,7 +75,8 @@ class CheckpointKeeper:
         self._settings = settings
         self._origin = origin
         self._saved = saved
-        self._writes = alone or hosts.writes()
+        self._alone = alone or jax.process_count() == 1
+        self._decides = alone or hosts.writes()
         self._any_of = (lambda flag: flag) if alone else hosts.any_of
         self._last = (0, time.monotonic())
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
@@ -91,7 +95,7 @@ class CheckpointKeeper:
         if self._writing is not None and self._writing.done():
             self._wait()
         stopped = self._any_of(self._signal is not None)
-        if not stopped and not self._any_of(self._writes and self._due(round)):
+        if not stopped and not self._any_of(self._decides and self._due(round)):
             return
         self._wait()
         self._last = (round, time.monotonic())
@@ -120,12 +124,13 @@ class CheckpointKeeper:
                 signal.raise_signal(self._signal)
 
     def _write(self, progress: Progress) -> None:
-        """Begins to write; the state is gathered from all processes, and one of them writes."""
-        progress = progress._replace(state=on_host(progress.state))
-        if not self._writes:
-            return
+        """Begins to write; each process of a team writes what it holds of the state."""
         folder, keep = self._directory / checkpoints.FOLDER, self._settings.keep_checkpoints
-        self._writing = self._writer.submit(checkpoints.write, folder, progress, self._origin, keep)
+        mine = None if self._alone else held(checkpoints.named(progress.state))
+        if mine is None:
+            progress = progress._replace(state=on_host(progress.state))
+        arguments = (folder, progress, self._origin, keep, mine)
+        self._writing = self._writer.submit(checkpoints.write, *arguments)
 
     def _due(self, round: int) -> bool:
         every, (last, when) = self._settings.checkpoint_every, self._last

@@ -130,9 +130,9 @@ def test_without_a_whole_one_there_is_none(tmp_path):
 def test_a_format_of_the_future_is_refused(tmp_path):
     write(tmp_path, 3, 5)
     path = tmp_path / "round-000000005" / MANIFEST
-    manifest = {"format": 2, "round": 5, "surprise": True}
+    manifest = {"format": 3, "round": 5, "surprise": True}
     path.write_text(json.dumps(manifest | {"sha256": digest_of(manifest)}))
-    with pytest.raises(InvalidInput, match=r"round-000000005 of format 2; format 1 or older"):
+    with pytest.raises(InvalidInput, match=r"round-000000005 of format 3; format 2 or older"):
         checkpoints.newest(tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import json
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.runs.checkpoints import newest
 from fedjax_rl.runs.hosts import HostSettings, Team, first_node, team_of
 from tests.conftest import fresh_environment
 
@@ -66,12 +68,13 @@ def columns(path):
 
 @pytest.mark.timeout(300)
 def test_two_processes_train_like_one(tmp_path, run_cli):
-    with team(*RUN_SHORT, "--out", tmp_path / "two") as processes:
+    saving = (*RUN_SHORT, "--checkpoint-every", "1")
+    with team(*saving, "--out", tmp_path / "two") as processes:
         told = [process.communicate(timeout=250) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], told[0][1] + told[1][1]
     assert "Written to" in told[0][0]
     assert "agent steps" not in told[1][0]  # process 0 speaks for all
-    alone = run_cli(*RUN_SHORT, "--out", "one", timeout=250)
+    alone = run_cli(*saving, "--out", "one", timeout=250)
     assert alone.returncode == 0, alone.stderr
     for name in ("metrics.csv", "evaluations.csv"):
         one, two = columns(tmp_path / "one" / name), columns(tmp_path / "two" / name)
@@ -82,6 +85,31 @@ def test_two_processes_train_like_one(tmp_path, run_cli):
         assert set(one) == set(two)
         for leaf in one:
             np.testing.assert_allclose(two[leaf], one[leaf], rtol=1e-5, atol=1e-6)
+    one, two = (saved_state(tmp_path / name) for name in ("one", "two"))
+    assert set(one.arrays["state"]) == set(two.arrays["state"])
+    for name, leaf in one.arrays["state"].items():
+        assert two.arrays["state"][name].dtype == leaf.dtype
+        np.testing.assert_allclose(two.arrays["state"][name], leaf, rtol=1e-5, atol=1e-5)
+    # Each process wrote its own agent: the pieces are halves of what only agents have.
+    (part,) = two.path.glob("part-*")
+    with np.load(part) as pieces:
+        theirs = json.loads(str(pieces["layout"]))
+    assert len(theirs) == len(two.manifest["layout"]) > 10
+    for (name, shape, begin), (same, alike, start) in zip(
+        theirs, two.manifest["layout"], strict=True
+    ):
+        assert (name, shape) == (same, alike)
+        assert shape[0] == 2 and begin[0] == 1 and start[0] == 0
+    part.unlink()
+    damaged = newest(tmp_path / "two/checkpoints")
+    assert damaged[0] is not None and damaged[0].manifest["round"] < two.manifest["round"]
+    assert "part-1.npz" in damaged[1][0] and "missing" in damaged[1][0]
+
+
+def saved_state(out):
+    saved, damaged = newest(out / "checkpoints")
+    assert saved is not None and damaged == []
+    return saved
 
 
 @pytest.mark.timeout(300)
