@@ -164,9 +164,8 @@ def against(measured: Measured, limits: dict[str, Any], repeats: int) -> dict[st
         )["rounds"]
     footprint = memory.temp_size_in_bytes + memory.argument_size_in_bytes
     seconds = statistics.median(clock) / rounds
-    needed = least_seconds(
-        counted, footprint, "float64" if algorithm.float64 else "float32", limits
-    )
+    dtype = "float64" if algorithm.float64 else "float32"
+    needed = least_seconds(counted, dtype, limits)
     bound = max(needed, key=lambda name: needed[name])
     return {
         **counted._asdict(),
