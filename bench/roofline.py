@@ -113,7 +113,7 @@ def programs(quick: bool) -> dict[str, Callable[[], Measured]]:
         return {"fednpg, windy-cliff": lambda: finite("windy-cliff", 5)}
     return {
         "fednpg, windy-cliff": lambda: finite("windy-cliff", 2000),
-        "fednpg, windy-cliff, a sweep of 256": lambda: sweep(20),
+        "fednpg, windy-cliff, 64 members of a sweep": lambda: sweep(20),
         "fednpg, icu-sepsis": lambda: finite("icu-sepsis", 3),
         "fedppo, 4 environments": lambda: networks(1, 4, 8),
         "fedppo, 64 environments": lambda: networks(1, 64, 4),
@@ -131,7 +131,7 @@ def finite(name: str, rounds: int) -> Measured:
 
 
 def sweep(rounds: int) -> Measured:
-    """The finite sweep of `bench.sweep`."""
+    """A chunk of the finite sweep of `bench.sweep`."""
     planned = Planned(studies(quick=False)[0])
     keys, hparams = planned.group.inputs(planned.group.chunks()[0])
     return Measured(planned.program, keys, hparams, rounds)
