@@ -102,14 +102,12 @@ def from_arrays(
     _check_rows(transition)
     reward = _real_array("reward", reward, 2)
     _check_shape("reward", reward, (num_states, num_actions), "[S, A]")
-    costs = _real_array("costs", costs, 3)
-    num_constraints = np.size(budgets) if np.ndim(budgets) == 1 else costs.shape[0]
+    costs, budgets = _real_array("costs", costs, 3), _real_array("budgets", budgets, 1)
     if costs.shape[1:] != (num_states, num_actions):
-        shape = (num_constraints, num_states, num_actions)
+        shape = (len(budgets), num_states, num_actions)
         raise InvalidInput("costs", f"shape {costs.shape}", f"expected [M, S, A] = {shape}")
     if costs.shape[0] == 0:
         raise InvalidInput("costs", f"shape {costs.shape}", "at least one constraint is needed")
-    budgets = _real_array("budgets", budgets, 1)
     _check_shape("budgets", budgets, (costs.shape[0],), "[M], one per constraint of costs")
     initial = _real_array("initial", initial, 1)
     _check_shape("initial", initial, (num_states,), "[S]")

@@ -98,6 +98,7 @@ def test_a_problem_is_a_pytree_with_static_names():
         (changed("costs", (1, 2, 0), -np.inf), r"^costs: got -inf at index \(1, 2, 0\)"),
         (dict(budgets=[1.0]), r"^budgets: got shape \(1,\); expected \[M\], one per constraint"),
         (dict(budgets=1.0), r"^budgets: got shape \(\)"),
+        (dict(budgets=[[1.0], [1.0, 2.0]]), "^budgets: got a ragged list"),
         (changed("budgets", 1, np.nan), r"^budgets: got nan at index \(1,\)"),
         (dict(initial=[0.5, 0.5]), r"^initial: got shape \(2,\); expected \[S\] = \(3,\)"),
         (dict(initial=[0.5, 0.4, 0.0]), r"^initial: got sum 0\.9; the distribution must sum to 1"),
