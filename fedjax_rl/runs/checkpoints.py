@@ -30,6 +30,7 @@ from fedjax_rl.runs.checkpoint_files import (
     read_manifest,
     write_files,
 )
+from fedjax_rl.runs.checkpoint_leaves import OtherState, flat, restored
 from fedjax_rl.runs.checkpoint_parts import (
     PART,
     PIECES,
@@ -210,18 +211,17 @@ def progress_of(saved: Saved, template: Pytree) -> Progress:
     Raises:
         InvalidInput: the state has other parts than this version's.
     """
-    expected, state = flat(template), saved.arrays["state"]
-    for path in {**expected, **state}:
-        ours, theirs = (_described(arrays.get(path)) for arrays in (expected, state))
-        if ours != theirs:
-            raise InvalidInput(
-                "checkpoint", f"{saved.path} with {path}: {theirs}", f"a state with {path}: {ours}"
-            )
-    leaves, structure = jax.tree.flatten(template)
-    values = [_like(leaf, state[path]) for leaf, path in zip(leaves, expected, strict=True)]
+    try:
+        state = restored(template, saved.arrays["state"])
+    except OtherState as other:
+        raise InvalidInput(
+            "checkpoint",
+            f"{saved.path} with {other.name}: {other.theirs}",
+            f"a state with {other.name}: {other.ours}",
+        ) from None
     return Progress(
         round=saved.manifest["round"],
-        state=jax.tree.unflatten(structure, values),
+        state=state,
         failed=saved.arrays["loop"]["failed"],
         record={name: g for name, g in saved.arrays.items() if name not in ("state", "loop")},
         seconds=saved.manifest["seconds"],
@@ -250,22 +250,6 @@ def remove_half_written(folder: Path) -> None:
         shutil.rmtree(path)
 
 
-def flat(state: Pytree) -> dict[str, np.ndarray]:
-    """The leaves of a state on the host, as of `named`."""
-    return {name: np.asarray(jax.device_get(leaf)) for name, leaf in named(state).items()}
-
-
-def named(state: Pytree) -> dict[str, Any]:
-    """The leaves of a state by their path; a random key's kind is part of its path."""
-    leaves = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
-        name = jax.tree_util.keystr(path)
-        if _is_key(leaf):
-            name, leaf = f"{name}<{jax.random.key_impl(leaf)}>", jax.random.key_data(leaf)
-        leaves[name] = leaf
-    return leaves
-
-
 def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as JSON reads them back: tuples are lists."""
     read: dict[str, Any] = json.loads(json.dumps(dict(settings)))
@@ -286,18 +270,3 @@ def _reason(error: Exception) -> str:
     told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     known = [words for words in ("No space left on device", "File too large") if words in told]
     return known[0] if known else " ".join(told.split())[:200] or type(error).__name__
-
-
-def _described(array: np.ndarray | None) -> str:
-    return "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
-
-
-def _like(leaf: Any, value: Any) -> Any:
-    """The value, as a random key where the leaf is one."""
-    if not _is_key(leaf):
-        return value
-    return jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf))
-
-
-def _is_key(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)

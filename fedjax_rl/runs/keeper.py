@@ -18,6 +18,7 @@ from fedjax_rl.algorithm import Pytree
 from fedjax_rl.errors import Stopped
 from fedjax_rl.execution.placement import on_host
 from fedjax_rl.runs import checkpoints, hosts
+from fedjax_rl.runs.checkpoint_leaves import named
 from fedjax_rl.runs.checkpoint_parts import held
 from fedjax_rl.runs.checkpoints import Origin, Progress, Saved
 from fedjax_rl.runs.config import CheckpointSettings
@@ -126,7 +127,7 @@ class CheckpointKeeper:
     def _write(self, progress: Progress) -> None:
         """Begins to write; each process of a team writes what it holds of the state."""
         folder, keep = self._directory / checkpoints.FOLDER, self._settings.keep_checkpoints
-        mine = None if self._alone else held(checkpoints.named(progress.state))
+        mine = None if self._alone else held(named(progress.state))
         if mine is None:
             progress = progress._replace(state=on_host(progress.state))
         arguments = (folder, progress, self._origin, keep, mine)

@@ -18,6 +18,7 @@ import fedjax_rl
 from fedjax_rl.errors import InvalidInput, Stopped
 from fedjax_rl.runs import checkpoint_files, checkpoints, keeper
 from fedjax_rl.runs.checkpoint_files import MANIFEST, digest_of
+from fedjax_rl.runs.checkpoint_leaves import flat
 from fedjax_rl.runs.checkpoints import CheckpointFailure, Origin, Progress
 from fedjax_rl.runs.config import CheckpointSettings
 from fedjax_rl.runs.directory import RunDirectory
@@ -56,10 +57,7 @@ def names(folder):
 
 
 def bits(tree):
-    return {
-        path: (leaf.dtype, leaf.shape, leaf.tobytes())
-        for path, leaf in checkpoints.flat(tree).items()
-    }
+    return {path: (leaf.dtype, leaf.shape, leaf.tobytes()) for path, leaf in flat(tree).items()}
 
 
 def test_everything_comes_back_to_the_bit(tmp_path):
