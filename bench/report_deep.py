@@ -43,7 +43,9 @@ REASONS = {
         "Every place near the start costs, and an episode that ends pays no more: the omniscient "
         "agent, too, keeps the budgets by falling early, and normalising by it says little. "
         "Merged as equals, three normalised steps cannot express the multipliers that this takes "
-        "(see concepts, what a normalised step costs)."
+        "(see concepts, what a normalised step costs). The same seeds with sums of agents that "
+        "differed in the last bit gave a reward of 129.1 [54.9, 307.8] and a largest mean cost of "
+        "5.11: between versions the intervals repeat, not the digits."
     ),
 }
 """Why a goal is missed."""
