@@ -145,3 +145,10 @@ def several(numbers: Sequence[float], form: str) -> str:
     if len(numbers) > NUMBERS_SHOWN:
         return f"max {format(max(numbers), form)}"
     return " ".join(format(number, form).rjust(6) for number in numbers)
+
+
+def order_of(names: Sequence[str]) -> str:
+    """What the numbers of a cell belong to, for the line above a table; one needs no order."""
+    if len(names) > NUMBERS_SHOWN:
+        return f"violations below are the largest of {len(names)}"
+    return f"violations below are of {', '.join(names)}{', in this order' * (len(names) > 1)}"

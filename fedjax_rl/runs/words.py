@@ -11,6 +11,7 @@ from fedjax_rl.cmdp.solve import Certificate
 from fedjax_rl.runs.assembly import Prepared
 from fedjax_rl.runs.config import FedNPGConfig
 from fedjax_rl.runs.finite import FedNPGResult
+from fedjax_rl.runs.live import order_of
 from fedjax_rl.runs.sources import Problem
 
 CONSTRAINTS_LISTED = 12
@@ -35,6 +36,7 @@ def opening(prepared: Prepared) -> str:
         f"(certified to {certificate.certified_gap:.1e}); multipliers "
         f"{_listed(cmdp.constraint_names, certificate.multipliers)}",
     ]
+    lines.append(order_of(cmdp.constraint_names))
     largest = certificate.multipliers.max()
     if config.multiplier_cap < largest:
         lines.append(

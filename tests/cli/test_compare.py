@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from fedjax_rl.cli import main
-from fedjax_rl.cli.compare import markdown, verdict
 from fedjax_rl.runs import comparison
 from fedjax_rl.runs.comparison import FIGURES, Grid, plan, run_variant
+from fedjax_rl.runs.comparison_words import markdown, verdict
 from fedjax_rl.runs.config import FedNPGConfig
 from fedjax_rl.runs.finite import fednpg
 from fedjax_rl.runs.sources import save_problem
@@ -90,6 +90,17 @@ def test_both_views_are_rounds_of_the_same_run(small, tmp_path, capsys):
     assert rows["npg E=2"]["equal_local_steps/round"] == "20"
     assert rows["npg E=2 omniscient"]["equal_rounds/bytes_exchanged"] == "0"
     assert "| npg E=3 | 13 |" in (out / "comparison.md").read_text()
+
+
+def test_views_that_are_the_same_are_shown_once(small, tmp_path, capsys):
+    out = tmp_path / "learners"
+    flags = ["--learners", "npg,crpo", "--local-steps", 2, "--out", out]
+    assert compare("--problem", small, "--rounds", 20, *flags) == 0
+    told = capsys.readouterr().out
+    assert told.count("avg gap") == told.count("Best feasible") + told.count("No variant") == 1
+    assert "After 20 rounds (40 local steps) each:" in told
+    assert (out / "comparison.md").read_text().count("| variant |") == 1
+    assert rows_of(out)["crpo E=2"]["equal_local_steps/round"] == "20"
 
 
 def test_feasibility_from_the_history_is_that_of_the_summary():

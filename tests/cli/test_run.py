@@ -49,6 +49,8 @@ def test_a_run_leaves_everything_behind(tmp_path, capsys):
     assert {path.name for path in out.iterdir()} == FILES
     for name in FILES - {"metrics.csv"}:
         assert (out / name).stat().st_size > 100, name
+    names = ", ".join(f"segment-{number}" for number in range(4))
+    assert f"violations below are of {names}, in this order" in printed
     for words in ("exact optimum V* = 23.8372", "average violation", "Recommended:"):
         assert words in printed
     summary = json.loads((out / "summary.json").read_text())
@@ -279,6 +281,7 @@ BAD_FLAGS = {
     "--rounds 0": "--rounds: got 0; a whole number of at least 1",
     "--rounds -3": "--rounds: got -3",
     "--rounds many": "--rounds: got 'many'; expected --rounds INT",
+    "--budgets 3,4": "--budgets: got '3,4'; expected --budgets None, or FLOAT FLOAT ...",
     "--local-steps 0": "--local-steps: got 0",
     "--step-size 0": "--step-size: got 0.0; auto or a positive number",
     "--step-size -0.1": "--step-size: got -0.1",

@@ -10,7 +10,7 @@ import numpy as np
 from fedjax_rl.runs.deep.assembly import DeepPrepared
 from fedjax_rl.runs.deep.history import Columns
 from fedjax_rl.runs.deep.training import DeepResult
-from fedjax_rl.runs.live import several
+from fedjax_rl.runs.live import order_of, several
 
 HEADER = (
     "round",
@@ -49,6 +49,7 @@ def opening(prepared: DeepPrepared) -> str:
     ]
     if prepared.certificate is not None:
         lines.append(f"exact optimum V* = {prepared.certificate.optimal_value:.6g}")
+    lines.append(order_of(task.constraint_names))
     return "\n".join(lines)
 
 
