@@ -21,6 +21,7 @@ from fedjax_rl.learners.tabular.npg import npg
 from fedjax_rl.precision import precision
 from tests import support
 from tests.federation.harness import build, run
+from tests.quick import quick_compilation  # noqa: F401
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -18,19 +18,11 @@ from fedjax_rl.runs.deep.policy_file import policy_arrays
 from fedjax_rl.runs.directory import RunDirectory
 from fedjax_rl.runs.sources import save_problem
 from tests import support
+from tests.quick import quick_compilation  # noqa: F401
 
 pytestmark = pytest.mark.timeout(200)
 
 CHAIN = "fedjax_rl.envs.known:chain"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """XLA may leave its optimisations out: the episodes are few."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def written(path, algorithm="fedppo", scale=1.0, **settings):

@@ -5,12 +5,12 @@ import json
 import shutil
 import sys
 
-import jax
 import pytest
 import yaml
 
 from fedjax_rl.cli import main
 from fedjax_rl.runs.sinks.names import FAMILIES, TABLE, name_of
+from tests.quick import compiled_quickly
 from tests.runs.sinks.readers import read_csv, read_tensorboard
 
 pytestmark = pytest.mark.timeout(240)
@@ -25,11 +25,8 @@ RUNS = {
 
 @pytest.fixture(scope="module")
 def quick_compilation():
-    """Nearly all of the time is compilation; XLA may leave its optimisations out."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    with compiled_quickly():
+        yield
 
 
 @pytest.fixture(scope="module", params=RUNS)

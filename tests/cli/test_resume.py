@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 
-import jax
 import pytest
 import yaml
 
@@ -16,6 +15,7 @@ from bench import survival
 from fedjax_rl.cli import main
 from fedjax_rl.runs import checkpoints
 from tests.conftest import fresh_environment
+from tests.quick import compiled_quickly
 
 pytestmark = pytest.mark.timeout(280)
 
@@ -198,11 +198,8 @@ def test_checkpoints_can_be_left_out_and_an_earlier_run_s_go(whole, tmp_path):
 
 @pytest.fixture
 def quick_compilation():
-    """Nearly all of the time is compilation; XLA may leave its optimisations out."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    with compiled_quickly():
+        yield
 
 
 def test_a_comparison_is_resumed_as_a_whole(tmp_path, quick_compilation):

@@ -13,6 +13,7 @@ from fedjax_rl.federation.round import FederationSettings
 from fedjax_rl.learners.tabular.agent import TabularSettings
 from tests import support
 from tests.federation.harness import build, run
+from tests.quick import quick_compilation  # noqa: F401
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -13,6 +13,7 @@ from fedjax_rl.hetero.tasks import brackets, prefix_sum
 from fedjax_rl.policies.table import table
 from fedjax_rl.policies.tokens import without_memory
 from fedjax_rl.policies.transformer import transformer
+from tests.quick import quick_compilation  # noqa: F401
 
 pytestmark = pytest.mark.timeout(60)
 

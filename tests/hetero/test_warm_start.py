@@ -12,6 +12,7 @@ from fedjax_rl.hetero.tasks.split import split
 from fedjax_rl.hetero.warm_start import Teaching, teacher, warm_start
 from fedjax_rl.policies.table import table
 from fedjax_rl.policies.transformer import transformer
+from tests.quick import quick_compilation  # noqa: F401
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -9,6 +9,7 @@ import pytest
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.policies.distributions import categorical, diagonal_gaussian
 from fedjax_rl.policies.networks import ACTIVATIONS, SMALL_GAIN, actor, critic
+from tests.quick import quick_compilation  # noqa: F401
 
 pytestmark = pytest.mark.timeout(60)
 

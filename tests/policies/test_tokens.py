@@ -9,6 +9,7 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.policies.table import table
 from fedjax_rl.policies.tokens import without_memory
 from fedjax_rl.policies.transformer import transformer
+from tests.quick import quick_compilation  # noqa: F401
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from fedjax_rl.runs.deep.summary import feasible, means_by_agent
 from fedjax_rl.runs.deep.training import fedppo
+from tests.quick import quick_compilation  # noqa: F401
 
 TINY = {
     **{"envs": 4, "rollout": 8, "hidden": (8, 8), "rounds": 2, "episodes": 100},

@@ -4,6 +4,7 @@ import pytest
 
 from fedjax_rl.envs import known
 from fedjax_rl.runs.deep.training import fednatural, fedppo
+from tests.quick import quick_compilation  # noqa: F401
 
 SETTLING = {"learning_rate": 0.003, "learning_rate_decay": 1.0, "episodes": 1000}
 """Step lengths that fall to zero, so that the last policy is a point and not an orbit."""

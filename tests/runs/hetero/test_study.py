@@ -8,6 +8,7 @@ from fedjax_rl.runs.hetero.assembly import Member, prepare
 from fedjax_rl.runs.hetero.config import HeteroConfig
 from fedjax_rl.runs.hetero.summary import by_seed
 from fedjax_rl.runs.hetero.training import finite_mean, hetero_rl, run
+from tests.quick import quick_compilation  # noqa: F401
 
 pytestmark = pytest.mark.timeout(400)
 

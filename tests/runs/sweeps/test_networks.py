@@ -17,6 +17,7 @@ from fedjax_rl.runs.hetero.training import run as run_stale
 from fedjax_rl.runs.sweeps import plan
 from fedjax_rl.runs.sweeps.networks import REAL, Networks
 from fedjax_rl.runs.sweeps.stale import Stale
+from tests.quick import quick_compilation  # noqa: F401
 from tests.runs.sweeps.harness import groups_of, swept
 
 pytestmark = pytest.mark.timeout(400)

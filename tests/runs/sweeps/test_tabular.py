@@ -20,6 +20,7 @@ from fedjax_rl.runs.sweeps.execution import run_chunk
 from fedjax_rl.runs.sweeps.family import POINTS, thinned
 from fedjax_rl.runs.sweeps.tabular import CURVES, REAL, Tabular
 from tests import support
+from tests.quick import quick_compilation  # noqa: F401
 from tests.runs.sweeps.harness import groups_of, swept
 
 pytestmark = pytest.mark.timeout(240)
