@@ -24,7 +24,8 @@ LONG = ["run", "fednpg", "--rounds", "400000", "--log-every", "1000", "--seeds",
 
 @pytest.mark.parametrize("algorithm", list(survival.RUNS))
 def test_killed_three_times_and_none_the_wiser(tmp_path, monkeypatch, algorithm):
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")  # compiles sooner
+    for name, value in fresh_environment(compiled_quickly=True).items():
+        monkeypatch.setenv(name, value)
     told = survival.survive(algorithm, survival.RUNS[algorithm], 3, tmp_path, seed=1)
     assert told["kills"] == 3
     assert told["differences"] == []
