@@ -45,7 +45,7 @@ REASONS = {
         "Merged as equals, three normalised steps cannot express the multipliers that this takes "
         "(see concepts, what a normalised step costs). The same seeds with sums of agents that "
         "differed in the last bit gave a reward of 129.1 [54.9, 307.8] and a largest mean cost of "
-        "5.11: between versions the intervals repeat, not the digits."
+        "5.11: between versions intervals overlap, and digits do not repeat."
     ),
 }
 """Why a goal is missed."""

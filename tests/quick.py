@@ -7,8 +7,7 @@ import jax
 import pytest
 from jax._src import compiler
 
-SHORTER = {"xla_cpu_use_fusion_emitters": False}
-"""Kernels as XLA emitted them before, which takes two thirds of the time."""
+from tests.conftest import SHORTER
 
 
 @contextlib.contextmanager
@@ -17,19 +16,19 @@ def compiled_quickly():
 
     Whoever shares compiled functions with others must share this setting with them.
     """
-    usual, before = (
-        compiler.get_compile_options,
-        jax.config.values["jax_disable_most_optimizations"],
-    )
+    usual = compiler.get_compile_options
+    before = jax.config.values["jax_disable_most_optimizations"]
 
     def shorter(*arguments, env_options_overrides=None, **options):
         overrides = SHORTER | (env_options_overrides or {})
         return usual(*arguments, env_options_overrides=overrides, **options)
 
     jax.config.update("jax_disable_most_optimizations", True)
-    with mock.patch.object(compiler, "get_compile_options", shorter):  # no setting is public
-        yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    try:
+        with mock.patch.object(compiler, "get_compile_options", shorter):  # no setting is public
+            yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="module", autouse=True)
