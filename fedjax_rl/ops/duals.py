@@ -33,7 +33,8 @@ class DualSettings(NamedTuple):
         step_size: η_λ of the projected gradient, scalar.
         proportional, integral, derivative: K_P, K_I, K_D of the PID rule, scalars.
         smoothing: share of the old cost kept in the smoothed one, in [0, 1), scalar.
-        cap: λ_max, scalar.
+        cap: λ_max, scalar or [K], in reward per cost.
+        cap_in_returns: λ_max in returns per budget, scalar; 0 for ``cap`` alone. See `caps`.
     """
 
     step_size: Array
@@ -42,6 +43,24 @@ class DualSettings(NamedTuple):
     derivative: Array
     smoothing: Array
     cap: Array
+    cap_in_returns: Array
+
+
+def caps(settings: DualSettings, size: jax.Array, budgets: jax.Array) -> jax.Array:
+    """[K], λ_max of each constraint: max(cap, cap_in_returns · R / |d_j|).
+
+    At an optimum no multiplier is above what its constraint costs, λ*_j d_j ≤ V* − V_r of a
+    policy without cost (concavity of the optimal value in d), so that R / d_j, with R the size
+    of returns, is the unit in which one number bounds multipliers of every task. ``cap`` is the
+    floor that lets multipliers act before any reward was seen.
+
+    Args:
+        settings: both bounds.
+        size: R, scalar, of returns of the reward.
+        budgets: d [K]; where d_j = 0 the cost's own unit takes its place.
+    """
+    units = jnp.where(budgets == 0, 1.0, jnp.abs(budgets))
+    return jnp.maximum(settings.cap, settings.cap_in_returns * size / units)
 
 
 def no_multipliers(slots: int) -> DualState:

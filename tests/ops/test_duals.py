@@ -21,6 +21,7 @@ def settings(**changes):
         "derivative": 0.0,
         "smoothing": 0.0,
         "cap": 10.0,
+        "cap_in_returns": 0.0,
     }
     return DualSettings(**{name: jnp.float32(value) for name, value in (plain | changes).items()})
 

@@ -30,7 +30,7 @@ from fedjax_rl.learners.deep.state import (
     Parameters,
 )
 from fedjax_rl.ops import moments as running
-from fedjax_rl.ops.duals import DualState, no_multipliers, pid, projected_gradient
+from fedjax_rl.ops.duals import DualState, caps, no_multipliers, pid, projected_gradient
 from fedjax_rl.ops.moments import Moments
 
 Improve = Callable[
@@ -82,6 +82,7 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
             satisfied=jnp.ones((), bool),
             feasible=jnp.ones((), bool),
             returns=running.no_moments(1 + design.slots) if choices.scale_returns else None,
+            reward_size=jnp.zeros(()),
             environments=begin(key_environments, agent.params, design),
             updates=jnp.zeros((), jnp.int32),
         )
@@ -100,8 +101,10 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
         )
         values = evaluate(shared, local, rollout)
         measured = measure(rollout, values, agent, design)
-        duals = raised(local.duals, measured, agent, hparams)
         estimates = estimate(rollout, values, agent, hparams)
+        # A bound that shrank would let go of a budget that is broken: R never falls.
+        size = jnp.maximum(local.reward_size, root_mean_square(estimates.targets[..., 0]))
+        duals = raised(local.duals, measured, size, agent, hparams)
         weights = lagrangian_weights(duals, measured, local.feasible, agent, hparams)
         pressure = weights.sum() if choices.dual_rule != "crpo" else jnp.ones(())
         returns, scale = rescaled(local.returns, estimates.targets)
@@ -136,6 +139,7 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
                 local.satisfied,
             ),
             returns=returns,
+            reward_size=size,
             environments=environments,
             updates=local.updates + 1,
         )
@@ -174,13 +178,18 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
         return Values(values[:steps], values[steps], values[steps + 1 :])
 
     def raised(
-        duals: DualState, measured: Measured, agent: DeepAgent, hparams: DeepSettings
+        duals: DualState,
+        measured: Measured,
+        size: jax.Array,
+        agent: DeepAgent,
+        hparams: DeepSettings,
     ) -> DualState:
         """The dual step, where costs are known; padding stays 0."""
         if choices.dual_rule == "crpo":
             return duals
+        settings = hparams.duals._replace(cap=caps(hparams.duals, size, agent.budgets))
         proposed = DUAL_RULES[choices.dual_rule](
-            duals, measured.costs, agent.budgets, agent.dual_scale, hparams.duals
+            duals, measured.costs, agent.budgets, agent.dual_scale, settings
         )
         return jax.tree.map(partial(jnp.where, measured.known), proposed, duals)
 
@@ -289,6 +298,11 @@ def excess(measured: Measured, agent: DeepAgent, hparams: DeepSettings) -> jax.A
     """
     above = agent.dual_scale * (measured.costs - agent.budgets) - hparams.tolerance
     return jnp.where(measured.known, above, -jnp.inf)
+
+
+def root_mean_square(targets: jax.Array) -> jax.Array:
+    """Scalar, of targets of any shape."""
+    return jnp.sqrt((targets**2).mean())
 
 
 def size_of(returns: Moments) -> jax.Array:

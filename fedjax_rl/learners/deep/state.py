@@ -40,6 +40,7 @@ class DeepLocal(NamedTuple):
         satisfied: scalar, whether the agent's own costs were within budget; for CRPO.
         feasible: scalar, whether every agent's were; for CRPO.
         returns: mean square of the targets [1 + K] as a running mean with its weight.
+        reward_size: R, scalar, the largest root mean square of a rollout's reward targets.
         environments: B environments under way.
         updates: scalar, local steps taken.
     """
@@ -52,6 +53,7 @@ class DeepLocal(NamedTuple):
     satisfied: jax.Array
     feasible: jax.Array
     returns: Moments | None
+    reward_size: jax.Array
     environments: Environments
     updates: jax.Array
 

@@ -44,6 +44,8 @@ SAMPLES_PER_SECOND = 100_000
 SECONDS_PER_CHUNK = 1.0
 ENVIRONMENTS_AT_ONCE = 128
 """Of all agents and seeds side by side: what they do fits a second-level cache (bench/fedppo)."""
+AUTO_CAP = 10.0
+"""Of multipliers, in returns per budget, and the least in reward per cost (`ops.duals.caps`)."""
 ALONE = ("no-communication", "one-shot")
 ONE_AGENT = ("omniscient", "unconstrained")
 
@@ -258,6 +260,7 @@ def choices_of(config: DeepConfig) -> Choices:
 
 def settings_of(config: DeepConfig, task: Task) -> DeepSettings:
     """The traced part, strongly typed so that no value is compiled in."""
+    automatic = config.multiplier_cap == "auto"
     settings: Any = DeepSettings(
         learning_rate=config.learning_rate,
         learning_rate_decay=config.learning_rate_decay,
@@ -275,7 +278,8 @@ def settings_of(config: DeepConfig, task: Task) -> DeepSettings:
             integral=config.integral_gain,
             derivative=config.derivative_gain,
             smoothing=config.dual_smoothing,
-            cap=config.multiplier_cap,
+            cap=AUTO_CAP if automatic else config.multiplier_cap,
+            cap_in_returns=AUTO_CAP if automatic else 0.0,
         ),
         tolerance=config.tolerance,
         radius=config.radius,

@@ -23,7 +23,7 @@ COUNTS = (
     *("envs", "rollout", "local_steps", "rounds", "epochs", "minibatches", "conjugate_steps"),
     *("evaluate_every", "episodes", "window", "seeds", "log_every"),
 )
-POSITIVE = ("learning_rate", "clip", "gradient_norm", "multiplier_cap", "radius")
+POSITIVE = ("learning_rate", "clip", "gradient_norm", "radius")
 NOT_NEGATIVE = (
     *("entropy", "dual_step_size", "tolerance", "damping"),
     *("proportional_gain", "integral_gain", "derivative_gain"),
@@ -86,8 +86,9 @@ class DeepConfig:
     """λ of the costs' generalised advantages."""
     clip: float = 0.2
     """ε of the clipped surrogate."""
-    cost_surrogate: Literal["clipped", "unclipped"] = "clipped"
-    """clipped: the whole Lagrangian's advantage; unclipped: cost terms are not clipped."""
+    cost_surrogate: Literal["clipped", "unclipped"] = "unclipped"
+    """unclipped: cost terms are not clipped, as in the paper; clipped: the whole Lagrangian's
+    advantage."""
     standardize: bool = True
     """Bring the Lagrangian's advantage to deviation 1; never reward and costs apart."""
     entropy: float = 0.01
@@ -122,8 +123,8 @@ class DeepConfig:
     """K_D of --duals pid."""
     dual_smoothing: float = 0.0
     """Share of the old cost kept in the smoothed one, of --duals pid."""
-    multiplier_cap: float = 10.0
-    """λ_max."""
+    multiplier_cap: float | Literal["auto"] = "auto"
+    """λ_max, in reward per cost; auto: ten returns per budget, and 10 at least."""
     tolerance: float = 0.0
     """How far above its budget a cost may be for --duals crpo, in --dual-units."""
     radius: float = 0.01
@@ -158,6 +159,8 @@ class DeepConfig:
         check_count("seed", self.seed, least=0)
         for field in POSITIVE:
             check_positive(field, getattr(self, field), "a positive number")
+        if self.multiplier_cap != "auto":
+            check_positive("multiplier_cap", self.multiplier_cap, "auto or a positive number")
         if self.kl_limit is not None:
             check_positive("kl_limit", self.kl_limit, "a positive number")
         for field in NOT_NEGATIVE:
@@ -198,7 +201,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "minibatches": 1,
         "learning_rate": 1e-4,
         "kl_limit": 0.1,
-        "cost_surrogate": "unclipped",
         "standardize": False,
         "entropy": 0.0,
         "gradient_norm": 1e9,
