@@ -104,7 +104,7 @@ def assembled(
     """Algorithm, settings on the device, columns and chunks, without solving the problem."""
     num_agents = cmdp.num_constraints
     config = FedNPGConfig(rounds=rounds, step_size=step, dual_step_size=dual_step)
-    hparams = settings(config, cmdp, default_access(num_agents, num_agents), pace=1.0)
+    hparams = settings(config, cmdp, default_access(num_agents, num_agents), 10.0, pace=1.0)
     algorithm = fednpg_algorithm("npg", "exact", "none", "logits", "fed", num_agents, 1, None)
     agents = hparams.federation.agents
     watched = tuple((agent, 0, agent) for agent in range(num_agents))

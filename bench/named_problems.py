@@ -21,6 +21,8 @@ from fedjax_rl.runs.config import FedNPGConfig
 from fedjax_rl.runs.programs import fednpg_algorithm
 
 ACTIVE = 1e-6
+CAP = 10.0
+"""λ_max of the published experiments (arXiv 2405.03236), in place of each problem's own bound."""
 
 
 class Named(NamedTuple):
@@ -61,10 +63,10 @@ def named_problems(count: int, active: int = 3) -> list[Named]:
 def trajectories(
     problems: list[Named], config: FedNPGConfig, keep_last: int | None = None
 ) -> Trajectories:
-    """Runs one configuration on all problems as members of one sweep."""
+    """Runs one configuration, with λ_max = `CAP`, on all problems as members of one sweep."""
     members = len(problems)
     access = default_access(4, 4)
-    each = [settings(config, named.cmdp, access, pace=0.25) for named in problems]
+    each = [settings(config, named.cmdp, access, CAP, pace=0.25) for named in problems]
     hparams = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
     learner = "npg" if config.learner == "npg" else config.learner
     merge = "points" if learner == "optimistic" else config.merge.replace("auto", "logits")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from bench.named_problems import (
+    CAP,
     Named,
     Trajectories,
     dual_value,
@@ -17,7 +18,6 @@ from bench.named_problems import (
 from fedjax_rl.runs.config import FedNPGConfig
 from fedjax_rl.statistics import slope_interval
 
-CAP = 10.0
 MEASURES = ("average_violation", "strong_violation", "occupancy_gap", "primal_dual_gap")
 
 
@@ -29,7 +29,7 @@ def measure(quick: bool) -> dict[str, Any]:
     for local_steps in (1, 5) if quick else (1, 5, 20):
         table = {name: np.zeros((len(problems), len(horizons))) for name in MEASURES}
         for column, rounds in enumerate(horizons):
-            config = with_rounds(FedNPGConfig(local_steps=local_steps, multiplier_cap=CAP), rounds)
+            config = with_rounds(FedNPGConfig(local_steps=local_steps), rounds)
             measured = measures(problems, trajectories(problems, config))
             for name in MEASURES:
                 table[name][:, column] = measured[name]

@@ -41,7 +41,7 @@
 # %%
 import numpy as np
 
-from bench.named_problems import trajectories, with_rounds
+from bench.named_problems import CAP, trajectories, with_rounds
 from bench.rates import MEASURES, measures
 from fedjax_rl.cmdp.solve import evaluate_policy
 from fedjax_rl.runs import fednpg
@@ -95,7 +95,7 @@ for local_steps in LOCAL_STEPS:
     results[local_steps] = {
         name: np.stack([column[name] for column in columns], axis=1) for name in MEASURES
     }
-assert largest < FedNPGConfig().multiplier_cap, "no multiplier was clipped from above"
+assert largest < CAP, "no multiplier was clipped from above"
 
 # %%
 slopes = {

@@ -42,6 +42,7 @@ class Row(NamedTuple):
         costs: [M], likewise; mean per step where the budget is per step.
         episodes: how many ended.
         multipliers: [N, K], λ_ij in each agent's own order.
+        at_cap: how many of them are at their cap.
         environment_steps: of all agents in this round.
         improvement: means over agents and local steps.
     """
@@ -52,6 +53,7 @@ class Row(NamedTuple):
     costs: Array
     episodes: Array
     multipliers: Array
+    at_cap: Array
     environment_steps: Array
     improvement: Improvement
 
@@ -82,6 +84,7 @@ def evaluated(federation: Algorithm, evaluate: Evaluate, per_step: tuple[bool, .
             costs=jnp.full(len(per_step), jnp.nan),
             episodes=jnp.zeros((), jnp.int32),
             multipliers=state.local.duals.multipliers,
+            at_cap=jnp.zeros((), jnp.int32),
             environment_steps=jnp.zeros((), jnp.int32),
             improvement=Improvement(*[undefined] * len(Improvement._fields)),
         )
@@ -108,6 +111,7 @@ def evaluated(federation: Algorithm, evaluate: Evaluate, per_step: tuple[bool, .
             costs=jnp.where(rated, info.rates.mean((0, 1)), means[1:]),
             episodes=episodes,
             multipliers=info.multipliers[:, -1],
+            at_cap=info.at_cap[:, -1].sum(),
             environment_steps=info.environment_steps.sum(),
             improvement=jax.tree.map(lambda leaf: leaf.mean((0, 1)), info.improvement),
         )

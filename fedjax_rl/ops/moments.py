@@ -53,6 +53,11 @@ def deviation(moments: Moments) -> jax.Array:
     return jnp.maximum(jnp.sqrt(moments.squares / moments.weight), LEAST_DEVIATION)
 
 
+def root_mean_square(moments: Moments) -> jax.Array:
+    """√E x² [D] of the samples seen so far."""
+    return jnp.sqrt(moments.squares / moments.weight + moments.mean**2)
+
+
 def normalized(moments: Moments, samples: jax.Array, clip: float = 10.0) -> jax.Array:
     """(x − mean) / deviation, within ± clip.
 

@@ -86,7 +86,7 @@ def prepare(
             raise InvalidInput("--seeds", config.seeds, "1 with --reference no-communication")
         algorithm = seed_sweep(algorithm, config.seeds, placement)
     certificate = certify(cmdp)
-    hparams = settings(config, cmdp, access, pace=1 / len(chosen.access))
+    hparams = settings(config, cmdp, access, certificate.dual_bound, pace=1 / len(chosen.access))
     agents = hparams.federation.agents
     watched = tuple(
         (int(agent), int(slot), int(agents.constraint[agent, slot]))
@@ -131,7 +131,9 @@ def simulated(config: FedNPGConfig, access: BoolArray) -> BoolArray:
     return np.ones_like(access[:1]) if config.reference == "omniscient" else access
 
 
-def settings(config: FedNPGConfig, cmdp: CMDP, access: BoolArray, pace: float) -> ObservedSettings:
+def settings(
+    config: FedNPGConfig, cmdp: CMDP, access: BoolArray, dual_bound: float, pace: float
+) -> ObservedSettings:
     """Traced settings of a run.
 
     ``auto`` is η = 2/√T and η_λ = 0.1 η on the problem with rewards and costs rescaled to unit
@@ -142,6 +144,7 @@ def settings(config: FedNPGConfig, cmdp: CMDP, access: BoolArray, pace: float) -
         config: settings.
         cmdp: the problem.
         access: [N, M] access of the agents that are simulated.
+        dual_bound: of the problem's `Certificate`, the automatic cap of multipliers.
         pace: factor on the step of a reference whose reward is not divided by the number of
             agents, so that all advance at equal pace: one over that number.
     """
@@ -155,17 +158,36 @@ def settings(config: FedNPGConfig, cmdp: CMDP, access: BoolArray, pace: float) -
         dual_step_size = 0.1 * step_size * reward_range
         dual_scale = reward_range / cost_ranges**2
     alone = config.reference == "no-communication"
+    weights = merge_weights(config, len(access))
     agents = (lone_agents if alone else federated_agents)(cmdp, access, dual_scale)
     learner = TabularSettings(
         step_size=np.float64(step_size if config.reference == "fed" else step_size * pace),
         dual_step_size=np.float64(dual_step_size),
-        multiplier_cap=np.float64(config.multiplier_cap),
+        multiplier_cap=np.float64(multiplier_cap(config, dual_bound, weights)),
         model=known_model(cmdp),
         regularization=np.float64(config.regularization),
         tolerance=np.float64(config.tolerance),
     )
-    federation = FederationSettings(agents, learner, merge_weights(config, len(access)))
+    federation = FederationSettings(agents, learner, weights)
     return ObservedSettings(federation, cmdp.costs, cmdp.budgets)
+
+
+def multiplier_cap(config: FedNPGConfig, dual_bound: float, weights: FloatArray | None) -> float:
+    """λ_max of every agent, reward per cost.
+
+    ``auto`` is the dual bound, over the smallest N p_i where agents are merged with
+    weights p_i: what counts is N Σ_i p_i w_ij λ_ij. Where every policy earns the same the bound
+    is 0, and any positive number serves: 1.
+
+    Args:
+        config: settings.
+        dual_bound: of the problem's `Certificate`.
+        weights: p [N], or None for equal ones.
+    """
+    if config.multiplier_cap != "auto":
+        return config.multiplier_cap
+    share = 1.0 if weights is None else min(1.0, len(weights) * float(weights.min()))
+    return (dual_bound or 1.0) / share
 
 
 @functools.lru_cache(maxsize=4)

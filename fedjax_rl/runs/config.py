@@ -68,8 +68,9 @@ class FedNPGConfig:
     """η, literally; auto: 2/√T after rescaling rewards and costs to unit range."""
     dual_step_size: float | Literal["auto"] = "auto"
     """η_λ, literally; auto: 0.1 η after the same rescaling."""
-    multiplier_cap: float = 10.0
-    """Largest value of a multiplier, in the problem's own units."""
+    multiplier_cap: float | Literal["auto"] = "auto"
+    """λ_max, largest value of a multiplier, in the problem's own units; auto: Slater's bound
+    (max V_r − V_r(π_Slater)) / ξ, which no optimal multiplier exceeds."""
     seed: int = 0
     """Seed of everything random."""
     seeds: int = 1
@@ -88,10 +89,9 @@ class FedNPGConfig:
             if getattr(self, field) is not None:
                 check_count(field, getattr(self, field), least=1)
         check_count("seed", self.seed, least=0)
-        for field in ("step_size", "dual_step_size"):
+        for field in ("step_size", "dual_step_size", "multiplier_cap"):
             if getattr(self, field) != "auto":
                 check_positive(field, getattr(self, field), "auto or a positive number")
-        check_positive("multiplier_cap", self.multiplier_cap, "a positive number")
         for field in ("regularization", "tolerance"):
             check_not_negative(field, getattr(self, field))
         for weight in self.merge_weights or ():

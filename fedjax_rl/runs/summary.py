@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fedjax_rl.cmdp.model import CMDP, FloatArray
+from fedjax_rl.cmdp.model import CMDP, BoolArray, FloatArray
 from fedjax_rl.cmdp.solve import Certificate, evaluate_policy
 from fedjax_rl.learners.tabular.agent import effective_multipliers
 from fedjax_rl.runs.history import Columns
@@ -177,9 +177,10 @@ def certificate_figures(problem: Problem, solution: Certificate) -> dict[str, An
 def _multipliers(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
     names, agents = prepared.layout.constraint_names, prepared.hparams.federation.agents
     multipliers = outcome.multipliers
-    if prepared.config.seeds > 1:
-        multipliers = multipliers.mean(0)
-    multipliers = multipliers.reshape(np.shape(agents.weights))
+    cap = float(prepared.hparams.federation.learner.multiplier_cap)
+    multipliers = multipliers.reshape(-1, *np.shape(agents.weights))
+    capped: BoolArray = np.any(multipliers >= cap, axis=0)
+    multipliers = multipliers.mean(0)
     by_agent: dict[str, dict[str, float]] = {}
     for agent, slot, constraint in prepared.layout.watched:
         by_agent.setdefault(str(agent), {})[names[constraint]] = multipliers[agent, slot]
@@ -188,8 +189,8 @@ def _multipliers(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
         effective = effective_multipliers(
             agents, multipliers, len(names), prepared.hparams.federation.merge_weights
         )
-    capped = multipliers >= prepared.config.multiplier_cap
     return {
+        "multiplier_cap": cap,
         "multipliers": by_agent,
         "effective_multipliers": dict(zip(names, effective, strict=True)),
         "multipliers_at_cap": [

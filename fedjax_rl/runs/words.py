@@ -38,10 +38,15 @@ def opening(prepared: Prepared) -> str:
     ]
     lines.append(order_of(cmdp.constraint_names))
     largest = certificate.multipliers.max()
-    if config.multiplier_cap < largest:
+    if config.multiplier_cap != "auto" and config.multiplier_cap < largest:
         lines.append(
             f"Warning: the largest optimal multiplier is {largest:.4g}, above --multiplier-cap "
-            f"{config.multiplier_cap:g}; the optimum is out of reach."
+            f"{config.multiplier_cap:g}; the optimum is out of reach: raise it, or leave it out."
+        )
+    elif np.isinf(learner.multiplier_cap):
+        lines.append(
+            "No policy is strictly within every budget, so nothing bounds the multipliers: they "
+            "have no cap."
         )
     return "\n".join(lines)
 
@@ -64,8 +69,7 @@ def closing(result: FedNPGResult) -> str:
             f"Figures are means over {summary['seeds']} seeds; the averaged policy of the worst "
             f"one violates by {summary['worst_occupancy_violation']:.4g}."
         )
-    lines.append(_recommendation(summary))
-    lines += _warnings(result)
+    lines.append(_recommendation(result))
     lines.append(
         f"{summary['rounds']} rounds in {summary['seconds']:.1f} s, compiling included; "
         f"{summary['rounds_per_second']:.0f} rounds/s once compiled."
@@ -156,8 +160,9 @@ def _policy_sentence(summary: dict[str, Any], cmdp: CMDP, kind: str, label: str)
     return f"The {label} policy earns {value}; {verdict}, over budget: {', '.join(shown)}{more}."
 
 
-def _recommendation(summary: dict[str, Any]) -> str:
+def _recommendation(result: FedNPGResult) -> str:
     """Which policy to take, and whether it keeps the budgets."""
+    summary = result.summary
     choice = summary["recommended_policy"]
     allowed = f"{100 * summary['feasibility_tolerance']:g} %"
     if summary["feasible_average" if choice == "averaged" else "feasible_last"]:
@@ -166,8 +171,17 @@ def _recommendation(summary: dict[str, Any]) -> str:
         return f"Recommended: none; not every agent's policy keeps every budget within {allowed}."
     return (
         f"Recommended: neither is within {allowed} of every budget; the {choice} policy is the "
-        "less violating one. More rounds should help."
+        f"less violating one. {_advice(result)}"
     )
+
+
+def _advice(result: FedNPGResult) -> str:
+    """What would help a run whose policies break budgets: one thing, and not its opposite."""
+    cap, capped = result.config.multiplier_cap, result.summary["multipliers_at_cap"]
+    if cap == "auto" or not capped:
+        return "More rounds should help."
+    shown = ", ".join(capped[:CONSTRAINTS_LISTED])
+    return f"Multipliers are at --multiplier-cap {cap:g} ({shown}): raise it, or leave it out."
 
 
 def _percent(part: float, whole: float, sign: bool = True) -> str:
@@ -192,14 +206,3 @@ def _matrix(summary: dict[str, Any], cmdp: CMDP) -> str:
         "(! over budget):"
     )
     return "\n".join([head, *rows])
-
-
-def _warnings(result: FedNPGResult) -> list[str]:
-    summary, warnings = result.summary, []
-    if capped := summary["multipliers_at_cap"]:
-        shown = ", ".join(capped[:CONSTRAINTS_LISTED])
-        warnings.append(
-            f"Warning: multipliers at their cap of {result.config.multiplier_cap:g}: {shown}. "
-            "The budget cannot be enforced harder than that; raise --multiplier-cap."
-        )
-    return warnings

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedjax_rl.ops.duals import DualSettings, no_multipliers, pid, projected_gradient
+from fedjax_rl.ops.duals import DualSettings, caps, no_multipliers, pid, projected_gradient
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -141,3 +141,19 @@ def test_agents_may_be_mapped(rule):
     chex.assert_trees_all_close(
         together, jax.tree.map(lambda *leaves: jnp.stack(leaves), *alone), rtol=1e-6
     )
+
+
+def test_caps_count_in_returns_per_budget_and_have_a_floor():
+    """R = 80: 10·80/20 = 40; 10·80/1600 = 0.5, below the floor; d = 0 counts in its own unit."""
+    chosen = settings(cap=10.0, cap_in_returns=10.0)
+    budgets = jnp.array([20.0, 1600.0, 0.0, -20.0])
+    found = caps(chosen, jnp.float32(80.0), budgets)
+    np.testing.assert_allclose(found, [40.0, 10.0, 800.0, 40.0])
+    np.testing.assert_allclose(caps(settings(cap=3.0), jnp.float32(80.0), budgets), 3.0)
+
+
+@pytest.mark.parametrize("rule", [projected_gradient, pid])
+def test_every_constraint_may_have_a_cap_of_its_own(rule):
+    chosen = settings(step_size=1.0, proportional=1.0, cap=3.0)._replace(cap=jnp.array([3.0, 7.0]))
+    state = rule(no_multipliers(2), jnp.full(2, 90.0), jnp.full(2, 20.0), jnp.ones(2), chosen)
+    np.testing.assert_allclose(state.multipliers, [3.0, 7.0])

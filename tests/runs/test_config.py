@@ -45,7 +45,7 @@ def test_round_trip(tmp_path):
         ("step_size", float("nan"), "--step-size: got nan"),
         ("dual_step_size", float("inf"), "--dual-step-size: got inf"),
         ("step_size", "fast", "--step-size: got fast; auto or a positive number"),
-        ("multiplier_cap", 0.0, "--multiplier-cap: got 0.0; a positive number"),
+        ("multiplier_cap", 0.0, "--multiplier-cap: got 0.0; auto or a positive number"),
         ("evaluation", "guessed", "--evaluation: got 'guessed'; one of exact, sampled"),
         ("reference", "all-seeing", "--reference: got 'all-seeing'; one of fed, omniscient"),
         ("problem_args", ("states",), "--problem-args: got 'states'; NAME=VALUE"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,6 +61,19 @@ class Certificate:
     disagreement: float | None
     num_columns: int
     unconstrained_value: float
+
+    @property
+    def dual_bound(self) -> float:
+        """(max_π V_r − V_r(slater)) / ξ, reward per cost; `inf` if ξ is 0.
+
+        Slater's bound with the unconstrained value in the place of V*, so that it says nothing
+        of the answer: at least `multiplier_bound` and hence at least every optimal Σ_j λ_j.
+        It is the usual interval of a primal–dual method's multipliers (arXiv 2206.02346).
+        """
+        if self.slater_slack == 0:
+            return math.inf
+        above = max(self.unconstrained_value - self.optimal_value, 0.0)
+        return self.multiplier_bound + above / self.slater_slack
 
 
 def to_arrays(certificate: Certificate) -> dict[str, np.ndarray]:

@@ -16,6 +16,7 @@ from fedjax_rl.learners.deep.advantages import (
     Measured,
     Values,
     estimate,
+    excess,
     measure,
 )
 from fedjax_rl.learners.deep.agent import DeepAgent, DeepSettings
@@ -103,8 +104,9 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
         measured = measure(rollout, values, agent, design)
         estimates = estimate(rollout, values, agent, hparams)
         # A bound that shrank would let go of a budget that is broken: R never falls.
-        size = jnp.maximum(local.reward_size, root_mean_square(estimates.targets[..., 0]))
-        duals = raised(local.duals, measured, size, agent, hparams)
+        size = jnp.maximum(local.reward_size, jnp.sqrt((estimates.targets[..., 0] ** 2).mean()))
+        most = caps(hparams.duals, size, agent.budgets)
+        duals = raised(local.duals, measured, most, agent, hparams)
         weights = lagrangian_weights(duals, measured, local.feasible, agent, hparams)
         pressure = weights.sum() if choices.dual_rule != "crpo" else jnp.ones(())
         returns, scale = rescaled(local.returns, estimates.targets)
@@ -124,6 +126,7 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
             totals=rollout.totals,
             rates=rollout.signals[..., 1:].mean((0, 1)),
             multipliers=duals.multipliers,
+            at_cap=(duals.multipliers >= most).sum(),
             environment_steps=jnp.int32(choices.rollout * choices.envs),
             improvement=improvement,
         )
@@ -174,20 +177,20 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
             costs = design.cost_critic.apply(local.cost_critic, timed)
             values = jnp.concatenate([values, costs], axis=-1)
         if local.returns is not None:
-            values = values * size_of(local.returns)
+            values = values * running.root_mean_square(local.returns)
         return Values(values[:steps], values[steps], values[steps + 1 :])
 
     def raised(
         duals: DualState,
         measured: Measured,
-        size: jax.Array,
+        most: jax.Array,
         agent: DeepAgent,
         hparams: DeepSettings,
     ) -> DualState:
-        """The dual step, where costs are known; padding stays 0."""
+        """The dual step up to λ_max [K], where costs are known; padding stays 0."""
         if choices.dual_rule == "crpo":
             return duals
-        settings = hparams.duals._replace(cap=caps(hparams.duals, size, agent.budgets))
+        settings = hparams.duals._replace(cap=most)
         proposed = DUAL_RULES[choices.dual_rule](
             duals, measured.costs, agent.budgets, agent.dual_scale, settings
         )
@@ -215,7 +218,7 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
         """The running size of the targets, and the size by which the critics are divided."""
         if returns is None:
             return None, jnp.ones(1 + design.slots)
-        return running.updated(returns, targets), size_of(returns)
+        return running.updated(returns, targets), running.root_mean_square(returns)
 
     def batch_of(
         shared: DeepShared,
@@ -286,25 +289,3 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
     if choices.dual_rule != "crpo":
         return learner
     return learner._replace(consult=consult, brief=brief)
-
-
-def excess(measured: Measured, agent: DeepAgent, hparams: DeepSettings) -> jax.Array:
-    """[K], how far each known cost is above its budget and the tolerance; else −∞.
-
-    Args:
-        measured: costs [K], in the unit of each budget.
-        agent: budgets [K] and the scale of each.
-        hparams: the tolerance, in scaled units.
-    """
-    above = agent.dual_scale * (measured.costs - agent.budgets) - hparams.tolerance
-    return jnp.where(measured.known, above, -jnp.inf)
-
-
-def root_mean_square(targets: jax.Array) -> jax.Array:
-    """Scalar, of targets of any shape."""
-    return jnp.sqrt((targets**2).mean())
-
-
-def size_of(returns: Moments) -> jax.Array:
-    """Root mean square [1 + K] of the targets seen so far."""
-    return jnp.sqrt(returns.squares / returns.weight + returns.mean**2)

@@ -122,6 +122,7 @@ class DeepInfo(NamedTuple):
         totals: [1 + M], sums over them of reward and costs.
         rates: [M], mean costs per step.
         multipliers: [K], λ_ij after the dual step.
+        at_cap: how many of them are at their cap.
         environment_steps: T·B.
         improvement: of the networks.
     """
@@ -130,5 +131,6 @@ class DeepInfo(NamedTuple):
     totals: jax.Array
     rates: jax.Array
     multipliers: jax.Array
+    at_cap: jax.Array
     environment_steps: jax.Array
     improvement: Improvement

@@ -81,6 +81,7 @@ def columns(
     for agent, slot, constraint in prepared.watched:
         column = mean(rows.multipliers[:, :, agent, slot])
         table[f"multiplier/{agent}/{names[constraint]}"] = column
+    table["multipliers_at_cap"] = mean(rows.at_cap.sum(2))
     table["evaluation/reward"] = mean(rows.evaluation.reward)
     table |= {f"evaluation/cost/{name}": cost for name, cost in zip(names, evaluated, strict=True)}
     table["episodes"] = mean(rows.episodes.sum(2))

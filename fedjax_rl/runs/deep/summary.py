@@ -64,6 +64,7 @@ def summarise(result: DeepResult, timing: Mapping[str, float]) -> dict[str, Any]
             name: mean(cost) for name, cost in named(evaluations.mode_costs[-1]).items()
         },
         "multipliers": multipliers(result),
+        "multipliers_at_cap": float(result.history["multipliers_at_cap"][-1]),
         "environment_steps": int(result.history["environment_steps"][-1]),
         "environment_steps_per_agent": int(
             result.history["environment_steps"][-1] // prepared.num_agents

@@ -92,6 +92,11 @@ def closing(result: DeepResult) -> str:
     if config.seeds > 1:
         share = f"{100 * summary['feasible_share']:.0f} %"
         lines.append(f"Figures are means over {config.seeds} seeds; {share} keep every budget.")
+    if summary["multipliers_at_cap"] and not summary["feasible"]:
+        lines.append(
+            f"Of the multipliers {summary['multipliers_at_cap']:g} are at their cap: raise "
+            "--multiplier-cap to enforce budgets harder."
+        )
     if "gap" in summary:
         lines.append(
             f"Evaluated exactly, the last policy is {summary['gap']:+.4g} below V* = "

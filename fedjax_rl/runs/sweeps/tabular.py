@@ -56,7 +56,13 @@ class Tabular:
             self._prepared[likewise] = prepare(likewise, self._problems[content])
         prepared = self._prepared[likewise]
         cmdp, access = prepared.problem.cmdp, prepared.problem.access
-        hparams = settings(config, cmdp, simulated(config, access), pace=1 / len(access))
+        hparams = settings(
+            config,
+            cmdp,
+            simulated(config, access),
+            prepared.certificate.dual_bound,
+            pace=1 / len(access),
+        )
         own = dataclasses.replace(config, merge=prepared.config.merge)
         return Assembled(
             program=(prepared.algorithm, config.rounds),

@@ -61,3 +61,19 @@ def test_the_cap_holds_and_padding_stays_zero(rule):
     assert (multipliers[(slice(None), *PADDING)] == 0).all()
     _, _, free = history(rule)
     assert free.max() > cap and (free[(slice(None), *PADDING)] == 0).all()
+
+
+@pytest.mark.parametrize("rule", ["gradient", "pid"])
+def test_an_automatic_cap_grows_with_the_reward(rule):
+    """The same floor binds where returns are small and does not where they are large."""
+    floor, scale = 0.25, 0.5
+    state, info, multipliers = history(rule, cap=floor, cap_in_returns=scale)
+    size = float(state.local.reward_size[0])
+    assert size > 1.0
+    budgets = {EPISODE: 400.0, STEP: 0.2, DISCOUNTED: 1.5}
+    for (agent, slot), budget in budgets.items():
+        largest = max(floor, scale * float(state.local.reward_size[agent]) / budget)
+        assert multipliers[-1, agent, slot] <= np.float32(largest) * (1 + 1e-6)
+    assert multipliers[-1, *EPISODE] == floor, "400 of budget against returns of a few"
+    assert multipliers[-1, *STEP] > floor
+    assert info.at_cap[-1, 0, 0] >= 1
