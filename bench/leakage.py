@@ -30,6 +30,7 @@ from fedjax_rl.execution.train import start, train
 from fedjax_rl.federation.round import FederationSettings, FederationState, federate
 from fedjax_rl.learners.tabular.agent import TabularSettings, federated_agents
 from fedjax_rl.learners.tabular.npg import npg
+from fedjax_rl.ops.means import weighted_mean
 from fedjax_rl.precision import precision
 from fedjax_rl.runs.plots import COLOURS
 
@@ -185,8 +186,8 @@ def recording(number: int) -> Aggregator:
     def init(message: jax.Array) -> jax.Array:
         return jnp.broadcast_to(message, (number, *message.shape))
 
-    def merge(mean: Any, messages: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return mean(messages), messages
+    def merge(messages: jax.Array, weights: jax.Array, state: Any) -> tuple[Any, jax.Array]:
+        return weighted_mean(messages, weights), messages
 
     return Aggregator(init, merge, accepts=("logits",))
 

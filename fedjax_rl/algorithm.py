@@ -50,6 +50,34 @@ class Algorithm(NamedTuple):
     members: int | None = None
 
 
+class Time(NamedTuple):
+    """When an agent acts. It comes from the caller's loops, so that a sweep does not batch it.
+
+    Attributes:
+        round: t = 1, 2, …
+        local_step: e = 0 … E − 1 within the round; 0 in an exchange before the local steps.
+    """
+
+    round: Array
+    local_step: Array
+
+
+class Exchange(NamedTuple):
+    """One crossing between agents ahead of their local steps: send, merge, receive.
+
+    Attributes:
+        send: (key, time, shared, local, agent, hparams) -> (value, kept). Only ``value`` leaves
+            the agent; what it ``kept`` waits there for the answer.
+        receive: (local, kept, merged) -> local.
+        merge: (values, weights) -> merged, from a leading axis of agents to none; the
+            `ops.means.weighted_mean` where it is None.
+    """
+
+    send: Callable[[Any, Time, Pytree, Pytree, Pytree, Pytree], tuple[Pytree, Pytree]]
+    receive: Callable[[Pytree, Pytree, Pytree], Pytree]
+    merge: Callable[[Pytree, Array], Pytree] | None = None
+
+
 class Learner(NamedTuple):
     """What one agent does between two communications; written for one agent, vmapped outside.
 
@@ -58,15 +86,15 @@ class Learner(NamedTuple):
 
     Attributes:
         init: (key, agent, hparams) -> (shared, local).
-        step: (key, shared, local, agent, hparams) -> (shared, local, info), one local step.
+        step: (key, time, shared, local, agent, hparams) -> (shared, local, info), one local step.
         message: (shared, local) -> the pytree an aggregator may see.
         adopt: (shared, local, merged, hparams) -> (shared, local), after a merge. The new shared
             part may depend on the merged message alone: it is stored once, not per agent.
         message_kind: what a message is (``logits``, ``parameters``, …); an aggregator states
             the kinds it can merge.
-        consult: (key, shared, local, agent, hparams) -> (opinion, kept), before the local steps;
-            None when there is no such exchange. Only the mean of the opinions crosses.
-        brief: (local, kept, mean opinion) -> local, what the agent takes from it.
+        exchanges: before the local steps of a round, in this order.
+        weight: (shared, local) -> scalar, at least 0: how much the agent's message counts, a
+            factor on the weight it has anyway; None where all count alike. It crosses, too.
         merges_every_step: whether more than one local step would have no meaning.
         averages_feasible_rounds: whether averages are over the rounds whose policy satisfied
             every budget, as CRPO's theory has it, and not over all.
@@ -74,12 +102,12 @@ class Learner(NamedTuple):
     """
 
     init: Callable[[Any, Pytree, Pytree], tuple[Pytree, Pytree]]
-    step: Callable[[Any, Pytree, Pytree, Pytree, Pytree], tuple[Pytree, Pytree, Pytree]]
+    step: Callable[[Any, Time, Pytree, Pytree, Pytree, Pytree], tuple[Pytree, Pytree, Pytree]]
     message: Callable[[Pytree, Pytree], Pytree]
     adopt: Callable[[Pytree, Pytree, Pytree, Pytree], tuple[Pytree, Pytree]]
     message_kind: str
-    consult: Callable[[Any, Pytree, Pytree, Pytree, Pytree], Pytree] | None = None
-    brief: Callable[[Pytree, Pytree, Pytree], Pytree] | None = None
+    exchanges: tuple[Exchange, ...] = ()
+    weight: Callable[[Pytree, Pytree], Array] | None = None
     merges_every_step: bool = False
     averages_feasible_rounds: bool = False
     float64: bool = False
@@ -90,14 +118,15 @@ class Aggregator(NamedTuple):
 
     Attributes:
         init: (message) -> state carried between merges, from the initial message.
-        merge: (mean, messages, state) -> (merged, state). ``messages`` has a leading axis of
-            agents; ``mean`` averages any pytree with that axis over the agents that took part,
-            and is the only way from many agents to one (it may cross devices).
+        merge: (messages, weights, state) -> (merged, state). ``messages`` has a leading axis of
+            N agents, and ``weights`` [N] says how much each counts: at least 0, not all 0, and 0
+            for an agent that is absent, whose message is to have no influence, finite or not.
+            `ops.means.weighted_mean` is what most merges are made of.
         accepts: the message kinds it can merge; empty accepts every kind.
     """
 
     init: Callable[[Pytree], Pytree]
-    merge: Callable[[Callable[[Pytree], Pytree], Pytree, Pytree], tuple[Pytree, Pytree]]
+    merge: Callable[[Pytree, Array, Pytree], tuple[Pytree, Pytree]]
     accepts: tuple[str, ...] = ()
 
 

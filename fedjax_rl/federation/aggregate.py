@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from fedjax_rl.algorithm import Aggregator, Pytree, register_aggregator
+from fedjax_rl.ops.means import weighted_mean
 
 LOG_ZERO = -1e30
 """Stands for log 0 in merged logits, which stay finite."""
@@ -18,8 +19,8 @@ def _stateless(message: Pytree) -> tuple[()]:
 def logit_mean() -> Aggregator:
     """Mean of logits: the normalised geometric mean of the agents' policies (the default)."""
 
-    def merge(mean, messages, state):  # type: ignore[no-untyped-def]
-        return mean(messages), state
+    def merge(messages, weights, state):  # type: ignore[no-untyped-def]
+        return weighted_mean(messages, weights), state
 
     return Aggregator(_stateless, merge, accepts=("logits",))
 
@@ -31,8 +32,8 @@ def probability_mean() -> Aggregator:
     by O(η²), and it breaks down earlier when agents drift.
     """
 
-    def merge(mean, messages, state):  # type: ignore[no-untyped-def]
-        merged = mean(jax.nn.softmax(messages))
+    def merge(messages, weights, state):  # type: ignore[no-untyped-def]
+        merged = weighted_mean(jax.nn.softmax(messages), weights)
         return jnp.maximum(jnp.log(merged), LOG_ZERO), state
 
     return Aggregator(_stateless, merge, accepts=("logits",))
@@ -41,8 +42,8 @@ def probability_mean() -> Aggregator:
 def point_mean() -> Aggregator:
     """Mean of unprojected points, which learner optimistic sends and projects afterwards."""
 
-    def merge(mean, messages, state):  # type: ignore[no-untyped-def]
-        return mean(messages), state
+    def merge(messages, weights, state):  # type: ignore[no-untyped-def]
+        return weighted_mean(messages, weights), state
 
     return Aggregator(_stateless, merge, accepts=("points",))
 
@@ -50,8 +51,8 @@ def point_mean() -> Aggregator:
 def parameter_mean() -> Aggregator:
     """Mean of network parameters, and of the moments of observations sent along with them."""
 
-    def merge(mean, messages, state):  # type: ignore[no-untyped-def]
-        return mean(messages), state
+    def merge(messages, weights, state):  # type: ignore[no-untyped-def]
+        return weighted_mean(messages, weights), state
 
     return Aggregator(_stateless, merge, accepts=("parameters",))
 

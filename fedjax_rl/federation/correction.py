@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from fedjax_rl.algorithm import Array, Learner, Pytree
+from fedjax_rl.algorithm import Array, Exchange, Learner, Pytree, Time
 from fedjax_rl.cmdp.evaluate import TabularPolicy, evaluated
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.ops.order import after
@@ -39,9 +39,9 @@ def control_variate(learner: Learner) -> Learner:
         learner: one that sends ``logits`` and shares a `TabularPolicy`.
 
     Raises:
-        InvalidInput: the learner consults already, or does not send logits.
+        InvalidInput: the learner has exchanges of its own, or does not send logits.
     """
-    if learner.message_kind != "logits" or learner.consult is not None:
+    if learner.message_kind != "logits" or learner.exchanges:
         raise InvalidInput(
             "--correction",
             "control-variate",
@@ -54,21 +54,31 @@ def control_variate(learner: Learner) -> Learner:
         policy, inner = learner.init(key, agent, hparams)
         return policy, CorrectedLocal(inner, jax.numpy.zeros_like(policy.logits))
 
-    def consult(
-        key: jax.Array, policy: TabularPolicy, local: CorrectedLocal, agent: Pytree, hparams: Pytree
+    def send(
+        key: jax.Array,
+        time: Time,
+        policy: TabularPolicy,
+        local: CorrectedLocal,
+        agent: Pytree,
+        hparams: Pytree,
     ) -> tuple[jax.Array, jax.Array]:
-        moved, _, _ = learner.step(key, policy, local.inner, agent, hparams)
+        moved, _, _ = learner.step(key, time, policy, local.inner, agent, hparams)
         increment = moved.logits - policy.logits
         return increment, increment
 
-    def brief(local: CorrectedLocal, own: jax.Array, mean: jax.Array) -> CorrectedLocal:
+    def receive(local: CorrectedLocal, own: jax.Array, mean: jax.Array) -> CorrectedLocal:
         return local._replace(correction=mean - own)
 
     def step(
-        key: jax.Array, policy: TabularPolicy, local: CorrectedLocal, agent: Pytree, hparams: Pytree
+        key: jax.Array,
+        time: Time,
+        policy: TabularPolicy,
+        local: CorrectedLocal,
+        agent: Pytree,
+        hparams: Pytree,
     ) -> tuple[TabularPolicy, CorrectedLocal, Pytree]:
         policy = policy._replace(factors=after(policy.factors, local.correction))
-        moved, inner, info = learner.step(key, policy, local.inner, agent, hparams)
+        moved, inner, info = learner.step(key, time, policy, local.inner, agent, hparams)
         logits = moved.logits + local.correction
         return evaluated(logits, hparams.model), local._replace(inner=inner), info
 
@@ -81,6 +91,7 @@ def control_variate(learner: Learner) -> Learner:
         policy, inner = learner.adopt(policy, local.inner, merged, hparams)
         return policy, local._replace(inner=inner)
 
+    exchange = Exchange(send, receive)
     return learner._replace(
-        init=init, step=step, message=message, adopt=adopt, consult=consult, brief=brief
+        init=init, step=step, message=message, adopt=adopt, exchanges=(exchange,)
     )

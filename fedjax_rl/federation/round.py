@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from fedjax_rl.algorithm import Aggregator, Algorithm, Learner, Pytree
+from fedjax_rl.algorithm import Aggregator, Algorithm, Learner, Pytree, Time
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.federation.participation import Participation
+from fedjax_rl.ops.means import weighted_mean
 from fedjax_rl.ops.select import where
 
 AgentMap = Any
 """Maps a function of one agent over agents; called like `jax.vmap`."""
-AgentMean = Callable[[Pytree, jax.Array | None], Pytree]
 
 
 class FederationSettings(NamedTuple):
@@ -24,7 +23,7 @@ class FederationSettings(NamedTuple):
     Attributes:
         agents: what is each agent's own, leading axis N on every leaf.
         learner: the learner's settings, common to all agents.
-        merge_weights: [N], each agent's weight in means over agents; None when all are equal.
+        merge_weights: [N], each agent's weight in every merge; None when all are equal.
     """
 
     agents: Pytree
@@ -46,24 +45,6 @@ class FederationState(NamedTuple):
     aggregator: Pytree
 
 
-def mean_over_agents(values: Pytree, weights: jax.Array | None) -> Pytree:
-    """Mean over the leading axis N; agents of weight zero are selected out, NaN or not.
-
-    Args:
-        values: pytree with a leading axis N.
-        weights: [N], at least 0, not all 0; None when all are equal.
-    """
-    if weights is None:
-        return jax.tree.map(lambda leaf: leaf.mean(0), values)
-    shares = weights / weights.sum()
-
-    def mean(leaf: jax.Array) -> jax.Array:
-        weighted = shares.reshape(-1, *(1,) * (leaf.ndim - 1)) * leaf
-        return where(weights > 0, weighted, jnp.zeros_like(leaf)).sum(0)
-
-    return jax.tree.map(mean, values)
-
-
 def federate(
     learner: Learner,
     aggregator: Aggregator,
@@ -72,14 +53,17 @@ def federate(
     local_steps: int = 1,
     participation: Participation | None = None,
     agent_map: AgentMap = jax.vmap,
-    agent_mean: AgentMean = mean_over_agents,
 ) -> Algorithm:
     """Turns a learner into an algorithm: E local steps on each of N agents, then one merge.
 
-        local_i ← brief(local_i, kept_i, mean opinion)    if the learner consults
-        for each agent i in parallel, for e = 1 … E:
-            (shared_i, local_i) ← learner.step(shared_i, local_i)
+        for each exchange of the learner:
+            local_i ← receive(local_i, kept_i, merge of value_1 … value_N)
+        for each agent i in parallel, for e = 0 … E − 1:
+            (shared_i, local_i) ← learner.step(time, shared_i, local_i)
         shared ← adopt(merge of message_1 … message_N)
+
+    Every merge weighs an agent by its merge weight, by its own weight where the learner states
+    one, and by 0 while it is absent.
 
     Multipliers and everything else in ``local`` stay with their agent (arXiv 2405.03236).
     Agents that are absent from a round keep their local part; they receive the merged one.
@@ -91,7 +75,6 @@ def federate(
         local_steps: E, static.
         participation: who takes part in a round; everybody unless given.
         agent_map: maps a function of one agent over agents; takes ``in_axes`` and ``out_axes``.
-        agent_mean: (values, weights) -> their mean over agents.
 
     Returns:
         An algorithm over `FederationState` and `FederationSettings`; ``info`` is the learner's
@@ -103,24 +86,26 @@ def federate(
     if learner.merges_every_step and local_steps > 1:
         raise InvalidInput("--local-steps", local_steps, "this learner merges after every step: 1")
 
-    def local_round(key, shared, local, agent, hparams):  # type: ignore[no-untyped-def]
-        def local_step(carry, key_step):  # type: ignore[no-untyped-def]
-            shared, local = carry
-            shared, local, info = learner.step(key_step, shared, local, agent, hparams)
+    def local_round(key, round, shared, local, agent, hparams):  # type: ignore[no-untyped-def]
+        def local_step(carry, at):  # type: ignore[no-untyped-def]
+            (shared, local), (key_step, number) = carry, at
+            time = Time(round, number)
+            shared, local, info = learner.step(key_step, time, shared, local, agent, hparams)
             return (shared, local), info
 
         # The last step stands alone: what only a further step would read is never computed.
-        keys = jax.random.split(key, local_steps)
+        keys, numbers = jax.random.split(key, local_steps), jnp.arange(local_steps)
         carry, infos = (shared, local), []
         if local_steps > 1:
-            carry, info = jax.lax.scan(local_step, carry, keys[:-1])
+            carry, info = jax.lax.scan(local_step, carry, (keys[:-1], numbers[:-1]))
             infos.append(info)
-        (shared, local), info = local_step(carry, keys[-1])
+        (shared, local), info = local_step(carry, (keys[-1], numbers[-1]))
         infos.append(jax.tree.map(lambda leaf: leaf[None], info))
         info = jax.tree.map(lambda *parts: jnp.concatenate(parts), *infos)
-        return learner.message(shared, local), local, info
+        weight = None if learner.weight is None else learner.weight(shared, local)
+        return learner.message(shared, local), weight, local, info
 
-    agents_round = agent_map(local_round, in_axes=(0, None, 0, 0, None))
+    agents_round = agent_map(local_round, in_axes=(0, None, None, 0, 0, None))
     agents_init = agent_map(learner.init, in_axes=(0, 0, None))
     agents_adopt = agent_map(learner.adopt, in_axes=(None, 0, None, None), out_axes=(None, 0))
 
@@ -131,38 +116,43 @@ def federate(
         _, local = agents_init(_agent_keys(key_local), hparams.agents, hparams.learner)
         return FederationState(shared, local, aggregator.init(learner.message(shared, first_local)))
 
-    def consulted(
+    def exchanged(
         key: jax.Array,
+        round: jax.Array,
         state: FederationState,
         hparams: FederationSettings,
-        weights: jax.Array | None,
+        weights: jax.Array,
     ) -> Pytree:
-        if learner.consult is None or learner.brief is None:
-            return state.local
-        opinions, kept = agent_map(learner.consult, in_axes=(0, None, 0, 0, None))(
-            _agent_keys(key), state.shared, state.local, hparams.agents, hparams.learner
-        )
-        mean = agent_mean(opinions, weights)
-        return agent_map(learner.brief, in_axes=(0, 0, None))(state.local, kept, mean)
+        """Every agent's own part after the exchanges ahead of the local steps."""
+        local, time = state.local, Time(round, jnp.zeros((), jnp.int32))
+        for index, exchange in enumerate(learner.exchanges):
+            send = agent_map(exchange.send, in_axes=(0, None, None, 0, 0, None))
+            receive = agent_map(exchange.receive, in_axes=(0, 0, None))
+            keys = _agent_keys(jax.random.fold_in(key, index))
+            values, kept = send(keys, time, state.shared, local, hparams.agents, hparams.learner)
+            local = receive(local, kept, (exchange.merge or weighted_mean)(values, weights))
+        return local
 
     def step(
         key: jax.Array, round: jax.Array, state: FederationState, hparams: FederationSettings
     ) -> tuple[FederationState, Pytree]:
-        key_participation, key_consult, key_agents = jax.random.split(key, 3)
-        present, weights = None, hparams.merge_weights
+        key_participation, key_exchanges, key_agents = jax.random.split(key, 3)
+        equal = jnp.ones(num_agents)
+        weights = equal if hparams.merge_weights is None else jnp.asarray(hparams.merge_weights)
+        present = None
         if participation is not None:
             present = participation(key_participation, num_agents)
-            weights = present * (1.0 if weights is None else weights)
-        local = consulted(key_consult, state, hparams, weights)
-        messages, local, info = agents_round(
-            _agent_keys(key_agents), state.shared, local, hparams.agents, hparams.learner
+            weights = present * weights
+        local = exchanged(key_exchanges, round, state, hparams, weights)
+        messages, own_weights, local, info = agents_round(
+            _agent_keys(key_agents), round, state.shared, local, hparams.agents, hparams.learner
         )
         if present is not None:
             local = where(present, local, state.local)
             info = where(present, info, jax.tree.map(jnp.zeros_like, info))
-        merged, carried = aggregator.merge(
-            lambda values: agent_mean(values, weights), messages, state.aggregator
-        )
+        if own_weights is not None:
+            weights = where(weights > 0, own_weights * weights, weights)
+        merged, carried = aggregator.merge(messages, weights, state.aggregator)
         shared, local = agents_adopt(state.shared, local, merged, hparams.learner)
         return FederationState(shared, local, carried), info
 
@@ -177,16 +167,19 @@ def federate(
 
 
 def message_bytes(learner: Learner, hparams: FederationSettings) -> int:
-    """Size of what one agent sends in a round, from shapes alone: its message and opinion."""
+    """Bytes that one agent sends in a round, from shapes: its message, weight and exchanges."""
 
-    def message(key: jax.Array) -> Pytree:
+    def sent(key: jax.Array) -> Pytree:
         first = jax.tree.map(lambda leaf: leaf[0], hparams.agents)
         shared, local = learner.init(key, first, hparams.learner)
-        sent = [learner.message(shared, local)]
-        if learner.consult is not None:
-            opinion, _ = learner.consult(key, shared, local, first, hparams.learner)
-            sent.append(opinion)
-        return sent
+        time = Time(jnp.ones((), jnp.int32), jnp.zeros((), jnp.int32))
+        crossing = [
+            exchange.send(key, time, shared, local, first, hparams.learner)[0]
+            for exchange in learner.exchanges
+        ]
+        if learner.weight is not None:
+            crossing.append(learner.weight(shared, local))
+        return [learner.message(shared, local), *crossing]
 
-    shapes = jax.eval_shape(message, jax.random.key(0))
+    shapes = jax.eval_shape(sent, jax.random.key(0))
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))

@@ -145,8 +145,8 @@ def test_a_variant_that_diverges_harms_no_other(small, tmp_path, monkeypatch, ca
         "from fedjax_rl.learners.tabular.npg import npg\n"
         "def breaks(evaluation):\n"
         "    learner = npg(evaluation)\n"
-        "    def step(key, policy, local, agent, hparams):\n"
-        "        policy, local, info = learner.step(key, policy, local, agent, hparams)\n"
+        "    def step(key, time, policy, local, agent, hparams):\n"
+        "        policy, local, info = learner.step(key, time, policy, local, agent, hparams)\n"
         "        return policy._replace(logits=policy.logits * jnp.inf), local, info\n"
         "    return learner._replace(step=step)\n"
     )

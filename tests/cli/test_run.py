@@ -150,8 +150,8 @@ def test_a_late_divergence_keeps_the_last_finite_row(tmp_path, monkeypatch, caps
         "from fedjax_rl.learners.tabular.npg import npg\n"
         "def breaks(evaluation):\n"
         "    learner = npg(evaluation)\n"
-        "    def step(key, policy, local, agent, hparams):\n"
-        "        policy, local, info = learner.step(key, policy, local, agent, hparams)\n"
+        "    def step(key, time, policy, local, agent, hparams):\n"
+        "        policy, local, info = learner.step(key, time, policy, local, agent, hparams)\n"
         "        late = jnp.max(local.multipliers) > 0.5\n"
         "        logits = jnp.where(late, jnp.nan, policy.logits)\n"
         "        return policy._replace(logits=logits), local, info\n"
@@ -337,8 +337,11 @@ def test_a_missing_extra_says_what_to_install(monkeypatch, capsys):
 def test_a_factory_of_the_current_directory(run_cli, tmp_path):
     (tmp_path / "my_merge.py").write_text(
         "from fedjax_rl.algorithm import Aggregator\n"
+        "from fedjax_rl.ops.means import weighted_mean\n"
         "def first():\n"
-        "    return Aggregator(lambda message: (), lambda mean, x, state: (mean(x), state))\n"
+        "    def merge(messages, weights, state):\n"
+        "        return weighted_mean(messages, weights), state\n"
+        "    return Aggregator(lambda message: (), merge)\n"
     )
     finished = run_cli("run", "fednpg", "--rounds", "3", "--merge", "my_merge:first")
     assert finished.returncode == 0, finished.stderr

@@ -248,11 +248,12 @@ MERGES = """
 import jax
 import jax.numpy as jnp
 from fedjax_rl.algorithm import Aggregator
+from fedjax_rl.ops.means import weighted_mean
 
 
 def breaks(limit={limit}):
-    def merge(mean, messages, count):
-        merged = mean(messages)
+    def merge(messages, weights, count):
+        merged = weighted_mean(messages, weights)
         bad = (count == 1) & (merged.actor["Dense_0"]["kernel"][0, 0] > limit)
         return jax.tree.map(lambda leaf: jnp.where(bad, jnp.nan, leaf), merged), count + 1
 

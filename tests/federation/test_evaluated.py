@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from fedjax_rl.algorithm import Time
 from fedjax_rl.execution.train import start, train
 from fedjax_rl.federation.aggregate import parameter_mean
 from fedjax_rl.federation.evaluated import (
@@ -184,7 +185,8 @@ def test_agents_alone_never_hear_of_each_other():
             key = jax.random.fold_in(jax.random.fold_in(KEY, round), agent)
             _, _, key = jax.random.split(key, 3)
             (key,) = jax.random.split(jax.random.fold_in(key, 0), 1)
-            shared, local, _ = step(key, shared, local, agent_at(agents, agent), settings())
+            now = Time(round, 0)
+            shared, local, _ = step(key, now, shared, local, agent_at(agents, agent), settings())
         close(agent_at(last.state.shared, agent), shared)
         close(jax.tree.map(lambda leaf, agent=agent: leaf[agent, 0], last.state.local), local)
     kernels = [leaf for leaf in jax.tree.leaves(last.state.shared.actor) if leaf.ndim == 3]

@@ -8,6 +8,7 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.federation.correction import control_variate
 from fedjax_rl.federation.round import federate
 from fedjax_rl.learners.tabular import crpo, npg, optimistic, regularized
+from fedjax_rl.ops.means import weighted_mean
 from tests import support
 from tests.federation.harness import build, run
 
@@ -18,7 +19,9 @@ STEP, DUAL_STEP = 0.2, 0.02
 
 
 def points_mean():
-    return Aggregator(lambda message: (), lambda mean, x, state: (mean(x), state))
+    return Aggregator(
+        lambda message: (), lambda x, weights, state: (weighted_mean(x, weights), state)
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))

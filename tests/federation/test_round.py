@@ -9,14 +9,10 @@ from fedjax_rl.algorithm import Aggregator, Learner, check_merge
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.federation.aggregate import logit_mean, probability_mean
 from fedjax_rl.federation.participation import sampled
-from fedjax_rl.federation.round import (
-    FederationSettings,
-    federate,
-    mean_over_agents,
-    message_bytes,
-)
+from fedjax_rl.federation.round import FederationSettings, federate, message_bytes
 from fedjax_rl.learners.tabular.agent import effective_multipliers
 from fedjax_rl.learners.tabular.npg import npg
+from fedjax_rl.ops.means import weighted_mean
 from fedjax_rl.precision import precision
 from tests import support
 from tests.federation.harness import build, run
@@ -25,20 +21,19 @@ pytestmark = pytest.mark.timeout(180)
 ONE_EACH = np.eye(4, dtype=bool)
 
 
-def test_only_messages_reach_the_mean():
-    """The operands of the reduction are the agents' logits; no multiplier, cost or value."""
+def test_only_messages_reach_the_merge():
+    """What an aggregator sees are the agents' logits; no multiplier, cost or value."""
     problem = support.random_problem(0)
     seen = []
 
-    def recording_mean(values, weights):
-        seen.append([leaf.shape for leaf in jax.tree.leaves(values)])
-        return mean_over_agents(values, weights)
+    def recording(messages, weights, state):
+        seen.append([leaf.shape for leaf in jax.tree.leaves((messages, weights))])
+        return weighted_mean(messages, weights), state
 
-    algorithm, hparams = build(
-        problem, ONE_EACH, step=0.1, dual_step=0.1, agent_mean=recording_mean
-    )
+    spying = Aggregator(lambda message: (), recording, ("logits",))
+    algorithm, hparams = build(problem, ONE_EACH, step=0.1, dual_step=0.1, aggregator=spying)
     trained = run(algorithm, hparams, rounds=3)
-    assert seen and all(shapes == [(4, 5, 4)] for shapes in seen)
+    assert seen and all(shapes == [(4, 5, 4), (4,)] for shapes in seen)
     assert trained.multipliers.max() > 0
 
 
@@ -49,8 +44,8 @@ def test_multipliers_influence_others_only_through_the_merged_policy():
     louder[0] *= 3.0
     changed = problem.__class__(**{**vars(problem), "costs": louder})
 
-    def merge(mean, messages, state):
-        return mean(messages.at[0].set(0.0)), state
+    def merge(messages, weights, state):
+        return weighted_mean(messages.at[0].set(0.0), weights), state
 
     silenced = Aggregator(lambda message: (), merge, ("logits",))
     options = {"step": 0.3, "dual_step": 0.1, "aggregator": silenced}
@@ -63,7 +58,7 @@ def test_multipliers_influence_others_only_through_the_merged_policy():
 
 def test_absent_agents_are_selected_out_even_when_not_finite():
     values = {"a": jnp.array([[1.0], [jnp.nan], [5.0]])}
-    merged = mean_over_agents(values, jnp.array([1.0, 0.0, 1.0]))
+    merged = weighted_mean(values, jnp.array([1.0, 0.0, 1.0]))
     assert float(merged["a"][0]) == 3.0
 
 
@@ -100,8 +95,9 @@ def counting_learner():
     def init(key, agent, hparams):
         return jnp.zeros(2), jnp.zeros(())
 
-    def step(key, shared, local, agent, hparams):
-        return shared + agent, local + 1, {"key": jax.random.key_data(key)}
+    def step(key, time, shared, local, agent, hparams):
+        info = {"key": jax.random.key_data(key), "time": time}
+        return shared + agent, local + 1, info
 
     return Learner(
         init,
@@ -113,7 +109,9 @@ def counting_learner():
 
 
 def test_round_by_hand():
-    mean = Aggregator(lambda message: jnp.zeros(()), lambda mean, x, s: (mean(x), s + 1))
+    mean = Aggregator(
+        lambda message: jnp.zeros(()), lambda x, weights, s: (weighted_mean(x, weights), s + 1)
+    )
     algorithm = federate(counting_learner(), mean, num_agents=3, local_steps=4)
     hparams = FederationSettings(jnp.array([1.0, 2.0, 6.0]), ())
     state = algorithm.init(jax.random.key(0), hparams)
@@ -124,6 +122,8 @@ def test_round_by_hand():
     assert state.aggregator == 2
     keys = np.asarray(info["key"]).reshape(12, -1)
     assert len(np.unique(keys, axis=0)) == 12, "every agent and local step has a key of its own"
+    np.testing.assert_array_equal(info["time"].round, np.full((3, 4), 2))
+    np.testing.assert_array_equal(info["time"].local_step, np.tile(np.arange(4), (3, 1)))
     axes = algorithm.agent_axes(state)
     assert axes.local == 0 and axes.shared is None
 
@@ -137,7 +137,7 @@ def test_merge_that_does_not_fit_the_learner_is_refused():
 def test_probability_merge_stays_finite_at_probability_zero():
     with precision(True):
         messages = jnp.array([[[0.0, -1e30]], [[0.0, -1e30]]])
-        merged, _ = probability_mean().merge(lambda x: x.mean(0), messages, ())
+        merged, _ = probability_mean().merge(messages, jnp.ones(2), ())
         assert np.isfinite(np.asarray(merged)).all()
         np.testing.assert_array_equal(np.asarray(jax.nn.softmax(merged)), [[1.0, 0.0]])
 
@@ -173,4 +173,4 @@ def test_weighted_merge_moves_the_effective_multipliers():
 
 def test_an_absent_agent_has_no_weight():
     values = jnp.array([[1.0], [10.0], [4.0]])
-    assert float(mean_over_agents(values, jnp.array([0.5, 0.0, 0.25]))[0]) == 2.0
+    assert float(weighted_mean(values, jnp.array([0.5, 0.0, 0.25]))[0]) == 2.0

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fedjax_rl.algorithm import Learner, Pytree
+from fedjax_rl.algorithm import Exchange, Learner, Pytree, Time
 from fedjax_rl.learners.deep.advantages import (
     Estimates,
     Measured,
@@ -91,6 +91,7 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
 
     def step(
         key: jax.Array,
+        time: Time,
         shared: DeepShared,
         local: DeepLocal,
         agent: DeepAgent,
@@ -253,28 +254,25 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
         return running.updated(shared.observations, rollout.observations)
 
     def message(shared: DeepShared, local: DeepLocal) -> Pytree:
-        sent = shared
-        if shared.observations is not None and shared.origin is not None:
-            sums = running.about(shared.origin, shared.observations)
-            sent = shared._replace(observations=sums, origin=None)
-        if not choices.weigh_merge:
-            return sent
-        # Sums alone are needed of both, so that a secure sum hides each agent's pressure.
-        return jax.tree.map(lambda leaf: local.pressure * leaf, sent), local.pressure
+        if shared.observations is None or shared.origin is None:
+            return shared
+        sums = running.about(shared.origin, shared.observations)
+        return shared._replace(observations=sums, origin=None)
+
+    def weight(shared: DeepShared, local: DeepLocal) -> jax.Array:
+        return local.pressure
 
     def adopt(
         shared: DeepShared, local: DeepLocal, merged: Pytree, hparams: DeepSettings
     ) -> tuple[DeepShared, DeepLocal]:
-        if choices.weigh_merge:
-            weighted, pressure = merged
-            merged = jax.tree.map(lambda leaf: leaf / pressure, weighted)
         if merged.observations is None or shared.origin is None:
             return merged, local
         moments = running.from_sums(shared.origin, merged.observations)
         return merged._replace(observations=moments, origin=moments.mean), local
 
-    def consult(
+    def send(
         key: jax.Array,
+        time: Time,
         shared: DeepShared,
         local: DeepLocal,
         agent: DeepAgent,
@@ -282,10 +280,15 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
     ) -> tuple[jax.Array, tuple[()]]:
         return 1.0 - local.satisfied, ()
 
-    def brief(local: DeepLocal, kept: tuple[()], unsatisfied: jax.Array) -> DeepLocal:
+    def receive(local: DeepLocal, kept: tuple[()], unsatisfied: jax.Array) -> DeepLocal:
         return local._replace(feasible=unsatisfied == 0)
 
-    learner = Learner(init, step, message, adopt, message_kind="parameters")
-    if choices.dual_rule != "crpo":
-        return learner
-    return learner._replace(consult=consult, brief=brief)
+    return Learner(
+        init,
+        step,
+        message,
+        adopt,
+        message_kind="parameters",
+        exchanges=(Exchange(send, receive),) if choices.dual_rule == "crpo" else (),
+        weight=weight if choices.weigh_merge else None,
+    )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fedjax_rl.algorithm import Learner
+from fedjax_rl.algorithm import Exchange, Learner, Time
 from fedjax_rl.cmdp.evaluate import Lagrangian, TabularPolicy, evaluate_exactly
 from fedjax_rl.cmdp.sample import Evaluation
 from fedjax_rl.learners.tabular.agent import Agent, TabularSettings
@@ -53,8 +53,9 @@ def crpo(evaluation: Evaluation = evaluate_exactly) -> Learner:
         zeros = jnp.zeros_like(agent.budgets)
         return policy, CRPOLocal(zeros, zeros, jnp.zeros(()))
 
-    def consult(
+    def send(
         key: jax.Array,
+        time: Time,
         policy: TabularPolicy,
         local: CRPOLocal,
         agent: Agent,
@@ -67,11 +68,12 @@ def crpo(evaluation: Evaluation = evaluate_exactly) -> Learner:
         worst = (jnp.arange(excess.shape[0]) == jnp.argmax(excess)) & violated
         return violated.astype(costs.dtype), worst.astype(costs.dtype)
 
-    def brief(local: CRPOLocal, worst: jax.Array, violators: jax.Array) -> CRPOLocal:
+    def receive(local: CRPOLocal, worst: jax.Array, violators: jax.Array) -> CRPOLocal:
         return local._replace(worst=worst, violators=violators)
 
     def step(
         key: jax.Array,
+        time: Time,
         policy: TabularPolicy,
         local: CRPOLocal,
         agent: Agent,
@@ -88,6 +90,5 @@ def crpo(evaluation: Evaluation = evaluate_exactly) -> Learner:
         info = NPGInfo(estimate.value, estimate.costs, estimate.environment_steps)
         return natural_step(policy, estimate, hparams), local, info
 
-    return base._replace(
-        init=init, step=step, consult=consult, brief=brief, averages_feasible_rounds=True
-    )
+    exchanges = (Exchange(send, receive),)
+    return base._replace(init=init, step=step, exchanges=exchanges, averages_feasible_rounds=True)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fedjax_rl.algorithm import Learner
+from fedjax_rl.algorithm import Learner, Time
 from fedjax_rl.cmdp.evaluate import (
     Estimate,
     Lagrangian,
@@ -66,6 +66,7 @@ def npg(evaluation: Evaluation = evaluate_exactly) -> Learner:
 
     def step(
         key: jax.Array,
+        time: Time,
         policy: TabularPolicy,
         local: NPGLocal,
         agent: Agent,

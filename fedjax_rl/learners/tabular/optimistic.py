@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fedjax_rl.algorithm import Learner
+from fedjax_rl.algorithm import Learner, Time
 from fedjax_rl.cmdp.evaluate import (
     NO_SUPPORT,
     Lagrangian,
@@ -87,6 +87,7 @@ def optimistic(evaluation: Evaluation = evaluate_exactly) -> Learner:
 
     def step(
         key: jax.Array,
+        time: Time,
         shared: OptimisticShared,
         local: OptimisticLocal,
         agent: Agent,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from fedjax_rl.algorithm import Learner
+from fedjax_rl.algorithm import Learner, Time
 from fedjax_rl.cmdp.evaluate import Lagrangian, TabularPolicy, evaluate_exactly
 from fedjax_rl.cmdp.sample import Evaluation
 from fedjax_rl.learners.tabular.agent import Agent, TabularSettings
@@ -30,6 +30,7 @@ def regularized(evaluation: Evaluation = evaluate_exactly) -> Learner:
 
     def step(
         key: jax.Array,
+        time: Time,
         policy: TabularPolicy,
         local: NPGLocal,
         agent: Agent,

@@ -12,6 +12,7 @@ from flax import struct
 from gymnax.environments import spaces
 from gymnax.environments.environment import Environment, EnvParams, EnvState
 
+from fedjax_rl.algorithm import Time
 from fedjax_rl.envs.task import Constraint, constrained, vary
 from fedjax_rl.execution.train import start, train
 from fedjax_rl.federation.aggregate import parameter_mean
@@ -24,6 +25,7 @@ from fedjax_rl.ops.duals import DualSettings
 from fedjax_rl.policies.networks import Network
 
 LEARNERS = {"ppo": ppo, "natural": natural}
+TIME = Time(1, 0)
 
 
 @struct.dataclass

@@ -4,14 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from fedjax_rl.federation.aggregate import parameter_mean
-from fedjax_rl.federation.round import (
-    FederationSettings,
-    federate,
-    mean_over_agents,
-    message_bytes,
-)
+from fedjax_rl.algorithm import Aggregator
+from fedjax_rl.federation.round import FederationSettings, federate, message_bytes
+from fedjax_rl.ops.means import weighted_mean
 from tests.learners.deep.harness import (
+    TIME,
     agent_at,
     close,
     federation,
@@ -85,7 +82,7 @@ def test_a_step_goes_down_the_worst_violated_cost():
 
     def actor(budgets, watches=(True, True)):
         agent = agent_at(agents, 0)._replace(budgets=np.float32(budgets), watches=np.array(watches))
-        return step(step_key(0, 1, 0), shared, local, agent, settings())[0].actor
+        return step(step_key(0, 1, 0), TIME, shared, local, agent, settings())[0].actor
 
     both_first, both_second = actor([-2e6, -1e6]), actor([-1e6, -2e6])
     close(both_first, actor([-1e6, 1e6], (True, True)))
@@ -98,23 +95,28 @@ def test_what_crosses_is_one_bit_for_each_agent_and_the_message():
     _, made, _ = crpo("ppo")
     agents = mixed_agents(relative=False)
     _, state, _, _ = trained("ppo", [[1e6, -1e6], [1e6, 0]])
+    (exchange,) = made.exchanges
     bits = [
-        made.consult(None, state.shared, agent_at(state.local, i), agent_at(agents, i), settings())
+        exchange.send(
+            None, TIME, state.shared, agent_at(state.local, i), agent_at(agents, i), settings()
+        )
         for i in range(2)
     ]
     assert [float(bit) for bit, _ in bits] == [1.0, 0.0]
     assert [np.shape(bit) for bit, _ in bits] == [(), ()]
     local = agent_at(state.local, 0)
-    assert bool(made.brief(local, (), np.float32(0.0)).feasible)
-    assert not bool(made.brief(local, (), np.float32(1 / 64)).feasible)
+    assert bool(exchange.receive(local, (), np.float32(0.0)).feasible)
+    assert not bool(exchange.receive(local, (), np.float32(1 / 64)).feasible)
 
     operands = []
 
-    def recording_mean(values, weights):
+    def recording(values, weights):
         operands.append([leaf.shape for leaf in jax.tree.leaves(values)])
-        return mean_over_agents(values, weights)
+        return weighted_mean(values, weights)
 
-    algorithm = federate(made, parameter_mean(), num_agents=2, agent_mean=recording_mean)
+    watched = made._replace(exchanges=(exchange._replace(merge=recording),))
+    spying = Aggregator(lambda message: (), lambda x, weights, s: (recording(x, weights), s))
+    algorithm = federate(watched, spying, num_agents=2)
     hparams = FederationSettings(agents, settings())
     jax.eval_shape(algorithm.step, jax.random.key(0), 1, state, hparams)
     networks = [leaf.shape for leaf in jax.tree.leaves((state.shared.actor, state.shared.critic))]

@@ -7,6 +7,7 @@ import pytest
 
 from fedjax_rl.learners.deep.rollout import collect
 from tests.learners.deep.harness import (
+    TIME,
     WORLDS,
     agent_at,
     agents_of,
@@ -53,7 +54,9 @@ def test_vmapped_agents_equal_a_python_loop(learner, local_steps, choices):
                 key = step_key(0, round, agent, local_step, local_steps)
                 if choices:
                     seen.append(observed(design, key, mine, locals_[agent], own))
-                mine, locals_[agent], own_info = step(key, mine, locals_[agent], own, settings())
+                mine, locals_[agent], own_info = step(
+                    key, TIME, mine, locals_[agent], own, settings()
+                )
                 close(agent_at(info, (round - 1, agent, local_step)), own_info, 1e-5, 1e-5)
             messages.append(made.message(mine, locals_[agent]))
         merged = averaged(messages)
@@ -98,21 +101,21 @@ def test_equal_agents_with_equal_keys_stay_one_agent():
     agents = agents_of(WORLDS["two"], np.ones((copies, 2)))
     np.testing.assert_allclose(agents.weights, 1 / 3, rtol=1e-6)
     alone = agent_at(agents_of(WORLDS["two"], np.ones((1, 2))), 0)
-    together = jax.jit(jax.vmap(made.step, in_axes=(None, None, 0, 0, None)))
+    together = jax.jit(jax.vmap(made.step, in_axes=(None, None, None, 0, 0, None)))
     step = single_step("ppo")
     shared, local = made.init(jax.random.key(0), alone, settings())
     start, merged = shared, shared
     several = jax.tree.map(lambda leaf: jnp.stack([leaf] * copies), local)
     for round in range(ROUNDS):
         key = jax.random.key(round)
-        shares, several, _ = together(key, merged, several, agents, settings())
+        shares, several, _ = together(key, TIME, merged, several, agents, settings())
         merged = averaged([made.message(agent_at(shares, agent), ()) for agent in range(copies)])
         for agent in range(1, copies):
             jax.tree.map(
                 lambda leaf, agent=agent: np.testing.assert_array_equal(leaf[agent], leaf[0]),
                 (shares.actor, shares.critic, several.duals, several.cost_critic),
             )
-        shared, local, _ = step(key, shared, local, alone, settings())
+        shared, local, _ = step(key, TIME, shared, local, alone, settings())
         close(merged, made.message(shared, local))
         close(agent_at(several.duals, 0), local.duals)
     assert moved(start.actor, shared.actor) > 0.01

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from fedjax_rl.algorithm import Aggregator
-from fedjax_rl.federation.round import FederationSettings, federate, mean_over_agents
+from fedjax_rl.federation.round import FederationSettings, federate
+from fedjax_rl.ops.means import weighted_mean
 from tests.learners.deep.harness import (
     LEARNERS,
     WORLDS,
@@ -36,20 +37,20 @@ def names(tree):
 def test_only_actor_and_critic_and_moments_are_merged(learner, rule, shares, normalizes):
     choices = {"share_critic": shares, "normalize_observations": normalizes, "dual_rule": rule}
     design = designed(WORLDS["two"], 2, **choices)
-    seen, averaged = [], []
+    seen, opinions = [], []
 
-    def merge(mean, messages, state):
+    def merge(messages, weights, state):
         seen.append(messages)
-        return mean(messages), state
+        return weighted_mean(messages, weights), state
 
-    def recording_mean(values, weights):
-        averaged.append(values)
-        return mean_over_agents(values, weights)
+    def opinion(values, weights):
+        opinions.append(values)
+        return weighted_mean(values, weights)
 
+    made = LEARNERS[learner](design)
+    exchanges = tuple(exchange._replace(merge=opinion) for exchange in made.exchanges)
     spying = Aggregator(lambda message: (), merge)
-    algorithm = federate(
-        LEARNERS[learner](design), spying, num_agents=AGENTS, agent_mean=recording_mean
-    )
+    algorithm = federate(made._replace(exchanges=exchanges), spying, num_agents=AGENTS)
     hparams = FederationSettings(mixed_agents(), settings())
     state = jax.eval_shape(algorithm.init, jax.random.key(0), hparams)
     jax.eval_shape(algorithm.step, jax.random.key(0), 1, state, hparams)
@@ -62,8 +63,7 @@ def test_only_actor_and_critic_and_moments_are_merged(learner, rule, shares, nor
     sent = jax.tree.map(lambda leaf: leaf.shape, (messages.actor, messages.critic))
     kept = (state.shared.actor, state.shared.critic)
     assert sent == jax.tree.map(lambda leaf: (AGENTS, *leaf.shape), kept)
-    opinions = 1 if rule == "crpo" else 0
-    assert len(averaged) == 1 + opinions and averaged[-1] is messages
+    assert [opinion.shape for opinion in opinions] == [(AGENTS,)] * (rule == "crpo")
 
 
 def test_multipliers_stay_apart():
@@ -80,8 +80,9 @@ def test_multipliers_stay_apart():
 def test_a_silenced_agent_cannot_be_heard():
     """With agent 0's message replaced by zeros, agent 1 cannot tell agent 0's budgets."""
 
-    def merge(mean, messages, state):
-        return mean(jax.tree.map(lambda leaf: leaf.at[0].set(0.0), messages)), state
+    def merge(messages, weights, state):
+        silenced = jax.tree.map(lambda leaf: leaf.at[0].set(0.0), messages)
+        return weighted_mean(silenced, weights), state
 
     learner = LEARNERS["ppo"](designed(WORLDS["two"], 2, epochs=1))
     algorithm = federate(learner, Aggregator(lambda message: (), merge), num_agents=AGENTS)

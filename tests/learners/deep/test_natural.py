@@ -13,6 +13,7 @@ from fedjax_rl.learners.deep.natural import natural
 from fedjax_rl.learners.deep.rollout import collect
 from fedjax_rl.ops.conjugate_gradient import conjugate_gradient
 from tests.learners.deep.harness import (
+    TIME,
     agent_at,
     agents_of,
     designed,
@@ -52,7 +53,7 @@ def policy(seed):
 def stepped(seed, **changes):
     _, agent, step, _, local = made()
     hparams = settings(duals={"step_size": 0.0}, entropy_weight=0.0, **changes)
-    return step(KEY, policy(seed), local, agent, hparams)
+    return step(KEY, TIME, policy(seed), local, agent, hparams)
 
 
 @functools.cache
@@ -186,7 +187,7 @@ def test_a_zero_gradient_leaves_the_actor_alone_and_finite(damping):
     local = local._replace(feasible=jnp.zeros((), bool))
     hparams = settings(entropy_weight=0.0, damping=damping)
     step = single_step("natural", dual_rule="crpo")
-    after, local, info = step(KEY, shared, local, agent, hparams)
+    after, local, info = step(KEY, TIME, shared, local, agent, hparams)
     jax.tree.map(np.testing.assert_array_equal, after.actor, shared.actor)
     assert info.improvement.gradient_norm == 0 and info.improvement.kl == 0
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((after, info, local.optimizer)))

@@ -5,7 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.learners.deep.harness import LEARNERS, WORLDS, agent_at, designed, mixed_agents, settings
+from fedjax_rl.federation.aggregate import parameter_mean
+from tests.learners.deep.harness import (
+    LEARNERS,
+    TIME,
+    WORLDS,
+    agent_at,
+    designed,
+    mixed_agents,
+    settings,
+)
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -16,11 +25,13 @@ def test_the_merged_policy_is_the_mean_weighed_by_pressure(normalizes):
     learner, hparams = LEARNERS["ppo"](design), settings()
     shared, local = learner.init(jax.random.key(0), agent_at(mixed_agents(), 0), hparams)
     other = shared._replace(actor=jax.tree.map(lambda leaf: leaf + 1.0, shared.actor))
-    messages = [
-        learner.message(shared, local._replace(pressure=jnp.float32(0.5))),
-        learner.message(other, local._replace(pressure=jnp.float32(1.5))),
-    ]
-    mean = jax.tree.map(lambda left, right: (left + right) / 2, *messages)
+    agents = [local._replace(pressure=jnp.float32(pressure)) for pressure in (0.5, 1.5)]
+    pairs = list(zip((shared, other), agents, strict=True))
+    weights = jnp.stack([learner.weight(*pair) for pair in pairs])
+    messages = jax.tree.map(
+        lambda *leaves: jnp.stack(leaves), *[learner.message(*pair) for pair in pairs]
+    )
+    mean, _ = parameter_mean().merge(messages, weights, ())
     merged, _ = learner.adopt(shared, local, mean, hparams)
     expected = jax.tree.map(lambda leaf: leaf + 0.75, shared.actor)
     for got, wanted in zip(jax.tree.leaves(merged.actor), jax.tree.leaves(expected), strict=True):
@@ -35,7 +46,7 @@ def test_pressure_is_the_reward_weight_and_the_weighed_multipliers():
     raised = local.duals._replace(multipliers=jnp.array([2.0, 3.0]))
     still = hparams._replace(duals=hparams.duals._replace(step_size=jnp.float32(0.0)))
     _, after, _ = learner.step(
-        jax.random.key(1), shared, local._replace(duals=raised), agent, still
+        jax.random.key(1), TIME, shared, local._replace(duals=raised), agent, still
     )
     expected = agent.reward_weight + np.sum(agent.weights * after.duals.multipliers)
     np.testing.assert_allclose(after.pressure, expected, rtol=1e-6)

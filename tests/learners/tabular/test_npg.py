@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fedjax_rl.algorithm import Time
 from fedjax_rl.cmdp.dynamics import model_of
 from fedjax_rl.cmdp.evaluate import Lagrangian, evaluate_exactly, evaluated
 from fedjax_rl.learners.tabular.agent import (
@@ -82,7 +83,9 @@ def test_policy_step_uses_the_multipliers_before_the_dual_step():
         learner, hparams = npg(), settings(problem)
         policy, _ = learner.init(jax.random.key(0), agent, hparams)
         local = NPGLocal(jnp.array([0.7]))
-        after, kept, info = learner.step(jax.random.key(0), policy, local, agent, hparams)
+        after, kept, info = learner.step(
+            jax.random.key(0), Time(1, 0), policy, local, agent, hparams
+        )
         logits = np.asarray(after.logits)
     uniform = np.full((5, 4), 0.25)
     expected = support.advantage(problem, uniform, problem.reward) - 0.7 * support.advantage(
