@@ -98,12 +98,18 @@ def test_crpo_averages_only_policies_that_keep_every_budget():
 def test_only_one_bit_of_each_crpo_agent_crosses_before_the_steps():
     problem, seen = support.random_problem(0), []
 
-    def recording_mean(values, present):
+    def recording(values, weights):
         seen.append(values)
-        return values.mean(0)
+        return weighted_mean(values, weights)
 
+    def watched(evaluation):
+        learner = crpo(evaluation)
+        (exchange,) = learner.exchanges
+        return learner._replace(exchanges=(exchange._replace(merge=recording),))
+
+    spying = Aggregator(lambda message: (), lambda x, weights, s: (recording(x, weights), s))
     algorithm, hparams = build(
-        problem, ONE_EACH, step=STEP, dual_step=1.0, learner=crpo, agent_mean=recording_mean
+        problem, ONE_EACH, step=STEP, dual_step=1.0, learner=watched, aggregator=spying
     )
     run(algorithm, hparams, rounds=2)
     assert {value.shape for value in seen} == {(4,), (4, 5, 4)}
