@@ -108,18 +108,24 @@ def test_agent_axes_name_the_axis_of_agents(case):
 
 
 EIGHT_DEVICES = """
-import sys; sys.path.insert(0, {root!r})
+import re, sys; sys.path.insert(0, {root!r})
 import jax, numpy as np
+from fedjax_rl.federation.participation import sampled
 from fedjax_rl.learners.tabular.npg import npg
 from fedjax_rl.precision import precision
 from tests import support
 from tests.federation.harness import build, run
 
 assert len(jax.devices()) == 8
-for local_steps in (1, 3):
+page = open({root!r} + "/docs/how-to/own-aggregator.md", encoding="utf-8").read()
+robust = {{}}
+exec(re.search('title="robust.py"\\n(.*?)```', page, re.S)[1], robust)
+cases = [(1, None, None), (3, None, None), (1, robust["trimmed"](), None)]
+for local_steps, aggregator, present in [*cases, (2, robust["trimmed"](), sampled(5))]:
     algorithm, hparams = build(
         support.random_problem(0, constraints=8), np.eye(8, dtype=bool),
-        step=0.2, dual_step=0.05, local_steps=local_steps,
+        step=0.2, dual_step=0.05, local_steps=local_steps, aggregator=aggregator,
+        participation=present,
     )
     alone = run(algorithm, hparams, 20)
     automatic = (jax.sharding.AxisType.Auto,)
