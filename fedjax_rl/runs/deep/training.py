@@ -159,7 +159,11 @@ class DeepRecord:
 
     def restore(self, arrays: Arrays) -> Columns:
         self._parts = [arrays["history"]]
-        self._evaluations = [Evaluations(**arrays["evaluations"])]
+        stored = arrays["evaluations"]
+        for field in Evaluations._fields:
+            if field not in stored:
+                raise InvalidInput("checkpoint", f"no {field}", "one of this version: run it anew")
+        self._evaluations = [Evaluations(**stored)]
         return self._parts[0]
 
 
