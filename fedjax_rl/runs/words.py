@@ -178,7 +178,11 @@ def _percent(part: float, whole: float, sign: bool = True) -> str:
 
 def _matrix(summary: dict[str, Any], cmdp: CMDP) -> str:
     if cmdp.num_constraints > CONSTRAINTS_LISTED:
-        return f"Worst agent: gap {summary['worst_occupancy_gap']:.4g}."
+        return (
+            f"Figures above are means over agents; the worst agent's gap is "
+            f"{summary['worst_occupancy_gap']:.4g}, the worst violation of one "
+            f"{summary['worst_occupancy_violation']:.4g}. summary.json has every agent's costs."
+        )
     rows = [f"  {'agent':>6}" + "".join(f"{name:>16}" for name in cmdp.constraint_names)]
     for agent, costs in enumerate(np.asarray(summary["occupancy_costs_by_agent"])):
         cells = "".join(
@@ -198,6 +202,8 @@ def _warnings(result: FedNPGResult) -> list[str]:
     summary, warnings = result.summary, []
     if capped := summary["multipliers_at_cap"]:
         shown = ", ".join(capped[:CONSTRAINTS_LISTED])
+        if len(capped) > CONSTRAINTS_LISTED:
+            shown += f" and {len(capped) - CONSTRAINTS_LISTED} more"
         warnings.append(
             f"Warning: multipliers at their cap of {result.config.multiplier_cap:g}: {shown}. "
             "The budget cannot be enforced harder than that; raise --multiplier-cap."
