@@ -158,6 +158,11 @@ class DeepRecord:
         return {"history": self.history(), "evaluations": self.evaluations()._asdict()}
 
     def restore(self, arrays: Arrays) -> Columns:
+        """Takes the rows of a checkpoint in.
+
+        Raises:
+            InvalidInput: it was written before evaluations had all that they have now.
+        """
         self._parts = [arrays["history"]]
         stored = arrays["evaluations"]
         for field in Evaluations._fields:
