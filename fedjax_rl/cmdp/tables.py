@@ -215,7 +215,9 @@ def _refuse_both(state: int, step: _Outcome | None) -> NoReturn:
     """An episode goes on from where another one ends, which takes two states to say."""
     if step is None:
         begins = f"state {state} as a first state"
-        raise InvalidInput("initial", begins, "a terminated step leads there; give it another state")
+        raise InvalidInput(
+            "initial", begins, "a terminated step leads there; give it another state"
+        )
     raise InvalidInput(
         "table",
         f"a step to state {state} that is not terminated at state {step.state}, "

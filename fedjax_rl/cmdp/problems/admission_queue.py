@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from fedjax_rl.cmdp.model import CMDP, from_arrays
-from fedjax_rl.cmdp.problems.certified import check_count
-from fedjax_rl.errors import InvalidInput
+from fedjax_rl.cmdp.problems.certified import check_count, check_number
 
 BUDGETS = (25.0, 2.0)
 
@@ -42,14 +39,14 @@ def admission_queue(
         discount: γ in [0, 1) from one event to the next; budgets do not follow it.
 
     Raises:
-        InvalidInput: no capacity, or a rate that is not positive.
+        InvalidInput: no capacity, a rate that is not positive, or a reward that is no number.
     """
     check_count("capacity", capacity, least=1)
     rates = {"first_rate": first_rate, "second_rate": second_rate, "service_rate": service_rate}
     for field, rate in rates.items():
-        number = isinstance(rate, int | float) and not isinstance(rate, bool)
-        if not number or not 0 < rate < math.inf:
-            raise InvalidInput(field, rate, "a positive number")
+        check_number(field, rate, "positive")
+    check_number("first_reward", first_reward)
+    check_number("second_reward", second_reward)
 
     first, second, service = np.array(list(rates.values())) / sum(rates.values())
     room = np.arange(capacity + 1) < capacity

@@ -7,10 +7,9 @@ import math
 import numpy as np
 
 from fedjax_rl.cmdp.model import CMDP, from_arrays
-from fedjax_rl.cmdp.problems.certified import check_count
-from fedjax_rl.errors import InvalidInput
+from fedjax_rl.cmdp.problems.certified import check_count, check_number
 
-BUDGETS = (4.0, 5.5)
+BUDGETS = (4.0, 3.5)
 
 
 def inventory(
@@ -44,11 +43,11 @@ def inventory(
         InvalidInput: no capacity, a negative cost, or a demand or scale that is not positive.
     """
     check_count("capacity", capacity, least=1)
-    for field, value in (("demand", demand), ("scale", scale)):
-        _check_number(field, value, zero=False)
+    check_number("demand", demand, "positive")
+    check_number("scale", scale, "positive")
     prices = {"order_cost": order_cost, "unit_cost": unit_cost, "holding_cost": holding_cost}
     for field, value in prices.items():
-        _check_number(field, value, zero=True)
+        check_number(field, value, "non-negative")
 
     size = capacity + 1
     stock, order = np.arange(size)[:, None], np.arange(size)[None, :]
@@ -81,9 +80,3 @@ def _sales(capacity: int, demand: float) -> tuple[np.ndarray, np.ndarray]:
     # All demand of y or more sells y: no tail is cut off.
     sold[np.diag_indices(capacity + 1)] = 1.0 - sold.sum(1)
     return sold, demand - sold @ np.arange(capacity + 1)
-
-
-def _check_number(field: str, value: object, zero: bool) -> None:
-    real = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not real or value < 0 or (value == 0 and not zero):  # type: ignore[operator]
-        raise InvalidInput(field, value, f"a {'non-negative' if zero else 'positive'} number")
