@@ -86,8 +86,8 @@ def from_transition_table(
     given = transition.any(-1)
     _check_actions(given | terminal[:, None])
     # A row without support has to be a distribution as well; it is never used.
-    state, action = np.nonzero(~given)
-    transition[state, action, state] = 1.0
+    states, actions = np.nonzero(~given)
+    transition[states, actions, states] = 1.0
     return from_arrays(
         transition,
         signals[0],
@@ -226,12 +226,12 @@ def _refuse_both(state: int, step: _Outcome | None) -> NoReturn:
     )
 
 
-def _is_index(value: object) -> bool:
+def _is_index(value: Any) -> bool:
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    return whole and value >= 0
+    return whole and bool(value >= 0)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: Any) -> bool:
     real = isinstance(value, int | float | np.integer | np.floating)
     return real and not isinstance(value, bool) and bool(np.isfinite(value))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -80,7 +81,7 @@ def check_count(field: str, value: object, least: int) -> None:
         raise InvalidInput(field, value, f"a whole number of at least {least}")
 
 
-def check_number(field: str, value: object, kind: str = "finite") -> None:
+def check_number(field: str, value: Any, kind: str = "finite") -> None:
     """Raises InvalidInput unless the value is a real number of that kind.
 
     Args:
@@ -90,7 +91,7 @@ def check_number(field: str, value: object, kind: str = "finite") -> None:
     """
     real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
     least = {"finite": -np.inf, "non-negative": 0.0, "positive": np.nextafter(0.0, 1.0)}[kind]
-    if not real or not np.isfinite(value) or value < least:  # type: ignore[call-overload,operator]
+    if not real or not np.isfinite(value) or value < least:
         raise InvalidInput(field, value, f"a {kind} number")
 
 

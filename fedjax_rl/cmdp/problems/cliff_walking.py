@@ -25,14 +25,14 @@ def cliff_walking(discount: float = 0.95) -> CMDP:
     Grid and rewards are Gymnasium's; the constraints are ours: a step taken from the ledge, the
     ten cells above the cliff, costs 1, and so does one from the meadow, the ten cells above the
     ledge. The shortest walk, of 13 steps, takes the whole ledge; those of 15 and 17 steps lead
-    through the meadow and above it. The budgets make all three necessary.
+    through the meadow and above it; the optimum within the budgets is a mixture.
 
     Args:
         discount: γ in [0, 1); budgets do not follow it.
     """
     cliff = range(START + 1, GOAL)
     table: dict[int, dict[int, list[tuple[float, int, float, bool]]]] = {GOAL: {}}
-    for cell in set(range(GOAL)):
+    for cell in range(GOAL):
         table[cell] = {}
         for action, step in enumerate(STEPS):
             after = neighbour(cell, step, SHAPE)
