@@ -38,7 +38,7 @@ def frozen_lake(map_name: str = "4x4", discount: float = 0.95) -> CMDP:
     Raises:
         InvalidInput: no such map.
     """
-    if map_name not in MAPS:
+    if not isinstance(map_name, str) or map_name not in MAPS:
         raise InvalidInput("map_name", repr(map_name), f"one of {', '.join(MAPS)}")
     tiles = "".join(MAPS[map_name])
     width = len(MAPS[map_name])

@@ -300,6 +300,7 @@ def test_unconstrained_admission_by_value_iteration(solved):
     ("factory", "settings", "message"),
     [
         (frozen_lake, {"map_name": "16x16"}, "map_name: got '16x16'; one of 4x4, 8x8"),
+        (frozen_lake, {"map_name": [4]}, "map_name: got [4]; one of 4x4, 8x8"),
         (forest, {"states": 1}, "states: got 1; a whole number of at least 2"),
         (forest, {"fire": 1.5}, "fire: got 1.5; a probability"),
         (forest, {"fire": True}, "fire: got True; a non-negative number"),
