@@ -91,8 +91,8 @@ RUNS = {
     "frozen-lake": dict(rounds=2000, step_size=5.0, dual_step_size=5.0),
     "cliff-walking": dict(rounds=2000, step_size=0.05, dual_step_size=0.005),
     "taxi": dict(rounds=300, step_size=2.0, dual_step_size=0.3),
-    "forest": dict(rounds=10_000, step_size=0.01, dual_step_size=0.02, multiplier_cap=100.0),
-    "inventory": dict(rounds=10_000, step_size=0.02, dual_step_size=0.05, multiplier_cap=100.0),
+    "forest": dict(rounds=10_000, step_size=0.01, dual_step_size=0.02),
+    "inventory": dict(rounds=10_000, step_size=0.02, dual_step_size=0.05),
     "admission-queue": dict(rounds=5000, step_size=0.2, dual_step_size=0.02),
 }
 
@@ -106,6 +106,17 @@ def test_a_federation_comes_near_the_optimum(name):
     lost = best.unconstrained_value - best.optimal_value
     assert abs(summary["occupancy_gap"]) < max(0.04 * abs(best.optimal_value), 0.1 * lost)
     assert summary["occupancy_violation"] < 0.04 * run.problem.cmdp.budgets.max()
+
+
+def test_another_unit_of_the_reward_changes_nothing_but_the_unit():
+    """Rewards times 100 and steps to match: multipliers of 648 need a cap that grows along."""
+    plain = fednpg("inventory", rounds=500, step_size=0.02, dual_step_size=0.05).summary
+    scale = {"problem_args": ("scale=100",), "step_size": 2e-4, "dual_step_size": 5.0}
+    scaled = fednpg("inventory", rounds=500, **scale).summary
+    assert scaled["multiplier_cap"] == pytest.approx(100 * plain["multiplier_cap"], rel=1e-6)
+    for name, cost in plain["occupancy_costs"].items():
+        assert scaled["occupancy_costs"][name] == pytest.approx(cost, rel=1e-6)
+    assert max(scaled["effective_multipliers"].values()) > 100
 
 
 # --- Gymnasium's tables -----------------------------------------------------------------------
