@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
+from fedjax_rl.cli.streams import abandon, spelled
 from fedjax_rl.errors import InvalidInput, SolverFailure, Stopped
 
 COMMANDS = {
@@ -69,9 +69,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0; 1 when a run diverged, a solver gave up or a file could not be written;
         2 for bad input; 130 and 143 after SIGINT and SIGTERM. What went wrong is told in one
-        line on stderr.
+        line on stderr. 1 when nobody reads standard output any more, as behind ``| head -1``.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    with spelled():
+        try:
+            try:
+                return _run(words)
+            finally:
+                # Here and not at exit, where nobody could catch that the reader is gone.
+                sys.stdout.flush()
+        except BrokenPipeError:
+            abandon()
+            return 1
+
+
+def _run(words: list[str]) -> int:
+    """Exit status of the command, as `main` has it, with BrokenPipeError let through."""
     if not words or words[0] in ("-h", "--help", "help"):
         print(HELP, end="")
         return 0
@@ -83,6 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "" not in sys.path:
         sys.path.insert(0, "")  # so that module:factory finds a module of the current directory
     try:
+        for word in words:
+            _check_text(word)
         module = importlib.import_module(COMMANDS[choose("command", words[0], COMMANDS)])
         status: int = module.main(words[1:])
     except InvalidInput as error:
@@ -95,12 +111,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("fedjax-rl: interrupted; what was written so far is kept", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        raise
     except (OSError, SolverFailure) as error:
         print(f"fedjax-rl: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return status
+
+
+def _check_text(word: str) -> None:
+    """Raises InvalidInput for bytes that are no text here: no file of ours could name them."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(
+            "arguments", ascii(word), "text in this locale's encoding; PYTHONUTF8=1 makes it UTF-8"
+        ) from None
 
 
 def choose(field: str, word: str, choices: Sequence[str] | dict[str, str]) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from fedjax_rl.cli.parse import parse
+from fedjax_rl.cli.streams import utf8
 from fedjax_rl.errors import InvalidInput
 
 
@@ -41,11 +42,15 @@ def main(arguments: list[str]) -> int:
     """
     options = parse(Best, arguments, "best")
 
+    import yaml
+
     from fedjax_rl.runs.sweeps.best import best_configuration
 
     question = question_of(options.metric, options.maximize, options.subject_to)
     text, told = best_configuration(options.directory, question)
     print(told, file=sys.stderr)
+    if not utf8(sys.stdout):
+        text = yaml.safe_dump(yaml.safe_load(text), sort_keys=False)  # in escapes, which are ASCII
     print(text, end="", flush=True)
     return 0
 

@@ -76,12 +76,7 @@ def from_transitions(
     if not _is_whole(min_count) or min_count < 1:
         raise InvalidInput("min_count", min_count, "a whole number of at least 1")
 
-    if size * width * size > MAX_ENTRIES:
-        raise InvalidInput(
-            "num_states",
-            size,
-            f"a transition array of at most {MAX_ENTRIES:.0e} entries; number the states densely",
-        )
+    check_entries("num_states", size, width)
     counts = np.zeros((size, width, size))
     np.add.at(counts, (state, action, successor), 1.0)
     totals = np.zeros((size, width, signals.shape[1]))
@@ -106,6 +101,22 @@ def from_transitions(
         notes=f"estimated from {len(state)} transitions: {int(known.sum())} of {size * width} "
         f"state-action pairs supported, {int(ended.sum())} states absorbing",
     )
+
+
+def check_entries(field: str, num_states: int, num_actions: int) -> None:
+    """Raises InvalidInput if the transition array [S, A, S] would be too large.
+
+    Args:
+        field: what is to blame, for the message.
+        num_states: S.
+        num_actions: A.
+    """
+    if num_states * num_actions * num_states > MAX_ENTRIES:
+        raise InvalidInput(
+            field,
+            num_states,
+            f"a transition array of at most {MAX_ENTRIES:.0e} entries; number the states densely",
+        )
 
 
 def _array(field: str, values: ArrayLike) -> np.ndarray:

@@ -109,9 +109,7 @@ def from_arrays(
     if costs.shape[0] == 0:
         raise InvalidInput("costs", f"shape {costs.shape}", "at least one constraint is needed")
     _check_shape("budgets", budgets, (costs.shape[0],), "[M], one per constraint of costs")
-    initial = _real_array("initial", initial, 1)
-    _check_shape("initial", initial, (num_states,), "[S]")
-    _check_distribution(initial)
+    initial = check_initial(initial, num_states)
     return CMDP(
         transition=transition,
         reward=reward,
@@ -201,7 +199,18 @@ def _check_rows(transition: FloatArray) -> None:
         )
 
 
-def _check_distribution(initial: FloatArray) -> None:
+def check_initial(initial: ArrayLike, num_states: int) -> FloatArray:
+    """The distribution of the first state, [S].
+
+    Args:
+        initial: [S], whatever NumPy can read.
+        num_states: S.
+
+    Raises:
+        InvalidInput: another shape, or no distribution.
+    """
+    initial = _real_array("initial", initial, 1)
+    _check_shape("initial", initial, (num_states,), "[S]")
     if (initial < 0).any():
         state = int(np.argmin(initial))
         raise InvalidInput(
@@ -209,6 +218,7 @@ def _check_distribution(initial: FloatArray) -> None:
         )
     if abs(initial.sum() - 1.0) > ROW_SUM_TOLERANCE:
         raise InvalidInput("initial", f"sum {initial.sum():.10g}", "the distribution must sum to 1")
+    return initial
 
 
 def _check_discount(discount: ArrayLike) -> FloatArray:

@@ -15,6 +15,12 @@ from fedjax_rl.algorithm import Array
 from fedjax_rl.cmdp.model import CMDP, FloatArray
 from fedjax_rl.cmdp.successors import gather_successors
 from fedjax_rl.envs.task import NO_LIMIT, Constraint, CostFunction, Task, constrained
+from fedjax_rl.errors import InvalidInput
+
+LARGEST_DISCOUNT = 0.9999
+"""Of a finite problem as an environment: episodes of 10,000 steps on average. Here float32 still
+holds the probability 1 − γ of an end, and the sums over an episode, to a thousandth; both get
+worse in proportion to the length."""
 
 
 @struct.dataclass
@@ -40,7 +46,8 @@ class FiniteParams(EnvParams):
 
     Attributes:
         max_steps_in_episode: there is no time limit.
-        discount: γ, the probability that an episode goes on after a transition.
+        discount: γ, the probability that an episode goes on after a transition, at most
+            `LARGEST_DISCOUNT`.
         start: [S], cumulative probabilities of the first state; the last is 1.
         successor: [S, B] indices of the states that can follow each state.
         arrival: [S, A, B], cumulative probabilities of those; the last is 1.
@@ -94,14 +101,15 @@ class FiniteEnvironment(Environment):
 
     def step_env(self, key: Array, state: Any, action: Array, params: Any) -> tuple:
         """One transition, without reset; its reward and costs are paid before it may end."""
-        arrives, ends = jax.random.uniform(key, (2,))
+        arrives, lasts = jax.random.bits(key, (2,), jnp.uint32)
         pair = (state.place, action)
-        chosen = drawn(arrives, jnp.asarray(params.arrival)[pair])
+        chosen = drawn(as_uniform(arrives), jnp.asarray(params.arrival)[pair])
         after = FiniteState(
             time=state.time + 1,
             place=jnp.asarray(params.successor)[state.place, chosen],
             paid=jnp.asarray(params.costs)[pair],
-            over=ends >= params.discount,
+            # All 32 bits: the 23 of a float32 would round a small 1 − γ by up to a tenth.
+            over=lasts >= (jnp.float32(2**32) * params.discount).astype(jnp.uint32),
         )
         reward = jnp.asarray(params.reward)[pair]
         return self.observe(key, after, action, params), after, reward, after.over, {}
@@ -138,7 +146,17 @@ def finite_task(cmdp: CMDP, name: str) -> Task:
     Args:
         cmdp: the problem, S states, A actions, M constraints.
         name: of the task.
+
+    Raises:
+        InvalidInput: a discount above `LARGEST_DISCOUNT`.
     """
+    if float(cmdp.discount) > LARGEST_DISCOUNT:
+        raise InvalidInput(
+            "--problem",
+            f"{name} with discount {float(cmdp.discount)}",
+            f"a discount of at most {LARGEST_DISCOUNT}, with networks: they play episodes that end "
+            "with probability 1 - discount in float32; fednpg takes any",
+        )
     params = _params_of(cmdp)
     constraints = [
         Constraint(constraint, _paid(index), float(budget))
@@ -147,7 +165,17 @@ def finite_task(cmdp: CMDP, name: str) -> Task:
         )
     ]
     environment = FiniteEnvironment(name, params)
-    return constrained(name, environment, constraints, discount=1.0, cost_discount=1.0)
+    return constrained(
+        name, environment, constraints, discount=1.0, cost_discount=1.0, derive=_checked
+    )
+
+
+def _checked(params: FiniteParams) -> FiniteParams:
+    """The same; raises InvalidInput unless every agent's discount can be played in float32."""
+    discounts = np.ravel(np.asarray(params.discount, np.float32))
+    for discount in discounts[~((discounts >= 0) & (discounts <= LARGEST_DISCOUNT))]:
+        raise InvalidInput("--vary", f"discount={discount}", f"0 to {LARGEST_DISCOUNT}")
+    return params
 
 
 def _params_of(cmdp: CMDP) -> FiniteParams:
@@ -180,6 +208,11 @@ def _paid(index: int) -> CostFunction:
 def _cumulative(probability: FloatArray) -> np.ndarray:
     sums = np.cumsum(probability, axis=-1)
     return (sums / sums[..., -1:]).astype(np.float32)
+
+
+def as_uniform(bits: Array) -> Array:
+    """A number in [0, 1) from 32 random bits; what `jax.random.uniform` makes of them."""
+    return (bits >> 9).astype(jnp.float32) * jnp.float32(2.0**-23)
 
 
 def drawn(uniform: Array, cumulative: Array) -> Array:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from fedjax_rl.runs.comparison import FIGURES, VIEWS, Finished, Measures, views
+from fedjax_rl.runs.live import NAMES, table_of
 from fedjax_rl.runs.summary import FEASIBILITY_TOLERANCE
 
 HEADER = ("round", "avg gap", "avg viol", "strong", "gap", "viol", "bytes", "s", "feasible")
@@ -28,14 +27,10 @@ def show(finished: Sequence[Finished]) -> None:
     for view, rows in views_of(finished).items():
         print(f"\n{headline(view, finished)}:")
         if console.is_terminal:
-            table = Table("variant", box=None)
-            for name in HEADER:
-                table.add_column(name, justify="right", no_wrap=True)
-            for name, row in rows.items():
-                table.add_row(*map(Text, (name, *row_cells(row))))
-            console.print(table)
+            cells = [(name, *row_cells(row)) for name, row in rows.items()]
+            console.print(table_of((NAMES, *HEADER), cells, console))
         else:
-            print(_line("variant", HEADER))
+            print(_line(NAMES, HEADER))
             for name, row in rows.items():
                 print(_line(name, row_cells(row)))
         print(verdict(view, finished))

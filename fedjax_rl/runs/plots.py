@@ -115,10 +115,14 @@ def costs_and_budgets(result: FedNPGResult) -> Figure:
 def multipliers(result: FedNPGResult) -> Figure:
     """Each owner's multipliers against λ*."""
     curves = [
-        [column for column in result.history if _of_constraint(column, name)][:CURVES_DRAWN]
+        [column for column in result.history if _of_constraint(column, name)]
         for name in result.problem.cmdp.constraint_names
     ]
-    return _against(result, curves, result.certificate.multipliers, "multiplier", "λ* dashed")
+    caption = "λ* dashed"
+    if (most := max(map(len, curves))) > CURVES_DRAWN:
+        caption += f"; of {most} agents' the first {CURVES_DRAWN}"
+    drawn = [each[:CURVES_DRAWN] for each in curves]
+    return _against(result, drawn, result.certificate.multipliers, "multiplier", caption)
 
 
 def _against(

@@ -181,6 +181,8 @@ def _advice(result: FedNPGResult) -> str:
     if cap == "auto" or not capped:
         return "More rounds should help."
     shown = ", ".join(capped[:CONSTRAINTS_LISTED])
+    if len(capped) > CONSTRAINTS_LISTED:
+        shown += f" and {len(capped) - CONSTRAINTS_LISTED} more"
     return f"Multipliers are at --multiplier-cap {cap:g} ({shown}): raise it, or leave it out."
 
 
@@ -192,7 +194,11 @@ def _percent(part: float, whole: float, sign: bool = True) -> str:
 
 def _matrix(summary: dict[str, Any], cmdp: CMDP) -> str:
     if cmdp.num_constraints > CONSTRAINTS_LISTED:
-        return f"Worst agent: gap {summary['worst_occupancy_gap']:.4g}."
+        return (
+            f"Figures above are means over agents; the worst agent's gap is "
+            f"{summary['worst_occupancy_gap']:.4g}, the worst violation of one "
+            f"{summary['worst_occupancy_violation']:.4g}. summary.json has every agent's costs."
+        )
     rows = [f"  {'agent':>6}" + "".join(f"{name:>16}" for name in cmdp.constraint_names)]
     for agent, costs in enumerate(np.asarray(summary["occupancy_costs_by_agent"])):
         cells = "".join(

@@ -10,6 +10,7 @@ import yaml
 
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.checks import as_number
+from fedjax_rl.runs.text_file import read_text
 
 Settings = TypeVar("Settings")
 
@@ -20,12 +21,19 @@ def read_yaml(field: str, path: Path) -> Any:
     Raises:
         InvalidInput: under ``field``; no such file, or it is not YAML.
     """
+    text = read_text(field, path, "YAML file")
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
-        raise InvalidInput(field, path, "a readable YAML file") from None
-    except yaml.YAMLError as error:
-        raise InvalidInput(field, path, f"valid YAML ({str(error).splitlines()[0]})") from None
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: of dates like 13-13
+        where = _where(error)
+        raise InvalidInput(
+            field, path, f"valid YAML ({str(error).splitlines()[0]}{where})"
+        ) from None
+
+
+def _where(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return "" if mark is None else f" in line {mark.line + 1}"
 
 
 def read_settings(

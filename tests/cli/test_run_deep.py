@@ -126,6 +126,7 @@ def test_evaluations_are_tidy(runs, reference, seeds):
     assert set(rows[0]) == {
         *("round", "seed", "policy", "environment_steps"),
         *("reward", "cost/steps", "mode_reward", "mode_cost/steps"),
+        *("unfinished", "mode_unfinished"),
     }
     last = [float(row["reward"]) for row in rows if row["round"] == "3"]
     assert np.mean(last) == pytest.approx(summary_of(runs[reference, seeds])["last_reward"])

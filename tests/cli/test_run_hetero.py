@@ -175,7 +175,7 @@ BAD = [
     (["run", "gepo", "--task-args", "length=0"], "length: got 0; "),
     (["run", "gepo", "--latency", "lognormall"], "latency: got 'lognormall'; did you mean"),
     (["run", "gepo", "--latency", "missing.csv"], "--latency: got missing.csv; "),
-    (["run", "gepo", "--latency", "negative.csv"], "--latency: got -3"),
+    (["run", "gepo", "--latency", "negative.csv"], "--latency: got '-3' in line 2 of negative.csv"),
     (["run", "gepo", "--latency", "words.csv"], "--latency: got 'soon' in line 3 of words.csv"),
     (["run", "gepo", "--latency-low", "90", "--latency-high", "60"], "--latency-"),
     (["run", "gepo", "--sampler-seconds", "1", "2"], "--sampler-seconds: got 2 numbers"),

@@ -61,7 +61,9 @@ def test_a_cache_that_cannot_be_written_is_no_obstacle(monkeypatch, tmp_path):
 def test_list_names_everything_that_is_registered(capsys):
     assert main(["list"]) == 0
     printed = capsys.readouterr().out
-    for name in ("windy-cliff", "random-mdp", "garnet", "icu-sepsis", "npg", "probabilities"):
+    models = ("admission-queue", "cliff-walking", "forest", "frozen-lake", "inventory", "taxi")
+    others = ("windy-cliff", "random-mdp", "garnet", "icu-sepsis", "npg", "probabilities")
+    for name in (*models, *others):
         assert f"  {name} " in printed
     assert main(["list", "merges"]) == 0
     assert "windy-cliff" not in capsys.readouterr().out

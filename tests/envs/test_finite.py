@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedjax_rl.cmdp.model import CMDP
+from fedjax_rl.cmdp.model import CMDP, from_arrays
 from fedjax_rl.cmdp.problems.windy_cliff import windy_cliff
 from fedjax_rl.cmdp.solve import evaluate_policy
-from fedjax_rl.envs.finite import drawn, finite_task
+from fedjax_rl.envs.finite import LARGEST_DISCOUNT, as_uniform, drawn, finite_task
 from fedjax_rl.envs.task import NO_LIMIT, Task, is_discrete, time_left, vary
+from fedjax_rl.errors import InvalidInput
 from tests.support import random_problem
 
 pytestmark = pytest.mark.timeout(120)
@@ -161,6 +162,39 @@ def test_an_episode_ends_with_probability_one_minus_gamma() -> None:
 def test_gamma_zero_ends_every_episode_at_once() -> None:
     task = finite_task(windy_cliff(discount=0.0), "cliff")
     assert many_steps(task, 0, 0)[3].all()
+
+
+def one_state(discount: float) -> CMDP:
+    """Reward 1 for ever: V = 1/(1 − γ), the mean length of an episode."""
+    return from_arrays([[[1.0]]], [[1.0]], [[[1.0]]], [4.0], [1.0], discount)
+
+
+@pytest.mark.parametrize("discount", [0.999, LARGEST_DISCOUNT])
+def test_long_episodes_end_as_often_as_they_should(discount: float) -> None:
+    """A step ends one where 32 random bits lie in a share of 1 − γ of all that there are."""
+    task = finite_task(one_state(discount), "long")
+    first = int((jnp.float32(2**32) * task.params.discount).astype(jnp.uint32))
+    assert (2**32 - first) / 2**32 == pytest.approx(1 - discount, rel=2e-4)
+
+
+@pytest.mark.parametrize("discount", [0.99995, 0.99999, 0.999999])
+def test_what_float32_cannot_hold_is_refused(discount: float) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        finite_task(one_state(discount), "too-long")
+    assert str(discount) in str(caught.value.value) and "0.9999" in caught.value.allowed
+
+
+@pytest.mark.parametrize("discount", [0.99999, 1.0, -0.1, 1.5])
+def test_agents_cannot_have_such_discounts_either(discount: float) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        vary(finite_task(windy_cliff(), "cliff"), {"discount": [0.9, discount]}, 2)
+    assert caught.value.field == "--vary"
+
+
+def test_uniform_numbers_are_those_of_jax() -> None:
+    key = jax.random.key(8)
+    bits = jax.random.bits(key, (100,), jnp.uint32)
+    np.testing.assert_array_equal(as_uniform(bits), jax.random.uniform(key, (100,)))
 
 
 @pytest.mark.parametrize("problem", [windy_cliff(), random_problem(0)], ids=["gathered", "dense"])

@@ -122,7 +122,8 @@ def test_a_name_is_the_factory_of_that_name(name, factory):
 def test_an_unknown_name_suggests_the_nearest():
     assert message_of(load_problem, "windycliff") == (
         "problem: got 'windycliff'; did you mean 'windy-cliff'? "
-        "known: garnet, icu-sepsis, random-mdp, windy-cliff; or module:factory of your own"
+        "known: admission-queue, cliff-walking, forest, frozen-lake, garnet, icu-sepsis, "
+        "inventory, random-mdp, taxi, windy-cliff; or module:factory of your own"
     )
     assert "did you mean 'icu-sepsis'?" in message_of(load_problem, "sepsis")
 

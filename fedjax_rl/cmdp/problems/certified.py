@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -80,7 +81,20 @@ def check_count(field: str, value: object, least: int) -> None:
         raise InvalidInput(field, value, f"a whole number of at least {least}")
 
 
+def check_number(field: str, value: Any, kind: str = "finite") -> None:
+    """Raises InvalidInput unless the value is a real number of that kind.
+
+    Args:
+        field: its name, for the message.
+        value: what was given.
+        kind: ``finite``, ``non-negative`` or ``positive``.
+    """
+    real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    least = {"finite": -np.inf, "non-negative": 0.0, "positive": np.nextafter(0.0, 1.0)}[kind]
+    if not real or not np.isfinite(value) or value < least:
+        raise InvalidInput(field, value, f"a {kind} number")
+
+
 def check_fraction(value: object) -> None:
     """Raises InvalidInput unless the budget fraction is a positive number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < np.inf:
-        raise InvalidInput("budget_fraction", value, "a positive number")
+    check_number("budget_fraction", value, "positive")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fedjax_rl.cmdp.model import CMDP, from_arrays
+from fedjax_rl.cmdp.problems.grid import neighbour
 from fedjax_rl.errors import InvalidInput
 
 HEIGHT, WIDTH = 4, 10
@@ -57,23 +58,14 @@ def windy_cliff(agents: int = 4, discount: float = 0.9) -> CMDP:
 
 def _transition() -> np.ndarray:
     transition = np.zeros((HEIGHT * WIDTH, len(MOVES), HEIGHT * WIDTH))
-    for row in range(HEIGHT):
-        for column in range(WIDTH):
-            below = _moved(row, column, DOWN)
-            for action in MOVES:
-                slip = 0.0 if action == DOWN else SLIP
-                transition[_cell(row, column), action, below] += slip
-                transition[_cell(row, column), action, _moved(row, column, action)] += 1 - slip
+    for cell in range(HEIGHT * WIDTH):
+        below = neighbour(cell, MOVES[DOWN], (HEIGHT, WIDTH))
+        for action, move in MOVES.items():
+            slip = 0.0 if action == DOWN else SLIP
+            transition[cell, action, below] += slip
+            transition[cell, action, neighbour(cell, move, (HEIGHT, WIDTH))] += 1 - slip
     return transition
 
 
 def _cell(row: int, column: int) -> int:
     return row * WIDTH + column
-
-
-def _moved(row: int, column: int, action: int) -> int:
-    down, right = MOVES[action]
-    return _cell(
-        min(max(row + down, 0), HEIGHT - 1),
-        min(max(column + right, 0), WIDTH - 1),
-    )

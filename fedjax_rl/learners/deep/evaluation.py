@@ -13,8 +13,9 @@ from fedjax_rl.learners.deep.rollout import transition
 from fedjax_rl.learners.deep.state import DeepShared
 from fedjax_rl.ops import moments as running
 
-STEPS_AT_MOST = 100_000
-"""Where an environment without a time limit is given up."""
+STEPS_AT_MOST = 500_000
+"""Where episodes without a time limit are given up. Of a finite problem, whose γ is at most 0.9999,
+one in e⁵⁰ is that long; other environments may have policies under which they never end."""
 
 
 class Episodes(NamedTuple):
@@ -24,11 +25,14 @@ class Episodes(NamedTuple):
         reward: [episodes], undiscounted sums.
         costs: [episodes, M], in the unit of each budget.
         length: [episodes], steps.
+        unfinished: [episodes] booleans, given up after `STEPS_AT_MOST` steps; the sums of these
+            are what they had come to by then.
     """
 
     reward: jax.Array
     costs: jax.Array
     length: jax.Array
+    unfinished: jax.Array
 
 
 class Evaluation(NamedTuple):
@@ -39,12 +43,16 @@ class Evaluation(NamedTuple):
         costs: [M].
         mode_reward: scalar, when the most likely action is always taken.
         mode_costs: [M].
+        unfinished: scalar, the share of episodes that were given up before they ended.
+        mode_unfinished: scalar, likewise.
     """
 
     reward: jax.Array
     costs: jax.Array
     mode_reward: jax.Array
     mode_costs: jax.Array
+    unfinished: jax.Array
+    mode_unfinished: jax.Array
 
 
 def evaluate(
@@ -60,13 +68,14 @@ def evaluate(
         episodes: of each kind, static.
 
     Returns:
-        Mean reward, a scalar, and costs [M] of both.
+        Mean reward, a scalar, and costs [M] of both, and which share of the episodes never ended.
     """
     modes = jnp.arange(2 * episodes) >= episodes
     played = play(key, shared, params, design, 2 * episodes, mode=modes)
     reward = played.reward.reshape(2, episodes).mean(1)
     costs = played.costs.reshape(2, episodes, -1).mean(1)
-    return Evaluation(reward[0], costs[0], reward[1], costs[1])
+    unfinished = played.unfinished.reshape(2, episodes).mean(1, dtype=jnp.float32)
+    return Evaluation(reward[0], costs[0], reward[1], costs[1], unfinished[0], unfinished[1])
 
 
 def play(
@@ -78,7 +87,7 @@ def play(
     *,
     mode: Array = False,
 ) -> Episodes:
-    """One episode in each of so many environments, all played to the end.
+    """One episode in each of so many environments, played to the end or to `STEPS_AT_MOST`.
 
     Args:
         key: of these episodes.
@@ -133,7 +142,7 @@ def play(
         jnp.ones_like(sums),
         jnp.zeros(episodes, jnp.int32),
     )
-    *_, sums, _, length = jax.lax.while_loop(going, one_step, start)
+    *_, alive, sums, _, length = jax.lax.while_loop(going, one_step, start)
     per_step = jnp.array([kind == "step" for kind in task.kinds], bool)
     costs = jnp.where(per_step, sums[:, 1:] / jnp.maximum(length, 1)[:, None], sums[:, 1:])
-    return Episodes(sums[:, 0], costs, length)
+    return Episodes(sums[:, 0], costs, length, alive)

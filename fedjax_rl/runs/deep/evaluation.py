@@ -80,6 +80,9 @@ def evaluate_and_record(directory: Path, asked: Asked, *, film: bool) -> dict[st
     if film and prepared.task.picture is not None:
         figures["film"] = _record_film(directory, prepared, policy, asked)
         written.append("episode.gif")
+        if not figures["film"]["ended"]:
+            steps = figures["film"]["steps"]
+            print(f"The film stops after {steps} steps, before the episode's end.")
     elif film:
         print(f"No film: {prepared.config.problem} has no picture.")
     text = json.dumps(_plain(figures), indent=2, allow_nan=False) + "\n"
@@ -176,7 +179,8 @@ def summarise(
     """
     task, names = prepared.task, prepared.task.constraint_names
     arrays: Any = played
-    within = feasible(arrays.sampled.costs.mean((0, 1, 2), dtype=np.float64), task.budgets)
+    costs = arrays.sampled.costs.mean((0, 1, 2), dtype=np.float64)
+    within = feasible(costs, task.budgets, _mean(arrays.sampled.unfinished))
     figures: dict[str, Any] = {
         "algorithm": prepared.name,
         "reference": prepared.config.reference,
@@ -204,6 +208,7 @@ def summarise(
             name: cost.mean(2, dtype=np.float64) for name, cost in by_name.items()
         }
         figures[f"{prefix}length"] = _mean(episodes.length)
+        figures[f"{prefix}unfinished_episodes"] = _mean(episodes.unfinished)
     return {**figures, **exact_figures(policy, prepared)}
 
 
@@ -232,6 +237,7 @@ def _record_film(
         "seed": prepared.config.seed + asked.member,
         "agent": asked.agent,
         "steps": film.length,
+        "ended": film.ended,
         "reward": film.signals[:, 0].sum(dtype=np.float64),
         "costs": dict(zip(names, film.signals[:, 1:].sum(0, dtype=np.float64), strict=True)),
     }

@@ -15,7 +15,7 @@ from fedjax_rl.learners.deep.state import DeepShared
 from fedjax_rl.ops.moments import normalized
 
 STEPS_AT_MOST = 2000
-"""Where a film of an environment without a time limit ends."""
+"""Where a film ends that its episode has not ended before."""
 
 
 class Film(NamedTuple):
@@ -25,11 +25,13 @@ class Film(NamedTuple):
         states: leading axis [length], before each step.
         signals: [length, 1 + M], reward and costs of each step.
         params: of the dynamics.
+        ended: whether the episode did, within `STEPS_AT_MOST` steps.
     """
 
     states: Pytree
     signals: np.ndarray
     params: Pytree
+    ended: bool = True
 
     @property
     def length(self) -> int:
@@ -50,16 +52,16 @@ def filmed(key: jax.Array, shared: DeepShared, params: Pytree, design: Design) -
         design: task and networks.
     """
     steps = min(design.task.time_limit or STEPS_AT_MOST, STEPS_AT_MOST)
-    states, signals, alive = _played(key, shared, params, design, steps)
+    states, signals, alive, ended = _played(key, shared, params, design, steps)
     length = int(np.asarray(alive).sum())
     states, signals = jax.tree.map(lambda leaf: np.asarray(leaf)[:length], (states, signals))
-    return Film(states, signals, params)
+    return Film(states, signals, params, bool(ended))
 
 
 def _played(
     key: jax.Array, shared: DeepShared, params: Pytree, design: Design, steps: int
-) -> tuple[Pytree, jax.Array, jax.Array]:
-    """States before each of so many steps, signals, and whether the episode was under way."""
+) -> tuple[Pytree, jax.Array, jax.Array, jax.Array]:
+    """So many steps: states before each, signals, whether it was under way; whether it ended."""
 
     def one_step(now: tuple[Any, ...], key: jax.Array) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         observation, state, alive = now
@@ -76,12 +78,12 @@ def _played(
         return (observation, after, going), (state, signals, alive)
 
     @jax.jit
-    def episode(key: jax.Array, params: Pytree) -> tuple[Pytree, jax.Array, jax.Array]:
+    def episode(key: jax.Array, params: Pytree) -> tuple[Pytree, jax.Array, jax.Array, jax.Array]:
         key_reset, key_steps = jax.random.split(key)
         observation, state = design.task.environment.reset_env(key_reset, params)
         start = (flat(observation), state, jnp.ones((), bool))
-        _, rows = jax.lax.scan(one_step, start, jax.random.split(key_steps, steps))
-        return rows
+        (*_, going), rows = jax.lax.scan(one_step, start, jax.random.split(key_steps, steps))
+        return *rows, ~going
 
-    states, signals, alive = episode(key, params)
-    return states, signals, alive
+    states, signals, alive, ended = episode(key, params)
+    return states, signals, alive, ended

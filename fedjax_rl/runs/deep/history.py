@@ -23,6 +23,8 @@ class Evaluations(NamedTuple):
         costs: [Q, K, P, M].
         mode_reward: [Q, K, P], of the most likely actions.
         mode_costs: [Q, K, P, M].
+        unfinished: [Q, K, P], share of episodes that were given up before they ended.
+        mode_unfinished: [Q, K, P], likewise.
     """
 
     round: np.ndarray
@@ -31,6 +33,8 @@ class Evaluations(NamedTuple):
     costs: np.ndarray
     mode_reward: np.ndarray
     mode_costs: np.ndarray
+    unfinished: np.ndarray
+    mode_unfinished: np.ndarray
 
 
 def shaped(rows: Row, prepared: DeepPrepared) -> Row:
@@ -115,6 +119,7 @@ def tidy(evaluations: Evaluations, prepared: DeepPrepared) -> tuple[list[str], l
     header = ["round", "seed", "policy", "environment_steps", "reward"]
     header += [f"cost/{name}" for name in names]
     header += ["mode_reward", *(f"mode_cost/{name}" for name in names)]
+    header += ["unfinished", "mode_unfinished"]
     rows: list[list[object]] = []
     for at, seed, policy in np.ndindex(*evaluations.reward.shape):
         where = (at, seed, policy)
@@ -128,6 +133,8 @@ def tidy(evaluations: Evaluations, prepared: DeepPrepared) -> tuple[list[str], l
                 *map(float, evaluations.costs[where]),
                 float(evaluations.mode_reward[where]),
                 *map(float, evaluations.mode_costs[where]),
+                float(evaluations.unfinished[where]),
+                float(evaluations.mode_unfinished[where]),
             ]
         )
     return header, rows

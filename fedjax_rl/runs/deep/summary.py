@@ -28,7 +28,8 @@ def summarise(result: DeepResult, timing: Mapping[str, float]) -> dict[str, Any]
     config, task = prepared.config, prepared.task
     reward = evaluations.reward[-config.window :].mean(0)
     costs = evaluations.costs[-config.window :].mean(0)
-    within = feasible(costs, task.budgets)
+    unfinished = evaluations.unfinished[-config.window :].mean(0)
+    within = feasible(costs, task.budgets, unfinished)
     names = task.constraint_names
 
     def named(values: np.ndarray) -> dict[str, Any]:
@@ -50,10 +51,11 @@ def summarise(result: DeepResult, timing: Mapping[str, float]) -> dict[str, Any]
         "costs_by_seed": {name: cost.mean(1) for name, cost in named(costs).items()},
         "budgets": dict(zip(names, task.budgets, strict=True)),
         "budget_kinds": dict(zip(names, task.kinds, strict=True)),
-        "feasible": bool(feasible(nanmean(costs), task.budgets).all()),
+        "feasible": bool(feasible(nanmean(costs), task.budgets, mean(unfinished)).all()),
         "feasible_by_seed": within.all((1, 2)),
         "feasible_share": mean(within.all((1, 2)).astype(float)),
         "feasibility_tolerance": FEASIBILITY_TOLERANCE,
+        "unfinished_episodes": mean(unfinished),
         "evaluations_in_window": len(evaluations.reward[-config.window :]),
         "episodes_per_evaluation": config.episodes,
         "initial_reward": mean(evaluations.reward[0]),
@@ -63,6 +65,7 @@ def summarise(result: DeepResult, timing: Mapping[str, float]) -> dict[str, Any]
         "mode_costs": {
             name: mean(cost) for name, cost in named(evaluations.mode_costs[-1]).items()
         },
+        "mode_unfinished_episodes": mean(evaluations.mode_unfinished[-1]),
         "multipliers": multipliers(result),
         "multipliers_at_cap": float(result.history["multipliers_at_cap"][-1]),
         "environment_steps": int(result.history["environment_steps"][-1]),
@@ -79,13 +82,25 @@ def summarise(result: DeepResult, timing: Mapping[str, float]) -> dict[str, Any]
     if reward.shape[1] > 1:
         summary["reward_by_agent"] = means_by_agent(reward[..., None])[:, 0]
         summary["costs_by_agent"] = named(means_by_agent(costs))
-        summary["feasible"] = bool(feasible(means_by_agent(costs), task.budgets).all())
+        alone = means_by_agent(unfinished[..., None])[:, 0]
+        within = feasible(means_by_agent(costs), task.budgets, alone)
+        summary["feasible"] = bool(within.all())
     return {**summary, **timing, **exact_figures(result.policy, prepared)}
 
 
-def feasible(costs: FloatArray, budgets: FloatArray) -> np.ndarray:
-    """[…, M] booleans; a cost that is not a number is not within its budget."""
-    return costs <= budgets + FEASIBILITY_TOLERANCE * np.abs(budgets)
+def feasible(costs: FloatArray, budgets: FloatArray, unfinished: Any) -> np.ndarray:
+    """Which budgets are kept: […, M] booleans.
+
+    A cost that is not a number is not within its budget, nor is one of episodes that were given
+    up before they ended: what they would have come to is not known.
+
+    Args:
+        costs: […, M].
+        budgets: [M].
+        unfinished: […], share of the episodes that were given up.
+    """
+    within: np.ndarray = costs <= budgets + FEASIBILITY_TOLERANCE * np.abs(budgets)
+    return within & (np.asarray(unfinished) == 0)[..., None]
 
 
 def exact_figures(policy: DeepShared, prepared: DeepPrepared) -> dict[str, Any]:

@@ -158,8 +158,17 @@ class DeepRecord:
         return {"history": self.history(), "evaluations": self.evaluations()._asdict()}
 
     def restore(self, arrays: Arrays) -> Columns:
+        """Takes the rows of a checkpoint in.
+
+        Raises:
+            InvalidInput: it was written before evaluations had all that they have now.
+        """
         self._parts = [arrays["history"]]
-        self._evaluations = [Evaluations(**arrays["evaluations"])]
+        stored = arrays["evaluations"]
+        for field in Evaluations._fields:
+            if field not in stored:
+                raise InvalidInput("checkpoint", f"no {field}", "one of this version: run it anew")
+        self._evaluations = [Evaluations(**stored)]
         return self._parts[0]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fedjax_rl.learners.deep.evaluation import STEPS_AT_MOST
 from fedjax_rl.runs.deep.assembly import DeepPrepared
 from fedjax_rl.runs.deep.history import Columns
 from fedjax_rl.runs.deep.training import DeepResult
@@ -86,7 +87,7 @@ def closing(result: DeepResult) -> str:
         f"the {_whose(result)} earn{'s' * ('reward_by_agent' not in summary)} "
         f"{summary['reward']:.4g} per episode:"
     )
-    lines += _costs(summary)
+    lines += [*_costs(summary), *_unfinished(summary)]
     if "reward_by_agent" in summary:
         lines += _matrix(summary)
     if config.seeds > 1:
@@ -145,6 +146,7 @@ def evaluation(figures: Mapping[str, Any]) -> str:
         means = "".join(_estimate(figures, prefix, name).rjust(26) for prefix in ("", "mode_"))
         lines.append(f"{name:{width}}{means}{_budget(figures, name)}")
     lines.append("± is the half width of a 95 % interval over episodes.")
+    lines += _unfinished(figures)
     if len(seeds) * agents > 1:
         lines += _by_policy(figures)
     if "gap" in figures:
@@ -211,6 +213,19 @@ def _matrix(summary: Mapping[str, Any]) -> list[str]:
         )
         lines.append(f"  agent {agent}: reward {reward:.4g}; {costs}")
     return lines
+
+
+def _unfinished(figures: Mapping[str, Any]) -> list[str]:
+    """What is not known because episodes were given up; no line where all ended."""
+    return [
+        f"GIVEN UP after {STEPS_AT_MOST} steps: {100 * share:.3g} % of the episodes {whose}. Their "
+        f"reward and costs are what they had come to by then{judged}."
+        for prefix, whose, judged in (
+            ("", "as it acts", ", and no budget counts as kept"),
+            ("mode_", "of its mode", ""),
+        )
+        if (share := figures[f"{prefix}unfinished_episodes"]) > 0
+    ]
 
 
 def _diverged(summary: Mapping[str, Any]) -> list[str]:

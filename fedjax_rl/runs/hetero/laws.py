@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import csv
+import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from fedjax_rl.errors import InvalidInput, flag
 from fedjax_rl.hetero.latency import Latency, LatencyChoices, latencies
 from fedjax_rl.hetero.settings import ScheduleSettings
 from fedjax_rl.runs.hetero.config import HeteroConfig
+from fedjax_rl.runs.text_file import Line, read_csv
 
 FLAGS = {
     "low": "--latency-low",
@@ -19,6 +21,8 @@ FLAGS = {
     "times": "--latency",
     "sync_seconds": "--latency",
 }
+NAME = re.compile(r"(?!(?:nan|na|n/a|inf|infinity|null|none)$)[^\W\d_][^;,\t]*", re.IGNORECASE)
+"""What heads a column: it begins with a letter, and is no way of writing that there is nothing."""
 
 
 @contextlib.contextmanager
@@ -74,22 +78,33 @@ def latency_of(config: HeteroConfig) -> Latency:
 
 
 def read_trace(path: Path) -> tuple[float, ...]:
-    """Seconds from a CSV file: its last column, a header allowed.
+    """Seconds from a CSV file: one number a line, or the last column under a header.
+
+    Without a header there is one column: ``60,5`` would be two, or one with a decimal comma.
 
     Raises:
-        InvalidInput: no such file, or an entry that is no number.
+        InvalidInput: no such file, no times, a line with other columns than the first, or an
+            entry that is no finite number of at least 0.
     """
+    lines = read_csv("--latency", path)
+    width, rows = 1, lines
+    if lines and all(NAME.fullmatch(cell.strip()) for cell in lines[0].cells):
+        width, rows = len(lines[0].cells), lines[1:]
+    if not rows:
+        raise InvalidInput("--latency", f"no times in {path}", "at least one, in seconds")
+    return tuple(_seconds(line, width, path) for line in rows)
+
+
+def _seconds(line: Line, width: int, path: Path) -> float:
+    """The last cell of a line; raises InvalidInput unless it is a time, and there are so many."""
+    text = line.cells[-1].strip() if len(line.cells) == width else ",".join(line.cells)
     try:
-        rows = [row for row in csv.reader(path.read_text(encoding="utf-8").splitlines()) if row]
-    except (OSError, UnicodeDecodeError, csv.Error):
-        raise InvalidInput("--latency", path, "a law, or a readable CSV file of seconds") from None
-    times: list[float] = []
-    for number, row in enumerate(rows):
-        try:
-            times.append(float(row[-1]))
-        except ValueError:
-            if number > 0:
-                raise InvalidInput(
-                    "--latency", f"{row[-1]!r} in line {number + 1} of {path}", "seconds"
-                ) from None
-    return tuple(times)
+        seconds = math.nan if "_" in text or len(line.cells) != width else float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0.0 <= seconds < math.inf:
+        allowed = "seconds, finite and of at least 0, with a decimal point and no unit"
+        if len(line.cells) != width:
+            allowed = f"{width} column{'s' * (width > 1)}; a file of several has a header of names"
+        raise InvalidInput("--latency", f"{text!r} in line {line.number} of {path}", allowed)
+    return seconds

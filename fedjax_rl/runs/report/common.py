@@ -92,6 +92,11 @@ def named(summary: Mapping[str, Any]) -> tuple[KeyFigure, ...]:
     return tuple(found)
 
 
+def too_many(members: int) -> str:
+    """What a figure says where members are too many to be drawn one by one; else nothing."""
+    return f"All {members} one by one are not drawn." if members > MEMBERS_DRAWN else ""
+
+
 def paid(summary: Mapping[str, Any]) -> dict[str, Any]:
     """What a run took, for a table over several."""
     exchanged, took = (number(summary.get(name)) for name in ("bytes_exchanged", "seconds"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fedjax_rl.runs.report.common import BAND, MEMBERS_DRAWN, multiplier_figure
+from fedjax_rl.runs.report.common import BAND, MEMBERS_DRAWN, multiplier_figure, too_many
 from fedjax_rl.runs.report.curves import Axes, banded, curve, first_of, gathered, remaining
 from fedjax_rl.runs.report.document import Chart, Figure, Series
 from fedjax_rl.runs.report.numbers import mapping, plural
@@ -69,9 +69,10 @@ def _two_views(
     title: str,
 ) -> Figure:
     """A view of averages, and one of every member for each column where there are several."""
-    averages, views = [], []
+    averages, views, most = [], [], 0
     for place, (label, column) in enumerate(named_columns.items()):
         _, members, values = gathered(evaluations, "round", ("seed", "policy"), column)
+        most = max(most, len(members))
         more = {"reference": budgets.get(label), "reference_name": "budget"}
         averages.append(banded(curve(axes, label, values[:, 0], place, **more), values))
         if 1 < len(members) <= MEMBERS_DRAWN:
@@ -81,7 +82,7 @@ def _two_views(
             )
             each = tuple(one._replace(shown=True) for one in each)
             views.append(Chart(f"every seed: {label}", axes.labels, y_label, each))
-    note = "Budgets are dashed." if budgets else ""
+    note = " ".join(filter(None, ["Budgets are dashed." if budgets else "", too_many(most)]))
     first = Chart("average", axes.labels, y_label, tuple(averages))
     return Figure(title, (first, *views), note)
 

@@ -114,6 +114,11 @@ def _verdict(summary: Mapping[str, Any], found: Satisfaction | None) -> tuple[st
         f"{shown(summary.get('reward'))} per episode; budgets: {summary_words(found)} kept, "
         f"{worst(found)}."
     ]
+    if (share := number(summary.get("unfinished_episodes"))) > 0:
+        sentences.append(
+            f"{100 * share:.3g} % of the episodes were given up before they ended: no budget "
+            "counts as kept."
+        )
     if "gap" in summary:
         sentences.append(
             f"Evaluated exactly, the last policy is {shown(summary['gap'])} below the optimum of "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from pathlib import Path
@@ -14,6 +13,7 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.directory import MARK, UNREADABLE
 from fedjax_rl.runs.report.document import FloatArray
 from fedjax_rl.runs.resume import SWEEP
+from fedjax_rl.runs.text_file import read_csv, read_text
 from fedjax_rl.runs.yaml_file import read_yaml
 
 FIELD = "directory"
@@ -51,9 +51,10 @@ class Source(NamedTuple):
         """
         if not self.has(name):
             return {}
+        text = read_text(FIELD, self.path / name, "JSON document")
         try:
-            document = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            document = json.loads(text)
+        except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
             raise InvalidInput(FIELD, self.path / name, "a readable JSON document")
@@ -63,16 +64,22 @@ class Source(NamedTuple):
         """The columns of a CSV file as text; a last line that was cut off is left out.
 
         Raises:
-            InvalidInput: it cannot be read.
+            InvalidInput: it cannot be read, or a line before the last has other columns.
         """
         if not self.has(name):
             return {}
-        try:
-            with (self.path / name).open(encoding="utf-8", newline="") as file:
-                header, *rows = csv.reader(file)
-        except (OSError, ValueError, csv.Error):
-            raise InvalidInput(FIELD, self.path / name, "a readable CSV file") from None
-        whole = [row for row in rows if len(row) == len(header)]
+        lines = read_csv(FIELD, self.path / name)
+        if not lines:
+            raise InvalidInput(FIELD, self.path / name, "a readable CSV file; it is empty")
+        header, rows = lines[0].cells, lines[1:]
+        if len(header) == 1 and ";" in header[0]:
+            raise InvalidInput(FIELD, self.path / name, "commas between columns, not semicolons")
+        for line in rows[:-1]:
+            if (count := len(line.cells)) != len(header):
+                where = f"line {line.number} of {self.path / name}"
+                told = f"{count} cell{'s' * (count != 1)} in {where}"
+                raise InvalidInput(FIELD, told, f"{len(header)}, as in the header")
+        whole = [line.cells for line in rows if len(line.cells) == len(header)]
         return {title: [row[place] for row in whole] for place, title in enumerate(header)}
 
     def columns(self, name: str) -> Columns:

@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from fedjax_rl.runs.report.common import BAND, MEMBERS_DRAWN, finish_states, named, paid, section_of
+from fedjax_rl.runs.report.common import (
+    BAND,
+    MEMBERS_DRAWN,
+    finish_states,
+    named,
+    paid,
+    section_of,
+    too_many,
+)
 from fedjax_rl.runs.report.curves import Axes, banded, curve, gathered, mean_of, remaining
 from fedjax_rl.runs.report.document import Chart, Figure, KeyFigure, Section, Series, Table
 from fedjax_rl.runs.report.numbers import array, estimate, number, plural, shown
@@ -122,6 +130,7 @@ def _accuracy(evaluations: Columns) -> tuple[Figure, ...]:
         )
         views.append(Chart("every seed", X_LABELS, ACCURACY, tuple(each)))
     note = BAND.format(plural(len(members), "seed")) if len(members) > 1 else ""
+    note = " ".join(filter(None, [note, too_many(len(members))]))
     return (Figure("Held-out accuracy", tuple(views), note),)
 
 

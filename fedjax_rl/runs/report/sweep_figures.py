@@ -19,6 +19,8 @@ CELLS = 12
 """With more values than this a setting is cut into stretches."""
 STRETCHES = 8
 PAIRS = 3
+MAPPED = 6
+"""Metrics that have a map of every pair."""
 BEST = 6
 VIEWS = 8
 ABSCISSAS = {
@@ -33,9 +35,10 @@ def heat_maps(
 ) -> tuple[Figure, ...]:
     """Means of each metric over everything but two settings; over all but one where there is one.
 
-    Pairs of settings beyond the first few have no map.
+    Pairs of settings beyond the first few, and metrics beyond the first, have no map.
     """
-    pairs = list(itertools.combinations(names, 2))[:PAIRS] or [(name, "") for name in names]
+    every = list(itertools.combinations(names, 2)) or [(name, "") for name in names]
+    pairs, more_metrics, metrics = every[:PAIRS], metrics[MAPPED:], metrics[:MAPPED]
     views = []
     for (across, up), metric in itertools.product(pairs, metrics):
         finite = [one for one in found if math.isfinite(one.mean(metric))]
@@ -51,6 +54,10 @@ def heat_maps(
         return ()
     what = "two settings" if len(names) > 1 else names[0]
     note = "Means over seeds and all other settings; configurations that diverged are left out."
+    if len(every) > PAIRS:
+        note += f" Maps are of the first {PAIRS} of {len(every)} pairs; sweep.csv has all."
+    if more_metrics:
+        note += f" No map: {', '.join(more_metrics)}."
     return (Figure(f"What {what} do" + "es" * (len(names) == 1), tuple(views), note),)
 
 
@@ -98,9 +105,11 @@ def best_curves(
     known.sort(key=lambda name: name != metric)
     views = tuple(_best_view(shown_ones, done, name) for name in known[:VIEWS])
     seeds = plural(len(shown_ones[0].rows), "seed")
-    note = (
-        "Interquartile means" + f" over {seeds}, bands reach from the first quartile to the third."
-    )
+    note = f"Interquartile means over {seeds}, bands reach from the first quartile to the third."
+    if len(best) > BEST:
+        note += f" These are the best {BEST} of {len(best)}."
+    if len(known) > VIEWS:
+        note += f" Not drawn: {', '.join(known[VIEWS:])}."
     return (Figure("The best configurations", views, note),) if views else ()
 
 

@@ -29,7 +29,6 @@ PREFERRED = (
     *("staleness_mean", "kl_median", "weight_variance_median", "ess_min", "bytes_exchanged"),
 )
 """Figures that tables and maps show, of those that a sweep has; its headline comes first."""
-MAPPED = 6
 COSTS = {"occupancy_costs": "averaged policy", "last_costs": "last policy", "costs": "policy"}
 
 
@@ -77,7 +76,7 @@ def sweep_section(source: Source, name: str) -> Section:
     if failed:
         states.append(State(f"{len(failed)} of {plural(len(rows), 'member')} diverged", False))
     metric = swept.question.metric
-    figures = heat_maps(swept.found, swept.names, swept.metrics[:MAPPED], swept.question)
+    figures = heat_maps(swept.found, swept.names, swept.metrics, swept.question)
     return section._replace(
         states=tuple(states),
         verdict=_verdict(swept),

@@ -136,21 +136,26 @@ def curves(
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     lines: dict[str, list[Candidate]] = {}
+    most = len(COLOURS) * len(DASHES)
     if by is None:
-        for _, one in ordered(found, question)[:CURVES_DRAWN]:
+        most = CURVES_DRAWN
+        for _, one in ordered(found, question):
             label = ", ".join(f"{name} {_short(value)}" for name, value in one.chosen.items())
             lines[label] = [one]
     else:
         for one in found:
             if math.isfinite(one.mean(question.metric)):
                 lines.setdefault(f"{by} {_short(one.chosen[by])}", []).append(one)
-    for index, (label, ones) in enumerate(list(lines.items())[: len(COLOURS) * len(DASHES)]):
+    for index, (label, ones) in enumerate(list(lines.items())[:most]):
         rounds, bands = banded(ones, done, curve)
         colour = COLOURS[index % len(COLOURS)]
         dash = DASHES[index // len(COLOURS)]
         axes.plot(rounds, bands[:, 0], color=colour, ls=dash, label=label)
         axes.fill_between(rounds, bands[:, 1], bands[:, 2], color=colour, alpha=0.15, lw=0)
-    axes.set(xlabel="round", ylabel=curve, title="interquartile means, 95 % bootstrap intervals")
+    which = f"the {'best' if by is None else 'first'} {most} of {len(lines)}"
+    cut = f"; {which}" if len(lines) > most else ""
+    title = f"interquartile means, 95 % bootstrap intervals{cut}"
+    axes.set(xlabel="round", ylabel=curve, title=title)
     if lines:
         axes.legend(fontsize="small")
     return figure

@@ -5,7 +5,9 @@ from __future__ import annotations
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TextColumn
+
+from fedjax_rl.runs.live import bars
 
 
 class SweepProgress:
@@ -22,9 +24,7 @@ class SweepProgress:
         self._console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
+            *bars(self._console),
             console=self._console,
             disable=not self._console.is_terminal,
         )

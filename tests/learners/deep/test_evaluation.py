@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedjax_rl.envs.task import vary
+from fedjax_rl.envs.finite import LARGEST_DISCOUNT
+from fedjax_rl.envs.task import NO_LIMIT, vary
+from fedjax_rl.learners.deep import evaluation
 from fedjax_rl.learners.deep.evaluation import evaluate, play
 from fedjax_rl.learners.deep.state import DeepShared
 from fedjax_rl.ops.moments import Moments
@@ -59,6 +61,28 @@ def test_an_episode_that_is_over_pays_nothing_while_others_go_on():
     np.testing.assert_array_equal(episodes.length, [3, 30])
     np.testing.assert_allclose(episodes.reward[0], 9)
     np.testing.assert_allclose(episodes.reward[1], 30 + 0.01 * 30 * 31 / 2, rtol=1e-5)
+
+
+def test_episodes_that_are_given_up_are_counted(monkeypatch):
+    """Agent 0 reaches its goal in three strides; agent 1 stays where it is, for ever."""
+    monkeypatch.setattr(evaluation, "STEPS_AT_MOST", 50)
+    task = strip(*KINDS, max_steps_in_episode=NO_LIMIT)
+    agents = {"agents": 2, "varied": {"stride": [1.0, 0.0]}, "task": task}
+    episodes = played(always(1), episodes=4, **agents)
+    np.testing.assert_array_equal(episodes.length, [3, 50, 3, 50])
+    np.testing.assert_array_equal(episodes.unfinished, [False, True, False, True])
+    design = scripted(designed(task, task.num_constraints), always(1))
+    seen = evaluate(KEY, POLICY, vary(task, {"stride": [1.0, 0.0]}, 2), design, 4)
+    assert seen.unfinished == seen.mode_unfinished == 0.5
+
+
+def test_time_limits_and_goals_end_episodes():
+    assert not played(always(0)).unfinished.any()
+    assert not played(always(1)).unfinished.any()
+
+
+def test_no_episode_of_a_finite_problem_is_given_up():
+    assert LARGEST_DISCOUNT**evaluation.STEPS_AT_MOST < 1e-20
 
 
 def test_the_policy_as_it_is_and_its_mode():

@@ -19,7 +19,13 @@ def test_means_by_agent_leave_out_what_diverged():
 
 def test_a_cost_is_within_budget_up_to_the_tolerance_and_never_undefined():
     costs = np.array([20.0, 21.0, 21.1, np.nan])
-    assert feasible(costs, np.full(4, 20.0)).tolist() == [True, True, False, False]
+    assert feasible(costs, np.full(4, 20.0), 0.0).tolist() == [True, True, False, False]
+
+
+def test_no_budget_counts_as_kept_where_episodes_were_given_up():
+    costs, budgets = np.array([[1.0, 30.0], [1.0, 2.0]]), np.full(2, 20.0)
+    within = feasible(costs, budgets, np.array([0.0, 0.01]))
+    assert within.tolist() == [[True, False], [False, False]]
 
 
 def test_one_agent_alone_has_an_axis_of_its_own_with_several_seeds():
