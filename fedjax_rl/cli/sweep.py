@@ -33,7 +33,10 @@ ALGORITHM is any that fedjax-rl run takes, and so are the options: what is not s
 
 fedjax-rl sweep ALGORITHM --help explains every option.
 """
-FILE = ("algorithm", "grid", "random", "samples", "sample_seed", "seeds", "chunk", "settings")
+FILE = (
+    *("algorithm", "grid", "random", "samples", "sample_seed", "seeds", "chunk", "feasible_seeds"),
+    "settings",
+)
 """What a file of a sweep may hold; what made it and how it was saved is passed over."""
 
 Repeated = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
@@ -53,6 +56,8 @@ class SweepOptions:
     """Seed of the draws."""
     chunk: str = "auto"
     """Members side by side in one program: a number, or auto: as many as fit memory."""
+    feasible_seeds: float = 1.0
+    """Share of a configuration's seeds that must keep every budget before it can be the best."""
     file: Path | None = None
     """YAML file with grid, random, samples, seeds, settings; flags given here come on top. The
     config.yaml of a sweep is one."""
@@ -120,6 +125,7 @@ def main(arguments: list[str]) -> int:
                 chunk=chunk_of(own.chunk),
                 destination=Destination(own.out, own.overwrite, own.checkpoints),
                 devices=own.devices,
+                feasible_seeds=own.feasible_seeds,
             )
         )
     sys.stdout.flush()
@@ -151,7 +157,9 @@ def _parsed(algorithm: str, words: list[str], document: dict[str, Any]) -> Any:
     if document.get("settings") and flag_value("--config", words) is not None:
         raise InvalidInput("--config", flag_value("--config", words), "it or settings in --file")
     own: dict[str, Any] = {
-        name: document[name] for name in ("samples", "sample_seed") if name in document
+        name: document[name]
+        for name in ("samples", "sample_seed", "feasible_seeds")
+        if name in document
     }
     if "chunk" in document:
         own["chunk"] = str(document["chunk"])

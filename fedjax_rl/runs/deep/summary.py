@@ -12,6 +12,7 @@ from fedjax_rl.cmdp.model import FloatArray
 from fedjax_rl.learners.deep.state import DeepShared
 from fedjax_rl.runs.deep.assembly import DeepPrepared
 from fedjax_rl.runs.deep.training import DeepResult
+from fedjax_rl.runs.ranking import relative_violation
 from fedjax_rl.runs.summary import judge
 
 FEASIBILITY_TOLERANCE = 0.05
@@ -51,6 +52,7 @@ def summarise(result: DeepResult, timing: Mapping[str, float]) -> dict[str, Any]
         "budgets": dict(zip(names, task.budgets, strict=True)),
         "budget_kinds": dict(zip(names, task.kinds, strict=True)),
         "feasible": bool(feasible(nanmean(costs), task.budgets).all()),
+        "relative_violation": relative_violation(nanmean(costs), task.budgets),
         "feasible_by_seed": within.all((1, 2)),
         "feasible_share": mean(within.all((1, 2)).astype(float)),
         "feasibility_tolerance": FEASIBILITY_TOLERANCE,
@@ -78,7 +80,9 @@ def summarise(result: DeepResult, timing: Mapping[str, float]) -> dict[str, Any]
     if reward.shape[1] > 1:
         summary["reward_by_agent"] = means_by_agent(reward[..., None])[:, 0]
         summary["costs_by_agent"] = named(means_by_agent(costs))
-        summary["feasible"] = bool(feasible(means_by_agent(costs), task.budgets).all())
+        own = means_by_agent(costs)
+        summary["feasible"] = bool(feasible(own, task.budgets).all())
+        summary["relative_violation"] = relative_violation(own, task.budgets).max()
     return {**summary, **timing, **exact_figures(result.policy, prepared)}
 
 
