@@ -52,9 +52,13 @@ def relative_violation(costs: FloatArray, budgets: FloatArray) -> FloatArray:
     costs, budgets = np.asarray(costs, float), np.asarray(budgets, float)
     if budgets.size == 0:
         return np.zeros(costs.shape[:-1])
-    scale = np.where(budgets == 0, UNIT, np.abs(budgets))
-    largest: FloatArray = ((costs - budgets) / scale).max(-1)
+    largest: FloatArray = ((costs - budgets) / scales(budgets)).max(-1)
     return largest
+
+
+def scales(budgets: FloatArray) -> FloatArray:
+    """[M], what an excess over each budget is divided by."""
+    return np.where(budgets == 0, UNIT, np.abs(budgets))
 
 
 def excess_of(

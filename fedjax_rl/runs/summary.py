@@ -94,7 +94,7 @@ def recommended(averaged: Judged, last: Judged) -> str:
     """
     standings = [
         Standing(
-            excess_of(policy.feasible, policy.relative_violation),
+            excess_of(policy.feasible.tolist(), policy.relative_violation.tolist()),
             worth_of("gap", False, [policy.gap.max()]),
         )
         for policy in (averaged, last)

@@ -27,8 +27,9 @@ from fedjax_rl.runs.sources import save_problem
 from fedjax_rl.runs.sweeps import plan, results
 from fedjax_rl.runs.sweeps import search as searching
 from fedjax_rl.runs.sweeps.batches import Programs, prototypes
-from fedjax_rl.runs.sweeps.best import Condition, Question, best_configuration
+from fedjax_rl.runs.sweeps.best import best_configuration
 from fedjax_rl.runs.sweeps.plan import seeds_of
+from fedjax_rl.runs.sweeps.question import Condition, Question
 from fedjax_rl.runs.sweeps.search import excess, outcome, search_and_record, search_of
 from fedjax_rl.runs.sweeps.session import Asked
 from fedjax_rl.runs.sweeps.space import law_of, space_of
