@@ -17,6 +17,7 @@ from fedjax_rl.runs.checks import as_number
 from fedjax_rl.runs.config import CheckpointSettings, FedNPGConfig
 from fedjax_rl.runs.devices import DeviceSettings
 from fedjax_rl.runs.hosts import HostSettings, joined
+from fedjax_rl.runs.ranking import check_share
 from fedjax_rl.runs.yaml_file import read_yaml
 
 HELP = """\
@@ -163,6 +164,8 @@ def _parsed(algorithm: str, words: list[str], document: dict[str, Any]) -> Any:
     }
     if "chunk" in document:
         own["chunk"] = str(document["chunk"])
+    if "feasible_seeds" in document:
+        check_share(document["feasible_seeds"])
     default = kind(_on_top(base, document), SweepOptions(**own))
     return parse(kind, words, f"sweep {algorithm}", default=default)
 

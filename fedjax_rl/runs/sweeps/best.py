@@ -179,14 +179,15 @@ def _winner(
     value, one = winners[0]
     seeds, kept = len(one.rows), sum(one.feasible(question))
     settings = ", ".join(f"{name} {setting}" for name, setting in one.chosen.items())
-    figure = f"{question.metric} {value:.6g}, mean over {seeds} seeds"
+    figure = f"{question.metric} {value:.6g}" + f", mean over {seeds} seeds" * (seeds > 1)
+    share = f"{kept} of {seeds} seed{'s' * (seeds > 1)} feasible"
     qualify = "that qualify" * (len(winners) < len(found))
     everywhere = seeds_in_words(question.feasible_seeds, seeds)
     if excess := one.standing(question).excess:
         among = " ".join(filter(None, [f"none of {len(winners)} configurations", qualify]))
         return (
             f"{among} keeps every budget{everywhere}; closest: {settings}, with relative "
-            f"violation {excess:.4g} ({figure}; {kept} of {seeds} seeds feasible)"
+            f"violation {excess:.4g} ({figure}; {share})"
         )
     end = "largest" if question.maximize else "smallest"
     if question.feasible is None:
@@ -194,10 +195,7 @@ def _winner(
         return f"{figure}, the {end} of {among}: {settings}"
     count = sum(each.standing(question).excess == 0 for _, each in winners)
     qualify = f"that {'qualify and ' * bool(qualify)}keep every budget{everywhere}"
-    return (
-        f"{figure}, the {end} of {count} configurations {qualify} "
-        f"({kept} of {seeds} seeds feasible): {settings}"
-    )
+    return f"{figure}, the {end} of {count} configurations {qualify} ({share}): {settings}"
 
 
 def _base(document: dict[str, Any]) -> dict[str, Any]:
