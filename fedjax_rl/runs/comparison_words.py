@@ -10,7 +10,7 @@ from rich.text import Text
 
 from fedjax_rl.runs.comparison import FIGURES, VIEWS, Finished, Measures, views
 from fedjax_rl.runs.comparison_budgets import JUDGED_BY, standing
-from fedjax_rl.runs.ranking import best_first, seeds_in_words
+from fedjax_rl.runs.ranking import EVERY_SEED, best_first, seeds_in_words
 from fedjax_rl.runs.summary import FEASIBILITY_TOLERANCE
 
 HEADER = ("round", "avg gap", "avg viol", "strong", "gap", "viol", "bytes", "s", "feasible")
@@ -113,9 +113,9 @@ def verdict(view: str, finished: Sequence[Finished]) -> str:
     (row, policy, gap, which), excess = policies[order[0]], standings[order[0]].excess
     allowed, share = f"{100 * FEASIBILITY_TOLERANCE:g} %", finished[0].feasible_seeds
     everywhere = seeds_in_words(share, _seeds(finished))
-    strict = ""
-    if row[f"feasible_share_{policy}"] is None:
-        everywhere, strict = "", " (before the end the worst of several policies decides)"
+    unknown = any(row[f"feasible_share_{policy}"] is None for row, policy, *_ in policies)
+    strict = " (of a run that goes on after this round the worst seed decides)"
+    strict *= unknown and bool(everywhere) and share != EVERY_SEED
     if excess:
         return (
             f"No variant is feasible: no policy is within {allowed} of every budget{everywhere}"
