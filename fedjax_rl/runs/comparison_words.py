@@ -110,7 +110,7 @@ def verdict(view: str, finished: Sequence[Finished]) -> str:
     order = best_first(standings)
     if not order:
         return "Every variant had diverged."
-    (row, policy, gap, which), excess = policies[order[0]], standings[order[0]].excess
+    (row, _, gap, which), excess = policies[order[0]], standings[order[0]].excess
     allowed, share = f"{100 * FEASIBILITY_TOLERANCE:g} %", finished[0].feasible_seeds
     everywhere = seeds_in_words(share, _seeds(finished))
     unknown = any(row[f"feasible_share_{policy}"] is None for row, policy, *_ in policies)

@@ -537,3 +537,16 @@ def test_who_asks_for_no_budgets_gets_the_metric_alone():
     rows = rows_of(BROKEN)
     first = ordered(candidates(rows), Question("average_gap", maximize=True))[0]
     assert first[1].chosen == {"step_size": 0.3}
+
+
+def test_it_is_said_where_the_worst_seed_decides(monkeypatch):
+    """Before a run's end only the worst of several seeds is on record."""
+    rows = compared(["feasible", "better"])
+    monkeypatch.setattr(comparison_words, "views_of", lambda finished: {"equal_rounds": rows})
+    result = types.SimpleNamespace(config=types.SimpleNamespace(seeds=4))
+    said = "of a run that goes on after this round the worst seed decides"
+    for share, known in ((0.5, True), (0.5, False), (1.0, False)):
+        rows["feasible"]["feasible_share_last"] = 0.0 if known else None
+        one = types.SimpleNamespace(feasible_seeds=share, result=result)
+        verdict = comparison_words.verdict("equal_rounds", [one])
+        assert (said in verdict) == (share < 1 and not known)
