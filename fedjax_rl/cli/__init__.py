@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from fedjax_rl.backend import check_variables
 from fedjax_rl.errors import InvalidInput, SolverFailure, Stopped
 
 COMMANDS = {
@@ -83,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "" not in sys.path:
         sys.path.insert(0, "")  # so that module:factory finds a module of the current directory
     try:
+        check_variables()
         module = importlib.import_module(COMMANDS[choose("command", words[0], COMMANDS)])
         status: int = module.main(words[1:])
     except InvalidInput as error:

@@ -96,11 +96,11 @@ def solve_and_record(
     print(words.certificate(problem, certificate))
     if out is None:
         return
+    surroundings = made_with(problem_digest(problem.cmdp))
     with RunDirectory(out, overwrite=overwrite) as directory:
-        digest = problem_digest(problem.cmdp)
         settings = dataclasses.asdict(resolved(config))
         asked = {name: settings[name] for name in PROBLEM_SETTINGS} | {"solver": solver}
-        directory.write_text("config.yaml", settings_to_yaml("solve", asked, made_with(digest)))
+        directory.write_text("config.yaml", settings_to_yaml("solve", asked, surroundings))
         directory.write_json("solution.json", certificate_figures(problem, certificate))
         directory.write_arrays("solution.npz", to_arrays(certificate))
         print(f"Written to {directory.path}: {', '.join(directory.names())}")

@@ -13,6 +13,7 @@ from fedjax_rl.learners.deep.design import Design, flat
 from fedjax_rl.learners.deep.rollout import transition
 from fedjax_rl.learners.deep.state import DeepShared
 from fedjax_rl.ops.moments import normalized
+from fedjax_rl.precision import precision
 
 STEPS_AT_MOST = 2000
 """Where a film of an environment without a time limit ends."""
@@ -40,6 +41,7 @@ class Film(NamedTuple):
         return jax.tree.map(lambda leaf: leaf[step], self.states)
 
 
+@precision(False)
 def filmed(key: jax.Array, shared: DeepShared, params: Pytree, design: Design) -> Film:
     """Plays one episode of a policy as it acts and keeps every state.
 
