@@ -24,6 +24,9 @@ ENFORCED: tuple[tuple[Any, Any], ...] = (
     # A NaN is "not measured" in places, and a round that is not finite is noticed in any case.
     (jax.debug_nans, False),
     (jax.debug_infs, False),
+    # These checks are of the session's own code: they trace our programs anew, or refuse them.
+    (jax.check_tracer_leaks, False),
+    (jax.debug_key_reuse, False),
     # Operation by operation the last bits differ, and a round takes seconds.
     (jax.disable_jit, False),
     # Settings are host arrays, and go to the device when they are used.

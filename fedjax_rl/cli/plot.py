@@ -46,8 +46,11 @@ def main(arguments: list[str]) -> int:
     if options.maximize and options.metric is None:
         raise InvalidInput("--metric", "none", "a column of sweep.csv with --maximize")
 
+    from fedjax_rl.runs.drawing import import_matplotlib
     from fedjax_rl.runs.live import working
     from fedjax_rl.runs.sweeps.best import Question
+
+    import_matplotlib(options.directory)
     from fedjax_rl.runs.sweeps.plots import Drawn, plot_sweep
 
     asked = options.metric

@@ -17,6 +17,7 @@ from fedjax_rl.runs.assembly import load_configured, prepare
 from fedjax_rl.runs.config import FedNPGConfig, settings_to_yaml
 from fedjax_rl.runs.devices import ONE, DeviceSettings
 from fedjax_rl.runs.directory import RunDirectory, check_writable, made_with
+from fedjax_rl.runs.drawing import import_matplotlib
 from fedjax_rl.runs.finite import FedNPGResult, run
 from fedjax_rl.runs.history import Columns
 from fedjax_rl.runs.live import FINITE_HEADER, LiveTable, finite_cells, working
@@ -117,6 +118,7 @@ def resolved(config: Any) -> Any:
 
 
 def _record(directory: RunDirectory, result: FedNPGResult) -> None:
+    import_matplotlib(directory.path)
     from fedjax_rl.runs.plots import plot_run
 
     directory.write_arrays(

@@ -25,6 +25,7 @@ from fedjax_rl.runs.deep.policy_file import read_policy
 from fedjax_rl.runs.deep.session import check_origin
 from fedjax_rl.runs.deep.summary import FEASIBILITY_TOLERANCE, exact_figures, feasible
 from fedjax_rl.runs.directory import _plain, write_atomically
+from fedjax_rl.runs.drawing import import_matplotlib
 from fedjax_rl.runs.live import working
 from fedjax_rl.runs.yaml_file import read_yaml
 
@@ -224,6 +225,7 @@ def _mean(values: np.ndarray) -> float:
 def _record_film(
     directory: Path, prepared: DeepPrepared, policy: DeepShared, asked: Asked
 ) -> dict[str, Any]:
+    import_matplotlib(directory)
     from fedjax_rl.runs.deep.pictures import gif
 
     with working("filming an episode"):
