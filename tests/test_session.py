@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
+from unittest import mock
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bench import survival
+from fedjax_rl import backend
+from fedjax_rl.cli import main
+from fedjax_rl.errors import InvalidInput
 from fedjax_rl.hetero.tasks.split import split
+from fedjax_rl.hetero.warm_start import Teaching
+from fedjax_rl.precision import precision
+from fedjax_rl.runs import provenance
 from fedjax_rl.runs.deep.evaluation import Asked, film_of, play_all
 from fedjax_rl.runs.deep.training import fednatural, fedppo
 from fedjax_rl.runs.finite import fednpg
 from fedjax_rl.runs.hetero import assembly
-from fedjax_rl.runs.hetero.starts import FOLDER
+from fedjax_rl.runs.hetero.starts import FOLDER, TEACHING
 from fedjax_rl.runs.hetero.training import hetero_rl
 from tests.quick import quick_compilation  # noqa: F401
 
@@ -44,7 +52,7 @@ SIZES = {"rounds": 2, "envs": 4, "rollout": 8, "hidden": (4,), "epochs": 1, "min
 @contextlib.contextmanager
 def session(**settings):
     """JAX set for the whole process, and put back; nothing remembered from another session."""
-    before = {name: getattr(jax.config, name) for name in settings}
+    before = {name: jax.config.values[name] for name in settings}
     for remembered in (split, assembly._task):
         remembered.cache_clear()
     try:
@@ -74,8 +82,8 @@ def networks(cache):
 
 
 def one_shot(cache):
-    """Exact figures of a finite problem, a merge at the end and several seeds."""
-    run = fednatural("windy-cliff", **SIZES, reference="one-shot", seeds=2)
+    """Exact figures of a finite problem, and a merge at the end."""
+    run = fednatural("windy-cliff", **SIZES, reference="one-shot", conjugate_steps=2)
     return run.history, run.policy, run.evaluations, run.summary["gap_by_policy"]
 
 
@@ -84,7 +92,9 @@ def stale(cache):
     shutil.rmtree(cache / FOLDER, ignore_errors=True)
     sizes = {"prompts": 2, "group_size": 2, "held_out": 8, "on_policy": 2, "evaluate_every": 2}
     network = {"policy": "transformer", "layers": 1, "width": 8, "heads": 2}
-    run = hetero_rl("gepo", **network, **sizes, steps=3, window=2, warm_start=0.02)
+    task = {"task_args": ("length=3", "modulus=3")}
+    with mock.patch.dict(TEACHING, transformer=Teaching(prompts=8, chunk=2, measured=64)):
+        run = hetero_rl("gepo", **network, **sizes, **task, steps=3, window=2, warm_start=0.1)
     (cell,), (entry,) = run.cells, (cache / FOLDER).iterdir()
     return cell.values, cell.parameters, run.prepared.start, list(entry.stem.encode())
 
@@ -129,9 +139,119 @@ def test_all_of_them_at_once_change_no_bit_of_any_family(results, user_cache, fa
     assert_same_bits(found, results(family))
 
 
-def written(out):
-    """What a command left behind, but for what says how long it took and where."""
-    tables = {path.name: path.read_bytes() for path in out.glob("*.csv")}
-    arrays = {path.name: dict(np.load(path)) for path in out.glob("*.npz")}
-    figures = {path.name: json.loads(path.read_text()) for path in out.glob("*.json")}
-    return tables, arrays, figures
+SWEEP = ["sweep", "fednpg", "--grid", "step_size=0.1,0.2", "--rounds", "3", "--out"]
+RUN = ["run", "fednpg", "--rounds", "4", "--checkpoint-every", "2", "--out"]
+
+
+@pytest.mark.parametrize("words", [RUN, SWEEP], ids=["run", "sweep"])
+def test_commands_write_the_same_files(tmp_path, words, capsys):
+    with session():
+        assert main([*words, str(tmp_path / "as-ever")]) == 0
+    with session(**SETTINGS):
+        assert main([*words, str(tmp_path / "set")]) == 0
+    assert survival.compare(tmp_path / "as-ever", tmp_path / "set") == []
+
+
+def test_a_run_is_resumed_in_another_session(tmp_path, capsys):
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    with session():
+        assert main([*RUN, str(whole)]) == 0
+    shutil.copytree(whole, out)
+    (out / "summary.json").unlink()
+    shutil.rmtree(sorted((out / "checkpoints").iterdir())[-1])  # the one behind the last round
+    with session(**SETTINGS):
+        assert main(["resume", str(out)]) == 0
+    told = capsys.readouterr()
+    assert "Going on from" in told.out and "may differ" not in told.err
+    assert survival.compare(whole, out) == []
+
+
+def test_what_the_session_has_set_holds_again_behind_a_call():
+    with session(**SETTINGS):
+        fednpg("windy-cliff", rounds=1)
+        assert {name: getattr(jax.config, name) for name in SETTINGS} == SETTINGS
+        with precision(False):
+            assert jnp.ones(3).dtype == np.float32
+            with precision(True):
+                assert jnp.ones(3).dtype == np.float64
+        assert jnp.ones(3).dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("jax_random_seed_offset", 3), ("jax_high_dynamic_range_gumbel", True)]
+)
+def test_settings_that_no_context_undoes_are_refused(name, value, capsys):
+    with session(**{name: value}):
+        with pytest.raises(InvalidInput, match=f"{name.upper()}: got {value}; "):
+            fednpg("windy-cliff", rounds=1)
+        assert main(["run", "fednpg", "--rounds", "1"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert sum(line.startswith("fedjax-rl: ") for line in told) == 1
+
+
+def test_the_chosen_device_counts_and_is_on_record(run_python):
+    """Of two devices of a processor: the bits are those of the first, and so is the record."""
+    told = run_python(CHOSEN, devices=2, compiled_quickly=True)
+    assert told.stdout.split() == ["True", "cpu,", "cpu", "cpu"], told.stderr
+
+
+CHOSEN = """
+import jax, numpy
+from fedjax_rl.runs.finite import fednpg
+from fedjax_rl.runs.provenance import devices
+run = lambda: fednpg("windy-cliff", rounds=2).history["value"]
+usual, both = run(), devices()
+with jax.default_device(jax.devices()[1]):
+    print(numpy.array_equal(run(), usual), both, devices())
+"""
+
+
+def test_what_the_compiler_is_told_is_on_record_and_part_of_keys(monkeypatch):
+    ours = f"{backend.FLAG}=false {backend.DEVICES}=8"
+    with session(jax_disable_most_optimizations=False):
+        monkeypatch.setenv("XLA_FLAGS", ours)
+        assert backend.compiler() == "" and "compiler" not in provenance.surroundings()
+        monkeypatch.setenv("XLA_FLAGS", f"{ours} --xla_cpu_enable_fast_math=true")
+        known = provenance.surroundings()
+        assert known["compiler"] == "--xla_cpu_enable_fast_math=true"
+        assert {"jax", "jaxlib", "devices"} < known.keys()
+        jax.config.update("jax_disable_most_optimizations", True)
+        assert "jax_disable_most_optimizations=True" in backend.compiler()
+
+
+PLATFORMS = {"JAX_PLATFORMS": ("cuda", "nonsense"), "JAX_ENABLE_X64": ("nonsense",)}
+ABSENT = [(name, value) for name, values in PLATFORMS.items() for value in values]
+
+
+@pytest.mark.parametrize(("name", "value"), ABSENT)
+def test_a_session_that_jax_does_not_take_is_told_in_one_line(monkeypatch, run_python, name, value):
+    if value == "cuda" and any(device.platform == "gpu" for device in jax.devices()):
+        pytest.skip("there is one")
+    monkeypatch.setenv(name, value)
+    told = run_python(EVERY_COMMAND)
+    lines = told.stderr.splitlines()
+    assert told.returncode == 0 and len(lines) == told.stdout.count("2") == 4, told.stderr
+    assert all(line.startswith("fedjax-rl: JAX_") and value in line for line in lines)
+
+
+EVERY_COMMAND = """
+import contextlib, io, os
+from fedjax_rl.cli import main
+for words in ("run fednpg --out a", "run gepo", "sweep fedppo --rounds 2 --out b", "list tasks"):
+    with contextlib.redirect_stdout(io.StringIO()):
+        status = main(words.split())
+    print(status)
+assert os.listdir() == []
+"""
+
+
+def test_the_api_says_so_too(monkeypatch, run_python):
+    monkeypatch.setenv("JAX_PLATFORMS", "nonsense")
+    for call in (
+        "fedjax_rl.runs.finite import fednpg as run",
+        "fedjax_rl.runs.hetero.training import hetero_rl as run",
+        "fedjax_rl.runs.deep.training import fedppo as run",
+    ):
+        told = run_python(f"from {call}\nrun(*['windy-cliff'][: run.__name__ == 'fednpg'])")
+        last = told.stderr.splitlines()[-1]
+        assert last.startswith("fedjax_rl.errors.InvalidInput: JAX_PLATFORMS: got 'nonsense'")
