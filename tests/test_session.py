@@ -91,7 +91,7 @@ def stale(cache):
     """From a warm start that is taught anew, and the key that it is cached under."""
     shutil.rmtree(cache / FOLDER, ignore_errors=True)
     sizes = {"prompts": 2, "group_size": 2, "held_out": 8, "on_policy": 2, "evaluate_every": 2}
-    network = {"policy": "transformer", "layers": 1, "width": 8, "heads": 2}
+    network = {"policy": "transformer", "layers": 1, "width": 4, "heads": 1}
     task = {"task_args": ("length=3", "modulus=3")}
     with mock.patch.dict(TEACHING, transformer=Teaching(prompts=8, chunk=2, measured=64)):
         run = hetero_rl("gepo", **network, **sizes, **task, steps=3, window=2, warm_start=0.1)
@@ -170,6 +170,7 @@ def test_what_the_session_has_set_holds_again_behind_a_call():
     with session(**SETTINGS):
         fednpg("windy-cliff", rounds=1)
         assert {name: getattr(jax.config, name) for name in SETTINGS} == SETTINGS
+    with session(jax_enable_x64=True):
         with precision(False):
             assert jnp.ones(3).dtype == np.float32
             with precision(True):

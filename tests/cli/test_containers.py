@@ -39,11 +39,11 @@ def homeless(home=None):
     return {"PATH": os.defpath, "PYTHONPATH": str(REPOSITORY), **environment, **known}
 
 
-def assert_runs(words, environment, out, **options):
+def assert_runs(words, environment, out, cwd, before=()):
     """A run that draws, without a word on stderr but of what it is doing."""
     told = subprocess.run(
-        [sys.executable, *words, "run", "fednpg", "--rounds", "2", "--out", str(out)],
-        **options,
+        [*before, sys.executable, *words, "run", "fednpg", "--rounds", "2", "--out", str(out)],
+        cwd=cwd,
         env=environment,
         capture_output=True,
         text=True,
@@ -55,25 +55,27 @@ def assert_runs(words, environment, out, **options):
     assert {path.name for path in out.iterdir()} >= DRAWN
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(
+    os.getuid() != 0 or shutil.which("setpriv") is None,
+    reason="only root can become somebody else, and with setpriv",
+)
 def test_a_user_whom_the_machine_does_not_know():
     with tempfile.TemporaryDirectory() as place:  # of pytest's own, only their owner sees any
         out = pathlib.Path(place) / "run"
         os.chown(place, NOBODY, NOBODY)
         os.chmod(place, 0o755)
         environment = homeless() | {"JAX_ENABLE_COMPILATION_CACHE": "0"}
-        seen = subprocess.run(
-            [sys.executable, "-c", "import fedjax_rl"], env=environment, user=NOBODY, check=False
-        )
-        if seen.returncode:
+        before = ["setpriv", "--reuid", str(NOBODY), "--clear-groups"]
+        seen = [*before, sys.executable, "-c", "import fedjax_rl"]
+        if subprocess.run(seen, env=environment, capture_output=True, check=False).returncode:
             pytest.skip("others may not read this checkout or its interpreter")
-        assert_runs(["-m", "fedjax_rl"], environment, out, user=NOBODY, cwd=place)
+        assert_runs(["-m", "fedjax_rl"], environment, out, place, before)
 
 
 def test_a_home_that_is_no_folder_and_nowhere_to_put_temporary_files(tmp_path):
     home = tmp_path / "home"
     home.write_text("")
-    assert_runs(["-c", NO_TEMPORARY_FOLDER], homeless(home), tmp_path / "run", cwd=tmp_path)
+    assert_runs(["-c", NO_TEMPORARY_FOLDER], homeless(home), tmp_path / "run", tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"home", "run"}
     hidden = [path.name for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
     assert [*hidden, *(tmp_path / "run").glob("tmp*")] == []
