@@ -50,7 +50,10 @@ def main(arguments: list[str]) -> int:
     if options.maximize and options.metric is None:
         raise InvalidInput("--metric", "none", "a column of sweep.csv with --maximize")
 
+    from fedjax_rl.runs.drawing import import_matplotlib
     from fedjax_rl.runs.live import working
+
+    import_matplotlib(options.directory)
     from fedjax_rl.runs.sweeps.plots import Drawn, plot_sweep
     from fedjax_rl.runs.sweeps.question import question_about
 

@@ -19,6 +19,7 @@ from fedjax_rl.runs.assembly import Prepared, load_configured, prepare
 from fedjax_rl.runs.comparison_budgets import POLICIES, judged, judged_after
 from fedjax_rl.runs.config import FedNPGConfig, settings_to_yaml
 from fedjax_rl.runs.directory import RunDirectory, made_with
+from fedjax_rl.runs.drawing import import_matplotlib
 from fedjax_rl.runs.finite import FedNPGResult, run
 from fedjax_rl.runs.history import Columns
 from fedjax_rl.runs.programs import tabular_learner
@@ -256,6 +257,7 @@ def configuration(
 
 def record_curves(directory: RunDirectory, finished: Sequence[Finished]) -> None:
     """Writes curves.npz, whose arrays are named ``variant/curve``, and comparison.png."""
+    import_matplotlib(directory.path)
     from fedjax_rl.runs.plots import plot_comparison
 
     curves: dict[str, np.ndarray] = {}

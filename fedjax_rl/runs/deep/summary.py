@@ -10,6 +10,7 @@ import numpy as np
 
 from fedjax_rl.cmdp.model import FloatArray
 from fedjax_rl.learners.deep.state import DeepShared
+from fedjax_rl.precision import precision
 from fedjax_rl.runs.deep.assembly import DeepPrepared
 from fedjax_rl.runs.deep.training import DeepResult
 from fedjax_rl.runs.ranking import relative_violation
@@ -135,6 +136,7 @@ def exact_figures(policy: DeepShared, prepared: DeepPrepared) -> dict[str, Any]:
     }
 
 
+@precision(False)
 def policy_matrix(policy: DeepShared, prepared: DeepPrepared) -> FloatArray:
     """π(a | s) of every policy of a finite problem, by handing the network every state.
 

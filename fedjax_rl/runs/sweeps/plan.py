@@ -10,9 +10,11 @@ import jax
 import numpy as np
 
 from fedjax_rl.algorithm import Algorithm, Pytree
+from fedjax_rl.backend import platform
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.sweep import sweep
 from fedjax_rl.runs.devices import ONE, DeviceSettings
+from fedjax_rl.runs.loop import keys_of
 from fedjax_rl.runs.sweeps.family import Assembled, Family
 from fedjax_rl.runs.sweeps.memory import bytes_of_member, free_bytes
 from fedjax_rl.runs.sweeps.space import Chosen, Space
@@ -94,7 +96,7 @@ class Group(NamedTuple):
         """Keys [B] and traced settings of a chunk."""
         seeds = [member.config.seed for member in members]
         seeds += [seeds[-1]] * (self.size - len(seeds))
-        return jax.vmap(jax.random.key)(np.array(seeds)), self.hparams(members)
+        return keys_of(np.array(seeds)), self.hparams(members)
 
     def hparams(self, members: Sequence[Member]) -> Pytree:
         """Traced settings of a chunk; where it is not full, the last member stands in."""
@@ -213,7 +215,7 @@ def size_of(members: int, member_bytes: int, chunk: int | None, free: int) -> in
     """Members side by side, so that chunks are as few as may be and nearly of one size."""
     most = chunk
     if most is None:
-        at_once = MEMBERS_AT_ONCE.get(jax.default_backend(), MEMBERS_ON_ACCELERATOR)
+        at_once = MEMBERS_AT_ONCE.get(platform(), MEMBERS_ON_ACCELERATOR)
         most = max(1, min(at_once, int(SHARE_OF_MEMORY * free) // member_bytes))
     chunks = -(-members // most)
     return -(-members // chunks)
