@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from fedjax_rl.algorithm import Algorithm, Pytree
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.execution.placement import Placement
 from fedjax_rl.execution.sweep import sweep
 from fedjax_rl.runs.devices import ONE, DeviceSettings
 from fedjax_rl.runs.sweeps.family import Assembled, Family
@@ -73,15 +75,19 @@ class Group(NamedTuple):
         left = tuple(member for member in self.members if member.number not in done)
         return [left[start : start + self.size] for start in range(0, len(left), self.size)]
 
-    def program(self, family: Family, devices: DeviceSettings = ONE) -> Algorithm:
-        """The algorithm of a chunk, spread over devices of this process.
+    def placement(self, family: Family, devices: DeviceSettings = ONE) -> Placement:
+        """Where a chunk is computed, among the devices of this process.
 
         Raises:
             InvalidInput: more devices than there are, or nothing to deal to them.
         """
+        agents = family.agents(self.members[0].assembled.prepared)
+        return devices.placement(agents, self.size, local=True)
+
+    def program(self, family: Family, devices: DeviceSettings = ONE) -> Algorithm:
+        """The algorithm of a chunk; see `placement` for what it raises."""
         members = [member.assembled for member in self.members]
-        agents = family.agents(members[0].prepared)
-        placement = devices.placement(agents, self.size, local=True)
+        placement = self.placement(family, devices)
         together = family.together(members, self.size, placement)
         return sweep(together, self.axes, self.size, placement.map_of("members"))
 
@@ -101,8 +107,9 @@ class Group(NamedTuple):
         full = [*members, *[members[-1]] * (self.size - len(members))]
         every = [jax.tree.leaves(member.assembled.hparams) for member in full]
         leaves, structure = jax.tree.flatten(full[0].assembled.hparams)
-        batched = jax.tree.leaves(self.axes, is_leaf=lambda axis: axis is None)
-        for place, axis in enumerate(batched):
+        # A None of the settings (no weights of a merge) is no leaf, a None of the axes is one:
+        # only the settings' structure says which is which.
+        for place, axis in enumerate(structure.flatten_up_to(self.axes)):
             if axis == 0:
                 leaves[place] = np.stack([np.asarray(own[place]) for own in every])
         return jax.tree.unflatten(structure, leaves)
@@ -140,6 +147,17 @@ def seeds_of(family: Family, base: Any, configuration: int, chosen: Chosen) -> I
             ) from None
         number = configuration * base.seeds + place
         yield Member(number, configuration, chosen, config, assembled)
+
+
+def content_of(family: Family, members: Iterable[Member]) -> str:
+    """SHA-256 of the content of every problem that members have, in the order of the members."""
+    each: dict[Any, Member] = {}
+    for member in members:
+        each.setdefault(tuple(getattr(member.config, name) for name in family.problem), member)
+    digests = dict.fromkeys(family.digest(one.assembled.prepared) for one in each.values())
+    if len(digests) == 1:
+        return next(iter(digests))
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def grouped(members: Iterator[Member], chunk: int | None) -> list[Group]:

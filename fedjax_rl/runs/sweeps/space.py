@@ -8,7 +8,7 @@ import itertools
 import math
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,6 +20,8 @@ from fedjax_rl.runs.checks import as_number, check_count
 LAWS = "loguniform:LOW:HIGH, uniform:LOW:HIGH or choice:A|B|C"
 OWN = ("seed", "seeds")
 """Settings that a sweep has options of its own for."""
+OF_ROWS = ("log_every",)
+"""Settings of the rows of a run, of which a sweep keeps none."""
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
 
 Chosen = dict[str, Any]
@@ -44,6 +46,25 @@ class Space:
     @property
     def names(self) -> tuple[str, ...]:
         return (*self.grid, *self.random)
+
+    def renamed(self, config: type, change: Callable[[str, str], str]) -> Space:
+        """The space with every name that is listed, or that a choice has, as ``change`` has it."""
+
+        def word(name: str, read: Law, text: str) -> str:
+            value = read.value(config, name, text)
+            return change(name, value) if isinstance(value, str) else text
+
+        def law(name: str, text: str) -> str:
+            read = law_of(config, name, text)
+            words = "|".join(word(name, read, one) for one in read.words)
+            return f"choice:{words}" if words else text
+
+        grid = {
+            name: tuple(change(name, one) if isinstance(one, str) else one for one in values)
+            for name, values in self.grid.items()
+        }
+        laws = {name: law(name, text) for name, text in self.random.items()}
+        return dataclasses.replace(self, grid=grid, random=laws)
 
     def combinations(self, config: type) -> Iterator[Chosen]:
         """Swept settings by name: the lists' product, and for each of it every sample.
@@ -76,8 +97,8 @@ def space_of(
     """
     if not grid and not random:
         raise InvalidInput("--grid", "nothing", f"--grid NAME=A,B or --random NAME={LAWS}")
-    lists = {setting("--grid", config, name): values for name, values in grid.items()}
-    laws = {setting("--random", config, name): law for name, law in random.items()}
+    lists = {_axis("--grid", config, name): values for name, values in grid.items()}
+    laws = {_axis("--random", config, name): law for name, law in random.items()}
     if twice := sorted(set(lists) & set(laws)):
         raise InvalidInput("--random", twice[0], "a setting that is not in --grid as well")
     if laws and samples is None:
@@ -141,6 +162,14 @@ def setting(option: str, config: type, name: str) -> str:
         raise InvalidInput(
             option, repr(name), f"did you mean {near!r}? one of {', '.join(sorted(known))}"
         )
+    return name
+
+
+def _axis(option: str, config: type, name: str) -> str:
+    """The name, if another value of that setting makes another member; see `setting`."""
+    name = setting(option, config, name)
+    if name in OF_ROWS:
+        raise InvalidInput(option, repr(name), "a setting that changes what a run computes")
     return name
 
 
