@@ -105,14 +105,14 @@ class Group(NamedTuple):
     def hparams(self, members: Sequence[Member]) -> Pytree:
         """Traced settings of a chunk; where it is not full, the last member stands in."""
         full = [*members, *[members[-1]] * (self.size - len(members))]
-        every = [jax.tree.leaves(member.assembled.hparams) for member in full]
-        leaves, structure = jax.tree.flatten(full[0].assembled.hparams)
-        # A None of the settings (no weights of a merge) is no leaf, a None of the axes is one:
-        # only the settings' structure says which is which.
-        for place, axis in enumerate(structure.flatten_up_to(self.axes)):
-            if axis == 0:
-                leaves[place] = np.stack([np.asarray(own[place]) for own in every])
-        return jax.tree.unflatten(structure, leaves)
+
+        def together(leaf: Any, axis: int | None, *others: Any) -> Any:
+            return leaf if axis is None else np.stack([np.asarray(own) for own in (leaf, *others)])
+
+        # By structure, not by place in a flattened tree: a None of the settings (no weights of a
+        # merge) is no leaf, a None of the axes is one.
+        first, *rest = (member.assembled.hparams for member in full)
+        return jax.tree.map(together, first, self.axes, *rest)
 
 
 def members_of(family: Family, base: Any, space: Space) -> Iterator[Member]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -36,7 +38,7 @@ class Axis(NamedTuple):
     values: str
     variant: int = 0
     only: tuple[str, ...] = ()
-    common: dict[str, Any] = {}
+    common: Mapping[str, Any] = MappingProxyType({})
     alike: str = ""
 
 
@@ -87,6 +89,7 @@ NETWORKS = Table(
     base=DeepConfig(
         problem="tests.runs.sweeps.axes:walk",
         access="both.yaml",
+        vary=("gain=1,1",),
         envs=4,
         rollout=8,
         hidden=(4,),
@@ -101,7 +104,7 @@ NETWORKS = Table(
     data={
         "access": Axis("both.yaml,shared.yaml"),
         "budgets": Axis("[0.5,0.3],[0.5,0.1]"),
-        "vary": Axis("['gain=1,2'],['gain=1,3']"),
+        "vary": Axis("['gain=1,1'],['gain=1,3']"),
         "learning_rate": Axis("0.01,0.1"),
         "learning_rate_decay": Axis("0,0.5"),
         "discount": Axis("null,0.5"),
@@ -153,6 +156,7 @@ NETWORKS = Table(
             "merge": "tests.runs.sweeps.axes:halfway",
             "access": None,
             "agents": 3,
+            "vary": (),
         },
     ),
 )
@@ -160,7 +164,8 @@ NETWORKS = Table(
 STALE = Table(
     algorithms=("tests.runs.sweeps.axes:every_loss",),
     base=HeteroConfig(
-        task_args=("length=3", "modulus=3"),
+        task="brackets",  # whose answers differ in length
+        task_args=("length=2", "kinds=1"),
         window=3,
         latency_low=30.0,
         latency_high=200.0,
@@ -188,7 +193,7 @@ STALE = Table(
         "jitter": Axis("0,1"),
         "packet_loss": Axis("0,0.5"),
         "pacing": Axis("null,1"),
-        "discard": Axis("unusable,window", common={"window": 1}),
+        "discard": Axis("unusable,window", common={"window": 2}),
         "temperature": Axis("1,0.5"),
         "top_p": Axis("1,0.5"),
         "label_noise": Axis("0.1,0.6"),
