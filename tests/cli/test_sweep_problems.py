@@ -133,4 +133,4 @@ def test_what_is_refused_leaves_no_trace(tmp_path, words, capsys):
         assert command("search", "fednpg", *sought) == 2
         assert not (tmp_path / "sought").exists()
     told = capsys.readouterr().err.splitlines()
-    assert all(line.startswith(("fedjax-rl: --", "preparing")) for line in told)
+    assert all(line.startswith(("fedjax-rl: ", "preparing")) for line in told)

@@ -121,7 +121,7 @@ NETWORKS = Table(
         "derivative_gain": Axis("0,0.5"),
         "dual_smoothing": Axis("0,0.5"),
         "multiplier_cap": Axis("10,0.01"),
-        "tolerance": Axis("0,9", variant=2),
+        "tolerance": Axis("0,9", variant=2, only=PPO),  # of the local step that both share
         "radius": Axis("0.01,0.1", only=NATURAL),
         "damping": Axis("0.1,1", only=NATURAL),
         "window": Axis("4,1", alike="of the summary alone"),
@@ -165,7 +165,7 @@ STALE = Table(
     algorithms=("tests.runs.sweeps.axes:every_loss",),
     base=HeteroConfig(
         task="brackets",  # whose answers differ in length
-        task_args=("length=2", "kinds=1"),
+        task_args=("length=5", "kinds=2"),
         window=3,
         latency_low=30.0,
         latency_high=200.0,

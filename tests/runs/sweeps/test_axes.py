@@ -67,27 +67,27 @@ def swept_members(table, algorithm):
     """Both members of every axis of an algorithm, and a variant of which there is no axis."""
     kind = family(algorithm)
     variants = ({}, *table.variants)
+    own = {n: axis for n, axis in table.data.items() if algorithm in (axis.only or (algorithm,))}
     asked = [
         {**variants[axis.variant], **axis.common} | {name: listed(name, axis.values)}
-        for name, axis in table.data.items()
-        if algorithm in (axis.only or table.algorithms)
+        for name, axis in own.items()
     ]
-    asked += [
-        variant
-        for number, variant in enumerate(variants)
-        if all(axis.variant != number for axis in table.data.values())
-    ]
+    with_axes = {axis.variant for axis in table.data.values()}
+    alone = [variant for number, variant in enumerate(variants) if number not in with_axes]
+    asked += alone
     members = []
     for settings in asked:
         grid = {name: one if isinstance(one, list) else [one] for name, one in settings.items()}
         members += members_of(kind, table.base, space_of(kind.config, grid, {}, None))
     numbered = (member._replace(number=number) for number, member in enumerate(members))
-    return kind, grouped(numbered, None)
+    groups = grouped(numbered, None)
+    programs = len({axis.variant for axis in own.values()}) + len(alone)
+    assert len(groups) == programs, "members along what is data share a program"
+    return kind, groups
 
 
 def test_axes_of_fednpg(files):
     kind, groups = swept_members(axes.FINITE, "fednpg")
-    assert len(groups) == 1 + len(axes.FINITE.variants), "what is data shares a program"
     found = ran(kind, groups)
     for member, done, kept in found:
         alone = finite.run(assembly.prepare(member.config))
@@ -96,23 +96,29 @@ def test_axes_of_fednpg(files):
     assert_axes_matter(axes.FINITE, found)
 
 
+def program(prepared):
+    """What the step of a run alone traces to, and the numbers that are part of it."""
+    algorithm, hparams, key = prepared.algorithm, prepared.hparams, jax.random.key(0)
+    state = jax.eval_shape(algorithm.init, key, hparams)
+    step = jax.make_jaxpr(algorithm.step)(key, np.int32(1), state, hparams)
+    return str(step), *(np.asarray(constant).tobytes() for constant in step.consts)
+
+
 @pytest.mark.parametrize("algorithm", axes.NETWORKS.algorithms)
 def test_axes_of_networks(files, algorithm):
     kind, groups = swept_members(axes.NETWORKS, algorithm)
-    assert len(groups) == 1 + len(axes.NETWORKS.variants), "what is data shares a program"
-    found, compiled, known = ran(kind, groups), {}, {}
+    found, compiled, traced, known = ran(kind, groups), {}, {}, {}
     for member, done, kept in found:
         if member.config not in known:
             prepared = deep_assembly.prepare(algorithm, member.config)
-            # Real-valued settings do not change the program, which is tested where they are
-            # listed; whoever changes anything else has an algorithm of its own.
-            own = tuple(
-                getattr(member.config, field.name)
-                for field in dataclasses.fields(member.config)
-                if field.name not in REAL_OF_NETWORKS
+            # What traces to the same program is compiled once. That real-valued settings alone
+            # change no program is tested where they are listed.
+            own = dataclasses.replace(
+                member.config, **{n: getattr(axes.NETWORKS.base, n) for n in REAL_OF_NETWORKS}
             )
-            single = compiled.setdefault(own, prepared.algorithm)
-            result = deep_training.run(prepared._replace(algorithm=single))
+            if own not in compiled:
+                compiled[own] = traced.setdefault(program(prepared), prepared.algorithm)
+            result = deep_training.run(prepared._replace(algorithm=compiled[own]))
             known[member.config] = result.policy, result.summary
         assert_equal(member, done, kept, *known[member.config], 1e-5)
     assert_axes_matter(axes.NETWORKS, found)
@@ -121,7 +127,6 @@ def test_axes_of_networks(files, algorithm):
 def test_axes_of_stale_data(files):
     (algorithm,) = axes.STALE.algorithms
     kind, groups = swept_members(axes.STALE, algorithm)
-    assert len(groups) == 1 + len(axes.STALE.variants), "what is data shares a program"
     found, known = ran(kind, groups), {}
     # Past parameters that nobody asks for change nothing; the deepest ring serves all runs alone.
     main, *others = sorted(groups, key=lambda group: -len(group.members))
