@@ -18,7 +18,8 @@ from fedjax_rl.runs.config import settings_to_yaml
 from fedjax_rl.runs.sweeps.execution import FINISHED, Row
 from fedjax_rl.runs.sweeps.family import Headline, family
 from fedjax_rl.runs.sweeps.results import read_document, read_rows
-from fedjax_rl.runs.sweeps.space import Chosen, typed
+from fedjax_rl.runs.sweeps.space import Chosen
+from fedjax_rl.runs.sweeps.values import typed
 
 RELATIONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
