@@ -91,9 +91,9 @@ def _clipped(figures: dict[str, Any]) -> list[str]:
     lines = [
         "### Cost terms clipped, and not",
         "",
-        "The paper clips the reward's term alone, and so do the runs above. The same commands with",
-        "`--cost-surrogate clipped`, which clips the advantage of the whole Lagrangian, gave (reward,",
-        "largest mean cost over its budget, seeds within every budget):",
+        "The paper clips the reward's term alone, and so do the runs above. The same commands",
+        "with `--cost-surrogate clipped`, which clips the advantage of the whole Lagrangian, gave",
+        "(reward, largest mean cost over its budget, seeds within every budget):",
         "",
         "| task | who | clipped | not clipped |",
         "|---|---|---|---|",

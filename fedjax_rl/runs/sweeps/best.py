@@ -30,7 +30,8 @@ from fedjax_rl.runs.sweeps.question import (
     question_about,
 )
 from fedjax_rl.runs.sweeps.results import read_document, read_rows
-from fedjax_rl.runs.sweeps.space import Chosen, typed
+from fedjax_rl.runs.sweeps.space import Chosen
+from fedjax_rl.runs.sweeps.values import typed
 
 COSTS = {"feasible_average": "occupancy_costs", "feasible_last": "last_costs", "feasible": "costs"}
 """Costs of the policy that a column of feasibility is about."""

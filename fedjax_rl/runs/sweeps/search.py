@@ -19,7 +19,7 @@ from fedjax_rl.runs.sweeps.batches import Programs, prototypes
 from fedjax_rl.runs.sweeps.best import Candidate
 from fedjax_rl.runs.sweeps.execution import DIVERGED, Done, figure_names, run_chunk
 from fedjax_rl.runs.sweeps.family import Family, family
-from fedjax_rl.runs.sweeps.plan import Member, seeds_of
+from fedjax_rl.runs.sweeps.plan import Member, content_of, seeds_of
 from fedjax_rl.runs.sweeps.progress import SweepProgress
 from fedjax_rl.runs.sweeps.question import (
     RELATIONS,
@@ -133,15 +133,16 @@ def search_and_record(search: Search) -> bool:
         raise MissingExtra("search", "optuna", "optuna")
     from fedjax_rl.runs.sweeps.study import Study
 
-    asked, laws = search.asked, search.laws
+    asked = search.asked
     if asked.destination.out is None:
         raise InvalidInput("--out", "nothing", "--out DIR for the study, which is a file")
     asked.destination.check()
     if (processes := hosts.share()[1]) > 1:
         raise InvalidInput("--processes", processes, "1 for a search, over any --devices")
     kind = family(asked.algorithm)
-    asked = asked._replace(base=kind.resolved(asked.base))
+    asked = asked.resolved(kind)
     search = search._replace(asked=asked)
+    laws = search.laws
     with working("preparing the search"):
         known = list(prototypes(kind, asked.base, {name: law for name, (_, law) in laws.items()}))
         programs = Programs(
@@ -149,7 +150,9 @@ def search_and_record(search: Search) -> bool:
             asked.destination.checkpoints,
         )
         _check_figures(search.question, kind, programs)
-    content = kind.digest(known[0].assembled.prepared)
+        content = content_of(kind, known)
+    for group in programs.groups:
+        group.placement(kind, asked.devices)  # refuses before an earlier search is overwritten
     document = search.document() | {"made_with": made_with(content)}
     drawn = search.question.maximize, search.sampler, asked.space.sample_seed
     with (

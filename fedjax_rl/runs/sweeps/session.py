@@ -22,7 +22,7 @@ from fedjax_rl.runs.sweeps import words
 from fedjax_rl.runs.sweeps.estimate import estimate
 from fedjax_rl.runs.sweeps.execution import DIVERGED, Done, run_chunk
 from fedjax_rl.runs.sweeps.family import Family, family
-from fedjax_rl.runs.sweeps.plan import Group, Member, grouped, members_of
+from fedjax_rl.runs.sweeps.plan import Group, Member, content_of, grouped, members_of
 from fedjax_rl.runs.sweeps.progress import SweepProgress
 from fedjax_rl.runs.sweeps.question import Question, question_of, recorded_share
 from fedjax_rl.runs.sweeps.results import SweepDirectory
@@ -55,6 +55,16 @@ class Asked(NamedTuple):
         """What a sweep calls the best."""
         headline = family(self.algorithm).headline
         return question_of(headline, feasible_seeds=self.feasible_seeds)
+
+    def resolved(self, kind: Family) -> Asked:
+        """The same with absolute file names, of what is swept too: it goes on from anywhere."""
+
+        def absolute(name: str, value: str) -> str:
+            named: Any = kind.resolved(dataclasses.replace(self.base, **{name: value}))
+            return str(getattr(named, name))
+
+        space = self.space.renamed(kind.config, absolute)
+        return self._replace(base=kind.resolved(self.base), space=space)
 
     def document(self) -> dict[str, Any]:
         """All of it but the devices, as ``config.yaml`` holds it."""
@@ -106,13 +116,15 @@ def sweep_and_record(asked: Asked) -> bool:
     """
     asked.destination.check()
     kind, question = family(asked.algorithm), asked.question
-    asked = asked._replace(base=kind.resolved(asked.base))
+    asked = asked.resolved(kind)
     with working("preparing every member"):
         groups = grouped(members_of(kind, asked.base, asked.space), asked.chunk)
-    content = kind.digest(groups[0].members[0].assembled.prepared)
+        content = content_of(kind, (member for group in groups for member in group.members))
     every = asked.destination.checkpoints.chunk
     groups = [group.share(*hosts.share()).visited(every) for group in groups]
     groups = [group for group in groups if group.members]
+    for group in groups:
+        group.placement(kind, asked.devices)  # refuses before an earlier sweep is overwritten
     with opened(asked, content) as directory:
         done = {} if directory is None else directory.done()
         told = words.plan(asked.algorithm, asked.space, asked.base.seeds, groups, set(done))
