@@ -16,7 +16,7 @@ import sys
 import warnings
 from importlib.metadata import version
 
-CHECKED_JAXLIB = ("0.10.1",)
+CHECKED_JAXLIB = ("0.10.1",)  # 0.11.2 knows the flag, too, but was not seen to stand still
 DEVICES = "--xla_force_host_platform_device_count"
 FLAG = "--xla_cpu_enable_concurrency_optimized_scheduler"
 
