@@ -19,7 +19,7 @@ from typing import Any
 
 from fedjax_rl.errors import InvalidInput
 
-CHECKED_JAXLIB = ("0.10.1",)
+CHECKED_JAXLIB = ("0.10.1",)  # 0.11.2 knows the flag, too, but was not seen to stand still
 DEVICES = "--xla_force_host_platform_device_count"
 FLAG = "--xla_cpu_enable_concurrency_optimized_scheduler"
 COMPILER = {
