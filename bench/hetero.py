@@ -9,15 +9,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bench.harness import interleaved, rates, ratio
 from fedjax_rl.execution.train import start, train
 from fedjax_rl.hetero.groups import responder
 from fedjax_rl.hetero.rollout import sampling
 from fedjax_rl.policies.tokens import without_memory
-from fedjax_rl.runs.hetero.assembly import keys_of, policy_of, prepare, task_of
+from fedjax_rl.runs.hetero.assembly import policy_of, prepare, task_of
 from fedjax_rl.runs.hetero.config import HeteroConfig
 from fedjax_rl.runs.hetero.training import run
+from fedjax_rl.runs.loop import keys_of
 
 LENGTHS = (8, 64, 256)
 
@@ -56,7 +58,7 @@ def settings(policy: str, length: int) -> HeteroConfig:
 def steps_per_second(policy: str, length: int, quick: bool) -> dict[str, float]:
     """Learner steps per second, sampling and diagnostics included, at window 32."""
     prepared = prepare("gepo", settings(policy, length))
-    keys = keys_of(prepared.members)
+    keys = keys_of(np.array([member.seed for member in prepared.members]))
     begun = time.perf_counter()
     state, _ = start(prepared.algorithm, keys, prepared.hparams)
     for chunk in train(

@@ -81,7 +81,34 @@ def learned(figures: dict[str, Any]) -> str:
         lines += ["", _verdict(run["rows"]), "", f"![Curves of {name}](figures/{name}.png)", ""]
         if name in REASONS:
             lines += [REASONS[name], ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_clipped(figures)])
+
+
+def _clipped(figures: dict[str, Any]) -> list[str]:
+    """Rows of the same commands with clipped cost terms, beside those above."""
+    if not (before := figures.get("clipped")):
+        return []
+    lines = [
+        "### Cost terms clipped, and not",
+        "",
+        "The paper clips the reward's term alone, and so do the runs above. The same commands",
+        "with `--cost-surrogate clipped`, which clips the advantage of the whole Lagrangian, gave",
+        "(reward, largest mean cost over its budget, seeds within every budget):",
+        "",
+        "| task | who | clipped | not clipped |",
+        "|---|---|---|---|",
+    ]
+    for name, rows in before.items():
+        for who, row in rows.items():
+            after = _outcome(figures["runs"][name]["rows"][who])
+            lines.append(f"| {name} | {TITLES[who]} | {_outcome(row)} | {after} |")
+    return [*lines, ""]
+
+
+def _outcome(row: dict[str, Any]) -> str:
+    cost = max(row["mean_cost_over_budget"].values())
+    kept = 100 * row["seeds_within_every_budget"]
+    return f"{_interval(row['reward'], 1)}, {cost:.2f} d, {kept:.0f} %"
 
 
 def draw_learned(figures: dict[str, Any], directory: pathlib.Path) -> None:

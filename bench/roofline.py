@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from bench.counting import Work, work_of
@@ -20,7 +21,8 @@ from bench.sweep_parts import Planned
 from fedjax_rl.algorithm import Algorithm, Pytree
 from fedjax_rl.execution.train import start
 from fedjax_rl.precision import precision
-from fedjax_rl.runs.hetero.assembly import keys_of, prepare
+from fedjax_rl.runs.hetero.assembly import prepare
+from fedjax_rl.runs.loop import keys_of
 from fedjax_rl.runs.sources import load_problem
 
 FOOTPRINTS = (2**16, 2**18, 2**20, 2**22, 2**24, 2**28)
@@ -146,7 +148,12 @@ def networks(agents: int, environments: int, rounds: int) -> Measured:
 def stale(policy: str, length: int, rounds: int) -> Measured:
     """GEPO at window 32, as `bench.hetero` times it."""
     prepared = prepare("gepo", settings(policy, length))
-    return Measured(prepared.algorithm, keys_of(prepared.members), prepared.hparams, rounds)
+    return Measured(
+        prepared.algorithm,
+        keys_of(np.array([member.seed for member in prepared.members])),
+        prepared.hparams,
+        rounds,
+    )
 
 
 def against(measured: Measured, limits: dict[str, Any], repeats: int) -> dict[str, Any]:

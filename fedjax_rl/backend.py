@@ -1,4 +1,4 @@
-"""The second line of defence against deadlocks of XLA on the CPU.
+"""JAX's backend: its second line of defence against deadlocks on the CPU, and whether there is one.
 
 The programs of this package chain their factorisations, which is the cure. A learner of
 somebody's own may not; so on import, and before the backend starts, the scheduler that
@@ -15,10 +15,26 @@ import re
 import sys
 import warnings
 from importlib.metadata import version
+from typing import Any
 
-CHECKED_JAXLIB = ("0.10.1",)
+from fedjax_rl.errors import InvalidInput
+
+CHECKED_JAXLIB = ("0.10.1",)  # 0.11.2 knows the flag, too, but was not seen to stand still
 DEVICES = "--xla_force_host_platform_device_count"
 FLAG = "--xla_cpu_enable_concurrency_optimized_scheduler"
+COMPILER = {
+    "jax_allow_f16_reductions": True,
+    "jax_compiler_enable_remat_pass": True,
+    "jax_disable_most_optimizations": False,
+    "jax_exec_time_optimization_effort": 0.0,
+    "jax_memory_fitting_effort": 0.0,
+    "jax_memory_fitting_level": "O2",
+    "jax_optimization_level": "UNKNOWN",
+    "jax_softmax_custom_jvp": False,
+    "jax_use_direct_linearize": True,
+    "jax_use_magma": "auto",
+}
+"""Settings of JAX that decide how programs are compiled, and what they are unless one is set."""
 
 
 def defend_scheduler() -> None:
@@ -48,6 +64,74 @@ def enough_threads() -> None:
     if count is None or "NPROC" in os.environ or _backend_started():
         return
     os.environ["NPROC"] = str(int(count[1]) + (os.cpu_count() or 1))
+
+
+def check_variables() -> None:
+    """Raises InvalidInput where a variable of the environment keeps JAX from being imported."""
+    if not any(name.startswith("JAX_") for name in os.environ):
+        return
+    try:
+        import jax  # noqa: F401
+    except ValueError as error:
+        raise InvalidInput("JAX_…", "what JAX does not take", _one_line(error)) from None
+
+
+def start_backend() -> None:
+    """Raises InvalidInput unless JAX finds a device of the platforms that the session names."""
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # the latter where no platform is known at all
+        asked = getattr(jax.config, "jax_platforms", None) or os.environ.get("JAX_PLATFORM_NAME")
+        told = _one_line(error) or "there is none of them here"
+        raise InvalidInput(
+            "JAX_PLATFORMS", repr(asked), f"platforms of which JAX finds a device ({told})"
+        ) from None
+
+
+def chosen_device() -> Any:
+    """The default device that the session set, a `jax.Device` or a platform's name, or None."""
+    import jax
+
+    return getattr(jax.config, "jax_default_device", None)
+
+
+def default_device() -> Any:
+    """The `jax.Device` on which whatever is not dealt to several is computed."""
+    import jax
+
+    chosen = chosen_device()
+    if chosen is None or isinstance(chosen, str):
+        return jax.local_devices(backend=chosen)[0]
+    return chosen
+
+
+def platform() -> str:
+    """The kind of processor that `default_device` is: cpu, gpu or tpu."""
+    kind: str = default_device().platform
+    return kind
+
+
+def compiler() -> str:
+    """What the session tells the compiler; empty where it tells nothing that may change bits.
+
+    These settings make other programs, as another version of jaxlib does. They are not undone,
+    but recorded wherever versions are.
+    """
+    import jax
+
+    chosen = [
+        f"{name}={value}"
+        for name, default in COMPILER.items()
+        if (value := jax.config.values.get(name, default)) != default
+    ]
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    return " ".join(chosen + [flag for flag in flags if not flag.startswith((FLAG, DEVICES))])
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
 
 
 def _backend_started() -> bool:

@@ -11,6 +11,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 
 import pytest
 
@@ -43,13 +44,15 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 
-SHORTER = {"xla_cpu_use_fusion_emitters": False}
-"""Kernels as XLA emitted them before. With its other optimisations left out as well, programs of
-networks compile in half of the time or less."""
+SHORTER = {"0.10.1": ["--xla_cpu_use_fusion_emitters=false"]}.get(version("jaxlib"), [])
+"""Kernels as XLA emitted them before, in the versions of jaxlib that still can (another would abort
+on the flag). It holds for a whole process. With XLA's other optimisations left out as well, which
+can be asked for at any time, programs of networks compile in half of the time or less."""
 
 
 def pytest_configure() -> None:
-    """Imports the package before any test module can start the backend without its defence."""
+    """Sets flags and imports the package, before any test module can start the backend."""
+    os.environ["XLA_FLAGS"] = " ".join([*os.environ.get("XLA_FLAGS", "").split(), *SHORTER])
     importlib.import_module("fedjax_rl")
     gc.set_threshold(100_000, 50, 100)  # tracing allocates much, and next to none of it in cycles
 
@@ -62,13 +65,14 @@ def fresh_environment(
     Args:
         devices: forces that many CPU devices.
         compiled_quickly: XLA leaves its optimisations out and emits kernels the shorter way, where
-            compilation is nearly all of the time and speed is not what is tested.
+            compilation is nearly all of the time and speed is not what is tested. Otherwise the
+            process compiles as a user's does.
     """
     environment = dict(os.environ, COLUMNS="200", NO_COLOR="1")
-    flags = os.environ.get("XLA_FLAGS", "").split()
+    flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if flag not in SHORTER]
     if compiled_quickly:
         environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-        flags += [f"--{name}={str(value).lower()}" for name, value in SHORTER.items()]
+        flags += SHORTER
     if devices is not None:
         flags.append(f"--xla_force_host_platform_device_count={devices}")
         environment["JAX_PLATFORMS"] = "cpu"

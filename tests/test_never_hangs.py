@@ -6,6 +6,7 @@ cure must hold on its own.
 
 import os
 import pathlib
+from importlib.metadata import version
 
 import pytest
 
@@ -97,9 +98,25 @@ FLAG = "--xla_cpu_enable_concurrency_optimized_scheduler"
 SHOW_FLAGS = "import os, fedjax_rl; print(os.environ.get('XLA_FLAGS', ''))"
 
 
-def test_the_flag_is_set_on_import(run_python):
+def of_version(version):
+    """An import by a process that believes to have that jaxlib, whichever it has."""
+    return (
+        "import os; os.environ.pop('XLA_FLAGS', None)\n"
+        "import importlib.metadata as metadata\n"
+        f"metadata.version = lambda name: {version!r}\n"
+    )
+
+
+@pytest.mark.parametrize("version", backend.CHECKED_JAXLIB)
+def test_the_flag_is_set_on_import_of_a_checked_version(run_python, version):
+    shown = run_python(of_version(version) + SHOW_FLAGS).stdout
+    assert shown.strip() == f"{FLAG}=false"
+
+
+def test_the_flag_is_set_for_the_installed_version_only_if_it_was_checked(run_python):
     clean = "import os; os.environ.pop('XLA_FLAGS', None)\n"
-    assert f"{FLAG}=false" in run_python(clean + SHOW_FLAGS).stdout
+    shown = run_python(clean + SHOW_FLAGS).stdout
+    assert (f"{FLAG}=false" in shown) == (version("jaxlib") in backend.CHECKED_JAXLIB)
 
 
 def test_the_users_choice_of_flag_is_kept(run_python):
@@ -108,20 +125,12 @@ def test_the_users_choice_of_flag_is_kept(run_python):
 
 
 def test_a_backend_that_started_unprotected_is_warned_about(run_python):
-    started = (
-        "import os; os.environ.pop('XLA_FLAGS', None)\n"
-        "import jax; jax.devices()\nimport fedjax_rl\n"
-    )
+    started = "import jax; jax.devices()\n" + of_version("0.10.1") + "import fedjax_rl\n"
     assert "Import fedjax_rl first" in run_python(started).stderr
 
 
 def test_an_unchecked_version_is_left_alone(run_python):
-    other = (
-        "import os; os.environ.pop('XLA_FLAGS', None)\n"
-        "import importlib.metadata as metadata\n"
-        "metadata.version = lambda name: '99.0'\n"
-    )
-    assert run_python(other + SHOW_FLAGS).stdout.strip() == ""
+    assert run_python(of_version("99.0") + SHOW_FLAGS).stdout.strip() == ""
 
 
 DEVICES = """

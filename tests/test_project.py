@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import re
 import subprocess
+import sys
 import tomllib
 from importlib.metadata import version
 
@@ -78,3 +80,48 @@ def test_continuous_integration_runs_the_readmes_test_command() -> None:
         timeout=30,
     )
     assert shown.stdout == first_commands()[1]
+
+
+def newest(path: pathlib.Path) -> subprocess.CompletedProcess[str]:
+    """Which interpreter tests the newest jax, where these programs and no others are at hand."""
+    return subprocess.run(
+        [REPOSITORY / ".ci" / "newest", "--show"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+        env={"HOME": str(path), "PATH": f"{path}:{os.defpath}"},
+    )
+
+
+def stand_in(path: pathlib.Path, number: str) -> None:
+    """An interpreter that says to be of that version."""
+    minor = number.split(".")[1]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.version_info = (3, {minor}, 0)\nexec(sys.argv[2])\n"
+    )
+    path.chmod(0o755)
+
+
+def test_the_newest_jax_is_tested_by_an_interpreter_that_answers(tmp_path: pathlib.Path) -> None:
+    """A shim whose version was not chosen is passed over, and so is one of another version."""
+    (tmp_path / "python3.13").write_text("#!/bin/sh\nexit 127\n")
+    (tmp_path / "python3.13").chmod(0o755)
+    stand_in(tmp_path / "python3.12", "3.12")
+    assert newest(tmp_path).stdout.strip() == str(tmp_path / "python3.12")
+    there = tmp_path / ".pyenv" / "versions" / "3.13.2" / "bin" / "python"
+    stand_in(there, "3.13")
+    assert newest(tmp_path).stdout.strip() == str(there)
+    stand_in(there, "3.14")
+    assert newest(tmp_path).stdout.strip() == str(tmp_path / "python3.12")
+
+
+def test_every_supported_version_of_python_is_said_to_be_one() -> None:
+    """In the classifiers, the README and the quickstart alike."""
+    prefix = "Programming Language :: Python :: 3."
+    minors = [name[len(prefix) :] for name in PROJECT["classifiers"] if name.startswith(prefix)]
+    versions = [f"3.{minor}" for minor in minors]
+    told = f"Python {', '.join(versions[:-1])} or {versions[-1]}"
+    for page in ("README.md", "docs/quickstart.md"):
+        assert told in (REPOSITORY / page).read_text(), page

@@ -7,6 +7,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from fedjax_rl.backend import check_variables
 from fedjax_rl.cli.streams import abandon, spelled
 from fedjax_rl.errors import InvalidInput, SolverFailure, Stopped
 
@@ -99,6 +100,7 @@ def _run(words: list[str]) -> int:
     try:
         for word in words:
             _check_text(word)
+        check_variables()
         module = importlib.import_module(COMMANDS[choose("command", words[0], COMMANDS)])
         status: int = module.main(words[1:])
     except InvalidInput as error:

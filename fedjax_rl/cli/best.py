@@ -20,18 +20,22 @@ class Best:
 
     Figures are means over the seeds of a configuration, like those of a run with --seeds; a
     configuration of which a seed diverged does not count. What was chosen and why is told on
-    standard error, so that standard output can go to a file.
+    standard error, so that standard output can go to a file. Configurations that keep every
+    budget come first, by the metric; the others follow by their largest relative violation.
     """
 
     directory: tyro.conf.Positional[Path]
     """Of the sweep."""
     metric: str | None = None
     """A column of sweep.csv, of which the smallest is best; unless given, what the algorithm is
-    judged by: average_gap, reward or last accuracy, of feasible configurations if there are any."""
+    judged by: average_gap, reward or last accuracy."""
     maximize: bool = False
     """The largest is best."""
     subject_to: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """METRIC<=NUMBER, or >=, <, >, ==: what must hold as well; may be given again."""
+    feasible_seeds: float | None = None
+    """Share of a configuration's seeds that must keep every budget; that of the sweep unless
+    given."""
 
 
 def main(arguments: list[str]) -> int:
@@ -45,9 +49,11 @@ def main(arguments: list[str]) -> int:
     import yaml
 
     from fedjax_rl.runs.sweeps.best import best_configuration
+    from fedjax_rl.runs.sweeps.question import question_about
 
-    question = question_of(options.metric, options.maximize, options.subject_to)
-    text, told = best_configuration(options.directory, question)
+    conditions = conditions_of(options.metric, options.maximize, options.subject_to)
+    asked = options.metric, options.maximize, conditions, options.feasible_seeds
+    text, told = best_configuration(options.directory, question_about(options.directory, *asked))
     print(told, file=sys.stderr)
     if not utf8(sys.stdout):
         text = yaml.safe_dump(yaml.safe_load(text), sort_keys=False)  # in escapes, which are ASCII
@@ -55,17 +61,15 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def question_of(metric: str | None, maximize: bool, subject_to: tuple[str, ...]) -> Any:
-    """The question that options ask; None when they ask none.
+def conditions_of(metric: str | None, maximize: bool, subject_to: tuple[str, ...]) -> Any:
+    """The conditions that options set.
 
     Raises:
         InvalidInput: a condition cannot be read, or there is no metric to it.
     """
-    from fedjax_rl.runs.sweeps.best import Question, condition
+    from fedjax_rl.runs.sweeps.question import condition
 
     conditions = tuple(condition(text) for text in subject_to)
-    if metric is not None:
-        return Question(metric, maximize, conditions)
-    if maximize or conditions:
+    if metric is None and (maximize or conditions):
         raise InvalidInput("--metric", "none", "a column of sweep.csv")
-    return None
+    return conditions

@@ -65,7 +65,9 @@ class CompareFedNPG:
     differs another at the round where each has taken as many local steps as the shortest. "avg" is
     of the averages over rounds, "strong" averages the positive part of the violation, "gap" and
     "viol" are of the last policy; bytes are all that crossed between agents, seconds contain
-    compilation.
+    compilation. "feasible" names the policies that keep every budget; of several seeds it says how
+    many of the averaged and how many of the last ones do. The best of those is named; where there
+    is none, the one with the least relative violation.
     """
 
     settings: Annotated[CommonSettings, tyro.conf.arg(name="")]
@@ -80,6 +82,9 @@ class CompareFedNPG:
     references: str = "fed"
     """List of fed, omniscient and no-communication; the latter two run with the first correction
     and the first merge only."""
+    feasible_seeds: float = 1.0
+    """Share of --seeds that must keep every budget after all rounds; at equal local steps the
+    worst seed decides."""
     out: Path | None = None
     """Directory for config.yaml, comparison.csv, .md and .png, and curves.npz."""
     overwrite: bool = False
@@ -107,6 +112,10 @@ def main(arguments: list[str]) -> int:
     options = parse(CompareFedNPG, arguments[1:], "compare fednpg", default=default)
     if options.overwrite and options.out is None:
         raise InvalidInput("--overwrite", "no --out", "--out DIR says what to overwrite")
+
+    from fedjax_rl.runs.ranking import check_share
+
+    check_share(options.feasible_seeds)
     return 1 if compare(options, grid(options)) else 0
 
 
@@ -162,14 +171,13 @@ def compare(options: CompareFedNPG, grid: Grid) -> bool:
     print("\n".join([comparison.opening(variants), *left_out]), flush=True)
     with opened(options.out, overwrite=options.overwrite) as directory:
         if directory is not None:
-            directory.write_text(
-                "config.yaml", comparison.configuration(settings, grid, variants, left_out)
-            )
+            asked = settings, grid, variants, left_out, options.feasible_seeds
+            directory.write_text("config.yaml", comparison.configuration(*asked))
         console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
         finished: list[Finished] = []
         for number, variant in enumerate(variants, 1):
             console.print(f"{number} of {len(variants)}: {variant.name} …")
-            finished.append(comparison.run_variant(variant))
+            finished.append(comparison.run_variant(variant, options.feasible_seeds))
             if directory is not None:
                 directory.write_text("comparison.csv", comparison.csv_text(finished))
         comparison_words.show(finished)

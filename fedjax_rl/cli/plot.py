@@ -17,7 +17,8 @@ class Plot:
 
     heatmap.png shows means of a metric over everything but two settings; curves.png the
     interquartile means of learning curves with 95 % bootstrap intervals over seeds; parallel.png
-    a line for each configuration. They are written into the sweep's directory.
+    a line for each configuration. They are written into the sweep's directory. The best are those
+    of fedjax-rl best: configurations that keep every budget come first.
     """
 
     directory: tyro.conf.Positional[Path]
@@ -34,6 +35,9 @@ class Plot:
     """Name in curves.npz; unless given, the metric if it has a curve."""
     by: str | None = None
     """Setting whose values are the curves; unless given, the best configurations are."""
+    feasible_seeds: float | None = None
+    """Share of a configuration's seeds that must keep every budget; that of the sweep unless
+    given."""
 
 
 def main(arguments: list[str]) -> int:
@@ -46,12 +50,15 @@ def main(arguments: list[str]) -> int:
     if options.maximize and options.metric is None:
         raise InvalidInput("--metric", "none", "a column of sweep.csv with --maximize")
 
+    from fedjax_rl.runs.drawing import import_matplotlib
     from fedjax_rl.runs.live import working
-    from fedjax_rl.runs.sweeps.best import Question
-    from fedjax_rl.runs.sweeps.plots import Drawn, plot_sweep
 
-    asked = options.metric
-    question = None if asked is None else Question(asked, options.maximize)
+    import_matplotlib(options.directory)
+    from fedjax_rl.runs.sweeps.plots import Drawn, plot_sweep
+    from fedjax_rl.runs.sweeps.question import question_about
+
+    asked = options.metric, options.maximize, (), options.feasible_seeds
+    question = question_about(options.directory, *asked)
     settings = (options.across, options.up, options.curve, options.by)
     with working("drawing"):
         written = plot_sweep(options.directory, Drawn(question, *settings))

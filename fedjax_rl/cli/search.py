@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from fedjax_rl.cli.best import question_of
+from fedjax_rl.cli.best import conditions_of
 from fedjax_rl.cli.parse import check_has_out, parse
 from fedjax_rl.cli.sweep import Repeated, chunk_of, kind_and_base
 from fedjax_rl.errors import InvalidInput
@@ -51,11 +51,13 @@ class SearchOptions:
     """How many are asked for at a time, and run side by side."""
     metric: str | None = None
     """A column of sweep.csv, of which the smallest is best; unless given, what the algorithm is
-    judged by: average_gap, reward or last accuracy, feasible if it can be."""
+    judged by: average_gap, reward or last accuracy."""
     maximize: bool = False
     """The largest is best."""
     subject_to: Repeated = ()
     """METRIC<=NUMBER, or >=, <, >, ==: what must hold as well; may be given again."""
+    feasible_seeds: float = 1.0
+    """Share of a trial's seeds that must keep every budget."""
     sampler: Literal["tpe", "random"] = "tpe"
     """Who chooses: a tree-structured Parzen estimator, or chance."""
     sample_seed: int = 0
@@ -91,6 +93,8 @@ def main(arguments: list[str]) -> int:
     check_has_out(own.out, arguments)
 
     from fedjax_rl.runs.place import Destination
+    from fedjax_rl.runs.sweeps.family import family
+    from fedjax_rl.runs.sweeps.question import question_of
     from fedjax_rl.runs.sweeps.search import search_and_record, search_of
     from fedjax_rl.runs.sweeps.session import Asked
     from fedjax_rl.runs.sweeps.space import LAWS, entries, space_of
@@ -108,7 +112,9 @@ def main(arguments: list[str]) -> int:
         destination=Destination(own.out, own.overwrite, own.checkpoints),
         devices=own.devices,
     )
-    question = question_of(own.metric, own.maximize, own.subject_to)
+    conditions = conditions_of(own.metric, own.maximize, own.subject_to)
+    wanted = own.metric, own.maximize, conditions, own.feasible_seeds
+    question = question_of(family(algorithm).headline, *wanted)
     diverged = search_and_record(search_of(asked, question, own.batch, own.sampler))
     sys.stdout.flush()
     return 1 if diverged else 0

@@ -17,6 +17,7 @@ from fedjax_rl.runs.checks import as_number
 from fedjax_rl.runs.config import CheckpointSettings, FedNPGConfig
 from fedjax_rl.runs.devices import DeviceSettings
 from fedjax_rl.runs.hosts import HostSettings, joined
+from fedjax_rl.runs.ranking import check_share
 from fedjax_rl.runs.yaml_file import read_yaml
 
 HELP = """\
@@ -33,7 +34,10 @@ ALGORITHM is any that fedjax-rl run takes, and so are the options: what is not s
 
 fedjax-rl sweep ALGORITHM --help explains every option.
 """
-FILE = ("algorithm", "grid", "random", "samples", "sample_seed", "seeds", "chunk", "settings")
+FILE = (
+    *("algorithm", "grid", "random", "samples", "sample_seed", "seeds", "chunk", "feasible_seeds"),
+    "settings",
+)
 """What a file of a sweep may hold; what made it and how it was saved is passed over."""
 
 Repeated = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
@@ -53,6 +57,8 @@ class SweepOptions:
     """Seed of the draws."""
     chunk: str = "auto"
     """Members side by side in one program: a number, or auto: as many as fit memory."""
+    feasible_seeds: float = 1.0
+    """Share of a configuration's seeds that must keep every budget before it can be the best."""
     file: Path | None = None
     """YAML file with grid, random, samples, seeds, settings; flags given here come on top. The
     config.yaml of a sweep is one."""
@@ -120,6 +126,7 @@ def main(arguments: list[str]) -> int:
                 chunk=chunk_of(own.chunk),
                 destination=Destination(own.out, own.overwrite, own.checkpoints),
                 devices=own.devices,
+                feasible_seeds=own.feasible_seeds,
             )
         )
     sys.stdout.flush()
@@ -151,10 +158,14 @@ def _parsed(algorithm: str, words: list[str], document: dict[str, Any]) -> Any:
     if document.get("settings") and flag_value("--config", words) is not None:
         raise InvalidInput("--config", flag_value("--config", words), "it or settings in --file")
     own: dict[str, Any] = {
-        name: document[name] for name in ("samples", "sample_seed") if name in document
+        name: document[name]
+        for name in ("samples", "sample_seed", "feasible_seeds")
+        if name in document
     }
     if "chunk" in document:
         own["chunk"] = str(document["chunk"])
+    if "feasible_seeds" in document:
+        check_share(document["feasible_seeds"])
     default = kind(_on_top(base, document), SweepOptions(**own))
     return parse(kind, words, f"sweep {algorithm}", default=default)
 

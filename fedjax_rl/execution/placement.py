@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from fedjax_rl.algorithm import Pytree
+from fedjax_rl.backend import platform
 from fedjax_rl.errors import InvalidInput
 
 AXES = ("agents", "members")
@@ -128,7 +129,7 @@ def may_meet(state: Pytree) -> bool:
     if jax.process_count() > 1:
         return True
     spread = any(len(leaf.devices()) > 1 for leaf in jax.tree.leaves(state))
-    return spread and jax.default_backend() == "cpu"
+    return spread and platform() == "cpu"
 
 
 def on_host(tree: Pytree) -> Pytree:

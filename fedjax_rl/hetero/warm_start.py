@@ -16,6 +16,7 @@ from fedjax_rl.hetero.rollout import log_probabilities, sampling
 from fedjax_rl.hetero.tasks.split import split
 from fedjax_rl.hetero.tasks.task import TokenTask
 from fedjax_rl.policies.tokens import TokenPolicy
+from fedjax_rl.precision import precision
 
 HALVINGS = 10
 """Of the way between two checkpoints at most."""
@@ -53,6 +54,7 @@ class WarmStart(NamedTuple):
     steps: int
 
 
+@precision(False)
 def warm_start(
     key: Array,
     task: TokenTask,

@@ -16,22 +16,26 @@ from fedjax_rl.algorithm import aggregators
 from fedjax_rl.cmdp.solve import problem_digest
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.assembly import Prepared, load_configured, prepare
+from fedjax_rl.runs.comparison_budgets import POLICIES, judged, judged_after
 from fedjax_rl.runs.config import FedNPGConfig, settings_to_yaml
 from fedjax_rl.runs.directory import RunDirectory, made_with
+from fedjax_rl.runs.drawing import import_matplotlib
 from fedjax_rl.runs.finite import FedNPGResult, run
 from fedjax_rl.runs.history import Columns
 from fedjax_rl.runs.programs import tabular_learner
+from fedjax_rl.runs.ranking import EVERY_SEED
 from fedjax_rl.runs.session import resolved
 from fedjax_rl.runs.solutions import certify
-from fedjax_rl.runs.summary import tolerances
 
 COMPARED = ("learner", "local_steps", "correction", "merge", "reference")
 """Settings that differ between variants; all others are common."""
 CURVES = ("round", "value", "average_gap", "average_violation", "strong_violation")
 FIGURES = ("average_gap", "average_violation", "strong_violation", "gap", "violation")
 MEASURES = (
-    *("round", *FIGURES, "bytes_exchanged", "seconds"),
-    *("feasible", "feasible_average", "feasible_last"),
+    *("round", *FIGURES, "bytes_exchanged", "seconds", "feasible"),
+    *(f"feasible_{policy}" for policy in POLICIES),
+    *(f"relative_violation_{policy}" for policy in POLICIES),
+    *(f"feasible_share_{policy}" for policy in POLICIES),
 )
 VIEWS = ("equal_rounds", "equal_local_steps")
 Measures = dict[str, Any]
@@ -85,11 +89,13 @@ class Finished(NamedTuple):
         variant: what ran.
         result: its history; ends early when it diverged.
         clock: [C, 2], a round and the seconds since the start, at each visit of the host.
+        feasible_seeds: share of the seeds that must keep every budget.
     """
 
     variant: Variant
     result: FedNPGResult
     clock: np.ndarray
+    feasible_seeds: float = EVERY_SEED
 
 
 def plan(settings: FedNPGConfig, grid: Grid) -> tuple[list[Variant], list[str]]:
@@ -170,63 +176,40 @@ def opening(variants: Sequence[Variant]) -> str:
     )
 
 
-def run_variant(variant: Variant) -> Finished:
+def run_variant(variant: Variant, feasible_seeds: float = EVERY_SEED) -> Finished:
     """Trains one variant and notes the time whenever rows arrive."""
     begun, clock = time.perf_counter(), [(0.0, 0.0)]
 
     def on_rows(rows: Columns) -> None:
         clock.append((float(rows["round"][-1]), time.perf_counter() - begun))
 
-    return Finished(variant, run(variant.prepared, on_rows), np.array(clock))
+    return Finished(variant, run(variant.prepared, on_rows), np.array(clock), feasible_seeds)
 
 
 def measures(finished: Finished, round: int) -> Measures:
     """What is reported of a variant after a round; None when it diverged before.
 
     Seconds contain compilation; between two visits of the host they are interpolated.
-    ``feasible`` is whether any of the two policies, averaged or last, keeps every budget.
+    ``feasible`` is whether any of the two policies, averaged or last, keeps every budget; before
+    the end the worst of several seeds decides, whatever share of them was asked for.
     """
     history, summary = finished.result.history, finished.result.summary
     if round >= len(history["round"]):
         return dict.fromkeys(MEASURES) | {"round": round}
     taken: Measures = {name: float(history[name][round]) for name in FIGURES}
-    at_end = round == summary["rounds"]
-    average, last = (
-        (summary["feasible_average"], summary["feasible_last"])
-        if at_end
-        else feasible(finished, round)
-    )
+    if round == summary["rounds"]:
+        kept = judged(finished.result, finished.feasible_seeds)
+    else:
+        learner = tabular_learner(finished.result.config.learner, "exact")
+        kept = judged_after(finished.result, round, learner.averages_feasible_rounds)
     return {
         "round": round,
         **taken,
         "bytes_exchanged": int(history["bytes_exchanged"][round]),
         "seconds": float(np.interp(round, *finished.clock.T)),
-        "feasible": average or last,
-        "feasible_average": average,
-        "feasible_last": last,
+        "feasible": any(kept[f"feasible_{policy}"] for policy in POLICIES),
+        **kept,
     }
-
-
-def feasible(finished: Finished, round: int) -> tuple[bool, bool]:
-    """Whether the averaged and the last policy of a round keep every budget, within tolerance.
-
-    Of several policies (seeds, or agents alone) only the worst violation is on record: they
-    count as feasible when it is within the smallest tolerance, which may be too strict.
-    """
-    history, prepared = finished.result.history, finished.variant.prepared
-    cmdp, config = prepared.problem.cmdp, prepared.config
-    allowed = tolerances(cmdp)
-    if "worst_violation" in history:
-        worst = (history[f"worst_{name}"][round] for name in ("average_violation", "violation"))
-        average, last = (bool(violation <= allowed.min()) for violation in worst)
-        return average, last
-    columns = [history[f"cost/{name}"] for name in cmdp.constraint_names]
-    excess = np.stack(columns)[:, 1 : round + 1] - cmdp.budgets[:, None]
-    counted = np.full(excess.shape[1], True)
-    if tabular_learner(config.learner, "exact").averages_feasible_rounds:
-        counted = np.all(excess <= config.tolerance, axis=0)
-    averaged = excess[:, counted].mean(1) if counted.any() else excess[:, -1]
-    return bool((averaged <= allowed).all()), bool((excess[:, -1] <= allowed).all())
 
 
 def views(finished: Finished) -> tuple[Measures, Measures]:
@@ -252,7 +235,11 @@ def csv_text(finished: Sequence[Finished]) -> str:
 
 
 def configuration(
-    settings: FedNPGConfig, grid: Grid, variants: Sequence[Variant], left_out: Sequence[str]
+    settings: FedNPGConfig,
+    grid: Grid,
+    variants: Sequence[Variant],
+    left_out: Sequence[str],
+    feasible_seeds: float,
 ) -> str:
     """The text of ``config.yaml``: lists, common settings, and every variant by name."""
     lists = {name: list(entries) for name, entries in dataclasses.asdict(grid).items()}
@@ -262,6 +249,7 @@ def configuration(
         for variant in variants
     ]
     document = lists | _common(resolved(settings))
+    document |= {"feasible_seeds": feasible_seeds}
     document |= {"variants": chosen, "left_out": list(left_out)}
     digest = problem_digest(variants[0].prepared.problem.cmdp)
     return settings_to_yaml("compare fednpg", document, made_with(digest))
@@ -269,6 +257,7 @@ def configuration(
 
 def record_curves(directory: RunDirectory, finished: Sequence[Finished]) -> None:
     """Writes curves.npz, whose arrays are named ``variant/curve``, and comparison.png."""
+    import_matplotlib(directory.path)
     from fedjax_rl.runs.plots import plot_comparison
 
     curves: dict[str, np.ndarray] = {}

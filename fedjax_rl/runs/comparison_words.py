@@ -7,32 +7,30 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from fedjax_rl.runs.comparison import FIGURES, VIEWS, Finished, Measures, views
+from fedjax_rl.runs.comparison_budgets import JUDGED_BY, standing
 from fedjax_rl.runs.live import NAMES, table_of
+from fedjax_rl.runs.ranking import EVERY_SEED, best_first, seeds_in_words
 from fedjax_rl.runs.summary import FEASIBILITY_TOLERANCE
 
 HEADER = ("round", "avg gap", "avg viol", "strong", "gap", "viol", "bytes", "s", "feasible")
-WIDTHS = (7, 11, 11, 11, 11, 11, 10, 7, 9)
+WIDTHS = (7, 10, 10, 10, 10, 10, 10, 7, 14)
 NAME_WIDTH = 32
 """What lines of 120 characters leave for the variant; longer names get a line of their own."""
-POLICIES = (
-    ("averaged", "feasible_average", "average_gap", "average_violation"),
-    ("last", "feasible_last", "gap", "violation"),
-)
-"""The two policies of a run, and the measures that say what they are worth."""
 
 
 def show(finished: Sequence[Finished]) -> None:
     """Prints the views, as tables of rich on a terminal and as plain lines elsewhere."""
     console = Console(highlight=False)
+    seeds = _seeds(finished)
     for view, rows in views_of(finished).items():
         print(f"\n{headline(view, finished)}:")
         if console.is_terminal:
-            cells = [(name, *row_cells(row)) for name, row in rows.items()]
+            cells = [(name, *row_cells(row, seeds)) for name, row in rows.items()]
             console.print(table_of((NAMES, *HEADER), cells, console))
         else:
             print(_line(NAMES, HEADER))
             for name, row in rows.items():
-                print(_line(name, row_cells(row)))
+                print(_line(name, row_cells(row, seeds)))
         print(verdict(view, finished))
     for one in finished:
         if (failed := one.result.outcome.failed_round) is not None:
@@ -46,18 +44,26 @@ def _line(name: str, cells: Sequence[str]) -> str:
     return f"{name}\n{' ' * NAME_WIDTH}{numbers}"
 
 
-def row_cells(row: Measures) -> list[str]:
+def row_cells(row: Measures, seeds: int = 1) -> list[str]:
     """A row as text under `HEADER`; dashes for a variant that diverged before."""
     if row["feasible"] is None:
         return [str(row["round"]), *["-"] * (len(HEADER) - 2), "diverged"]
-    policies = [name for name, keeps, _, _ in POLICIES if row[keeps]]
     return [
         str(row["round"]),
         *(f"{row[name]:+.3g}" for name in FIGURES),
         f"{row['bytes_exchanged']:.3g}",
         f"{row['seconds']:.1f}",
-        "both" if len(policies) == 2 else "".join(policies) or "no",
+        _keeping(row, seeds),
     ]
+
+
+def _keeping(row: Measures, seeds: int) -> str:
+    """Which of the two policies keep every budget; of several seeds how many of each, if known."""
+    shares = [row[f"feasible_share_{policy}"] for policy, _ in JUDGED_BY.values()]
+    if seeds > 1 and None not in shares:
+        return f"{', '.join(f'{round(share * seeds)}' for share in shares)} of {seeds}"
+    policies = [name for name, (policy, _) in JUDGED_BY.items() if row[f"feasible_{policy}"]]
+    return "both" if len(policies) == 2 else "".join(policies) or "no"
 
 
 def views_of(finished: Sequence[Finished]) -> dict[str, dict[str, Measures]]:
@@ -82,36 +88,49 @@ def _equally_long(finished: Sequence[Finished]) -> bool:
     return len({one.result.config.local_steps for one in finished}) == 1
 
 
+def _seeds(finished: Sequence[Finished]) -> int:
+    return finished[0].result.config.seeds
+
+
 def verdict(view: str, finished: Sequence[Finished]) -> str:
-    """The best feasible variant of a view in words, or that there is none."""
+    """The best policy of a view in words: budgets first, and whether any keeps them."""
     rows = views_of(finished)[view]
     policies = [
-        (row[gap], row[violation], row[keeps], f"the {policy} policy of {name}")
+        (row, policy, gap, f"the {whose} policy of {name}")
         for name, row in rows.items()
         if row["feasible"] is not None
-        for policy, keeps, gap, violation in POLICIES
+        for whose, (policy, gap) in JUDGED_BY.items()
     ]
-    if not policies:
+    standings = [standing(row, policy, gap) for row, policy, gap, _ in policies]
+    order = best_first(standings)
+    if not order:
         return "Every variant had diverged."
-    allowed = f"{100 * FEASIBILITY_TOLERANCE:g} %"
-    if not any(keeps for _, _, keeps, _ in policies):
-        _, violation, _, which = min(policies, key=lambda entry: entry[1])
+    (row, _, gap, which), excess = policies[order[0]], standings[order[0]].excess
+    allowed, share = f"{100 * FEASIBILITY_TOLERANCE:g} %", finished[0].feasible_seeds
+    everywhere = seeds_in_words(share, _seeds(finished))
+    unknown = any(row[f"feasible_share_{policy}"] is None for row, policy, *_ in policies)
+    strict = " (of a run that goes on after this round the worst seed decides)"
+    strict *= unknown and bool(everywhere) and share != EVERY_SEED
+    if excess:
         return (
-            f"No variant is feasible: no policy is within {allowed} of every budget. "
-            f"Least violating: {which}, {violation:.4g} above a budget."
+            f"No variant is feasible: no policy is within {allowed} of every budget{everywhere}"
+            f"{strict}. Least violating: {which}, relative violation {excess:.4g}."
         )
-    gap, _, _, which = min(entry for entry in policies if entry[2])
-    side = f"{abs(gap):.4g} {'below' if gap >= 0 else 'above'} V*"
-    return f"Best feasible: {which}, {side}; no cost is more than {allowed} over its budget."
+    side = f"{abs(row[gap]):.4g} {'below' if row[gap] >= 0 else 'above'} V*"
+    return (
+        f"Best feasible: {which}, {side}; no cost is more than {allowed} over its budget"
+        f"{everywhere}{strict}."
+    )
 
 
 def markdown(finished: Sequence[Finished], left_out: Sequence[str]) -> str:
     """The views as Markdown tables, the verdicts, and what was left out."""
     lines = [f"# Variants of FedNPG on {finished[0].result.problem.name}"]
+    seeds = _seeds(finished)
     for view, rows in views_of(finished).items():
         lines += ["", f"## {headline(view, finished)}", ""]
         lines += [_cells("variant", *HEADER), _cells("---", *["---:"] * len(HEADER))]
-        lines += [_cells(name, *row_cells(row)) for name, row in rows.items()]
+        lines += [_cells(name, *row_cells(row, seeds)) for name, row in rows.items()]
         lines += ["", verdict(view, finished)]
     lines += ["", *(f"- {line}" for line in left_out)] if left_out else []
     return "\n".join(lines) + "\n"

@@ -7,6 +7,7 @@ from typing import Literal
 
 import jax
 
+from fedjax_rl.backend import start_backend
 from fedjax_rl.execution.placement import Placement, placement_of
 
 
@@ -29,8 +30,9 @@ class DeviceSettings:
             local: of the devices of this process alone, whatever the others do.
 
         Raises:
-            InvalidInput: more devices than there are, or nothing to deal to them.
+            InvalidInput: more devices than there are, none at all, or nothing to deal to them.
         """
+        start_backend()
         count = None if self.devices == "all" or jax.process_count() > 1 else self.devices
         devices = jax.local_devices() if local else jax.devices()
         return placement_of(devices, count, self.shard, agents, members)

@@ -25,7 +25,7 @@ import numpy as np
 import fedjax_rl
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs import checkpoints
-from fedjax_rl.runs.provenance import commit, devices
+from fedjax_rl.runs.provenance import commit, surroundings
 
 WRITTEN = (
     "config.yaml",
@@ -215,17 +215,15 @@ def write_atomically(target: Path, content: bytes) -> None:
 
 
 def made_with(problem_digest: str) -> dict[str, str]:
-    """Versions, devices and problem content that a result depends on.
+    """Versions, devices, what the compiler was told, and problem content that a result depends on.
 
     The commit of the package is said too where it lies in a git checkout.
     """
     versions = {
         "fedjax_rl": fedjax_rl.__version__,
         "python": platform.python_version(),
-        "jax": version("jax"),
-        "jaxlib": version("jaxlib"),
         "numpy": version("numpy"),
-        "devices": devices(),
+        **surroundings(),
     }
     known = {} if (own := commit()) is None else {"commit": own}
     return {**versions, **known, "problem_sha256": problem_digest}

@@ -18,7 +18,7 @@ from fedjax_rl.runs.checkpoint_files import Arrays
 from fedjax_rl.runs.config import FedNPGConfig
 from fedjax_rl.runs.history import Columns, Sums, columns, initial_columns, no_sums, rows_of
 from fedjax_rl.runs.keeper import Keeper, KeepsNothing
-from fedjax_rl.runs.loop import Clock, OnRows, Work, carry_out, joined
+from fedjax_rl.runs.loop import Clock, OnRows, Work, carry_out, joined, keys_of
 from fedjax_rl.runs.sources import Problem, problem_from_cmdp
 from fedjax_rl.runs.summary import Outcome, stationary_policy, summarise
 
@@ -77,9 +77,7 @@ def run(
     Rounds from the first that was not finite on are not reported; the state before them is.
     """
     config = prepared.config
-    key = jax.random.key(config.seed)
-    if config.seeds > 1:
-        key = jax.vmap(jax.random.key)(config.seed + np.arange(config.seeds))
+    key = keys_of(config.seed + np.arange(config.seeds) if config.seeds > 1 else config.seed)
     record = FiniteRecord(prepared)
     work = Work(prepared.algorithm, key, prepared.hparams, config.rounds, prepared.chunk_rounds)
     state, _, clock = carry_out(work, record, on_rows, keeper or KeepsNothing())

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from fedjax_rl.backend import start_backend
 from fedjax_rl.errors import InvalidInput, Stopped
 from fedjax_rl.runs.watch import Watch
 
@@ -122,10 +123,11 @@ def joined(settings: HostSettings) -> Iterator[None]:
     Output is process 0's alone. When a process dies, the others say which and stop.
 
     Raises:
-        InvalidInput: settings that cannot be, or the others do not come.
+        InvalidInput: settings that cannot be, the others do not come, or JAX finds no device.
     """
     team = team_of(settings, os.environ)
     if team is None or team.processes == 1:
+        start_backend()
         yield
         return
     with contextlib.ExitStack() as stack:
@@ -140,6 +142,7 @@ def joined(settings: HostSettings) -> Iterator[None]:
             heartbeat_timeout_seconds=SECONDS_OF_PATIENCE,
             shutdown_timeout_seconds=SECONDS_OF_PATIENCE,
         )
+        start_backend()
         if team.process > 0:
             sink = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
             stack.enter_context(contextlib.redirect_stdout(sink))

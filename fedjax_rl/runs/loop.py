@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import jax
 import numpy as np
 
 from fedjax_rl.algorithm import Algorithm, Pytree
 from fedjax_rl.execution.train import Chunk, start, train
+from fedjax_rl.precision import precision
 from fedjax_rl.runs.checkpoints import Arrays, Progress
 from fedjax_rl.runs.keeper import Keeper
 
@@ -141,6 +143,12 @@ def carry_out(work: Work, record: Record, on_rows: OnRows, keeper: Keeper) -> Fi
             break
         keeper.visit(chunk.last_round, progress)
     return Finished(state, failed, clock)
+
+
+@precision(False)
+def keys_of(seeds: int | np.ndarray) -> jax.Array:
+    """The key of a seed, or [B] keys of as many seeds."""
+    return jax.random.key(seeds) if np.ndim(seeds) == 0 else jax.vmap(jax.random.key)(seeds)
 
 
 def joined(parts: Sequence[Columns]) -> Columns:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 import jax
 
 import fedjax_rl
+from fedjax_rl.backend import chosen_device, compiler, default_device, start_backend
 
 SECONDS_FOR_GIT = 5.0
 
 
 def devices() -> str:
-    """The kinds of all devices, separated by commas."""
-    return ", ".join(device.device_kind for device in jax.devices())
+    """The kinds of all devices, separated by commas; of the session's, where it chose one."""
+    start_backend()
+    chosen = [default_device()] if chosen_device() else jax.devices()
+    return ", ".join(device.device_kind for device in chosen)
+
+
+def surroundings() -> dict[str, str]:
+    """What the last bits of a result depend on besides its settings."""
+    told = {} if not (flags := compiler()) else {"compiler": flags}
+    return {"jax": version("jax"), "jaxlib": version("jaxlib"), "devices": devices(), **told}
 
 
 def commit(package: Path = Path(fedjax_rl.__file__).parent) -> str | None:

@@ -17,6 +17,7 @@ from fedjax_rl.runs.assembly import load_configured, prepare
 from fedjax_rl.runs.config import FedNPGConfig, settings_to_yaml
 from fedjax_rl.runs.devices import ONE, DeviceSettings
 from fedjax_rl.runs.directory import RunDirectory, check_writable, made_with
+from fedjax_rl.runs.drawing import import_matplotlib
 from fedjax_rl.runs.finite import FedNPGResult, run
 from fedjax_rl.runs.history import Columns
 from fedjax_rl.runs.live import FINITE_HEADER, LiveTable, finite_cells, working
@@ -96,11 +97,11 @@ def solve_and_record(
     print(words.certificate(problem, certificate))
     if out is None:
         return
+    surroundings = made_with(problem_digest(problem.cmdp))
     with RunDirectory(out, overwrite=overwrite) as directory:
-        digest = problem_digest(problem.cmdp)
         settings = dataclasses.asdict(resolved(config))
         asked = {name: settings[name] for name in PROBLEM_SETTINGS} | {"solver": solver}
-        directory.write_text("config.yaml", settings_to_yaml("solve", asked, made_with(digest)))
+        directory.write_text("config.yaml", settings_to_yaml("solve", asked, surroundings))
         directory.write_json("solution.json", certificate_figures(problem, certificate))
         directory.write_arrays("solution.npz", to_arrays(certificate))
         print(f"Written to {directory.path}: {', '.join(directory.names())}")
@@ -117,6 +118,7 @@ def resolved(config: Any) -> Any:
 
 
 def _record(directory: RunDirectory, result: FedNPGResult) -> None:
+    import_matplotlib(directory.path)
     from fedjax_rl.runs.plots import plot_run
 
     directory.write_arrays(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-import numpy as np
+from importlib.metadata import version
 
 from fedjax_rl.cmdp.model import CMDP
 from fedjax_rl.cmdp.solve import (
@@ -16,43 +13,23 @@ from fedjax_rl.cmdp.solve import (
     solve,
     to_arrays,
 )
-from fedjax_rl.runs.directory import UNREADABLE, npz_bytes, write_atomically
+from fedjax_rl.runs.cache import cached, keep, key_of
 
-
-def cache_directory() -> Path:
-    """``$FEDJAX_RL_CACHE``, else ``$XDG_CACHE_HOME/fedjax_rl``, else ``~/.cache/fedjax_rl``."""
-    if chosen := os.environ.get("FEDJAX_RL_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fedjax_rl"
+FOLDER = "solutions"
 
 
 def certify(problem: CMDP, solver: SolverName = "auto") -> Certificate:
     """The certificate of a problem, from the cache or solved now.
 
-    A cache that cannot be read or written is no obstacle: the problem is solved again.
-
     Raises:
         InvalidInput: the budgets are infeasible, or there is no such solver.
     """
-    entry = cache_directory() / "solutions" / f"{problem_digest(problem)}-{solver}.npz"
-    if (known := _read(entry)) is not None:
-        return known
+    key = key_of(problem_digest(problem), solver, version("numpy"), version("scipy"))
+    if (known := cached(FOLDER, key)) is not None:
+        try:
+            return from_arrays(known)
+        except (ValueError, KeyError, TypeError):
+            pass
     certificate = solve(problem, solver)
-    _write(entry, certificate)
+    keep(FOLDER, key, to_arrays(certificate))
     return certificate
-
-
-def _read(entry: Path) -> Certificate | None:
-    try:
-        with np.load(entry, allow_pickle=False) as arrays:
-            return from_arrays(dict(arrays))
-    except (*UNREADABLE, KeyError, TypeError):
-        return None
-
-
-def _write(entry: Path, certificate: Certificate) -> None:
-    try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(entry, npz_bytes(to_arrays(certificate)))
-    except OSError:
-        return

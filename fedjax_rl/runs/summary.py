@@ -10,6 +10,7 @@ from fedjax_rl.cmdp.model import CMDP, BoolArray, FloatArray
 from fedjax_rl.cmdp.solve import Certificate, evaluate_policy
 from fedjax_rl.learners.tabular.agent import effective_multipliers
 from fedjax_rl.runs.history import Columns
+from fedjax_rl.runs.ranking import Standing, best_first, excess_of, relative_violation, worth_of
 from fedjax_rl.runs.sources import Problem
 
 if TYPE_CHECKING:
@@ -45,12 +46,14 @@ class Judged(NamedTuple):
     Attributes:
         gap: [P], V* − V_r.
         violation: [P], max_j (V_cj − d_j).
+        relative_violation: [P], max_j (V_cj − d_j) / |d_j|; see `relative_violation`.
         feasible: [P] booleans, within the tolerance.
         costs: [P, M].
     """
 
     gap: FloatArray
     violation: FloatArray
+    relative_violation: FloatArray
     feasible: np.ndarray
     costs: FloatArray
 
@@ -69,7 +72,11 @@ def judge(cmdp: CMDP, policies: FloatArray, optimal_value: float) -> Judged:
     costs = np.array([costs for _, costs, _ in evaluated])
     excess = costs - cmdp.budgets
     return Judged(
-        optimal_value - values, excess.max(1), np.all(excess <= tolerances(cmdp), axis=1), costs
+        gap=optimal_value - values,
+        violation=excess.max(1),
+        relative_violation=relative_violation(costs, cmdp.budgets),
+        feasible=np.all(excess <= tolerances(cmdp), axis=1),
+        costs=costs,
     )
 
 
@@ -80,17 +87,19 @@ def tolerances(cmdp: CMDP) -> FloatArray:
 
 
 def recommended(averaged: Judged, last: Judged) -> str:
-    """``averaged`` or ``last``: feasible first, then the smaller gap, else the smaller violation.
+    """``averaged`` or ``last``, whichever is better in the order of `fedjax_rl.runs.ranking`.
 
     Ties go to the averaged policy, which the theory is about; with several agents the worst
     one counts.
     """
-    feasible = averaged.feasible.all(), last.feasible.all()
-    if feasible[0] != feasible[1]:
-        return "averaged" if feasible[0] else "last"
-    measure = "gap" if feasible[0] else "violation"
-    better = getattr(last, measure).max() < getattr(averaged, measure).max()
-    return "last" if better else "averaged"
+    standings = [
+        Standing(
+            excess_of(policy.feasible.tolist(), policy.relative_violation.tolist()),
+            worth_of("gap", False, [policy.gap.max()]),
+        )
+        for policy in (averaged, last)
+    ]
+    return "last" if best_first(standings)[:1] == [1] else "averaged"
 
 
 def summarise(prepared: Prepared, history: Columns, outcome: Outcome) -> dict[str, Any]:
@@ -136,6 +145,8 @@ def summarise(prepared: Prepared, history: Columns, outcome: Outcome) -> dict[st
         "feasibility_tolerance": FEASIBILITY_TOLERANCE,
         "feasible_average": bool(averaged.feasible.all()),
         "feasible_last": bool(last.feasible.all()),
+        "relative_violation_average": averaged.relative_violation.max(),
+        "relative_violation_last": last.relative_violation.max(),
         "recommended_policy": recommended(averaged, last),
         "environment_steps": int(final["environment_steps"]),
         "bytes_exchanged": int(final["bytes_exchanged"]),
@@ -216,6 +227,10 @@ def _costs(cmdp: CMDP, averaged: Judged, last: Judged, member: str) -> dict[str,
             f"last_gap_by_{member}": last.gap,
             f"occupancy_violation_by_{member}": averaged.violation,
             f"last_violation_by_{member}": last.violation,
+            f"feasible_average_by_{member}": averaged.feasible,
+            f"feasible_last_by_{member}": last.feasible,
+            f"relative_violation_average_by_{member}": averaged.relative_violation,
+            f"relative_violation_last_by_{member}": last.relative_violation,
             "worst_occupancy_gap": averaged.gap.max(),
             "worst_occupancy_violation": averaged.violation.max(),
         }

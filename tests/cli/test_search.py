@@ -31,12 +31,16 @@ def search(*words):
 def test_a_search_from_start_to_end(small, tmp_path, capfd):
     out = tmp_path / "out"
     words = ["fednpg", "--problem", small, "--rounds", 5, *LAW, *FEW, "--seeds", 2]
+    words += ["--budgets", *[20] * 4]  # more than any policy costs
     words += ["--metric", "average_gap", "--subject-to", "strong_violation<=100", "--out", out]
     assert search(*words) == 0
     told = capfd.readouterr()
     lines = told.out.splitlines()
     assert lines[0] == "Search of fednpg over step_size (loguniform:1e-2:1), 2 seeds"
-    assert lines[1] == "for the smallest average_gap, subject to strong_violation<=100"
+    assert lines[1] == (
+        "for the smallest average_gap, subject to strong_violation<=100 and every budget kept in "
+        "every seed"
+    )
     assert lines[2] == "3 trials by tpe, 2 at a time; 1 group, one compilation each"
     assert lines[3].startswith("  group 1: 4 side by side, 5 rounds, about ")
     assert lines[-3] == "6 members, 0 diverged (marked; the others are whole)."
@@ -111,7 +115,7 @@ def test_networks_are_searched(tmp_path, capsys):
     laws = ["--random", "learning_rate=loguniform:1e-3:1e-2", "--preset", "paper"]
     words += ["--minibatches", 2, "--trials", 2, "--batch", 2, "--out", out]
     assert search(*words, *laws) == 0
-    assert "for the largest reward, subject to feasible" in capsys.readouterr().out
+    assert "for the largest reward, subject to every budget kept\n" in capsys.readouterr().out
     assert main(["best", str(out)]) == 0
     document = yaml.safe_load(capsys.readouterr().out)
     assert 1e-3 <= document["learning_rate"] <= 1e-2 and document["duals"] == "gradient"

@@ -55,6 +55,7 @@ def made(small, tmp_path_factory):
 
 def test_the_plan_comes_first_and_the_best_last(small, capsys):
     words = ["fednpg", "--problem", small, "--rounds", 10, "--seeds", 2, "--chunk", 3]
+    words += ["--budgets", *[20] * 4]  # more than any policy costs
     assert sweep(*words, "--grid", "step_size=0.1,0.2", "--grid", "local_steps=1,2") == 0
     told = capsys.readouterr()
     lines = told.out.splitlines()

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.hetero.tasks.task import TokenTask
+from fedjax_rl.precision import precision
 
 HELD_OUT_SHARE = 8
 """One prompt in so many is held out."""
@@ -31,6 +32,7 @@ class Prompts(NamedTuple):
 
 
 @functools.lru_cache(maxsize=32)
+@precision(False)
 def split(task: TokenTask) -> Prompts:
     """The task's distribution of prompts, cut in two by a hash of the prompt.
 

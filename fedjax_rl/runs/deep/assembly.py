@@ -12,6 +12,7 @@ import numpy as np
 
 from fedjax_rl import algorithm as contract
 from fedjax_rl.algorithm import Algorithm, Learner, Pytree
+from fedjax_rl.backend import platform
 from fedjax_rl.cmdp.model import BoolArray
 from fedjax_rl.cmdp.solve import Certificate
 from fedjax_rl.envs.task import Task
@@ -32,6 +33,7 @@ from fedjax_rl.learners.deep.evaluation import evaluate
 from fedjax_rl.learners.deep.natural import natural
 from fedjax_rl.learners.deep.ppo import ppo
 from fedjax_rl.ops.duals import DualSettings
+from fedjax_rl.precision import precision
 from fedjax_rl.runs.config import problem_arguments
 from fedjax_rl.runs.deep.config import DeepConfig
 from fedjax_rl.runs.devices import ONE, DeviceSettings
@@ -101,6 +103,7 @@ class DeepPrepared(NamedTuple):
         return (self.config.seeds > 1) + (self.config.reference in ALONE)
 
 
+@precision(False)
 def prepare(
     name: str, config: DeepConfig, chosen: Chosen | None = None, devices: DeviceSettings = ONE
 ) -> DeepPrepared:
@@ -223,7 +226,7 @@ def agents_map(config: DeepConfig, placement: Placement = ONE_DEVICE) -> AgentMa
     """How agents are mapped over on each device: in groups on processors, else all at once."""
     if config.agents_at_once is not None:
         inner = in_groups(config.agents_at_once)
-    elif jax.default_backend() != "cpu":
+    elif platform() != "cpu":
         inner = jax.vmap
     else:
         inner = in_groups(max(2, ENVIRONMENTS_AT_ONCE // (config.envs * config.seeds)))

@@ -15,6 +15,7 @@ from fedjax_rl.algorithm import Pytree
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.learners.deep.evaluation import Episodes, play
 from fedjax_rl.learners.deep.state import DeepShared
+from fedjax_rl.precision import precision
 from fedjax_rl.runs.checks import check_count
 from fedjax_rl.runs.deep import words
 from fedjax_rl.runs.deep.assembly import DeepPrepared, prepare
@@ -24,6 +25,7 @@ from fedjax_rl.runs.deep.policy_file import read_policy
 from fedjax_rl.runs.deep.session import check_origin
 from fedjax_rl.runs.deep.summary import FEASIBILITY_TOLERANCE, exact_figures, feasible
 from fedjax_rl.runs.directory import _plain, write_atomically
+from fedjax_rl.runs.drawing import import_matplotlib
 from fedjax_rl.runs.live import working
 from fedjax_rl.runs.yaml_file import read_yaml
 
@@ -130,6 +132,7 @@ def load(directory: Path) -> tuple[DeepPrepared, DeepShared]:
     return prepared, read_policy(directory / "policy.npz", prepared)
 
 
+@precision(False)
 def play_all(policy: DeepShared, prepared: DeepPrepared, asked: Asked) -> Played:
     """Episodes of every policy of a run, each with keys of its own.
 
@@ -227,6 +230,7 @@ def _mean(values: np.ndarray) -> float:
 def _record_film(
     directory: Path, prepared: DeepPrepared, policy: DeepShared, asked: Asked
 ) -> dict[str, Any]:
+    import_matplotlib(directory)
     from fedjax_rl.runs.deep.pictures import gif
 
     with working("filming an episode"):
@@ -243,6 +247,7 @@ def _record_film(
     }
 
 
+@precision(False)
 def film_of(prepared: DeepPrepared, policy: DeepShared, asked: Asked) -> Film:
     """One episode of one policy as it acts, in one agent's dynamics."""
     which = asked.agent if jax.tree.leaves(policy)[0].shape[1] > 1 else 0

@@ -13,6 +13,7 @@ from fedjax_rl.learners.deep.design import Design, flat
 from fedjax_rl.learners.deep.rollout import transition
 from fedjax_rl.learners.deep.state import DeepShared
 from fedjax_rl.ops.moments import normalized
+from fedjax_rl.precision import precision
 
 STEPS_AT_MOST = 2000
 """Where a film ends that its episode has not ended before."""
@@ -42,6 +43,7 @@ class Film(NamedTuple):
         return jax.tree.map(lambda leaf: leaf[step], self.states)
 
 
+@precision(False)
 def filmed(key: jax.Array, shared: DeepShared, params: Pytree, design: Design) -> Film:
     """Plays one episode of a policy as it acts and keeps every state.
 

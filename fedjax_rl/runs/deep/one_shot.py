@@ -11,10 +11,12 @@ import numpy as np
 from fedjax_rl.learners.deep.evaluation import evaluate
 from fedjax_rl.learners.deep.state import DeepShared
 from fedjax_rl.ops.moments import Moments, pooled
+from fedjax_rl.precision import precision
 from fedjax_rl.runs.deep.assembly import DeepPrepared
 from fedjax_rl.runs.deep.history import Evaluations
 
 
+@precision(False)
 def merged_at_the_end(policy: DeepShared) -> DeepShared:
     """The mean of every seed's policies: leading axes [K, P] become [K, 1]."""
     mean: DeepShared = jax.tree.map(lambda leaf: leaf.mean(1, keepdims=True), policy)
@@ -31,6 +33,7 @@ def merged_at_the_end(policy: DeepShared) -> DeepShared:
     return mean._replace(observations=jax.tree.map(lambda leaf: leaf[:, None], together))
 
 
+@precision(False)
 def evaluated_at_the_end(
     policy: DeepShared, last: Evaluations, prepared: DeepPrepared
 ) -> Evaluations:

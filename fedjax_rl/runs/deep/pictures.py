@@ -14,6 +14,7 @@ from PIL import Image
 
 from fedjax_rl.envs.picture import Picture
 from fedjax_rl.envs.task import Task
+from fedjax_rl.precision import precision
 from fedjax_rl.runs.deep.film import Film
 from fedjax_rl.runs.plots import COLOURS
 
@@ -48,6 +49,7 @@ def gif(film: Film, task: Task) -> bytes:
     return buffer.getvalue()
 
 
+@precision(False)
 def frames_of(film: Film, task: Task) -> list[Image.Image]:
     """The frames; each stands for a few steps where there are more than 200."""
     assert task.picture is not None

@@ -12,6 +12,7 @@ from fedjax_rl.algorithm import Pytree
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.learners.deep.state import DeepShared
 from fedjax_rl.ops.moments import Moments
+from fedjax_rl.precision import precision
 from fedjax_rl.runs.deep.assembly import DeepPrepared
 from fedjax_rl.runs.directory import UNREADABLE
 
@@ -22,6 +23,7 @@ def policy_arrays(policy: DeepShared) -> dict[str, np.ndarray]:
     return {_name(path): np.asarray(leaf) for path, leaf in named}
 
 
+@precision(False)
 def read_policy(path: Path, prepared: DeepPrepared) -> DeepShared:
     """The policies of a run, seeds and policies as leading axes [K, P].
 

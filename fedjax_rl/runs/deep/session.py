@@ -21,6 +21,7 @@ from fedjax_rl.runs.deep.policy_file import policy_arrays
 from fedjax_rl.runs.deep.training import DeepResult, run
 from fedjax_rl.runs.devices import ONE, DeviceSettings
 from fedjax_rl.runs.directory import RunDirectory
+from fedjax_rl.runs.drawing import import_matplotlib
 from fedjax_rl.runs.live import LiveTable, working
 from fedjax_rl.runs.place import Destination, Place, open_place
 from fedjax_rl.runs.session import resolved
@@ -159,6 +160,7 @@ def _shown(prepared: DeepPrepared, destination: Destination, place: Place) -> De
 
 
 def _record(directory: RunDirectory, result: DeepResult) -> None:
+    import_matplotlib(directory.path)
     from fedjax_rl.runs.deep.plots import plot_run
 
     header, rows = tidy(result.evaluations, result.prepared)
@@ -170,6 +172,7 @@ def _record(directory: RunDirectory, result: DeepResult) -> None:
 
 
 def _record_comparison(directory: RunDirectory, results: Mapping[str, DeepResult]) -> None:
+    import_matplotlib(directory.path)
     from fedjax_rl.runs.deep.plots import plot_comparison
 
     summaries = {who: result.summary for who, result in results.items()}

@@ -10,8 +10,10 @@ import numpy as np
 
 from fedjax_rl.cmdp.model import FloatArray
 from fedjax_rl.learners.deep.state import DeepShared
+from fedjax_rl.precision import precision
 from fedjax_rl.runs.deep.assembly import DeepPrepared
 from fedjax_rl.runs.deep.training import DeepResult
+from fedjax_rl.runs.ranking import relative_violation
 from fedjax_rl.runs.summary import judge
 
 FEASIBILITY_TOLERANCE = 0.05
@@ -30,6 +32,8 @@ def summarise(result: DeepResult, timing: Mapping[str, float]) -> dict[str, Any]
     costs = evaluations.costs[-config.window :].mean(0)
     unfinished = evaluations.unfinished[-config.window :].mean(0)
     within = feasible(costs, task.budgets, unfinished)
+    # Of episodes that were given up nobody knows what they would have cost.
+    cut_short = np.nan if mean(unfinished) > 0 else 0.0
     names = task.constraint_names
 
     def named(values: np.ndarray) -> dict[str, Any]:
@@ -52,6 +56,7 @@ def summarise(result: DeepResult, timing: Mapping[str, float]) -> dict[str, Any]
         "budgets": dict(zip(names, task.budgets, strict=True)),
         "budget_kinds": dict(zip(names, task.kinds, strict=True)),
         "feasible": bool(feasible(nanmean(costs), task.budgets, mean(unfinished)).all()),
+        "relative_violation": relative_violation(nanmean(costs), task.budgets) + cut_short,
         "feasible_by_seed": within.all((1, 2)),
         "feasible_share": mean(within.all((1, 2)).astype(float)),
         "feasibility_tolerance": FEASIBILITY_TOLERANCE,
@@ -82,9 +87,9 @@ def summarise(result: DeepResult, timing: Mapping[str, float]) -> dict[str, Any]
     if reward.shape[1] > 1:
         summary["reward_by_agent"] = means_by_agent(reward[..., None])[:, 0]
         summary["costs_by_agent"] = named(means_by_agent(costs))
-        alone = means_by_agent(unfinished[..., None])[:, 0]
-        within = feasible(means_by_agent(costs), task.budgets, alone)
-        summary["feasible"] = bool(within.all())
+        own, alone = means_by_agent(costs), means_by_agent(unfinished[..., None])[:, 0]
+        summary["feasible"] = bool(feasible(own, task.budgets, alone).all())
+        summary["relative_violation"] = relative_violation(own, task.budgets).max() + cut_short
     return {**summary, **timing, **exact_figures(result.policy, prepared)}
 
 
@@ -131,6 +136,7 @@ def exact_figures(policy: DeepShared, prepared: DeepPrepared) -> dict[str, Any]:
     }
 
 
+@precision(False)
 def policy_matrix(policy: DeepShared, prepared: DeepPrepared) -> FloatArray:
     """π(a | s) of every policy of a finite problem, by handing the network every state.
 

@@ -26,7 +26,7 @@ from fedjax_rl.runs.deep.history import (
 )
 from fedjax_rl.runs.deep.one_shot import evaluated_at_the_end, merged_at_the_end
 from fedjax_rl.runs.keeper import Keeper, KeepsNothing
-from fedjax_rl.runs.loop import Clock, OnRows, Work, carry_out, joined
+from fedjax_rl.runs.loop import Clock, OnRows, Work, carry_out, joined, keys_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,9 +89,7 @@ def run(
     from fedjax_rl.runs.deep.summary import summarise
 
     config = prepared.config
-    key: Any = jax.random.key(config.seed)
-    if config.seeds > 1:
-        key = jax.vmap(jax.random.key)(config.seed + np.arange(config.seeds))
+    key = keys_of(config.seed + np.arange(config.seeds) if config.seeds > 1 else config.seed)
     record = DeepRecord(prepared)
     work = Work(prepared.algorithm, key, prepared.hparams, config.rounds, prepared.chunk_rounds)
     state, failed, clock = carry_out(work, record, on_rows, keeper or KeepsNothing())

@@ -125,6 +125,8 @@ def comparison(summaries: Mapping[str, Mapping[str, Any]]) -> str:
         ]
         cells = "".join(share.rjust(size) for share, size in zip(shares, widths, strict=True))
         kept = "yes" if summary["feasible"] else "no"
+        if summary["seeds"] > 1:
+            kept += f"; {100 * summary['feasible_share']:.0f} % of {summary['seeds']} seeds"
         lines.append(f"{who:{width}}{summary['reward']:>10.4g}{cells}  {kept}")
     return "\n".join(lines)
 

@@ -7,7 +7,6 @@ import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from fedjax_rl.algorithm import Algorithm
@@ -23,6 +22,7 @@ from fedjax_rl.hetero.warm_start import WarmStart
 from fedjax_rl.policies.table import table
 from fedjax_rl.policies.tokens import TokenPolicy
 from fedjax_rl.policies.transformer import transformer
+from fedjax_rl.precision import precision
 from fedjax_rl.runs.config import problem_arguments
 from fedjax_rl.runs.devices import ONE, DeviceSettings
 from fedjax_rl.runs.hetero.config import HeteroConfig
@@ -79,6 +79,7 @@ class HeteroPrepared(NamedTuple):
     chunk_steps: int
 
 
+@precision(False)
 def prepare(
     loss: str,
     config: HeteroConfig,
@@ -177,11 +178,6 @@ def resolved(config: HeteroConfig) -> HeteroConfig:
     if config.learning_rate is not None:
         return config
     return dataclasses.replace(config, learning_rate=LEARNING_RATES[config.policy])
-
-
-def keys_of(members: Sequence[Member]) -> jax.Array:
-    """[B] keys, one for each member's seed."""
-    return jax.vmap(jax.random.key)(np.array([member.seed for member in members]))
 
 
 def task_of(config: HeteroConfig) -> TokenTask:

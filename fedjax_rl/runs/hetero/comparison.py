@@ -13,6 +13,7 @@ import numpy as np
 import yaml
 
 from fedjax_rl.runs.directory import RunDirectory, check_writable, made_with, opened
+from fedjax_rl.runs.drawing import import_matplotlib
 from fedjax_rl.runs.hetero import words
 from fedjax_rl.runs.hetero.assembly import HeteroPrepared, prepare
 from fedjax_rl.runs.hetero.config import HeteroConfig
@@ -204,6 +205,7 @@ def configuration(studies: Sequence[HeteroPrepared], windows: Sequence[int]) -> 
 
 
 def _record(directory: RunDirectory, compared: Sequence[Compared]) -> None:
+    import_matplotlib(directory.path)
     from fedjax_rl.runs.hetero.plots import plot_cells
 
     directory.write_text("comparison.csv", csv_text(compared))

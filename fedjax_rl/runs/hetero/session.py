@@ -12,6 +12,7 @@ import numpy as np
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.devices import ONE, DeviceSettings
 from fedjax_rl.runs.directory import RunDirectory
+from fedjax_rl.runs.drawing import import_matplotlib
 from fedjax_rl.runs.hetero import words
 from fedjax_rl.runs.hetero.assembly import HeteroPrepared, prepare
 from fedjax_rl.runs.hetero.config import HeteroConfig
@@ -81,6 +82,7 @@ def shown(prepared: HeteroPrepared, place: Place) -> HeteroResult:
 
 
 def _record(directory: RunDirectory, result: HeteroResult) -> None:
+    import_matplotlib(directory.path)
     from fedjax_rl.runs.hetero.plots import plot_cells
 
     (cell,) = result.cells

@@ -14,10 +14,10 @@ from fedjax_rl.execution.train import Chunk, to_host
 from fedjax_rl.hetero.schedule import Traffic
 from fedjax_rl.hetero.state import HeteroRow
 from fedjax_rl.runs.checkpoint_files import Arrays
-from fedjax_rl.runs.hetero.assembly import HeteroPrepared, keys_of, prepare
+from fedjax_rl.runs.hetero.assembly import HeteroPrepared, prepare
 from fedjax_rl.runs.hetero.config import HeteroConfig
 from fedjax_rl.runs.keeper import Keeper, KeepsNothing
-from fedjax_rl.runs.loop import Clock, Columns, OnRows, Work, carry_out, joined
+from fedjax_rl.runs.loop import Clock, Columns, OnRows, Work, carry_out, joined, keys_of
 
 
 class Cell(NamedTuple):
@@ -101,7 +101,7 @@ def run(
     record = HeteroRecord(prepared)
     work = Work(
         prepared.algorithm,
-        keys_of(prepared.members),
+        keys_of(np.array([member.seed for member in prepared.members])),
         prepared.hparams,
         prepared.config.steps,
         prepared.chunk_steps,

@@ -47,7 +47,8 @@ def heat_maps(
         x_at, columns = cells_of([one.chosen[across] for one in finite])
         y_at, rows = cells_of([one.chosen[up] for one in finite] if up else [""] * len(finite))
         values = _means(x_at, y_at, [one.mean(metric) for one in finite], (len(rows), len(columns)))
-        more = question.maximize if metric == question.metric else None
+        judged = metric == question.metric and question.feasible is None
+        more = question.maximize if judged else None
         label = metric if len(pairs) == 1 else f"{metric}: {across} × {up}"
         views.append(HeatMap(label, across, up, columns, rows, values, more))
     if not views:
@@ -58,6 +59,8 @@ def heat_maps(
         note += f" Maps are of the first {PAIRS} of {len(every)} pairs; sweep.csv has all."
     if more_metrics:
         note += f" No map: {', '.join(more_metrics)}."
+    if question.feasible is not None:
+        note += " Which is best is decided among those that keep their budgets."
     return (Figure(f"What {what} do" + "es" * (len(names) == 1), tuple(views), note),)
 
 

@@ -9,15 +9,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.runs.ranking import EVERY_SEED, seeds_in_words
 from fedjax_rl.runs.report.common import section_of
 from fedjax_rl.runs.report.document import KeyFigure, Satisfaction, Section, State, Table
 from fedjax_rl.runs.report.numbers import estimate, exactly, number, plural, shown
 from fedjax_rl.runs.report.reading import FIELD, Source
 from fedjax_rl.runs.report.satisfaction import Members, satisfaction, summary_words
 from fedjax_rl.runs.report.sweep_figures import best_curves, heat_maps
-from fedjax_rl.runs.sweeps.best import Candidate, Question, candidates, ordered, question_of
+from fedjax_rl.runs.sweeps.best import Candidate, candidates, ordered
 from fedjax_rl.runs.sweeps.execution import DIVERGED, Done, Row
 from fedjax_rl.runs.sweeps.family import family
+from fedjax_rl.runs.sweeps.question import Question, question_of, recorded_share
 from fedjax_rl.runs.sweeps.results import read_chunks
 
 CELLS = 8_000
@@ -75,7 +77,8 @@ def sweep_section(source: Source, name: str) -> Section:
     )
     if failed:
         states.append(State(f"{len(failed)} of {plural(len(rows), 'member')} diverged", False))
-    metric = swept.question.metric
+    metric, keeps = swept.question.metric, _excess(swept) == 0
+    note = "mean over seeds" if keeps else "mean over seeds; no configuration keeps every budget"
     figures = heat_maps(swept.found, swept.names, swept.metrics, swept.question)
     return section._replace(
         states=tuple(states),
@@ -83,7 +86,7 @@ def sweep_section(source: Source, name: str) -> Section:
         key_figures=(
             KeyFigure("Members", shown(len(rows)), f"{len(failed)} diverged"),
             KeyFigure("Configurations", shown(len(swept.found)), ", ".join(swept.names)),
-            KeyFigure(f"Best {metric}", shown(_value(swept)), "mean over seeds"),
+            KeyFigure(f"{'Best' if keeps else 'Closest:'} {metric}", shown(_value(swept)), note),
             *_feasible(swept),
         ),
         satisfaction=_satisfaction(swept),
@@ -92,7 +95,7 @@ def sweep_section(source: Source, name: str) -> Section:
         diverged=diverged,
         glance={
             "problem": settings.get("problem", settings.get("task")),
-            "judged by": f"best {metric}",
+            "judged by": f"best {metric}" if keeps else f"{metric}, closest to the budgets",
             "its value": _value(swept),
             "budgets kept": summary_words(next(iter(_satisfaction(swept)), None)),
             "seeds": settings.get("seeds"),
@@ -106,7 +109,8 @@ def _swept(source: Source) -> Swept:
     rows = [done[member].row for member in sorted(done)]
     grid, random = (source.config.get(name) or {} for name in ("grid", "random"))
     names = (*grid, *random)
-    question = question_of(family(source.algorithm).headline)
+    share = recorded_share(source.config)
+    question = question_of(family(source.algorithm).headline, feasible_seeds=share)
     found = candidates(rows, names) if rows else []
     best = [one for _, one in ordered(found, question)]
     known = {name for row in rows for name in row if math.isfinite(number(row[name]))}
@@ -156,25 +160,41 @@ def _value(swept: Swept) -> float:
     return swept.best[0].mean(swept.question.metric) if swept.best else math.nan
 
 
+def _excess(swept: Swept) -> float:
+    """How far the first is from keeping its budgets; 0 while there is none."""
+    return swept.best[0].standing(swept.question).excess if swept.best else 0.0
+
+
 def _verdict(swept: Swept) -> tuple[str, ...]:
     if not swept.best:
         return ("No configuration has a figure yet, or every one has a seed that diverged.",)
-    end = "largest" if swept.question.maximize else "smallest"
-    first = "; feasible configurations come first" if swept.question.feasible else ""
+    question, first = swept.question, swept.best[0]
+    end = "largest" if question.maximize else "smallest"
+    settings, many = _chosen(first.chosen, swept.names), plural(len(swept.best), "configuration")
+    everywhere = seeds_in_words(question.feasible_seeds, len(first.rows))
+    if excess := _excess(swept):
+        far = f"with relative violation {shown(excess)}"
+        return (
+            f"None of {many} keeps every budget{everywhere}; closest: {settings}, "
+            f"{far if excess < math.inf else 'by how much is not on record'} "
+            f"({question.metric} {shown(_value(swept))}).",
+        )
+    first_come = f"; those that keep every budget{everywhere} come first" * bool(question.feasible)
     return (
-        f"The best of {plural(len(swept.best), 'configuration')} by {swept.question.metric} ({end} "
-        f"mean over seeds{first}): {_chosen(swept.best[0].chosen, swept.names)}, with "
-        f"{shown(_value(swept))}.",
+        f"The best of {many} by {question.metric} ({end} mean over seeds{first_come}): {settings}, "
+        f"with {shown(_value(swept))}.",
         "The best of many by a noisy figure is partly luck: run it again with other seeds.",
     )
 
 
 def _feasible(swept: Swept) -> tuple[KeyFigure, ...]:
-    column = swept.question.feasible
-    if column is None:
+    question = swept.question
+    if question.feasible is None:
         return ()
-    kept = sum(one.mean(column) == 1 for one in swept.found)
-    return (KeyFigure("Feasible", f"{kept} of {len(swept.found)}", "configurations, every seed"),)
+    kept = sum(one.standing(question).excess == 0 for one in swept.found)
+    share = question.feasible_seeds
+    seeds = "every seed" if share == EVERY_SEED else f"at least {100 * share:g} % of the seeds"
+    return (KeyFigure("Feasible", f"{kept} of {len(swept.found)}", f"configurations, {seeds}"),)
 
 
 def _satisfaction(swept: Swept) -> tuple[Satisfaction, ...]:
@@ -206,17 +226,19 @@ def _configurations(swept: Swept) -> Table | None:
     numbers = {one.configuration for one in swept.best}
     others = [one for one in swept.found if one.configuration not in numbers]
     everyone = [*swept.best, *others]
-    metric, feasible = swept.question.metric, swept.question.feasible
+    metric, budgets = swept.question.metric, swept.question.feasible is not None
     rows = []
     for one in everyone[:CONFIGURATIONS]:
         values = np.array([number(row.get(metric)) for row in one.rows])
         row = [one.configuration, *(one.chosen[name] for name in swept.names)]
         row += [one.mean(metric), estimate(values)]
-        row += [sum(row.get(feasible) is True for row in one.rows)] if feasible else []
+        if budgets:
+            excess = one.standing(swept.question).excess
+            row += [sum(one.feasible(swept.question)), excess if excess < math.inf else None]
         row += [len(one.rows), sum(row.get("status") == DIVERGED for row in one.rows)]
         rows.append(tuple(row))
     headings = ["configuration", *swept.names, f"{metric}, mean", f"{metric}, IQM [95 %]"]
-    headings += ["feasible seeds"] * bool(feasible) + ["seeds", "diverged"]
+    headings += ["feasible seeds", "relative violation"] * budgets + ["seeds", "diverged"]
     note = _cut(len(rows), len(everyone))
     marked = (0,) if swept.best else ()
     return Table("Configurations", tuple(headings), tuple(rows), note, True, marked)
@@ -228,16 +250,13 @@ def _members(swept: Swept, rows: Sequence[Row]) -> Table | None:
     metrics = swept.metrics
     headings = ("member", *swept.names, "seed", "status", *metrics)
 
-    def place(row: Row) -> tuple[bool, bool, float]:
-        value, feasible = number(row.get(swept.question.metric)), swept.question.feasible
-        undefined = row.get("status") == DIVERGED or not math.isfinite(value)
-        infeasible = feasible is not None and row.get(feasible) is not True
-        signed = -value if swept.question.maximize else value
-        return undefined, infeasible, math.inf if math.isnan(signed) else signed
-
-    best = sorted(rows, key=place)[: max(1, CELLS // len(headings))]
+    alone = [Candidate(place, {}, (row,)) for place, row in enumerate(rows)]
+    places = [one.configuration for _, one in ordered(alone, swept.question)]
+    places += sorted(set(range(len(rows))) - set(places))
+    best = [rows[place] for place in places[: max(1, CELLS // len(headings))]]
     cells = tuple(tuple(row.get(name) for name in headings) for row in best)
-    first = "Feasible members come first. " if swept.question.feasible else ""
+    first = "Feasible members come first, the others by their relative violation. "
+    first *= swept.question.feasible is not None
     note = f"{first}{_cut(len(best), len(rows))}"
     return Table("Members, best first", headings, cells, note, sortable=True)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from fedjax_rl.runs.comparison_budgets import JUDGED_BY, standing
+from fedjax_rl.runs.ranking import best_first
 from fedjax_rl.runs.report.common import finish_states, section_of
 from fedjax_rl.runs.report.curves import Axes, curve
 from fedjax_rl.runs.report.document import Chart, Figure, KeyFigure, Section, Table
@@ -27,13 +31,14 @@ MEASURES = {
     "gap": "last gap",
     "violation": "last violation",
     "feasible": "feasible",
+    "feasible_share_average": "share of feasible averaged policies",
+    "feasible_share_last": "share of feasible last policies",
+    "relative_violation_average": "relative violation, averaged policy",
+    "relative_violation_last": "relative violation, last policy",
     "bytes_exchanged": "exchanged",
     "seconds": "time",
 }
-POLICIES = {
-    "averaged": ("average_violation", "feasible_average"),
-    "last": ("violation", "feasible_last"),
-}
+VIOLATIONS = {"averaged": "average_violation", "last": "violation"}
 AXES = ("round", "local steps (rounds · E)")
 
 
@@ -49,11 +54,15 @@ def variants_section(source: Source, name: str) -> Section:
     )
     section = section_of(source, name, "variants of FedNPG, side by side")
     feasible = table.get("equal_rounds/feasible", []).count("True")
-    best = _best(table)
+    first = _first(table)
+    best = first.row if first is not None and math.isfinite(first.excess) else None
     verdict = [f"{feasible} of {plural(len(names), 'variant')} end with a feasible policy."]
-    if best is not None:
-        smallest = table["equal_rounds/strong_violation"][best]
-        verdict.append(f"{names[best]} has the smallest strong violation: {_number(smallest)}.")
+    if first is not None:
+        verdict.append(_sentence(first, names[first.row], source.config.get("feasible_seeds")))
+    judged_by, value = "gap, budgets first", None
+    if first is not None and best is not None:
+        judged_by = "relative violation, none is feasible" if first.excess else judged_by
+        value = first.excess or first.gap
     return section._replace(
         states=finish_states(source, {}, "", "", bool(diverged), "comparison.csv"),
         verdict=tuple(verdict) if names else (),
@@ -67,24 +76,59 @@ def variants_section(source: Source, name: str) -> Section:
         diverged=diverged,
         glance={
             "problem": source.config.get("problem"),
-            "judged by": "strong violation",
-            "its value": _number_of(table, best),
+            "judged by": judged_by,
+            "its value": value,
             "rounds": source.config.get("rounds"),
         },
     )
 
 
-def _best(table: Mapping[str, list[str]]) -> int | None:
-    """The row with the smallest strong violation after all rounds."""
-    values = [
-        float(cell) if cell else np.inf for cell in table.get("equal_rounds/strong_violation", [])
-    ]
-    finite = np.isfinite(values)
-    return int(np.argmin(values)) if finite.any() else None
+class First(NamedTuple):
+    """The policy that is first in the order of `fedjax_rl.runs.ranking`, after all rounds.
+
+    Attributes:
+        row: of the table.
+        whose: ``averaged`` or ``last``.
+        gap: V* − V_r.
+        excess: its relative violation, 0 if it is feasible; infinite where that is not on record.
+    """
+
+    row: int
+    whose: str
+    gap: float
+    excess: float
 
 
-def _number_of(table: Mapping[str, list[str]], row: int | None) -> float | None:
-    return None if row is None else float(table["equal_rounds/strong_violation"][row])
+def _first(table: Mapping[str, list[str]]) -> First | None:
+    """The best of all policies; None where none has a number."""
+    found = []
+    for whose, (policy, gap) in JUDGED_BY.items():
+        names = f"feasible_{policy}", f"relative_violation_{policy}", gap
+        columns = [table.get(f"equal_rounds/{name}") for name in names]
+        missing = [""] * len(table.get("variant", []))
+        for row, cells in enumerate(zip(*(column or missing for column in columns), strict=True)):
+            feasible, violation, value = cells[0] == "True", _float(cells[1]), _float(cells[2])
+            measures = dict(zip(names, (feasible, violation, value), strict=True))
+            judged = standing(measures, policy, gap)
+            found.append((judged, First(row, whose, value, judged.excess)))
+    found.sort(key=lambda one: one[1].row)  # of equals, compare names the earlier variant
+    order = best_first([one for one, _ in found])
+    return found[order[0]][1] if order else None
+
+
+def _float(cell: str) -> float:
+    return float(cell) if cell else math.nan
+
+
+def _sentence(first: First, variant: str, share: Any) -> str:
+    policy = f"the {first.whose} policy of {variant}"
+    if math.isinf(first.excess):
+        return "By how much budgets are broken is not on record."
+    if first.excess:
+        return f"Closest to its budgets: {policy}, relative violation {shown(first.excess)}."
+    part = number(share)
+    seeds = f" in at least {100 * part:g} % of the seeds" if part < 1 else ""
+    return f"Best of those that keep every budget{seeds}: {policy}, with gap {shown(first.gap)}."
 
 
 def _local_steps(table: Mapping[str, list[str]]) -> dict[str, float]:
@@ -97,13 +141,12 @@ def _kept(table: Mapping[str, list[str]]) -> Table:
     rows = []
     for at, variant in enumerate(table["variant"]):
         told = []
-        for violation, feasible in POLICIES.values():
-            cells = (
-                table.get(f"equal_rounds/{name}", [])[at : at + 1] for name in (violation, feasible)
-            )
+        for whose, violation in VIOLATIONS.items():
+            names = violation, f"feasible_{JUDGED_BY[whose][0]}"
+            cells = (table.get(f"equal_rounds/{name}", [])[at : at + 1] for name in names)
             told.append(_worst(*("".join(cell) for cell in cells)))
         rows.append((variant, *told))
-    headings = ("variant", *(f"{policy} policy" for policy in POLICIES))
+    headings = ("variant", *(f"{policy} policy" for policy in JUDGED_BY))
     return Table("Constraint satisfaction after all rounds", headings, tuple(rows))
 
 
@@ -141,10 +184,6 @@ def _cell(name: str, cell: str) -> object:
     if name == "bytes_exchanged":
         return binary(value)
     return seconds(value) if name == "seconds" else int(value) if name == "round" else value
-
-
-def _number(cell: str) -> str:
-    return shown(number(float(cell)))
 
 
 def _figures(arrays: Columns, local_steps: Mapping[str, float]) -> tuple[Figure, ...]:

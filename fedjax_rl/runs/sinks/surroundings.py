@@ -35,14 +35,14 @@ def hooks() -> Iterator[None]:
 
 
 @contextmanager
-def quiet(*names: str) -> Iterator[None]:
-    """Loggers that within a context say nothing less than a warning."""
+def quiet(*names: str, level: int = logging.WARNING) -> Iterator[None]:
+    """Loggers that within a context say nothing below a level."""
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.WARNING)
+        logger.setLevel(level)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        for logger, before in zip(loggers, levels, strict=True):
+            logger.setLevel(before)

@@ -1,13 +1,10 @@
-"""The best configuration of a sweep, under conditions, as a configuration to run."""
+"""The best configuration of a sweep: budgets first, under conditions, as one to run."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
-import operator
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,49 +12,29 @@ import numpy as np
 
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.config import settings_to_yaml
+from fedjax_rl.runs.ranking import (
+    Standing,
+    best_first,
+    excess_of,
+    relative_violation,
+    seeds_in_words,
+    worth_of,
+)
 from fedjax_rl.runs.sweeps.execution import FINISHED, Row
-from fedjax_rl.runs.sweeps.family import Headline, family
+from fedjax_rl.runs.sweeps.family import family
+from fedjax_rl.runs.sweeps.question import (
+    RELATIONS,
+    Question,
+    as_float,
+    check_metric,
+    question_about,
+)
 from fedjax_rl.runs.sweeps.results import read_document, read_rows
-from fedjax_rl.runs.sweeps.space import Chosen, typed
+from fedjax_rl.runs.sweeps.space import Chosen
+from fedjax_rl.runs.sweeps.values import typed
 
-RELATIONS: dict[str, Callable[[float, float], bool]] = {
-    "<=": operator.le,
-    ">=": operator.ge,
-    "<": operator.lt,
-    ">": operator.gt,
-    "==": operator.eq,
-}
-BOOKKEEPING = ("member", "configuration", "seed", "status", "failed_round")
-
-
-class Condition(NamedTuple):
-    """A bound on a metric.
-
-    Attributes:
-        metric: a column.
-        relation: one of `RELATIONS`.
-        bound: a number.
-    """
-
-    metric: str
-    relation: str
-    bound: float
-
-
-class Question(NamedTuple):
-    """What is best.
-
-    Attributes:
-        metric: the column that is compared.
-        maximize: whether more is better.
-        conditions: what must hold, of means over seeds as well.
-        feasible: a column that must be true for every seed if it is for any; see `ordered`.
-    """
-
-    metric: str
-    maximize: bool = False
-    conditions: tuple[Condition, ...] = ()
-    feasible: str | None = None
+COSTS = {"feasible_average": "occupancy_costs", "feasible_last": "last_costs", "feasible": "costs"}
+"""Costs of the policy that a column of feasibility is about."""
 
 
 class Candidate(NamedTuple):
@@ -79,10 +56,41 @@ class Candidate(NamedTuple):
             return math.nan
         return float(np.mean([as_float(row.get(metric)) for row in self.rows]))
 
+    def feasible(self, question: Question) -> list[bool]:
+        """[K], whether a seed keeps every budget; one that diverged does not."""
+        column = question.feasible
+        return [
+            column is None or (row.get(column) is True and row["status"] == FINISHED)
+            for row in self.rows
+        ]
 
-def question_of(headline: Headline) -> Question:
-    """The question that is asked when none is."""
-    return Question(headline.metric, headline.maximize, (), headline.feasible)
+    def standing(self, question: Question) -> Standing:
+        """What decides about it; a seed that diverged leaves it without a number."""
+        metric, column = question.metric, question.feasible
+        violations = [violation_of(row, column) if column else 0.0 for row in self.rows]
+        excess = excess_of(self.feasible(question), violations, question.feasible_seeds)
+        whole = all(row["status"] == FINISHED for row in self.rows)
+        values = [as_float(row.get(metric)) if whole else math.nan for row in self.rows]
+        return Standing(excess, worth_of(metric, question.maximize, values))
+
+
+def violation_of(row: Row, feasible: str) -> float:
+    """The relative violation of a member; NaN where it is neither on record nor known from costs.
+
+    Tables from before it was recorded have costs and budgets, but of agents that do not
+    communicate the means only, which say nothing of the worst one.
+    """
+    column = feasible.replace("feasible", "relative_violation", 1)
+    if row["status"] != FINISHED:
+        return math.nan
+    if column in row:
+        return as_float(row[column])
+    names = [name.removeprefix("budgets/") for name in row if name.startswith("budgets/")]
+    if row.get("reference") == "no-communication" or not names:
+        return math.nan
+    costs = [as_float(row.get(f"{COSTS.get(feasible)}/{name}")) for name in names]
+    budgets = [as_float(row[f"budgets/{name}"]) for name in names]
+    return float(relative_violation(np.array(costs), np.array(budgets)))
 
 
 def candidates(rows: Sequence[Row], names: Sequence[str] = ()) -> list[Candidate]:
@@ -106,8 +114,9 @@ def candidates(rows: Sequence[Row], names: Sequence[str] = ()) -> list[Candidate
 def ordered(found: Sequence[Candidate], question: Question) -> list[tuple[float, Candidate]]:
     """Candidates that have the metric and keep the conditions, the best first.
 
-    With a ``feasible`` column, configurations of which every seed is feasible come before all
-    others. Those of which fewer seeds are done than of others do not count yet.
+    Configurations of which the asked share of seeds keeps every budget come first, by the metric;
+    the others follow by their relative violation. Those of which fewer seeds are done than of
+    others do not count yet.
     """
     kept = []
     seeds = max((len(one.rows) for one in found), default=0)
@@ -118,46 +127,8 @@ def ordered(found: Sequence[Candidate], question: Question) -> list[tuple[float,
             for each in question.conditions
         )
         if holds and math.isfinite(value):
-            infeasible = question.feasible is not None and one.mean(question.feasible) != 1
-            kept.append((infeasible, -value if question.maximize else value, value, one))
-    kept.sort(key=lambda entry: entry[:2])
-    return [(value, one) for _, _, value, one in kept]
-
-
-def condition(text: str) -> Condition:
-    """``strong_violation<=0.01`` read.
-
-    Raises:
-        InvalidInput: not METRIC, a relation and a number.
-    """
-    parts = re.fullmatch(r"\s*(.+?)\s*(<=|>=|==|<|>)\s*(\S+)\s*", text)
-    try:
-        if parts is not None:
-            return Condition(parts[1], parts[2], float(parts[3]))
-    except ValueError:
-        pass
-    raise InvalidInput("--subject-to", repr(text), "METRIC<=NUMBER, or with >=, <, > or ==")
-
-
-def check_metric(option: str, metric: str, rows: Sequence[Row]) -> None:
-    """Raises InvalidInput, naming the nearest, unless the table has numbers of that name."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    known = [name for name in names if any(math.isfinite(as_float(r.get(name))) for r in rows)]
-    check_known(option, metric, known)
-
-
-def check_known(option: str, metric: str, names: Sequence[str]) -> None:
-    """Raises InvalidInput, naming the nearest, unless figures have a number of that name."""
-    known = [name for name in names if name not in BOOKKEEPING]
-    if metric not in known:
-        near = difflib.get_close_matches(metric, known, n=1, cutoff=0.0)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise InvalidInput(option, repr(metric), f"{hint}a column of sweep.csv with numbers")
-
-
-def as_float(value: Any) -> float:
-    """A number or a truth value as a float; NaN for anything else."""
-    return float(value) if isinstance(value, bool | int | float) else math.nan
+            kept.append((value, one))
+    return [kept[place] for place in best_first([one.standing(question) for _, one in kept])]
 
 
 def best_configuration(path: Path, question: Question | None) -> tuple[str, str]:
@@ -176,7 +147,7 @@ def best_configuration(path: Path, question: Question | None) -> tuple[str, str]
     rows = read_rows(path)
     document, algorithm = read_document(path)
     kind = family(algorithm)
-    asked = question or question_of(kind.headline)
+    asked = question or question_about(path)
     check_metric("--metric", asked.metric, rows)
     for each in asked.conditions:
         check_metric("--subject-to", each.metric, rows)
@@ -184,7 +155,14 @@ def best_configuration(path: Path, question: Question | None) -> tuple[str, str]
     winners = ordered(found, asked)
     if not winners:
         raise InvalidInput("--subject-to", _conditions(asked), _nearest(found, asked))
-    value, winner = winners[0]
+    winner = winners[0][1]
+    if math.isinf(winner.standing(asked).excess):
+        raise InvalidInput(
+            "directory",
+            path,
+            "a sweep that says by how much budgets are broken: no configuration keeps them, and "
+            "this one was made before that was recorded",
+        )
     values = {name: tuple(v) if isinstance(v, list) else v for name, v in _base(document).items()}
     base = kind.config(**values)
     chosen = {name: typed("directory", kind.config, name, v) for name, v in winner.chosen.items()}
@@ -192,14 +170,33 @@ def best_configuration(path: Path, question: Question | None) -> tuple[str, str]
     if getattr(config, "reference", "fed") == "no-communication" and algorithm == "fednpg":
         config = dataclasses.replace(config, seeds=1)  # of which `run` takes one seed at a time
     text = settings_to_yaml(algorithm, dataclasses.asdict(config), _origin(document, kind.problem))
-    settings = ", ".join(f"{name} {setting}" for name, setting in winner.chosen.items())
-    told = (
-        f"{asked.metric} {value:.6g}, mean over {len(winner.rows)} seeds, the "
-        f"{'largest' if asked.maximize else 'smallest'} of {len(winners)} configurations"
-        f"{' that qualify' if len(winners) < len(found) else ''}"
-        f"{'; feasible ones come first' if asked.feasible else ''}: {settings}"
-    )
-    return text, told
+    return text, _winner(found, winners, asked)
+
+
+def _winner(
+    found: Sequence[Candidate], winners: Sequence[tuple[float, Candidate]], question: Question
+) -> str:
+    """The winner in a sentence: among whom, and whether it keeps the budgets."""
+    value, one = winners[0]
+    seeds, kept = len(one.rows), sum(one.feasible(question))
+    settings = ", ".join(f"{name} {setting}" for name, setting in one.chosen.items())
+    figure = f"{question.metric} {value:.6g}" + f", mean over {seeds} seeds" * (seeds > 1)
+    share = f"{kept} of {seeds} seed{'s' * (seeds > 1)} feasible"
+    qualify = "that qualify" * (len(winners) < len(found))
+    everywhere = seeds_in_words(question.feasible_seeds, seeds)
+    if excess := one.standing(question).excess:
+        among = " ".join(filter(None, [f"none of {len(winners)} configurations", qualify]))
+        return (
+            f"{among} keeps every budget{everywhere}; closest: {settings}, with relative "
+            f"violation {excess:.4g} ({figure}; {share})"
+        )
+    end = "largest" if question.maximize else "smallest"
+    if question.feasible is None:
+        among = " ".join(filter(None, [f"{len(winners)} configurations", qualify]))
+        return f"{figure}, the {end} of {among}: {settings}"
+    count = sum(each.standing(question).excess == 0 for _, each in winners)
+    qualify = f"that {'qualify and ' * bool(qualify)}keep every budget{everywhere}"
+    return f"{figure}, the {end} of {count} configurations {qualify} ({share}): {settings}"
 
 
 def _base(document: dict[str, Any]) -> dict[str, Any]:

@@ -54,12 +54,15 @@ class Headline(NamedTuple):
     Attributes:
         metric: a column of ``sweep.csv``.
         maximize: whether more is better.
-        feasible: a column that must be true, or None.
+        feasible: the column that says whether the policy of the metric keeps every budget; beside
+            it is one that begins with ``relative_violation`` instead. None without budgets.
+        feasible_last: the same of metrics that begin with ``last_``, where that is another policy.
     """
 
     metric: str
     maximize: bool
     feasible: str | None
+    feasible_last: str | None = None
 
 
 class Family(Protocol):

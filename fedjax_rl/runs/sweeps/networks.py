@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from fedjax_rl.algorithm import Algorithm, Pytree
+from fedjax_rl.backend import platform
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
 from fedjax_rl.runs.config import problem_arguments
@@ -114,7 +115,7 @@ class Networks:
         """The algorithm of one, with as many agents at once as fit a cache beside the others."""
         prepared: DeepPrepared = members[0].prepared
         config, design = prepared.config, prepared.design
-        if config.agents_at_once is None and jax.default_backend() == "cpu":
+        if config.agents_at_once is None and platform() == "cpu":
             beside = config.envs * max(1, size // placement.devices)
             at_once = max(2, ENVIRONMENTS_AT_ONCE // beside)
             config = dataclasses.replace(config, agents_at_once=at_once)

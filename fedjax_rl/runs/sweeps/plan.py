@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -10,9 +11,12 @@ import jax
 import numpy as np
 
 from fedjax_rl.algorithm import Algorithm, Pytree
+from fedjax_rl.backend import platform
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.execution.placement import Placement
 from fedjax_rl.execution.sweep import sweep
 from fedjax_rl.runs.devices import ONE, DeviceSettings
+from fedjax_rl.runs.loop import keys_of
 from fedjax_rl.runs.sweeps.family import Assembled, Family
 from fedjax_rl.runs.sweeps.memory import bytes_of_member, free_bytes
 from fedjax_rl.runs.sweeps.space import Chosen, Space
@@ -73,15 +77,19 @@ class Group(NamedTuple):
         left = tuple(member for member in self.members if member.number not in done)
         return [left[start : start + self.size] for start in range(0, len(left), self.size)]
 
-    def program(self, family: Family, devices: DeviceSettings = ONE) -> Algorithm:
-        """The algorithm of a chunk, spread over devices of this process.
+    def placement(self, family: Family, devices: DeviceSettings = ONE) -> Placement:
+        """Where a chunk is computed, among the devices of this process.
 
         Raises:
             InvalidInput: more devices than there are, or nothing to deal to them.
         """
+        agents = family.agents(self.members[0].assembled.prepared)
+        return devices.placement(agents, self.size, local=True)
+
+    def program(self, family: Family, devices: DeviceSettings = ONE) -> Algorithm:
+        """The algorithm of a chunk; see `placement` for what it raises."""
         members = [member.assembled for member in self.members]
-        agents = family.agents(members[0].prepared)
-        placement = devices.placement(agents, self.size, local=True)
+        placement = self.placement(family, devices)
         together = family.together(members, self.size, placement)
         return sweep(together, self.axes, self.size, placement.map_of("members"))
 
@@ -94,18 +102,19 @@ class Group(NamedTuple):
         """Keys [B] and traced settings of a chunk."""
         seeds = [member.config.seed for member in members]
         seeds += [seeds[-1]] * (self.size - len(seeds))
-        return jax.vmap(jax.random.key)(np.array(seeds)), self.hparams(members)
+        return keys_of(np.array(seeds)), self.hparams(members)
 
     def hparams(self, members: Sequence[Member]) -> Pytree:
         """Traced settings of a chunk; where it is not full, the last member stands in."""
         full = [*members, *[members[-1]] * (self.size - len(members))]
-        every = [jax.tree.leaves(member.assembled.hparams) for member in full]
-        leaves, structure = jax.tree.flatten(full[0].assembled.hparams)
-        batched = jax.tree.leaves(self.axes, is_leaf=lambda axis: axis is None)
-        for place, axis in enumerate(batched):
-            if axis == 0:
-                leaves[place] = np.stack([np.asarray(own[place]) for own in every])
-        return jax.tree.unflatten(structure, leaves)
+
+        def together(leaf: Any, axis: int | None, *others: Any) -> Any:
+            return leaf if axis is None else np.stack([np.asarray(own) for own in (leaf, *others)])
+
+        # By structure, not by place in a flattened tree: a None of the settings (no weights of a
+        # merge) is no leaf, a None of the axes is one.
+        first, *rest = (member.assembled.hparams for member in full)
+        return jax.tree.map(together, first, self.axes, *rest)
 
 
 def members_of(family: Family, base: Any, space: Space) -> Iterator[Member]:
@@ -140,6 +149,17 @@ def seeds_of(family: Family, base: Any, configuration: int, chosen: Chosen) -> I
             ) from None
         number = configuration * base.seeds + place
         yield Member(number, configuration, chosen, config, assembled)
+
+
+def content_of(family: Family, members: Iterable[Member]) -> str:
+    """SHA-256 of the content of every problem that members have, in the order of the members."""
+    each: dict[Any, Member] = {}
+    for member in members:
+        each.setdefault(tuple(getattr(member.config, name) for name in family.problem), member)
+    digests = dict.fromkeys(family.digest(one.assembled.prepared) for one in each.values())
+    if len(digests) == 1:
+        return next(iter(digests))
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def grouped(members: Iterator[Member], chunk: int | None) -> list[Group]:
@@ -213,7 +233,7 @@ def size_of(members: int, member_bytes: int, chunk: int | None, free: int) -> in
     """Members side by side, so that chunks are as few as may be and nearly of one size."""
     most = chunk
     if most is None:
-        at_once = MEMBERS_AT_ONCE.get(jax.default_backend(), MEMBERS_ON_ACCELERATOR)
+        at_once = MEMBERS_AT_ONCE.get(platform(), MEMBERS_ON_ACCELERATOR)
         most = max(1, min(at_once, int(SHARE_OF_MEMORY * free) // member_bytes))
     chunks = -(-members // most)
     return -(-members // chunks)

@@ -15,16 +15,10 @@ from matplotlib.figure import Figure
 
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.plots import COLOURS, DASHES, STYLE, save
-from fedjax_rl.runs.sweeps.best import (
-    Candidate,
-    Question,
-    candidates,
-    check_metric,
-    ordered,
-    question_of,
-)
+from fedjax_rl.runs.sweeps.best import Candidate, candidates, ordered
 from fedjax_rl.runs.sweeps.execution import Done
 from fedjax_rl.runs.sweeps.family import family
+from fedjax_rl.runs.sweeps.question import Question, check_metric, question_about
 from fedjax_rl.runs.sweeps.results import read_chunks, read_document, read_rows
 from fedjax_rl.runs.sweeps.space import setting
 from fedjax_rl.statistics import interquartile_mean, stratified_bootstrap
@@ -67,7 +61,7 @@ def plot_sweep(path: Path, drawn: Drawn) -> list[str]:
     rows = read_rows(path)
     document, algorithm = read_document(path)
     kind, done = family(algorithm), read_chunks(path)
-    question = drawn.question or question_of(kind.headline)
+    question = drawn.question or question_about(path)
     check_metric("--metric", question.metric, rows)
     names = [*document["grid"], *document["random"]]
     drawn = drawn._replace(
@@ -117,7 +111,8 @@ def heat_map(found: Sequence[Candidate], question: Question, across: str, up: st
         _scaled(axes, "y", lines)
     figure.colorbar(shown, ax=axes, label=question.metric)
     end = "largest" if question.maximize else "smallest"
-    axes.set(xlabel=across, ylabel=up, title=f"mean {question.metric}; {end} is best")
+    first = " among those that keep every budget" if question.feasible else ""
+    axes.set(xlabel=across, ylabel=up, title=f"mean {question.metric}; {end} is best{first}")
     return figure
 
 
@@ -189,7 +184,7 @@ def parallel(found: Sequence[Candidate], question: Question) -> Figure:
     """A line for each configuration through its settings and its metric, the best in front."""
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
-    best = ordered(found, question._replace(feasible=None))
+    best = ordered(found, question)
     names = list(found[0].chosen)
     if not best:
         axes.set_title(f"no configuration has {question.metric}")
@@ -210,8 +205,15 @@ def parallel(found: Sequence[Candidate], question: Question) -> Figure:
     axes.set_xticks(range(len(names) + 1), [*names, question.metric])
     axes.set_yticks([])
     axes.grid(False)
-    axes.set_title(f"{len(best)} configurations; the best in bold")
+    axes.set_title(f"{len(best)} configurations; {_bold(best[0][1], question)} in bold")
     return figure
+
+
+def _bold(first: Candidate, question: Question) -> str:
+    """What is to be said of the first."""
+    if not first.standing(question).excess:
+        return "the best"
+    return "none keeps every budget, the closest"
 
 
 def _places(values: Sequence[Any]) -> tuple[np.ndarray, list[tuple[float, str]]]:

@@ -37,8 +37,9 @@ from fedjax_rl.runs.yaml_file import read_yaml
 CHUNKS = "chunks"
 """Folder of the files of chunks."""
 CHUNK_FILES = "[0-9]*.npz"
-ANEW = ("chunk", "checkpoints", "made_with")
-"""What may differ when a sweep goes on: how members are dealt and saved, and the versions."""
+ANEW = ("chunk", "checkpoints", "made_with", "feasible_seeds")
+"""What may differ when a sweep goes on: how members are dealt and saved, the versions, and which
+are then called feasible. (A search depends on the latter, and has it among what it asked for.)"""
 
 
 def _listed(value: Any) -> Any:

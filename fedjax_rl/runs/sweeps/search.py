@@ -16,19 +16,18 @@ from fedjax_rl.runs.directory import made_with
 from fedjax_rl.runs.live import working
 from fedjax_rl.runs.sweeps import words
 from fedjax_rl.runs.sweeps.batches import Programs, prototypes
-from fedjax_rl.runs.sweeps.best import (
+from fedjax_rl.runs.sweeps.best import Candidate
+from fedjax_rl.runs.sweeps.execution import DIVERGED, Done, figure_names, run_chunk
+from fedjax_rl.runs.sweeps.family import Family, family
+from fedjax_rl.runs.sweeps.plan import Member, content_of, seeds_of
+from fedjax_rl.runs.sweeps.progress import SweepProgress
+from fedjax_rl.runs.sweeps.question import (
     RELATIONS,
-    Candidate,
     Condition,
     Question,
     check_known,
     condition,
-    question_of,
 )
-from fedjax_rl.runs.sweeps.execution import DIVERGED, Done, figure_names, run_chunk
-from fedjax_rl.runs.sweeps.family import Family, family
-from fedjax_rl.runs.sweeps.plan import Member, seeds_of
-from fedjax_rl.runs.sweeps.progress import SweepProgress
 from fedjax_rl.runs.sweeps.results import SweepDirectory, _listed
 from fedjax_rl.runs.sweeps.session import Asked, kept
 from fedjax_rl.runs.sweeps.space import Chosen, Law, law_of
@@ -75,7 +74,11 @@ class Search(NamedTuple):
         ]
         asked = self.question._asdict() | {"conditions": conditions}
         asked |= {"batch": self.batch, "sampler": self.sampler}
-        return self.asked.document() | {"search": asked}
+        document = self.asked.document() | {"search": asked}
+        del document["feasible_seeds"]  # it is the question's: what is asked depends on it
+        if self.question.feasible is None:
+            del asked["feasible_seeds"]
+        return document
 
 
 def search_of(asked: Asked, question: Question | None, batch: int, sampler: str) -> Search:
@@ -88,14 +91,30 @@ def search_of(asked: Asked, question: Question | None, batch: int, sampler: str)
     if batch > (asked.space.samples or 0):
         raise InvalidInput("--batch", batch, f"at most --trials {asked.space.samples}")
     check_choice("sampler", sampler, SAMPLERS)
-    asked_question = question or question_of(family(asked.algorithm).headline)
-    return Search(asked, asked_question, batch, sampler)
+    return Search(asked, question or asked.question, batch, sampler)
 
 
 def search_again(asked: Asked, document: Mapping[str, Any]) -> Search:
-    """What the ``config.yaml`` of a search asked for."""
+    """What the ``config.yaml`` of a search asked for.
+
+    Raises:
+        InvalidInput: its trials were told whether they keep the budgets, and not how nearly.
+    """
     conditions = tuple(condition(text) for text in document["conditions"])
-    question = Question(document["metric"], document["maximize"], conditions, document["feasible"])
+    if document["feasible"] is not None and "feasible_seeds" not in document:
+        raise InvalidInput(
+            "run directory",
+            asked.destination.out,
+            "a search that was told by how much budgets are broken, which this one was not: "
+            "start anew with search --overwrite",
+        )
+    question = Question(
+        metric=document["metric"],
+        maximize=document["maximize"],
+        conditions=conditions,
+        feasible=document["feasible"],
+        feasible_seeds=asked.feasible_seeds,
+    )
     return search_of(asked, question, document["batch"], document["sampler"])
 
 
@@ -114,15 +133,16 @@ def search_and_record(search: Search) -> bool:
         raise MissingExtra("search", "optuna", "optuna")
     from fedjax_rl.runs.sweeps.study import Study
 
-    asked, laws = search.asked, search.laws
+    asked = search.asked
     if asked.destination.out is None:
         raise InvalidInput("--out", "nothing", "--out DIR for the study, which is a file")
     asked.destination.check()
     if (processes := hosts.share()[1]) > 1:
         raise InvalidInput("--processes", processes, "1 for a search, over any --devices")
     kind = family(asked.algorithm)
-    asked = asked._replace(base=kind.resolved(asked.base))
+    asked = asked.resolved(kind)
     search = search._replace(asked=asked)
+    laws = search.laws
     with working("preparing the search"):
         known = list(prototypes(kind, asked.base, {name: law for name, (_, law) in laws.items()}))
         programs = Programs(
@@ -130,7 +150,9 @@ def search_and_record(search: Search) -> bool:
             asked.destination.checkpoints,
         )
         _check_figures(search.question, kind, programs)
-    content = kind.digest(known[0].assembled.prepared)
+        content = content_of(kind, known)
+    for group in programs.groups:
+        group.placement(kind, asked.devices)  # refuses before an earlier search is overwritten
     document = search.document() | {"made_with": made_with(content)}
     drawn = search.question.maximize, search.sampler, asked.space.sample_seed
     with (
@@ -230,12 +252,16 @@ def tell_whole(
 
 
 def outcome(question: Question, one: Candidate) -> tuple[float | None, list[float]]:
-    """What the study is told of a trial: its value if that is a number, and its excesses."""
-    value = one.mean(question.metric)
-    conditions = list(question.conditions)
+    """What the study is told of a trial: its value if that is a number, and its excesses.
+
+    They are what `ordered` goes by, so that Optuna's order is ours: the value of a gap is that of
+    its positive part, and budgets are kept where the last excess is 0.
+    """
+    standing = one.standing(question)
+    value = -standing.worth if question.maximize else standing.worth
+    excesses = [excess(each, one.mean(each.metric)) for each in question.conditions]
     if question.feasible is not None:
-        conditions.append(Condition(question.feasible, ">=", 1.0))
-    excesses = [excess(each, one.mean(each.metric)) for each in conditions]
+        excesses.append(standing.excess)
     return (value if math.isfinite(value) else None), excesses
 
 

@@ -16,14 +16,15 @@ from fedjax_rl.runs.directory import made_with
 from fedjax_rl.runs.keeper import Keeper, KeepsNothing
 from fedjax_rl.runs.live import working
 from fedjax_rl.runs.place import Destination
+from fedjax_rl.runs.ranking import EVERY_SEED
 from fedjax_rl.runs.resume import SWEEP
 from fedjax_rl.runs.sweeps import words
-from fedjax_rl.runs.sweeps.best import question_of
 from fedjax_rl.runs.sweeps.estimate import estimate
 from fedjax_rl.runs.sweeps.execution import DIVERGED, Done, run_chunk
 from fedjax_rl.runs.sweeps.family import Family, family
-from fedjax_rl.runs.sweeps.plan import Group, Member, grouped, members_of
+from fedjax_rl.runs.sweeps.plan import Group, Member, content_of, grouped, members_of
 from fedjax_rl.runs.sweeps.progress import SweepProgress
+from fedjax_rl.runs.sweeps.question import Question, question_of, recorded_share
 from fedjax_rl.runs.sweeps.results import SweepDirectory
 from fedjax_rl.runs.sweeps.space import Space, space_of
 
@@ -38,6 +39,7 @@ class Asked(NamedTuple):
         chunk: members side by side; None for as many as fit memory.
         destination: where it is written, and how it survives.
         devices: over which members or their agents are spread.
+        feasible_seeds: share of seeds that must keep every budget.
     """
 
     algorithm: str
@@ -46,6 +48,23 @@ class Asked(NamedTuple):
     chunk: int | None = None
     destination: Destination = Destination()
     devices: DeviceSettings = ONE
+    feasible_seeds: float = EVERY_SEED
+
+    @property
+    def question(self) -> Question:
+        """What a sweep calls the best."""
+        headline = family(self.algorithm).headline
+        return question_of(headline, feasible_seeds=self.feasible_seeds)
+
+    def resolved(self, kind: Family) -> Asked:
+        """The same with absolute file names, of what is swept too: it goes on from anywhere."""
+
+        def absolute(name: str, value: str) -> str:
+            named: Any = kind.resolved(dataclasses.replace(self.base, **{name: value}))
+            return str(getattr(named, name))
+
+        space = self.space.renamed(kind.config, absolute)
+        return self._replace(base=kind.resolved(self.base), space=space)
 
     def document(self) -> dict[str, Any]:
         """All of it but the devices, as ``config.yaml`` holds it."""
@@ -57,6 +76,7 @@ class Asked(NamedTuple):
             "samples": space.samples,
             "sample_seed": space.sample_seed,
             "chunk": "auto" if self.chunk is None else self.chunk,
+            "feasible_seeds": self.feasible_seeds,
             "settings": dataclasses.asdict(self.base),
             "checkpoints": dataclasses.asdict(self.destination.checkpoints),
         }
@@ -78,7 +98,8 @@ def asked_again(
     laws = document["grid"] or {}, document["random"] or {}
     space = space_of(kind, *laws, document["samples"], document["sample_seed"])
     chunk = None if document["chunk"] == "auto" else document["chunk"]
-    return Asked(algorithm, kind(**settings), space, chunk, destination, devices)
+    share = recorded_share(document)
+    return Asked(algorithm, kind(**settings), space, chunk, destination, devices, share)
 
 
 def sweep_and_record(asked: Asked) -> bool:
@@ -94,20 +115,22 @@ def sweep_and_record(asked: Asked) -> bool:
         Stopped: a signal asked for it; the chunks that are done and the one at work are kept.
     """
     asked.destination.check()
-    kind = family(asked.algorithm)
-    asked = asked._replace(base=kind.resolved(asked.base))
+    kind, question = family(asked.algorithm), asked.question
+    asked = asked.resolved(kind)
     with working("preparing every member"):
         groups = grouped(members_of(kind, asked.base, asked.space), asked.chunk)
-    content = kind.digest(groups[0].members[0].assembled.prepared)
+        content = content_of(kind, (member for group in groups for member in group.members))
     every = asked.destination.checkpoints.chunk
     groups = [group.share(*hosts.share()).visited(every) for group in groups]
     groups = [group for group in groups if group.members]
+    for group in groups:
+        group.placement(kind, asked.devices)  # refuses before an earlier sweep is overwritten
     with opened(asked, content) as directory:
         done = {} if directory is None else directory.done()
         told = words.plan(asked.algorithm, asked.space, asked.base.seeds, groups, set(done))
         print(told, flush=True)
         try:
-            _run(kind, groups, asked.devices, directory, done)
+            _run(kind, groups, asked.devices, directory, done, question)
         except Stopped as stop:
             if directory is not None and done:
                 directory.write(done.values())
@@ -115,7 +138,7 @@ def sweep_and_record(asked: Asked) -> bool:
         hosts.wait_for_all()
         done = done if directory is None else directory.done()
         rows = [done[member].row for member in sorted(done)]
-        print(words.closing(rows, question_of(kind.headline)), flush=True)
+        print(words.closing(rows, question), flush=True)
         if directory is None:
             print("Nothing was written; --out DIR keeps the table and the curves.")
         else:
@@ -137,9 +160,9 @@ def _run(
     devices: DeviceSettings,
     directory: SweepDirectory | None,
     done: dict[int, Done],
+    question: Question,
 ) -> None:
     """Fills ``done``, which holds members by number."""
-    question = question_of(kind.headline)
     waiting = [group for group in groups if group.chunks(done)]
     left = sum(len(group.chunks(done)) for group in waiting)
     marks = [time.perf_counter()]

@@ -6,21 +6,21 @@ import dataclasses
 import difflib
 import itertools
 import math
-import types
-import typing
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
 
-from fedjax_rl.errors import InvalidInput, flag
-from fedjax_rl.runs.checks import as_number, check_count
+from fedjax_rl.errors import InvalidInput
+from fedjax_rl.runs.checks import check_count
+from fedjax_rl.runs.sweeps.values import typed
 
 LAWS = "loguniform:LOW:HIGH, uniform:LOW:HIGH or choice:A|B|C"
 OWN = ("seed", "seeds")
 """Settings that a sweep has options of its own for."""
-WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a name"}
+OF_ROWS = ("log_every",)
+"""Settings of the rows of a run, of which a sweep keeps none."""
 
 Chosen = dict[str, Any]
 
@@ -44,6 +44,25 @@ class Space:
     @property
     def names(self) -> tuple[str, ...]:
         return (*self.grid, *self.random)
+
+    def renamed(self, config: type, change: Callable[[str, str], str]) -> Space:
+        """The space with every name that is listed, or that a choice has, as ``change`` has it."""
+
+        def word(name: str, read: Law, text: str) -> str:
+            value = read.value(config, name, text)
+            return change(name, value) if isinstance(value, str) else text
+
+        def law(name: str, text: str) -> str:
+            read = law_of(config, name, text)
+            words = "|".join(word(name, read, one) for one in read.words)
+            return f"choice:{words}" if words else text
+
+        grid = {
+            name: tuple(change(name, one) if isinstance(one, str) else one for one in values)
+            for name, values in self.grid.items()
+        }
+        laws = {name: law(name, text) for name, text in self.random.items()}
+        return dataclasses.replace(self, grid=grid, random=laws)
 
     def combinations(self, config: type) -> Iterator[Chosen]:
         """Swept settings by name: the lists' product, and for each of it every sample.
@@ -76,8 +95,8 @@ def space_of(
     """
     if not grid and not random:
         raise InvalidInput("--grid", "nothing", f"--grid NAME=A,B or --random NAME={LAWS}")
-    lists = {setting("--grid", config, name): values for name, values in grid.items()}
-    laws = {setting("--random", config, name): law for name, law in random.items()}
+    lists = {_axis("--grid", config, name): values for name, values in grid.items()}
+    laws = {_axis("--random", config, name): law for name, law in random.items()}
     if twice := sorted(set(lists) & set(laws)):
         raise InvalidInput("--random", twice[0], "a setting that is not in --grid as well")
     if laws and samples is None:
@@ -144,18 +163,12 @@ def setting(option: str, config: type, name: str) -> str:
     return name
 
 
-def typed(option: str, config: type, name: str, value: Any) -> Any:
-    """The value as its setting's type has it; YAML reads 1e-3 as text, and lists as lists.
-
-    Raises:
-        InvalidInput: it has another type.
-    """
-    annotation = typing.get_type_hints(config)[name]
-    found = _converted(annotation, value)
-    if found is _MISFIT:
-        told = repr(value) if isinstance(value, str) else value
-        raise InvalidInput(option, f"{told} for {flag(name)}", _described(annotation))
-    return found
+def _axis(option: str, config: type, name: str) -> str:
+    """The name, if another value of that setting makes another member; see `setting`."""
+    name = setting(option, config, name)
+    if name in OF_ROWS:
+        raise InvalidInput(option, repr(name), "a setting that changes what a run computes")
+    return name
 
 
 def drawn(config: type, name: str, law: str, samples: int, seed: int) -> list[Any]:
@@ -240,41 +253,3 @@ def _values(config: type, name: str, values: Any) -> tuple[Any, ...]:
         if (one := typed("--grid", config, name, value)) not in found:
             found.append(one)
     return tuple(found)
-
-
-_MISFIT = object()
-
-
-def _converted(annotation: Any, value: Any) -> Any:
-    """The value as the annotation has it, or `_MISFIT`."""
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (typing.Union, types.UnionType):
-        found = (_converted(one, value) for one in arguments)
-        return next((one for one in found if one is not _MISFIT), _MISFIT)
-    if origin is Literal:
-        return value if value in arguments and isinstance(value, str) else _MISFIT
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            return _MISFIT
-        parts = tuple(_converted(arguments[0], part) for part in value)
-        return _MISFIT if any(part is _MISFIT for part in parts) else parts
-    if annotation is types.NoneType:
-        return None if value is None else _MISFIT
-    if annotation is float:
-        number = as_number(value)
-        fits = isinstance(number, int | float) and not isinstance(number, bool)
-        return float(number) if fits else _MISFIT
-    fits = isinstance(value, annotation) and (annotation is bool or not isinstance(value, bool))
-    return value if fits else _MISFIT
-
-
-def _described(annotation: Any) -> str:
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (typing.Union, types.UnionType):
-        named = [_described(one) for one in arguments if one is not types.NoneType]
-        return " or ".join([*named, *["null"] * (types.NoneType in arguments)])
-    if origin is Literal:
-        return f"one of {', '.join(map(str, arguments))}"
-    if origin is tuple:
-        return f"a list such as [A,B], each {_described(arguments[0])}"
-    return WORDS[annotation]

@@ -33,7 +33,7 @@ class Tabular:
 
     algorithm = "fednpg"
     config: type = FedNPGConfig
-    headline = Headline("average_gap", False, "feasible_average")
+    headline = Headline("average_gap", False, "feasible_average", "feasible_last")
     problem: tuple[str, ...] = PROBLEM
 
     def __init__(self) -> None:

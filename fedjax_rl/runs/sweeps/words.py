@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fedjax_rl.runs.sweeps.best import Question, candidates, ordered
+from fedjax_rl.runs.ranking import seeds_in_words
+from fedjax_rl.runs.sweeps.best import candidates, ordered
 from fedjax_rl.runs.sweeps.estimate import Estimate
 from fedjax_rl.runs.sweeps.execution import DIVERGED, Row
 from fedjax_rl.runs.sweeps.memory import free_bytes
 from fedjax_rl.runs.sweeps.plan import Group
+from fedjax_rl.runs.sweeps.question import Question
 from fedjax_rl.runs.sweeps.space import Space
 
 if TYPE_CHECKING:
@@ -66,7 +69,8 @@ def search(asked: Search, groups: Sequence[Group], trials: Sequence[Trial]) -> s
     space, seeds, question = asked.asked.space, asked.asked.base.seeds, asked.question
     laws = ", ".join(f"{name} ({law})" for name, law in space.random.items())
     conditions = [f"{c.metric}{c.relation}{c.bound:g}" for c in question.conditions]
-    conditions += [question.feasible] if question.feasible else []
+    if question.feasible:
+        conditions.append(f"every budget kept{seeds_in_words(question.feasible_seeds, seeds)}")
     lines = [
         f"Search of {asked.asked.algorithm} over {laws}, {seeds} seed{'s' * (seeds > 1)}",
         f"for the {'largest' if question.maximize else 'smallest'} {question.metric}"
@@ -113,15 +117,25 @@ def closing(rows: Sequence[Row], question: Question) -> str:
 
 
 def best(rows: Sequence[Row], question: Question) -> str:
-    """The best configuration of the rows, in one line; empty when there is none."""
+    """The best configuration of the rows, in one line; empty when there is none.
+
+    Where none keeps every budget, the line says so and names the one that is closest.
+    """
     found = ordered(candidates(rows), question)
     if not found:
         return ""
     value, one = found[0]
     settings = ", ".join(f"{name} {told(setting)}" for name, setting in one.chosen.items())
-    among = f" (mean of {len(one.rows)} seeds)" if len(one.rows) > 1 else ""
-    first = "; feasible ones come first" if question.feasible else ""
-    return f"best {question.metric} {value:.6g}{among} with {settings}{first}"
+    seeds, excess = len(one.rows), one.standing(question).excess
+    among = f" (mean of {seeds} seeds)" if seeds > 1 else ""
+    figure = f"{question.metric} {value:.6g}{among}"
+    share = f"{sum(one.feasible(question))} of {_counted(seeds, 'seed')} feasible"
+    if excess == 0:
+        budgets = f"; {share}" if question.feasible else ""
+        return f"best {figure} with {settings}{budgets}"
+    far = f"relative violation {excess:.4g}" if excess < math.inf else "by how much is not known"
+    everywhere = seeds_in_words(question.feasible_seeds, seeds)
+    return f"none keeps every budget{everywhere}; closest: {settings}, {far}; {figure}, {share}"
 
 
 def told(value: Any) -> str:

@@ -32,5 +32,5 @@ def test_so_many_fit_a_cache(settings, expected):
 
 
 def test_an_accelerator_takes_all_at_once(monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr("fedjax_rl.runs.deep.assembly.platform", lambda: "gpu")
     assert agents_map(DeepConfig(envs=1024)) is jax.vmap

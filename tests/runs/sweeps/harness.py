@@ -12,6 +12,11 @@ def groups_of(family, base, grid, chunk=None, **laws):
 
 def swept(family, base, grid, chunk=None):
     """Every member by number, with what it ended with: (member, done, kept)."""
+    return ran(family, groups_of(family, base, grid, chunk))
+
+
+def ran(family, groups):
+    """Every member of groups by number, with what it ended with: (member, done, kept)."""
     kept = {}
     figures = family.figures
 
@@ -21,7 +26,7 @@ def swept(family, base, grid, chunk=None):
 
     family.figures = recorded
     found = {}
-    for group in groups_of(family, base, grid, chunk):
+    for group in groups:
         program = group.program(family)
         for members in group.chunks():
             for member, done in zip(
@@ -31,4 +36,5 @@ def swept(family, base, grid, chunk=None):
             ):
                 own = kept[member.config.seed, id(member.assembled.prepared)]
                 found[member.number] = member, done, own
+    family.figures = figures
     return [found[number] for number in sorted(found)]

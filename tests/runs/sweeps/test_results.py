@@ -23,8 +23,9 @@ from fedjax_rl.runs.place import Destination
 from fedjax_rl.runs.resume import resume
 from fedjax_rl.runs.sources import save_problem
 from fedjax_rl.runs.sweeps import results, session
-from fedjax_rl.runs.sweeps.best import Condition, Question, best_configuration
+from fedjax_rl.runs.sweeps.best import best_configuration
 from fedjax_rl.runs.sweeps.execution import flat
+from fedjax_rl.runs.sweeps.question import Condition, Question
 from fedjax_rl.runs.sweeps.session import Asked, sweep_and_record
 from fedjax_rl.runs.sweeps.space import space_of
 from tests import support

@@ -27,8 +27,9 @@ from fedjax_rl.runs.sources import save_problem
 from fedjax_rl.runs.sweeps import plan, results
 from fedjax_rl.runs.sweeps import search as searching
 from fedjax_rl.runs.sweeps.batches import Programs, prototypes
-from fedjax_rl.runs.sweeps.best import Condition, Question, best_configuration
+from fedjax_rl.runs.sweeps.best import best_configuration
 from fedjax_rl.runs.sweeps.plan import seeds_of
+from fedjax_rl.runs.sweeps.question import Condition, Question
 from fedjax_rl.runs.sweeps.search import excess, outcome, search_and_record, search_of
 from fedjax_rl.runs.sweeps.session import Asked
 from fedjax_rl.runs.sweeps.space import law_of, space_of
@@ -363,16 +364,19 @@ def test_excesses_by_hand(relation, figure, expected):
 
 def test_what_is_told_of_a_trial_by_hand():
     rows = tuple(
-        {"status": "finished", "gap": gap, "cost": cost, "feasible": feasible}
-        for gap, cost, feasible in ((1.0, 3.0, True), (2.0, 5.0, False))
+        {"status": "finished", "gap": gap, "cost": cost, "feasible": violation <= 0}
+        | {"relative_violation": violation}
+        for gap, cost, violation in ((-1.0, 3.0, -0.25), (3.0, 5.0, 0.75))
     )
     question = Question("gap", False, (Condition("cost", "<=", 3.5),), "feasible")
     one = searching.Candidate(0, {}, rows)
-    assert outcome(question, one) == (1.5, [0.5, 0.5])
+    assert outcome(question, one) == (1.5, [0.5, 0.75]), "the gap below 0 counts as 0"
+    assert outcome(question._replace(feasible_seeds=0.5), one) == (1.5, [0.5, 0.0])
+    assert outcome(question._replace(maximize=True), one) == (1.0, [0.5, 0.75])
     diverged = one._replace(rows=(rows[0], rows[1] | {"status": "diverged"}))
     assert outcome(question, diverged) == (None, [math.inf, math.inf])
     endless = one._replace(rows=(rows[0] | {"gap": math.inf}, rows[1]))
-    assert outcome(question, endless) == (None, [0.5, 0.5])
+    assert outcome(question, endless) == (None, [0.5, 0.75])
 
 
 def test_a_trial_that_diverged_is_marked_and_harms_nobody(base, tmp_path):
