@@ -17,6 +17,7 @@ from fedjax_rl.algorithm import Aggregator
 from fedjax_rl.envs.known import TwoActions
 from fedjax_rl.envs.task import NO_LIMIT, Constraint, Task, constrained
 from fedjax_rl.hetero.losses import Batch, Judged, LossChoices, LossSettings, losses
+from fedjax_rl.ops.means import weighted_mean
 from fedjax_rl.runs.config import FedNPGConfig
 from fedjax_rl.runs.deep.config import DeepConfig
 from fedjax_rl.runs.hetero.config import HeteroConfig
@@ -314,8 +315,8 @@ def slower(length: int = 2) -> Task:
 def halfway() -> Aggregator:
     """Half of the mean of parameters."""
 
-    def merge(mean, messages, state):
-        return jax.tree.map(lambda leaf: leaf / 2, mean(messages)), state
+    def merge(messages, weights, state):
+        return jax.tree.map(lambda leaf: leaf / 2, weighted_mean(messages, weights)), state
 
     return Aggregator(lambda message: (), merge, accepts=("parameters",))
 
