@@ -44,8 +44,7 @@ def precision(float64: bool) -> Iterator[None]:
 
     Precision and the other settings of `ENFORCED` hold per call and not for the process: both
     kinds of algorithm live in one, and the session's own code keeps what it has set. Enter it
-    around single calls, never across a ``yield``; or decorate a function that neither yields nor
-    calls anything of the session's.
+    around single calls, never across a ``yield``; or decorate a function that does not yield.
 
     Raises:
         InvalidInput: JAX finds no device, or the session has a setting of `REFUSED`.

@@ -83,6 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except BrokenPipeError:
             abandon()
             return 1
+        except OSError as error:  # standard output cannot be written: a full disk behind it
+            print(f"fedjax-rl: {' '.join(str(error).split())}", file=sys.stderr)
+            abandon()
+            return 1
 
 
 def _run(words: list[str]) -> int:

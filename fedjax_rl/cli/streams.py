@@ -17,7 +17,17 @@ SPELLINGS = {
     **{"≤": "<=", "≥": ">=", "≠": "!=", "≈": "~", "→": "->", "←": "<-", "∈": "in", "∞": "inf"},
     **{"Σ": "sum", "Π": "prod", "√": "sqrt", "∇": "grad ", "‖": "||", "⟨": "<", "⟩": ">"},
     **{"⌊": "floor(", "⌋": ")", "½": "1/2", "₍": "", "₎": "", "λ": "lambda", "Λ": "Lambda"},
-    **{"✓": "yes", "✗": "no", "“": '"', "”": '"', "‘": "'", "’": "'", "•": "*", "°": " deg"},
+    **{
+        "✓": "yes",
+        "✗": "no",
+        "“": '"',
+        "”": '"',
+        "‘": "'",
+        "’": "'",
+        "′": "'",
+        "•": "*",
+        "°": " deg",
+    },
 }
 
 
@@ -89,9 +99,9 @@ def utf8(stream: Any) -> bool:
 
 
 def abandon() -> None:
-    """Lets streams whose reader is gone lead nowhere, so that nothing fails at exit either."""
+    """Lets streams that cannot be written lead nowhere, so that nothing fails at exit either."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:
+        except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -163,7 +163,9 @@ def settings(
     learner = TabularSettings(
         step_size=np.float64(step_size if config.reference == "fed" else step_size * pace),
         dual_step_size=np.float64(dual_step_size),
-        multiplier_cap=np.float64(multiplier_cap(config, dual_bound, weights)),
+        multiplier_cap=np.float64(
+            multiplier_cap(config, dual_bound or reward_range / cost_ranges.min(), weights)
+        ),
         model=known_model(cmdp),
         regularization=np.float64(config.regularization),
         tolerance=np.float64(config.tolerance),
@@ -175,19 +177,26 @@ def settings(
 def multiplier_cap(config: FedNPGConfig, dual_bound: float, weights: FloatArray | None) -> float:
     """λ_max of every agent, reward per cost.
 
-    ``auto`` is the dual bound, over the smallest N p_i where agents are merged with
-    weights p_i: what counts is N Σ_i p_i w_ij λ_ij. Where every policy earns the same the bound
-    is 0, and any positive number serves: 1.
+    ``auto`` is the dual bound over `least_share`.
 
     Args:
         config: settings.
-        dual_bound: of the problem's `Certificate`.
+        dual_bound: of the problem's `Certificate`, or, where every policy earns the same and it is
+            0, any positive number.
         weights: p [N], or None for equal ones.
     """
     if config.multiplier_cap != "auto":
         return config.multiplier_cap
-    share = 1.0 if weights is None else min(1.0, len(weights) * float(weights.min()))
-    return (dual_bound or 1.0) / share
+    return dual_bound / least_share(weights)
+
+
+def least_share(weights: FloatArray | None) -> float:
+    """The smallest N p_i, at most 1: what a multiplier counts, since λ_j = N Σ_i p_i w_ij λ_ij.
+
+    Args:
+        weights: p [N], or None for equal ones.
+    """
+    return 1.0 if weights is None else min(1.0, len(weights) * float(weights.min()))
 
 
 @functools.lru_cache(maxsize=4)

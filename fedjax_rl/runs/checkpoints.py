@@ -217,7 +217,7 @@ def progress_of(saved: Saved, template: Pytree) -> Progress:
         raise InvalidInput(
             "checkpoint",
             f"{saved.path} with {other.name}: {other.theirs}",
-            f"a state with {other.name}: {other.ours}",
+            f"a state with {other.name}: {other.ours}; one of another version is to be run anew",
         ) from None
     return Progress(
         round=saved.manifest["round"],

@@ -11,10 +11,10 @@ import numpy as np
 from fedjax_rl.cmdp.model import FloatArray
 from fedjax_rl.runs.ranking import (
     Standing,
+    deciding_seed,
     excess_of,
     relative_violation,
     scales,
-    seeds_needed,
     worth_of,
 )
 from fedjax_rl.runs.summary import tolerances
@@ -47,10 +47,8 @@ def judged(result: FedNPGResult, share: float) -> dict[str, Any]:
         columns = (f"feasible_{policy}", f"relative_violation_{policy}")
         by_seed = [np.atleast_1d(summary.get(f"{name}_by_seed", summary[name])) for name in columns]
         feasible, violations = (values.tolist() for values in by_seed)
-        # Feasible seeds count first: of the asked share, the last one decides.
-        seeds = sorted(zip(np.logical_not(feasible), violations, strict=True))
-        broken, violation = seeds[seeds_needed(share, len(seeds)) - 1]
-        kept |= dict(zip(columns, (not broken, violation), strict=True))
+        seed = deciding_seed(feasible, violations, share)
+        kept |= dict(zip(columns, (feasible[seed], violations[seed]), strict=True))
         kept[f"feasible_share_{policy}"] = float(np.mean(feasible))
     return kept
 

@@ -76,12 +76,27 @@ def excess_of(
     """
     if not len(feasible):
         return math.inf
-    # A tolerance of nearly 0 may leave a violation of 0 infeasible: the sign says which it is.
-    excesses = [
-        0.0 if keeps else math.inf if math.isnan(violation) else max(violation, sys.float_info.min)
-        for keeps, violation in zip(feasible, violations, strict=True)
-    ]
-    return sorted(excesses)[seeds_needed(share, len(excesses)) - 1]
+    return _excess(*_pairs(feasible, violations)[deciding_seed(feasible, violations, share)])
+
+
+def deciding_seed(
+    feasible: Sequence[bool], violations: Sequence[float], share: float = EVERY_SEED
+) -> int:
+    """Place of the worst seed among the asked share of the best; arguments as of `excess_of`."""
+    pairs = _pairs(feasible, violations)
+    order = sorted(range(len(pairs)), key=lambda seed: _excess(*pairs[seed]))
+    return order[seeds_needed(share, len(order)) - 1]
+
+
+def _pairs(feasible: Sequence[bool], violations: Sequence[float]) -> list[tuple[bool, float]]:
+    return list(zip(feasible, violations, strict=True))
+
+
+def _excess(keeps: bool, violation: float) -> float:
+    """Of one seed. A tolerance of nearly 0 may leave a violation of 0 infeasible: then it is > 0."""
+    if keeps:
+        return 0.0
+    return math.inf if math.isnan(violation) else max(violation, sys.float_info.min)
 
 
 def seeds_needed(share: float, seeds: int) -> int:

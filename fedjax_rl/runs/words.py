@@ -8,7 +8,7 @@ import numpy as np
 
 from fedjax_rl.cmdp.model import CMDP
 from fedjax_rl.cmdp.solve import Certificate
-from fedjax_rl.runs.assembly import Prepared
+from fedjax_rl.runs.assembly import Prepared, least_share
 from fedjax_rl.runs.config import FedNPGConfig
 from fedjax_rl.runs.finite import FedNPGResult
 from fedjax_rl.runs.live import order_of
@@ -37,18 +37,26 @@ def opening(prepared: Prepared) -> str:
         f"{_listed(cmdp.constraint_names, certificate.multipliers)}",
     ]
     lines.append(order_of(cmdp.constraint_names))
-    largest = certificate.multipliers.max()
-    if config.multiplier_cap != "auto" and config.multiplier_cap < largest:
-        lines.append(
-            f"Warning: the largest optimal multiplier is {largest:.4g}, above --multiplier-cap "
-            f"{config.multiplier_cap:g}; the optimum is out of reach: raise it, or leave it out."
-        )
-    elif np.isinf(learner.multiplier_cap):
-        lines.append(
+    return "\n".join([*lines, *_cap(prepared)])
+
+
+def _cap(prepared: Prepared) -> list[str]:
+    """What is to be known of λ_max before the start; nothing of a learner without multipliers."""
+    cap, federation = prepared.config.multiplier_cap, prepared.hparams.federation
+    if prepared.config.learner == "crpo":
+        return []
+    largest = prepared.certificate.multipliers.max() / least_share(federation.merge_weights)
+    if cap != "auto" and cap < largest:
+        return [
+            f"Warning: an agent's multiplier may have to be {largest:.4g}, above --multiplier-cap "
+            f"{cap:g}; the optimum is out of reach: raise it, or leave it out."
+        ]
+    if np.isinf(federation.learner.multiplier_cap):
+        return [
             "No policy is strictly within every budget, so nothing bounds the multipliers: they "
             "have no cap."
-        )
-    return "\n".join(lines)
+        ]
+    return []
 
 
 def closing(result: FedNPGResult) -> str:
@@ -168,18 +176,19 @@ def _recommendation(result: FedNPGResult) -> str:
     if summary["feasible_average" if choice == "averaged" else "feasible_last"]:
         return f"Recommended: the {choice} policy; no cost is more than {allowed} over its budget."
     if "occupancy_costs_by_agent" in summary:
-        return f"Recommended: none; not every agent's policy keeps every budget within {allowed}."
+        none = f"Recommended: none; not every agent's policy keeps every budget within {allowed}."
+        return f"{none} {_at_cap(result)}".rstrip()
     return (
         f"Recommended: neither is within {allowed} of every budget; the {choice} policy is the "
-        f"less violating one. {_advice(result)}"
+        f"less violating one. {_at_cap(result) or 'More rounds should help.'}"
     )
 
 
-def _advice(result: FedNPGResult) -> str:
-    """What would help a run whose policies break budgets: one thing, and not its opposite."""
+def _at_cap(result: FedNPGResult) -> str:
+    """What would help a run that is held back by the cap it was given, or nothing."""
     cap, capped = result.config.multiplier_cap, result.summary["multipliers_at_cap"]
     if cap == "auto" or not capped:
-        return "More rounds should help."
+        return ""
     shown = ", ".join(capped[:CONSTRAINTS_LISTED])
     if len(capped) > CONSTRAINTS_LISTED:
         shown += f" and {len(capped) - CONSTRAINTS_LISTED} more"

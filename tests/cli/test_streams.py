@@ -132,6 +132,16 @@ def test_the_c_locale():
     assert told.isascii() and b"-sum" in told
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("words", [("--help",), ("list", "losses")])
+def test_an_output_that_is_full_gets_one_line(words):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        command = [sys.executable, "-m", "fedjax_rl", *words]
+        one = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert one.returncode == 1
+    assert one.stderr.count("\n") == 1 and "No space left" in one.stderr
+
+
 @pytest.mark.parametrize("words", [("--help",), ("list", "losses")])
 def test_a_reader_that_leaves_gets_no_traceback(words):
     one = process(*words)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(120)
 def test_multipliers_at_their_cap(capped, told):
     summary = {"multipliers_at_cap": [f"0/c{index}" for index in range(capped)]}
     run = SimpleNamespace(summary=summary, config=SimpleNamespace(multiplier_cap=10.0))
-    assert words._advice(run).split("): raise it")[0].endswith(f"0/c11{told}")
+    assert words._at_cap(run).split("): raise it")[0].endswith(f"0/c11{told}")
 
 
 def test_many_constraints_of_agents_alone_do_not_hide_the_worst_violation():

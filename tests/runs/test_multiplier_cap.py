@@ -7,10 +7,10 @@ import pytest
 
 from fedjax_rl import cmdp
 from fedjax_rl.cmdp.solve import solve
-from fedjax_rl.runs import Problem, fednpg
+from fedjax_rl.runs import Problem, fednpg, load_problem
 from fedjax_rl.runs.assembly import prepare
 from fedjax_rl.runs.config import FedNPGConfig
-from fedjax_rl.runs.words import opening
+from fedjax_rl.runs.words import closing, opening
 from tests import support
 
 pytestmark = pytest.mark.timeout(120)
@@ -74,6 +74,20 @@ def test_where_every_policy_earns_the_same_budgets_are_still_enforced():
     assert run.summary["feasible_average"]
 
 
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_constant_reward_is_no_bound_of_rounding_errors(seed):
+    """max V_r − V_r(π_Slater) is 1e-14 here, and a cap of that size would enforce nothing."""
+    draw = np.random.default_rng(seed)
+    transition = draw.dirichlet(np.ones(5), size=(5, 3))
+    reward = np.full((5, 3), draw.uniform(0.1, 5))
+    costs = [draw.uniform(size=(5, 3))]
+    problem = cmdp.from_arrays(transition, reward, costs, [4.5], np.full(5, 0.2), DISCOUNT)
+    assert solve(problem).dual_bound == 0.0
+    run = fednpg(problem, rounds=1000)
+    assert run.summary["multiplier_cap"] == pytest.approx(1 / np.ptp(costs[0]))
+    assert run.summary["feasible_average"]
+
+
 def test_a_light_weight_in_the_merge_raises_the_cap_of_what_it_multiplies():
     """What counts is N Σ_i p_i w_ij λ_ij: an agent of weight 1/8 of two needs four times λ*."""
     problem = support.random_problem(0)
@@ -87,6 +101,25 @@ def test_only_a_cap_given_by_hand_below_the_optimum_is_warned_about():
         config = FedNPGConfig(rounds=5, multiplier_cap=cap)
         prepared = prepare(config, Problem("shop", shop(853.0), np.ones((1, 1), bool)))
         assert ("out of reach" in opening(prepared)) == warned
+
+
+def test_agents_alone_at_a_cap_by_hand_are_told_so_too():
+    settings = {"rounds": 300, "multiplier_cap": 0.01, "reference": "no-communication"}
+    words = closing(fednpg("windy-cliff", **settings))
+    assert "Recommended: none" in words and "Multipliers are at --multiplier-cap 0.01" in words
+
+
+def test_the_warning_knows_that_a_light_weight_needs_more():
+    """λ* is about 0.5 to 2.5; of agents that weigh a tenth of the others it must be ten times."""
+    problem = load_problem("windy-cliff")
+    for weights, warned in ((None, False), ((3.7, 0.1, 0.1, 0.1), True)):
+        config = FedNPGConfig(rounds=5, multiplier_cap=5.0, merge_weights=weights)
+        assert ("out of reach" in opening(prepare(config, problem))) == warned
+
+
+def test_a_learner_without_multipliers_has_no_cap_to_speak_of():
+    config = FedNPGConfig(rounds=5, learner="crpo", multiplier_cap=0.1)
+    assert "cap" not in opening(prepare(config, load_problem("windy-cliff")))
 
 
 def test_the_default_is_automatic():

@@ -21,6 +21,7 @@ from fedjax_rl.runs.ranking import (
     Standing,
     best_first,
     check_share,
+    deciding_seed,
     excess_of,
     relative_violation,
     seeds_needed,
@@ -212,6 +213,17 @@ def test_tables_from_before_violations_were_recorded_are_read(known, tmp_path, c
     assert main(["plot", str(path)]) == 0
 
 
+def test_it_is_said_where_episodes_were_given_up(tmp_path, capsys):
+    """Nobody knows what these cost, whatever version made the table."""
+    rows = [
+        {**row, "relative_violation_average": None, "unfinished_episodes": 0.2}
+        for row in rows_of(BROKEN)
+    ]
+    assert main(["best", str(sweep_of(tmp_path / "sweep", rows))]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "some were given up" in error
+
+
 def test_a_share_that_is_given_comes_before_the_one_of_the_sweep(tmp_path, capsys):
     path = sweep_of(tmp_path / "sweep", rows_of(BROKEN), 0.5)
     assert main(["best", str(path), "--feasible-seeds", "1"]) == 0
@@ -358,6 +370,12 @@ def test_relative_violations_by_hand():
 )
 def test_excesses_by_hand(violations, share, expected):
     assert excess_of([violation <= 0 for violation in violations], violations, share) == expected
+
+
+def test_a_violation_that_is_not_known_decides_last():
+    feasible, violations = [False, True, False], [float("nan"), -0.1, 0.3]
+    assert [deciding_seed(feasible, violations, share) for share in (0.3, 0.6, 1.0)] == [1, 2, 0]
+    assert excess_of(feasible, violations, 1.0) == float("inf")
 
 
 def test_an_excess_is_zero_exactly_where_the_share_is_feasible():

@@ -57,6 +57,12 @@ def test_a_trace_of_named_columns_is_its_last(tmp_path, way):
     assert read_trace(trace) == (60.0, 5.0)
 
 
+@pytest.mark.parametrize("text", [",latency\n0,60\n1,5\n", '"","x"\n"1",60\n"2",5\n'])
+def test_a_first_column_of_row_names_may_have_no_name(tmp_path, text):
+    """As pandas and R write tables."""
+    assert read_trace(saved(tmp_path / "trace.csv", text.encode())) == (60.0, 5.0)
+
+
 @every_way
 def test_settings_are_read(tmp_path, way):
     text = yaml.safe_dump({"algorithm": "fedppo", "problem": "größe.npz", "rounds": 7})

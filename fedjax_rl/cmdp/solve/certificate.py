@@ -16,6 +16,9 @@ from fedjax_rl.errors import InvalidInput
 CERTIFICATE_VERSION = 1
 """Raised whenever the meaning of a stored field changes."""
 
+SAME_VALUE = 1e-11
+"""Values that differ by no more than this share of their size differ by rounding alone."""
+
 _VERSION_FIELD = "certificate_version"
 _TRUTH_CODES = {None: -1, False: 0, True: 1}
 
@@ -66,6 +69,8 @@ class Certificate:
     def dual_bound(self) -> float:
         """(max_π V_r − V_r(slater)) / ξ, reward per cost; `inf` if ξ is 0.
 
+        It is exactly 0 where every policy earns the same, up to rounding (`SAME_VALUE`).
+
         Slater's bound with the unconstrained value in the place of V*, so that it says nothing
         of the answer: at least `multiplier_bound` and hence at least every optimal Σ_j λ_j.
         It is the usual interval of a primal–dual method's multipliers (arXiv 2206.02346).
@@ -73,7 +78,12 @@ class Certificate:
         if self.slater_slack == 0:
             return math.inf
         above = max(self.unconstrained_value - self.optimal_value, 0.0)
-        return self.multiplier_bound + above / self.slater_slack
+        spread = self.multiplier_bound * self.slater_slack + above
+        return (
+            0.0
+            if spread <= SAME_VALUE * abs(self.unconstrained_value)
+            else (self.multiplier_bound + above / self.slater_slack)
+        )
 
 
 def to_arrays(certificate: Certificate) -> dict[str, np.ndarray]:

@@ -94,9 +94,10 @@ def closing(result: DeepResult) -> str:
         share = f"{100 * summary['feasible_share']:.0f} %"
         lines.append(f"Figures are means over {config.seeds} seeds; {share} keep every budget.")
     if summary["multipliers_at_cap"] and not summary["feasible"]:
+        largest = max(max(own.values()) for own in summary["multipliers"].values())
         lines.append(
-            f"Of the multipliers {summary['multipliers_at_cap']:g} are at their cap: raise "
-            "--multiplier-cap to enforce budgets harder."
+            f"Of the multipliers {summary['multipliers_at_cap']:g} are at their cap: a "
+            f"--multiplier-cap above {largest:.3g} would enforce budgets harder."
         )
     if "gap" in summary:
         lines.append(

@@ -88,7 +88,9 @@ def read_trace(path: Path) -> tuple[float, ...]:
     """
     lines = read_csv("--latency", path)
     width, rows = 1, lines
-    if lines and all(NAME.fullmatch(cell.strip()) for cell in lines[0].cells):
+    # Tables of other programs have a first column of row names, whose own name may be empty.
+    *before, last = [cell.strip() for cell in lines[0].cells] if lines else [""]
+    if NAME.fullmatch(last) and all(not name or NAME.fullmatch(name) for name in before):
         width, rows = len(lines[0].cells), lines[1:]
     if not rows:
         raise InvalidInput("--latency", f"no times in {path}", "at least one, in seconds")

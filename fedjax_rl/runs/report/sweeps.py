@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.ranking import EVERY_SEED, seeds_in_words
+from fedjax_rl.runs.ranking import seeds_in_words
 from fedjax_rl.runs.report.common import section_of
 from fedjax_rl.runs.report.document import KeyFigure, Satisfaction, Section, State, Table
 from fedjax_rl.runs.report.numbers import estimate, exactly, number, plural, shown
@@ -192,9 +192,8 @@ def _feasible(swept: Swept) -> tuple[KeyFigure, ...]:
     if question.feasible is None:
         return ()
     kept = sum(one.standing(question).excess == 0 for one in swept.found)
-    share = question.feasible_seeds
-    seeds = "every seed" if share == EVERY_SEED else f"at least {100 * share:g} % of the seeds"
-    return (KeyFigure("Feasible", f"{kept} of {len(swept.found)}", f"configurations, {seeds}"),)
+    seeds = seeds_in_words(question.feasible_seeds, max(len(one.rows) for one in swept.found))
+    return (KeyFigure("Feasible", f"{kept} of {len(swept.found)}", f"configurations{seeds}"),)
 
 
 def _satisfaction(swept: Swept) -> tuple[Satisfaction, ...]:

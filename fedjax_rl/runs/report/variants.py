@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedjax_rl.runs.comparison_budgets import JUDGED_BY, standing
-from fedjax_rl.runs.ranking import best_first
+from fedjax_rl.runs.ranking import EVERY_SEED, best_first, seeds_in_words
 from fedjax_rl.runs.report.common import finish_states, section_of
 from fedjax_rl.runs.report.curves import Axes, curve
 from fedjax_rl.runs.report.document import Chart, Figure, KeyFigure, Section, Table
@@ -58,7 +58,7 @@ def variants_section(source: Source, name: str) -> Section:
     best = first.row if first is not None and math.isfinite(first.excess) else None
     verdict = [f"{feasible} of {plural(len(names), 'variant')} end with a feasible policy."]
     if first is not None:
-        verdict.append(_sentence(first, names[first.row], source.config.get("feasible_seeds")))
+        verdict.append(_sentence(first, names[first.row], source.config))
     judged_by, value = "gap, budgets first", None
     if first is not None and best is not None:
         judged_by = "relative violation, none is feasible" if first.excess else judged_by
@@ -120,14 +120,15 @@ def _float(cell: str) -> float:
     return float(cell) if cell else math.nan
 
 
-def _sentence(first: First, variant: str, share: Any) -> str:
+def _sentence(first: First, variant: str, config: Mapping[str, Any]) -> str:
     policy = f"the {first.whose} policy of {variant}"
     if math.isinf(first.excess):
         return "By how much budgets are broken is not on record."
     if first.excess:
         return f"Closest to its budgets: {policy}, relative violation {shown(first.excess)}."
-    part = number(share)
-    seeds = f" in at least {100 * part:g} % of the seeds" if part < 1 else ""
+    share = number(config.get("feasible_seeds"))
+    known = share if 0 < share <= 1 else EVERY_SEED
+    seeds = seeds_in_words(known, int(config.get("seeds") or 1))
     return f"Best of those that keep every budget{seeds}: {policy}, with gap {shown(first.gap)}."
 
 

@@ -157,6 +157,13 @@ def best_configuration(path: Path, question: Question | None) -> tuple[str, str]
         raise InvalidInput("--subject-to", _conditions(asked), _nearest(found, asked))
     winner = winners[0][1]
     if math.isinf(winner.standing(asked).excess):
+        if any(as_float(row.get("unfinished_episodes")) > 0 for row in winner.rows):
+            raise InvalidInput(
+                "directory",
+                path,
+                "a sweep whose episodes ended: in every configuration some were given up, so that "
+                "nobody knows what they cost",
+            )
         raise InvalidInput(
             "directory",
             path,

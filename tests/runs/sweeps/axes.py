@@ -73,7 +73,7 @@ FINITE = Table(
         "merge_weights": Axis("[1,2],[2,1]", variant=4),
         "step_size": Axis("auto,0.3"),
         "dual_step_size": Axis("auto,0.2"),
-        "multiplier_cap": Axis("10,0.01"),
+        "multiplier_cap": Axis("auto,0.01"),
     },
     variants=(
         {"problem": "random-mdp", "access": None, "agents": 3, "rounds": 3},
@@ -121,7 +121,7 @@ NETWORKS = Table(
         "integral_gain": Axis("0.1,0.5"),
         "derivative_gain": Axis("0,0.5"),
         "dual_smoothing": Axis("0,0.5"),
-        "multiplier_cap": Axis("10,0.01"),
+        "multiplier_cap": Axis("auto,0.01"),
         "tolerance": Axis("0,9", variant=2, only=PPO),  # of the local step that both share
         "radius": Axis("0.01,0.1", only=NATURAL),
         "damping": Axis("0.1,1", only=NATURAL),
