@@ -93,7 +93,7 @@ def _pairs(feasible: Sequence[bool], violations: Sequence[float]) -> list[tuple[
 
 
 def _excess(keeps: bool, violation: float) -> float:
-    """Of one seed. A tolerance of nearly 0 may leave a violation of 0 infeasible: then it is > 0."""
+    """Of one seed; above 0 where a tolerance of nearly 0 leaves a violation of 0 infeasible."""
     if keeps:
         return 0.0
     return math.inf if math.isnan(violation) else max(violation, sys.float_info.min)
