@@ -66,9 +66,9 @@ MUTATIONS = (
     ),
     Mutation(
         "merge weights: multiplied by their sum, not divided",
-        "federation/round.py",
-        "shares = weights / weights.sum()",
-        "shares = weights * weights.sum()",
+        "ops/means.py",
+        "counted.sum(0) / total",
+        "counted.sum(0) * total",
         "tests/federation/test_round.py::test_an_absent_agent_has_no_weight",
     ),
     Mutation(

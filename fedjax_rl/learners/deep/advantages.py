@@ -113,18 +113,6 @@ def measure(rollout: Rollout, values: Values, agent: DeepAgent, design: Design) 
     return Measured(costs, agent.watches & (agent.per_step | (rollout.episodes > 0)))
 
 
-def excess(measured: Measured, agent: DeepAgent, hparams: DeepSettings) -> jax.Array:
-    """[K], how far each known cost is above its budget and the tolerance; else −∞.
-
-    Args:
-        measured: costs [K], in the unit of each budget.
-        agent: budgets [K] and the scale of each.
-        hparams: the tolerance, in scaled units.
-    """
-    above = agent.dual_scale * (measured.costs - agent.budgets) - hparams.tolerance
-    return jnp.where(measured.known, above, -jnp.inf)
-
-
 def _at_limits(rollout: Rollout, final: jax.Array) -> jax.Array:
     """[K], sum of values over the final observations that were reached."""
     reached = rollout.truncated.sum(0) > jnp.arange(len(final))[:, None]

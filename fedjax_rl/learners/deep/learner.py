@@ -10,18 +10,25 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fedjax_rl.algorithm import Exchange, Learner, Pytree, Time
-from fedjax_rl.learners.deep.advantages import (
-    Estimates,
-    Measured,
-    Values,
-    estimate,
-    excess,
-    measure,
-)
+from fedjax_rl.algorithm import Learner, Pytree, Time
+from fedjax_rl.learners.deep.advantages import estimate, measure
 from fedjax_rl.learners.deep.agent import DeepAgent, DeepSettings
+from fedjax_rl.learners.deep.batch import (
+    batch_of,
+    critic_of,
+    observed,
+    policy_of,
+    rescaled,
+    values_of,
+)
 from fedjax_rl.learners.deep.design import Design
-from fedjax_rl.learners.deep.rollout import Rollout, begin, collect
+from fedjax_rl.learners.deep.multipliers import (
+    VIOLATION,
+    dual_step,
+    lagrangian_weights,
+    satisfied_after,
+)
+from fedjax_rl.learners.deep.rollout import begin, collect
 from fedjax_rl.learners.deep.state import (
     Batch,
     DeepInfo,
@@ -31,16 +38,13 @@ from fedjax_rl.learners.deep.state import (
     Parameters,
 )
 from fedjax_rl.ops import moments as running
-from fedjax_rl.ops.duals import DualState, caps, no_multipliers, pid, projected_gradient
-from fedjax_rl.ops.moments import Moments
+from fedjax_rl.ops.duals import caps, no_multipliers
 
 Improve = Callable[
     [Any, Parameters, Pytree, Batch, Any, DeepSettings],
     tuple[Parameters, Pytree, Improvement],
 ]
 """(key, parameters, optimizer, batch, learning_rate, hparams) -> improved."""
-
-DUAL_RULES = {"gradient": projected_gradient, "pid": pid}
 
 
 def deep_learner(design: Design, improve: Improve) -> Learner:
@@ -58,237 +62,158 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
         ``parameters`` and keeps its multipliers, cost critic and optimiser.
     """
     choices = design.choices
-
-    def init(
-        key: jax.Array, agent: DeepAgent, hparams: DeepSettings
-    ) -> tuple[DeepShared, DeepLocal]:
-        key_actor, key_critic, key_costs, key_environments = jax.random.split(key, 4)
-        critic = design.critic.init(key_critic)
-        cost_critic = design.cost_critic.init(key_costs) if design.slots else None
-        parameters = Parameters(design.actor.init(key_actor), critic, cost_critic)
-        moments = running.no_moments(design.features)
-        normalizes, shares = choices.normalize_observations, choices.share_critic
-        shared = DeepShared(
-            actor=parameters.actor,
-            critic=critic if shares else None,
-            observations=moments if normalizes else None,
-            origin=moments.mean if normalizes else None,
-        )
-        local = DeepLocal(
-            critic=None if shares else critic,
-            cost_critic=cost_critic,
-            optimizer=optax.scale_by_adam(eps=1e-5).init(parameters),
-            duals=no_multipliers(design.slots),
-            pressure=jnp.ones(()),
-            satisfied=jnp.ones((), bool),
-            feasible=jnp.ones((), bool),
-            returns=running.no_moments(1 + design.slots) if choices.scale_returns else None,
-            reward_size=jnp.zeros(()),
-            environments=begin(key_environments, agent.params, design),
-            updates=jnp.zeros((), jnp.int32),
-        )
-        return shared, local
-
-    def step(
-        key: jax.Array,
-        time: Time,
-        shared: DeepShared,
-        local: DeepLocal,
-        agent: DeepAgent,
-        hparams: DeepSettings,
-    ) -> tuple[DeepShared, DeepLocal, DeepInfo]:
-        key_rollout, key_improve = jax.random.split(key)
-        rollout, environments = collect(
-            key_rollout, acting(shared), local.environments, agent.params, design
-        )
-        values = evaluate(shared, local, rollout)
-        measured = measure(rollout, values, agent, design)
-        estimates = estimate(rollout, values, agent, hparams)
-        # A bound that shrank would let go of a budget that is broken: R never falls.
-        size = jnp.maximum(local.reward_size, jnp.sqrt((estimates.targets[..., 0] ** 2).mean()))
-        most = caps(hparams.duals, size, agent.budgets)
-        duals = raised(local.duals, measured, most, agent, hparams)
-        weights = lagrangian_weights(duals, measured, local.feasible, agent, hparams)
-        pressure = weights.sum() if choices.dual_rule != "crpo" else jnp.ones(())
-        returns, scale = rescaled(local.returns, estimates.targets)
-        batch = batch_of(shared, rollout, estimates, weights / pressure, scale)
-        done = local.updates / hparams.total_updates
-        learning_rate = hparams.learning_rate * (1.0 - hparams.learning_rate_decay * done)
-        parameters, optimizer, improvement = improve(
-            key_improve,
-            Parameters(shared.actor, critic_of(shared, local), local.cost_critic),
-            local.optimizer,
-            batch,
-            learning_rate,
-            hparams,
-        )
-        info = DeepInfo(
-            episodes=rollout.episodes,
-            totals=rollout.totals,
-            rates=rollout.signals[..., 1:].mean((0, 1)),
-            multipliers=duals.multipliers,
-            at_cap=(duals.multipliers >= most).sum(),
-            environment_steps=jnp.int32(choices.rollout * choices.envs),
-            improvement=improvement,
-        )
-        shared = shared._replace(actor=parameters.actor, observations=observed(shared, rollout))
-        local = local._replace(
-            cost_critic=parameters.cost_critic,
-            optimizer=optimizer,
-            duals=duals,
-            pressure=pressure,
-            satisfied=jnp.where(
-                measured.known.any(),
-                ~jnp.any(excess(measured, agent, hparams) > 0),
-                local.satisfied,
-            ),
-            returns=returns,
-            reward_size=size,
-            environments=environments,
-            updates=local.updates + 1,
-        )
-        if choices.share_critic:
-            return shared._replace(critic=parameters.critic), local, info
-        return shared, local._replace(critic=parameters.critic), info
-
-    def features_of(shared: DeepShared, observations: jax.Array) -> jax.Array:
-        if shared.observations is None:
-            return observations
-        return running.normalized(shared.observations, observations)
-
-    def acting(shared: DeepShared) -> Any:
-        def act(observations: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
-            parameters = design.actor.apply(shared.actor, features_of(shared, observations))
-            return parameters, design.distribution.sample(parameters, noise)
-
-        return act
-
-    def critic_of(shared: DeepShared, local: DeepLocal) -> Pytree:
-        return shared.critic if choices.share_critic else local.critic
-
-    def evaluate(shared: DeepShared, local: DeepLocal, rollout: Rollout) -> Values:
-        """One pass of each critic over all observations whose value is needed."""
-        steps = choices.rollout
-        observations = jnp.concatenate([rollout.observations, rollout.last[None], rollout.final])
-        features = features_of(shared, observations)
-        values = design.critic.apply(critic_of(shared, local), features)
-        if design.slots:
-            left = jnp.pad(rollout.time_left, ((0, len(rollout.final)), (0, 0)))
-            timed = jnp.concatenate([features, left[..., None]], axis=-1)
-            costs = design.cost_critic.apply(local.cost_critic, timed)
-            values = jnp.concatenate([values, costs], axis=-1)
-        if local.returns is not None:
-            values = values * running.root_mean_square(local.returns)
-        return Values(values[:steps], values[steps], values[steps + 1 :])
-
-    def raised(
-        duals: DualState,
-        measured: Measured,
-        most: jax.Array,
-        agent: DeepAgent,
-        hparams: DeepSettings,
-    ) -> DualState:
-        """The dual step up to λ_max [K], where costs are known; padding stays 0."""
-        if choices.dual_rule == "crpo":
-            return duals
-        settings = hparams.duals._replace(cap=most)
-        proposed = DUAL_RULES[choices.dual_rule](
-            duals, measured.costs, agent.budgets, agent.dual_scale, settings
-        )
-        return jax.tree.map(partial(jnp.where, measured.known), proposed, duals)
-
-    def lagrangian_weights(
-        duals: DualState,
-        measured: Measured,
-        feasible: jax.Array,
-        agent: DeepAgent,
-        hparams: DeepSettings,
-    ) -> jax.Array:
-        """[1 + K], weights of A_r and of −A_c; they are divided by their sum (arXiv 2405.03236).
-
-        CRPO (arXiv 2011.05869) puts all weight on the reward while everybody is satisfied, else
-        on the worst violated cost of the agent's own.
-        """
-        if choices.dual_rule == "crpo":
-            own = excess(measured, agent, hparams)
-            worst = jax.nn.one_hot(jnp.argmax(own), design.slots) * (own.max() > 0)
-            return jnp.append(feasible, (~feasible) * worst).astype(jnp.float32)
-        return jnp.append(agent.reward_weight, agent.weights * duals.multipliers)
-
-    def rescaled(returns: Moments | None, targets: jax.Array) -> tuple[Moments | None, jax.Array]:
-        """The running size of the targets, and the size by which the critics are divided."""
-        if returns is None:
-            return None, jnp.ones(1 + design.slots)
-        return running.updated(returns, targets), running.root_mean_square(returns)
-
-    def batch_of(
-        shared: DeepShared,
-        rollout: Rollout,
-        estimates: Estimates,
-        weights: jax.Array,
-        scale: jax.Array,
-    ) -> Batch:
-        signs = jnp.append(1.0, -jnp.ones(design.slots))
-        parts = estimates.advantages * weights * signs
-        combined = parts.sum(-1)
-        if choices.standardize:
-            # Together and never apart: a small cost must not weigh as much as a large reward.
-            parts = (parts - parts.mean((0, 1))) / (combined.std() + 1e-8)
-        reward_part, cost_part = parts[..., 0], -parts[..., 1:].sum(-1)
-        if choices.cost_surrogate == "clipped":
-            reward_part, cost_part = reward_part - cost_part, jnp.zeros_like(cost_part)
-        return Batch(
-            features=features_of(shared, rollout.observations),
-            time_left=rollout.time_left[:-1],
-            actions=rollout.actions,
-            log_prob=design.distribution.log_prob(rollout.parameters, rollout.actions),
-            parameters=rollout.parameters,
-            reward_part=reward_part,
-            cost_part=cost_part,
-            targets=estimates.targets / scale,
-        )
-
-    def observed(shared: DeepShared, rollout: Rollout) -> Moments | None:
-        if shared.observations is None:
-            return None
-        return running.updated(shared.observations, rollout.observations)
-
-    def message(shared: DeepShared, local: DeepLocal) -> Pytree:
-        if shared.observations is None or shared.origin is None:
-            return shared
-        sums = running.about(shared.origin, shared.observations)
-        return shared._replace(observations=sums, origin=None)
-
-    def weight(shared: DeepShared, local: DeepLocal) -> jax.Array:
-        return local.pressure
-
-    def adopt(
-        shared: DeepShared, local: DeepLocal, merged: Pytree, hparams: DeepSettings
-    ) -> tuple[DeepShared, DeepLocal]:
-        if merged.observations is None or shared.origin is None:
-            return merged, local
-        moments = running.from_sums(shared.origin, merged.observations)
-        return merged._replace(observations=moments, origin=moments.mean), local
-
-    def send(
-        key: jax.Array,
-        time: Time,
-        shared: DeepShared,
-        local: DeepLocal,
-        agent: DeepAgent,
-        hparams: DeepSettings,
-    ) -> tuple[jax.Array, tuple[()]]:
-        return 1.0 - local.satisfied, ()
-
-    def receive(local: DeepLocal, kept: tuple[()], unsatisfied: jax.Array) -> DeepLocal:
-        return local._replace(feasible=unsatisfied == 0)
-
     return Learner(
-        init,
-        step,
-        message,
-        adopt,
+        init=partial(initial, design),
+        step=partial(local_step, design, improve),
+        message=message,
+        adopt=adopt,
         message_kind="parameters",
-        exchanges=(Exchange(send, receive),) if choices.dual_rule == "crpo" else (),
-        weight=weight if choices.weigh_merge else None,
+        exchanges=(VIOLATION,) if choices.dual_rule == "crpo" else (),
+        weight=objective_scale if choices.weigh_merge else None,
     )
+
+
+def initial(
+    design: Design, key: jax.Array, agent: DeepAgent, hparams: DeepSettings
+) -> tuple[DeepShared, DeepLocal]:
+    """Networks, λ = 0 [K], and B environments that begin.
+
+    Args:
+        design: task and networks.
+        key: of the networks and environments.
+        agent: its environment's parameters.
+        hparams: not read.
+    """
+    key_actor, key_critic, key_costs, key_environments = jax.random.split(key, 4)
+    critic = design.critic.init(key_critic)
+    cost_critic = design.cost_critic.init(key_costs) if design.slots else None
+    parameters = Parameters(design.actor.init(key_actor), critic, cost_critic)
+    moments = running.no_moments(design.features)
+    normalizes, shares = design.choices.normalize_observations, design.choices.share_critic
+    shared = DeepShared(
+        actor=parameters.actor,
+        critic=critic if shares else None,
+        observations=moments if normalizes else None,
+        origin=moments.mean if normalizes else None,
+    )
+    local = DeepLocal(
+        critic=None if shares else critic,
+        cost_critic=cost_critic,
+        optimizer=optax.scale_by_adam(eps=1e-5).init(parameters),
+        duals=no_multipliers(design.slots),
+        pressure=jnp.ones(()),
+        satisfied=jnp.ones((), bool),
+        feasible=jnp.ones((), bool),
+        returns=running.no_moments(1 + design.slots) if design.choices.scale_returns else None,
+        reward_size=jnp.zeros(()),
+        environments=begin(key_environments, agent.params, design),
+        updates=jnp.zeros((), jnp.int32),
+    )
+    return shared, local
+
+
+def local_step(
+    design: Design,
+    improve: Improve,
+    key: jax.Array,
+    time: Time,
+    shared: DeepShared,
+    local: DeepLocal,
+    agent: DeepAgent,
+    hparams: DeepSettings,
+) -> tuple[DeepShared, DeepLocal, DeepInfo]:
+    """Acts, measures the agent's K costs, moves λ, improves the policy on its Lagrangian.
+
+    Args:
+        design: task and networks.
+        improve: the policy and critic step.
+        key: of this step.
+        time: round and local step.
+        shared: what was merged last.
+        local: the agent's own.
+        agent: its constraints [K] and environment.
+        hparams: traced settings.
+    """
+    rule = design.choices.dual_rule
+    key_rollout, key_improve = jax.random.split(key)
+    rollout, environments = collect(
+        key_rollout, policy_of(design, shared), local.environments, agent.params, design
+    )
+    values = values_of(design, shared, local, rollout)
+    measured = measure(rollout, values, agent, design)
+    estimates = estimate(rollout, values, agent, hparams)
+    # A bound that shrank would let go of a budget that is broken: R never falls.
+    size = jnp.maximum(local.reward_size, jnp.sqrt((estimates.targets[..., 0] ** 2).mean()))
+    most = caps(hparams.duals, size, agent.budgets)
+    duals = dual_step(rule, local.duals, measured, most, agent, hparams)
+    weights = lagrangian_weights(rule, duals, measured, local.feasible, agent, hparams)
+    pressure = weights.sum() if rule != "crpo" else jnp.ones(())
+    returns, scale = rescaled(local.returns, estimates.targets)
+    batch = batch_of(design, shared, rollout, estimates, weights / pressure, scale)
+    done = local.updates / hparams.total_updates
+    learning_rate = hparams.learning_rate * (1.0 - hparams.learning_rate_decay * done)
+    parameters, optimizer, improvement = improve(
+        key_improve,
+        Parameters(shared.actor, critic_of(shared, local), local.cost_critic),
+        local.optimizer,
+        batch,
+        learning_rate,
+        hparams,
+    )
+    info = DeepInfo(
+        episodes=rollout.episodes,
+        totals=rollout.totals,
+        rates=rollout.signals[..., 1:].mean((0, 1)),
+        multipliers=duals.multipliers,
+        at_cap=(duals.multipliers >= most).sum(),
+        environment_steps=jnp.int32(design.choices.rollout * design.choices.envs),
+        improvement=improvement,
+    )
+    shared = shared._replace(actor=parameters.actor, observations=observed(shared, rollout))
+    local = local._replace(
+        cost_critic=parameters.cost_critic,
+        optimizer=optimizer,
+        duals=duals,
+        pressure=pressure,
+        satisfied=satisfied_after(local.satisfied, measured, agent, hparams),
+        returns=returns,
+        reward_size=size,
+        environments=environments,
+        updates=local.updates + 1,
+    )
+    if shared.critic is None:
+        return shared, local._replace(critic=parameters.critic), info
+    return shared._replace(critic=parameters.critic), local, info
+
+
+def message(shared: DeepShared, local: DeepLocal) -> DeepShared:
+    """What is merged; moments of observations as sums about the last merged mean.
+
+    Moments about different means have no mean; sums about a common origin do.
+    """
+    if shared.observations is None or shared.origin is None:
+        return shared
+    sums = running.about(shared.origin, shared.observations)
+    return shared._replace(observations=sums, origin=None)
+
+
+def objective_scale(shared: DeepShared, local: DeepLocal) -> jax.Array:
+    """1/N + Σ_j w_ij λ_ij, a scalar, by which the agent's objective was divided."""
+    return local.pressure
+
+
+def adopt(
+    shared: DeepShared, local: DeepLocal, merged: DeepShared, hparams: DeepSettings
+) -> tuple[DeepShared, DeepLocal]:
+    """The merged networks, and moments [D] about the new mean, which is the next origin.
+
+    Args:
+        shared: before the merge, with the origin that sums are about.
+        local: the agent's own, which stays as it is.
+        merged: mean of the messages.
+        hparams: not read.
+    """
+    if merged.observations is None or shared.origin is None:
+        return merged, local
+    moments = running.from_sums(shared.origin, merged.observations)
+    return merged._replace(observations=moments, origin=moments.mean), local

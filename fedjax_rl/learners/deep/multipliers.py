@@ -1,0 +1,117 @@
+"""How an agent's multipliers answer to what it measured, and what they make of its objective."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from fedjax_rl.algorithm import Exchange, Time
+from fedjax_rl.learners.deep.advantages import Measured
+from fedjax_rl.learners.deep.agent import DeepAgent, DeepSettings
+from fedjax_rl.learners.deep.state import DeepLocal, DeepShared
+from fedjax_rl.ops.duals import DualState, pid, projected_gradient
+
+DUAL_RULES = {"gradient": projected_gradient, "pid": pid}
+
+
+def dual_step(
+    rule: str,
+    duals: DualState,
+    measured: Measured,
+    caps: jax.Array,
+    agent: DeepAgent,
+    hparams: DeepSettings,
+) -> DualState:
+    """The step of λ [K] by ``gradient`` or ``pid``, where costs are known; ``crpo`` has none.
+
+    A budget per episode waits until an episode ends, and padding stays 0.
+
+    Args:
+        rule: static.
+        duals: before the step.
+        measured: costs [K] of the rollout.
+        caps: λ_max [K].
+        agent: budgets [K] and the scale of each.
+        hparams: gains.
+    """
+    if rule == "crpo":
+        return duals
+    settings = hparams.duals._replace(cap=caps)
+    proposed = DUAL_RULES[rule](duals, measured.costs, agent.budgets, agent.dual_scale, settings)
+    return jax.tree.map(partial(jnp.where, measured.known), proposed, duals)
+
+
+def lagrangian_weights(
+    rule: str,
+    duals: DualState,
+    measured: Measured,
+    feasible: jax.Array,
+    agent: DeepAgent,
+    hparams: DeepSettings,
+) -> jax.Array:
+    """[1 + K], weights of A_r and of −A_c; they are divided by their sum (arXiv 2405.03236).
+
+    CRPO (arXiv 2011.05869) puts all weight on the reward while everybody is satisfied, else on
+    the worst violated cost of the agent's own.
+
+    Args:
+        rule: static.
+        duals: after the dual step.
+        measured: costs [K] of the rollout.
+        feasible: scalar, whether every agent was satisfied; for CRPO.
+        agent: its weight of the reward and w_ij [K].
+        hparams: the tolerance of CRPO.
+    """
+    if rule == "crpo":
+        own = excess(measured, agent, hparams)
+        worst = jax.nn.one_hot(jnp.argmax(own), len(own)) * (own.max() > 0)
+        return jnp.append(feasible, (~feasible) * worst).astype(jnp.float32)
+    return jnp.append(agent.reward_weight, agent.weights * duals.multipliers)
+
+
+def excess(measured: Measured, agent: DeepAgent, hparams: DeepSettings) -> jax.Array:
+    """[K], how far each known cost is above its budget and the tolerance; else −∞.
+
+    Args:
+        measured: costs [K], in the unit of each budget.
+        agent: budgets [K] and the scale of each.
+        hparams: the tolerance, in scaled units.
+    """
+    above = agent.dual_scale * (measured.costs - agent.budgets) - hparams.tolerance
+    return jnp.where(measured.known, above, -jnp.inf)
+
+
+def satisfied_after(
+    before: jax.Array, measured: Measured, agent: DeepAgent, hparams: DeepSettings
+) -> jax.Array:
+    """A scalar, whether the agent's own costs are within budget.
+
+    Args:
+        before: the same after the last step, which stays where no cost is known.
+        measured: costs [K].
+        agent: budgets [K].
+        hparams: the tolerance.
+    """
+    satisfied = ~jnp.any(excess(measured, agent, hparams) > 0)
+    return jnp.where(measured.known.any(), satisfied, before)
+
+
+def _send_violation(
+    key: jax.Array,
+    time: Time,
+    shared: DeepShared,
+    local: DeepLocal,
+    agent: DeepAgent,
+    hparams: DeepSettings,
+) -> tuple[jax.Array, tuple[()]]:
+    return 1.0 - local.satisfied, ()
+
+
+def _receive_violations(local: DeepLocal, kept: tuple[()], violated: jax.Array) -> DeepLocal:
+    return local._replace(feasible=violated == 0)
+
+
+VIOLATION = Exchange(_send_violation, _receive_violations)
+"""CRPO's bit: each agent says whether it is violated, and all learn the share that is."""
