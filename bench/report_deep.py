@@ -36,19 +36,18 @@ REASONS = {
         "them; the federation does as the omniscient agent does."
     ),
     "acrobot-theta1-2": (
-        "The federation is still catching up: merged as equals its costs swing around the budgets "
-        "from seed to seed; weighed, they settle on them at the price of reward."
+        "The federation does as well as the omniscient agent and keeps its budgets in more seeds. "
+        "Clipping the cost terms decided this task, see below."
     ),
     "inverted-pendulum-adj3": (
         "Every place near the start costs, and an episode that ends pays no more: the omniscient "
-        "agent, too, keeps the budgets by falling early, and normalising by it says little. "
-        "Merged as equals, three normalised steps cannot express the multipliers that this takes "
-        "(see concepts, what a normalised step costs). The same seeds with sums of agents that "
-        "differed in the last bit gave a reward of 129.1 [54.9, 307.8] and a largest mean cost of "
-        "5.11: between versions intervals overlap, and digits do not repeat."
+        "agent, too, keeps the budgets by falling early, and normalising by it says little. What "
+        "is left of the violation is the omniscient agent's as well. Here the last bit of a sum of "
+        "agents has changed a row by more than its interval: between versions intervals overlap, "
+        "and digits do not repeat."
     ),
 }
-"""Why a goal is missed."""
+"""What is to be said of a row, and why a goal is missed."""
 GOAL = 0.9
 ALLOWED = 1.05
 
@@ -62,7 +61,8 @@ def learned(figures: dict[str, Any]) -> str:
         "Reward and costs are those of the merged policy in episodes of its own, means over the",
         "last four evaluations; IQM over seeds with 95 % bootstrap intervals. The normalised",
         "reward is 0 for the first policy and 1 for the omniscient agent's IQM. Costs are shares",
-        "of their budgets; for agents that never communicate, of the worst agent.",
+        "of their budgets; for agents that never communicate, of the worst agent. Seconds were",
+        "measured beside other work on the machine and compare within a table at best.",
         "",
     ]
     for name, run in figures["runs"].items():
