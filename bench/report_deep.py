@@ -42,9 +42,9 @@ REASONS = {
     "inverted-pendulum-adj3": (
         "Every place near the start costs, and an episode that ends pays no more: the omniscient "
         "agent, too, keeps the budgets by falling early, and normalising by it says little. What "
-        "is left of the violation is the omniscient agent's as well. Here the last bit of a sum of "
-        "agents has changed a row by more than its interval: between versions intervals overlap, "
-        "and digits do not repeat."
+        "is left of the violation is the omniscient agent's as well. With clipped cost terms the "
+        "last bit of a sum of agents moved the federated row by a factor of two: between versions "
+        "intervals overlap, and digits do not repeat."
     ),
 }
 """What is to be said of a row, and why a goal is missed."""
