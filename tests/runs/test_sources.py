@@ -396,7 +396,8 @@ def test_access_files_that_cannot_be_read_are_named(tmp_path):
 
     absent = tmp_path / "absent.yaml"
     assert message(broken).startswith(f"--access: got {broken}; valid YAML (")
-    assert message(binary) == f"--access: got {binary}; a readable YAML file"
+    wide = "a readable YAML file in UTF-8; it is UTF-16"
+    assert message(binary) == f"--access: got {binary}; {wide}"
     assert message(absent) == f"--access: got {absent}; a readable YAML file"
     assert message(tmp_path) == f"--access: got {tmp_path}; a readable YAML file"
     assert message(other) == f"--access: got {other}; array 'access' is missing"

@@ -192,7 +192,9 @@ def _feasible(swept: Swept) -> tuple[KeyFigure, ...]:
     if question.feasible is None:
         return ()
     kept = sum(one.standing(question).excess == 0 for one in swept.found)
-    seeds = seeds_in_words(question.feasible_seeds, max(len(one.rows) for one in swept.found))
+    seeds = seeds_in_words(
+        question.feasible_seeds, max((len(one.rows) for one in swept.found), default=1)
+    )
     return (KeyFigure("Feasible", f"{kept} of {len(swept.found)}", f"configurations{seeds}"),)
 
 

@@ -19,6 +19,7 @@ TABLE = {
     "worst_violation": "Metrics/WorstViolation",
     "worst_average_violation": "Metrics/WorstAverageViolation",
     "worst_strong_violation": "Metrics/WorstStrongViolation",
+    "multipliers_at_cap": "Metrics/MultipliersAtCap",
     "loss": "Loss/Loss_pi",
     "value_loss": "Loss/Loss_reward_critic",
     "kl": "Train/KL",

@@ -141,7 +141,7 @@ NETWORKS = Table(
             "minibatches": 3,
             "hidden": (8, 8),
             "activation": "relu",
-            "cost_surrogate": "unclipped",
+            "cost_surrogate": "clipped",
             "standardize": False,
             "share": "actor",
             "merge_by": "lagrangian",

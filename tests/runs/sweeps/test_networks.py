@@ -140,7 +140,7 @@ def test_settings_that_are_called_real_change_traced_settings_alone(algorithm):
             jax.tree.leaves(first.hparams), jax.tree.leaves(member.hparams), strict=True
         )
     )
-    assert changed == len(OTHER) - 1 + 2, "all but the seed, a budget, and its scale"
+    assert changed == len(OTHER) - 1 + 2 + 1, "all but the seed; a budget, its scale, a second cap"
     assert step_of(alone.algorithm, alone.hparams) == step_of(first.algorithm, first.hparams)
 
 
