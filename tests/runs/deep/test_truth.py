@@ -72,7 +72,7 @@ def test_a_finite_problem_comes_within_5_percent_of_the_linear_program(algorithm
             "problem_args": ("states=5",),
             "agents": agents,
             "merge_by": merge_by,
-            # Unclipped and merged as equals, the multiplier settles higher, though budgets are kept.
+            # Unclipped and merged as equals, the multiplier settles higher; budgets are kept.
             "cost_surrogate": "clipped",
             "envs": 128,
             "rollout": 32,
