@@ -51,7 +51,7 @@ def assert_runs(words, environment, out, cwd, before=()):
         check=False,
     )
     assert told.returncode == 0, told.stderr
-    assert all(line.endswith("…") for line in told.stderr.splitlines()), told.stderr
+    assert all(line.endswith(" …") for line in told.stderr.splitlines()), told.stderr
     assert {path.name for path in out.iterdir()} >= DRAWN
 
 

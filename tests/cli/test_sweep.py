@@ -182,8 +182,8 @@ ONE = ["--grid", "step_size=0.1"]
 )
 def test_mistakes_are_told_in_one_line(words, told, capsys):
     assert sweep(*words) == 2
-    # A slow machine is told what takes long, in a line of its own that ends in "…".
-    (error,) = [line for line in capsys.readouterr().err.splitlines() if not line.endswith("…")]
+    # A slow machine is told what takes long, in a line of its own that ends in " …".
+    (error,) = [line for line in capsys.readouterr().err.splitlines() if not line.endswith(" …")]
     assert told in error
 
 

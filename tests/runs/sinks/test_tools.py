@@ -91,7 +91,7 @@ def broken(whole, tmp_path):
 def unexpected(told):
     """Lines on standard error but for those that say what takes long, or that tests compile
     the shorter way in this process and not in the one that began the run."""
-    lines = [line for line in told.splitlines() if not line.endswith("…")]
+    lines = [line for line in told.splitlines() if not line.endswith(" …")]
     return [line for line in lines if "xla_cpu_use_fusion_emitters" not in line]
 
 
