@@ -20,9 +20,10 @@ from fedjax_rl.execution.train import start, to_host, train
 from fedjax_rl.precision import precision
 from fedjax_rl.runs.config import CheckpointSettings
 from fedjax_rl.runs.devices import ONE, DeviceSettings
+from fedjax_rl.runs.families.protocol import Assembler
+from fedjax_rl.runs.families.registry import family_of
 from fedjax_rl.runs.place import Destination
 from fedjax_rl.runs.sweeps.execution import Done, run_chunk
-from fedjax_rl.runs.sweeps.family import Family, family
 from fedjax_rl.runs.sweeps.plan import Group, Member, grouped, members_of
 from fedjax_rl.runs.sweeps.results import SweepDirectory
 from fedjax_rl.runs.sweeps.session import Asked, opened
@@ -83,11 +84,11 @@ class Planned:
     """
 
     def __init__(self, study: Study, devices: DeviceSettings = ONE, chunk: int | None = None):
-        self.kind: Family = family(study.algorithm)
-        base = self.kind.resolved(self.kind.config(**study.settings))
-        self.asked = Asked(
-            study.algorithm, base, space_of(self.kind.config, study.grid, {}, None), chunk
-        )
+        self.kind: Assembler = family_of(study.algorithm).assembler(study.algorithm)
+        settings: Any = family_of(study.algorithm).settings
+        base = settings(**study.settings)
+        space = space_of(settings, study.grid, {}, None)
+        self.asked = Asked(study.algorithm, base, space, chunk)
         (group,) = grouped(members_of(self.kind, base, self.asked.space), chunk)
         self.group: Group = group
         self.program: Algorithm = group.program(self.kind, devices)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class InvalidInput(ValueError):
     """A value from outside that cannot be used, told in one line.
@@ -53,6 +56,14 @@ class MissingExtra(InvalidInput):
             f"no installed package {package!r}",
             f"install it with: pip install 'fedjax_rl[{extra}]'",
         )
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """``did you mean 'npg'? one of crpo, npg``: what is allowed where the word is not known."""
+    names = list(known)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.0)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{hint}one of {', '.join(names)}"
 
 
 def flag(field: str) -> str:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from fedjax_rl.cli.best import conditions_of
 from fedjax_rl.cli.parse import check_has_out, parse
-from fedjax_rl.cli.sweep import Repeated, chunk_of, kind_and_base
+from fedjax_rl.cli.run import base, made
+from fedjax_rl.cli.sweep import Repeated, chunk_of
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.checks import check_count
 from fedjax_rl.runs.config import CheckpointSettings
 from fedjax_rl.runs.devices import DeviceSettings
+from fedjax_rl.runs.families.registry import family_of
 
 HELP = """\
 usage: fedjax-rl search ALGORITHM --random NAME=LAW --trials T --batch B --out DIR [OPTIONS]
@@ -86,14 +88,14 @@ def main(arguments: list[str]) -> int:
         print(HELP, end="")
         return 0
     algorithm, words = arguments[0], arguments[1:]
-    kind, base = kind_and_base(algorithm, words)
-    kind = _searching(kind)
-    options = parse(kind, words, f"search {algorithm}", default=kind(base, SearchOptions()))
+    family = family_of(algorithm)
+    kind = made(family, ("sweep", Annotated[SearchOptions, tyro.conf.arg(name="")]))
+    default = kind(settings=base(family, algorithm, words)[0], sweep=SearchOptions())
+    options = parse(kind, words, f"search {algorithm}", default=default, description=DESCRIPTION)
     own = options.sweep
     check_has_out(own.out, arguments)
 
     from fedjax_rl.runs.place import Destination
-    from fedjax_rl.runs.sweeps.family import family
     from fedjax_rl.runs.sweeps.question import question_of
     from fedjax_rl.runs.sweeps.search import search_and_record, search_of
     from fedjax_rl.runs.sweeps.session import Asked
@@ -114,18 +116,7 @@ def main(arguments: list[str]) -> int:
     )
     conditions = conditions_of(own.metric, own.maximize, own.subject_to)
     wanted = own.metric, own.maximize, conditions, own.feasible_seeds
-    question = question_of(family(algorithm).headline, *wanted)
+    question = question_of(family.headline, *wanted)
     diverged = search_and_record(search_of(asked, question, own.batch, own.sampler))
     sys.stdout.flush()
     return 1 if diverged else 0
-
-
-def _searching(kind: Any) -> Any:
-    """The options of a sweep with those of a search in place of the sweep's own."""
-    return dataclasses.make_dataclass(
-        "Search",
-        [("sweep", Annotated[SearchOptions, tyro.conf.arg(name="")])],
-        bases=(kind,),
-        namespace={"__doc__": DESCRIPTION},
-        frozen=True,
-    )

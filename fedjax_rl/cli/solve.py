@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     options = parse(Solve, arguments, "solve")
 
     from fedjax_rl.runs.config import FedNPGConfig
-    from fedjax_rl.runs.session import solve_and_record
+    from fedjax_rl.runs.solve import solve_and_record
 
     shared = ("problem", "problem_args", "agents", "budgets", "discount")
     config = FedNPGConfig(**{name: getattr(options, name) for name in shared})

@@ -9,13 +9,13 @@ from typing import Annotated, Any
 
 import tyro
 
-from fedjax_rl.cli import choose
 from fedjax_rl.cli.parse import check_has_out, flag_value, parse
-from fedjax_rl.cli.run import FEDERATED
+from fedjax_rl.cli.run import base, made
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.checks import as_number
-from fedjax_rl.runs.config import CheckpointSettings, FedNPGConfig
+from fedjax_rl.runs.config import CheckpointSettings
 from fedjax_rl.runs.devices import DeviceSettings
+from fedjax_rl.runs.families.registry import family_of
 from fedjax_rl.runs.hosts import HostSettings, joined
 from fedjax_rl.runs.ranking import check_share
 from fedjax_rl.runs.yaml_file import read_yaml
@@ -77,19 +77,11 @@ class SweepOptions:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class SweepFedNPG:
-    """Run FedNPG with every combination of settings, as few programs as there can be.
+ABOUT = """Run an algorithm with every combination of settings, as few programs as there can be.
 
-    Real-valued settings share one compiled program; counts and names make groups of their own.
-    Every member computes what the same run alone computes. --seed and --seeds say which seeds
-    every combination is run with.
-    """
-
-    settings: Annotated[FedNPGConfig, tyro.conf.arg(name="")]
-    sweep: Annotated[SweepOptions, tyro.conf.arg(name="")]
-    config: Path | None = None
-    """A config.yaml of a run to start from; flags given here come on top of it."""
+Real-valued settings share one compiled program, and so do windows and latencies of stale data;
+counts and names make groups of their own. Every member computes what the same run alone computes,
+up to rounding. --seed and --seeds say which seeds every combination is run with."""
 
 
 def main(arguments: list[str]) -> int:
@@ -112,7 +104,7 @@ def main(arguments: list[str]) -> int:
         raise InvalidInput("--file", document["algorithm"], f"a sweep of {algorithm}")
     options = _parsed(algorithm, words, document)
 
-    base, own = options.settings, options.sweep
+    own = options.sweep
     check_has_out(own.out, arguments)
     with joined(own.hosts):
         from fedjax_rl.runs.place import Destination
@@ -121,8 +113,8 @@ def main(arguments: list[str]) -> int:
         diverged = sweep_and_record(
             Asked(
                 algorithm=algorithm,
-                base=base,
-                space=_space(type(base), own, document),
+                base=options.settings,
+                space=_space(type(options.settings), own, document),
                 chunk=chunk_of(own.chunk),
                 destination=Destination(own.out, own.overwrite, own.checkpoints),
                 devices=own.devices,
@@ -154,7 +146,8 @@ def _document(arguments: list[str]) -> dict[str, Any]:
 
 def _parsed(algorithm: str, words: list[str], document: dict[str, Any]) -> Any:
     """The options, on top of the file's and those of ``--config`` or ``--preset``."""
-    kind, base = kind_and_base(algorithm, words)
+    family = family_of(algorithm)
+    settings, _ = base(family, algorithm, words)
     if document.get("settings") and flag_value("--config", words) is not None:
         raise InvalidInput("--config", flag_value("--config", words), "it or settings in --file")
     own: dict[str, Any] = {
@@ -166,36 +159,9 @@ def _parsed(algorithm: str, words: list[str], document: dict[str, Any]) -> Any:
         own["chunk"] = str(document["chunk"])
     if "feasible_seeds" in document:
         check_share(document["feasible_seeds"])
-    default = kind(_on_top(base, document), SweepOptions(**own))
-    return parse(kind, words, f"sweep {algorithm}", default=default)
-
-
-def kind_and_base(algorithm: str, words: list[str]) -> tuple[Any, Any]:
-    """The type of an algorithm's options, and its settings before any flag.
-
-    Raises:
-        InvalidInput: no such algorithm, or a ``--config`` or ``--preset`` that cannot be used.
-    """
-    kind: Any
-    base: Any
-    if algorithm == "fednpg":
-        from fedjax_rl.cli.run import _defaults as defaults
-
-        kind, base = SweepFedNPG, defaults(words)[0].settings
-    elif algorithm in FEDERATED:
-        from fedjax_rl.cli.run_deep import _defaults as defaults_deep
-        from fedjax_rl.cli.sweep_kinds import SweepDeep as kind
-
-        base = defaults_deep(algorithm, words)[0].settings
-    else:
-        from fedjax_rl.cli.run_hetero import _defaults as defaults_hetero
-        from fedjax_rl.cli.sweep_kinds import SweepHetero as kind
-        from fedjax_rl.hetero.losses import losses
-
-        if ":" not in algorithm:
-            choose("algorithm", algorithm, [*FEDERATED, *losses])
-        base = defaults_hetero(algorithm, words)[0].settings
-    return kind, base
+    kind = made(family, ("sweep", Annotated[SweepOptions, tyro.conf.arg(name="")]))
+    default = kind(settings=_on_top(settings, document), sweep=SweepOptions(**own))
+    return parse(kind, words, f"sweep {algorithm}", default=default, description=ABOUT)
 
 
 def _on_top(base: Any, document: dict[str, Any]) -> Any:

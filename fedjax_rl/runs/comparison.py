@@ -22,10 +22,11 @@ from fedjax_rl.runs.directory import RunDirectory, made_with
 from fedjax_rl.runs.drawing import import_matplotlib
 from fedjax_rl.runs.finite import FedNPGResult, run
 from fedjax_rl.runs.history import Columns
+from fedjax_rl.runs.paths import absolute
 from fedjax_rl.runs.programs import tabular_learner
 from fedjax_rl.runs.ranking import EVERY_SEED
-from fedjax_rl.runs.session import resolved
 from fedjax_rl.runs.solutions import certify
+from fedjax_rl.runs.sources import PROBLEM_FILES
 
 COMPARED = ("learner", "local_steps", "correction", "merge", "reference")
 """Settings that differ between variants; all others are common."""
@@ -248,7 +249,7 @@ def configuration(
         | {field: getattr(variant.prepared.config, field) for field in COMPARED}
         for variant in variants
     ]
-    document = lists | _common(resolved(settings))
+    document = lists | _common(absolute(settings, PROBLEM_FILES))
     document |= {"feasible_seeds": feasible_seeds}
     document |= {"variants": chosen, "left_out": list(left_out)}
     digest = problem_digest(variants[0].prepared.problem.cmdp)

@@ -63,6 +63,8 @@ FOLDERS = ("tensorboard", "wandb", "mlflow")
 """Likewise, whole: what tools log to."""
 MARK = "config.yaml"
 """A directory that holds this file is a run directory and may be overwritten on request."""
+SWEEP = "sweep "
+"""What the ``algorithm`` of a sweep's configuration begins with."""
 LOCK = ".lock"
 """Locked while a process writes; what a killed one leaves behind is not locked."""
 
@@ -131,7 +133,7 @@ class RunDirectory:
 
     def write_json(self, name: str, document: Mapping[str, Any]) -> None:
         """Writes JSON in which every number is finite or null."""
-        self.write_text(name, json.dumps(_plain(document), indent=2, allow_nan=False) + "\n")
+        self.write_text(name, json.dumps(plain(document), indent=2, allow_nan=False) + "\n")
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Writes an npz file."""
@@ -229,16 +231,16 @@ def made_with(problem_digest: str) -> dict[str, str]:
     return {**versions, **known, "problem_sha256": problem_digest}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The value as JSON types; numbers that are not finite become null."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
+        return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return plain(value.item())
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value

@@ -82,7 +82,7 @@ def run(
     work = Work(prepared.algorithm, key, prepared.hparams, config.rounds, prepared.chunk_rounds)
     state, _, clock = carry_out(work, record, on_rows, keeper or KeepsNothing())
     history = record.history()
-    outcome = _outcome(state, record.failed_round)
+    outcome = outcome_of(state, record.failed_round)
     timing = {"seconds": clock.seconds, "rounds_per_second": _rate(clock)}
     summary = summarise(prepared, history, outcome) | timing
     return FedNPGResult(config, prepared.problem, prepared.certificate, history, summary, outcome)
@@ -147,7 +147,8 @@ def first_failure(chunk: Chunk) -> int | None:
     return int(failed.min()) if failed.size else None
 
 
-def _outcome(state: Any, failed_round: int | None) -> Outcome:
+def outcome_of(state: Any, failed_round: int | None) -> Outcome:
+    """What a run ends with, from its last state."""
     host = to_host(state)
     last_policy = _softmax(host.federation.shared.logits)
     return Outcome(

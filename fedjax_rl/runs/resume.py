@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.config import checkpoint_settings, config_from_yaml, sink_names
+from fedjax_rl.runs.config import checkpoint_settings, sink_names
 from fedjax_rl.runs.devices import ONE, DeviceSettings
-from fedjax_rl.runs.directory import MARK
+from fedjax_rl.runs.directory import MARK, SWEEP
+from fedjax_rl.runs.families.registry import family_of
+from fedjax_rl.runs.paths import found_again
 from fedjax_rl.runs.place import Destination
-from fedjax_rl.runs.yaml_file import read_yaml
-
-SWEEP = "sweep "
-"""What the ``algorithm`` of a sweep's configuration begins with."""
+from fedjax_rl.runs.session import Request, compare_and_record, run_and_record
+from fedjax_rl.runs.yaml_file import read_settings, read_yaml
 
 
 def resume(out: Path, devices: DeviceSettings = ONE) -> bool:
@@ -38,38 +38,21 @@ def resume(out: Path, devices: DeviceSettings = ONE) -> bool:
     if (out / ("comparison.csv" if compare else "summary.json")).exists():
         print(f"{out} is finished; nothing to do")
         return False
-    destination = Destination(
-        out, checkpoints=checkpoint_settings(path), resume=True, log_to=sink_names(path)
-    )
-    match algorithm:
-        case "fednpg":
-            return _finite(destination, path, devices)
-        case "fedppo" | "fednatural":
-            return _deep(algorithm, destination, path, compare, devices)
-        case str() if algorithm.startswith(SWEEP):
-            return _sweep(document, algorithm.removeprefix(SWEEP), destination, devices)
-        case str() if _is_loss(algorithm):
-            return _hetero(algorithm, destination, path, devices)
-    allowed = "one that fedjax-rl run or sweep wrote"
-    raise InvalidInput("run directory", f"{path} of {algorithm!r}", allowed)
-
-
-def _finite(destination: Destination, path: Path, devices: DeviceSettings) -> bool:
-    from fedjax_rl.runs.session import run_and_record
-
-    config, origin = config_from_yaml(path)
-    return run_and_record(config, destination, origin, devices)
-
-
-def _deep(
-    algorithm: str, destination: Destination, path: Path, compare: bool, devices: DeviceSettings
-) -> bool:
-    from fedjax_rl.runs.deep.config import read_config
-    from fedjax_rl.runs.deep.session import compare_and_record, run_and_record
-
-    config, origin = read_config(path, algorithm)
-    record = compare_and_record if compare else run_and_record
-    return record(algorithm, config, destination, origin, devices)
+    checkpoints = checkpoint_settings(path)
+    destination = Destination(out, checkpoints=checkpoints, resume=True, log_to=sink_names(path))
+    if isinstance(algorithm, str) and algorithm.startswith(SWEEP):
+        return _sweep(document, algorithm.removeprefix(SWEEP), destination, devices)
+    try:
+        family = family_of(str(algorithm))
+    except InvalidInput:
+        allowed = "one that fedjax-rl run or sweep wrote"
+        raise InvalidInput("run directory", f"{path} of {algorithm!r}", allowed) from None
+    settings: Any
+    settings, origin = read_settings(path, str(algorithm), family.settings)
+    settings = found_again(settings, family.files, out)
+    content = origin.get("problem_sha256")
+    request = Request(str(algorithm), settings, destination, devices, content)
+    return (compare_and_record if compare else run_and_record)(request)
 
 
 def _sweep(
@@ -83,17 +66,3 @@ def _sweep(
 
         return search_and_record(search_again(asked, document["search"]))
     return sweep_and_record(asked)
-
-
-def _is_loss(name: str) -> bool:
-    from fedjax_rl.hetero.losses import losses
-
-    return name in losses or ":" in name
-
-
-def _hetero(loss: str, destination: Destination, path: Path, devices: DeviceSettings) -> bool:
-    from fedjax_rl.runs.hetero.config import read_config
-    from fedjax_rl.runs.hetero.session import run_and_record
-
-    config, origin = read_config(path, loss)
-    return run_and_record(loss, config, destination, origin, devices)

@@ -1,134 +1,171 @@
-"""A command from start to end: check, run, show, record."""
+"""A run from start to end: check, run, show, record; alone, or beside its references."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from fedjax_rl.cmdp.solve import SolverName, problem_digest, to_arrays
-from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs import words
-from fedjax_rl.runs.assembly import load_configured, prepare
-from fedjax_rl.runs.config import FedNPGConfig, settings_to_yaml
+from fedjax_rl.errors import InvalidInput, Stopped
 from fedjax_rl.runs.devices import ONE, DeviceSettings
-from fedjax_rl.runs.directory import RunDirectory, check_writable, made_with
+from fedjax_rl.runs.directory import RunDirectory
 from fedjax_rl.runs.drawing import import_matplotlib
-from fedjax_rl.runs.finite import FedNPGResult, run
-from fedjax_rl.runs.history import Columns
-from fedjax_rl.runs.live import FINITE_HEADER, LiveTable, finite_cells, working
-from fedjax_rl.runs.place import Destination, open_place
-from fedjax_rl.runs.sinks.log import Schedule
-from fedjax_rl.runs.solutions import certify
-from fedjax_rl.runs.summary import certificate_figures
-
-PROBLEM_SETTINGS = ("problem", "problem_args", "agents", "budgets", "discount")
+from fedjax_rl.runs.families.protocol import Experiment, Family, References, Result
+from fedjax_rl.runs.families.registry import family_of
+from fedjax_rl.runs.live import LiveTable, working
+from fedjax_rl.runs.loop import Columns
+from fedjax_rl.runs.paths import absolute
+from fedjax_rl.runs.place import Destination, Place, open_place
 
 
-def run_and_record(
-    config: FedNPGConfig,
-    destination: Destination,
-    origin: Mapping[str, Any],
-    devices: DeviceSettings = ONE,
-) -> bool:
-    """Runs FedNPG with a live table and writes the run directory.
+class Request(NamedTuple):
+    """A run that is asked for.
 
-    Args:
-        config: settings.
-        destination: where it is written.
-        origin: what the configuration was made with when it came from a ``config.yaml``.
+    Attributes:
+        algorithm: its name.
+        settings: of its family's type.
+        destination: where it is written, and how it survives.
         devices: over which it is spread.
+        content: SHA-256 of the problem that it must have; None for any.
+    """
+
+    algorithm: str
+    settings: Any
+    destination: Destination = Destination()
+    devices: DeviceSettings = ONE
+    content: str | None = None
+
+
+def run_and_record(request: Request) -> bool:
+    """Runs an algorithm with a live table and writes the run directory.
 
     Returns:
-        Whether the run diverged; what was logged is kept.
+        Whether a member diverged; what was logged is kept.
 
     Raises:
         InvalidInput: before anything is written.
         Stopped: a signal asked for it, and the run is saved.
     """
-    destination.check()
-    with working(f"solving {config.problem} exactly"):
-        prepared = prepare(config, devices=devices)
-    digest = problem_digest(prepared.problem.cmdp)
-    if origin.get("problem_sha256", digest) != digest:
-        raise InvalidInput(
-            "--config", config.problem, "the problem's content is not what that run was made with"
-        )
-    print(words.opening(prepared))
-    settings = dataclasses.asdict(resolved(config))
-    prepared = prepared._replace(chunk_rounds=destination.checkpoints.chunk(prepared.chunk_rounds))
-    with open_place(destination, "fednpg", settings, digest) as (directory, keeper, kept, open_log):
-        cells = partial(finite_cells, layout=prepared.layout)
-        logged = Schedule("round", config.rounds, config.log_every, config.seeds)
-        with open_log(logged) as log, LiveTable(config.rounds, FINITE_HEADER, cells) as table, kept:
-
-            def on_rows(rows: Columns) -> None:
-                log.write(rows)
-                table.show(rows)
-
-            result = run(prepared, on_rows, keeper)
-            log.write_last(result.history)  # of a run that diverged
-        print(words.closing(result))
-        if directory is not None:
-            _record(directory, result)
-            print(f"Written to {directory.path}: {', '.join(directory.names())}")
-        else:
-            print("Nothing was written; --out DIR keeps the table, the policies and plots.")
-    return result.outcome.failed_round is not None
+    request.destination.check()
+    experiment = prepared(request)
+    with opened(request, experiment) as place:
+        result = carried_out(experiment, request.destination, place)
+        print_written(place.directory)
+    return result.diverged
 
 
-def solve_and_record(
-    config: FedNPGConfig, solver: SolverName, out: Path | None, overwrite: bool
-) -> None:
-    """Solves a problem, prints the certificate and writes it when asked to.
+def compare_and_record(request: Request) -> bool:
+    """Runs an algorithm and its references one after another, each in a directory of its own.
+
+    Arguments, result and errors are those of `run_and_record`; the directory holds the
+    federation's run, and those of the references in directories of their names.
 
     Raises:
-        InvalidInput: before anything is written; for infeasible budgets with the Slater slack.
+        InvalidInput: the family has no references, the settings are those of one, or before
+            anything is written.
     """
-    if out is not None:
-        check_writable(out, overwrite=overwrite)
-    problem = load_configured(config)
-    with working(f"solving {problem.name}"):
-        certificate = certify(problem.cmdp, solver)
-    print(words.certificate(problem, certificate))
-    if out is None:
-        return
-    surroundings = made_with(problem_digest(problem.cmdp))
-    with RunDirectory(out, overwrite=overwrite) as directory:
-        settings = dataclasses.asdict(resolved(config))
-        asked = {name: settings[name] for name in PROBLEM_SETTINGS} | {"solver": solver}
-        directory.write_text("config.yaml", settings_to_yaml("solve", asked, surroundings))
-        directory.write_json("solution.json", certificate_figures(problem, certificate))
-        directory.write_arrays("solution.npz", to_arrays(certificate))
-        print(f"Written to {directory.path}: {', '.join(directory.names())}")
+    references = references_of(family_of(request.algorithm), request.algorithm)
+    first, *others = references.names
+    if request.settings.reference != first:
+        raise InvalidInput(
+            "--reference", repr(request.settings.reference), f"{first} with --compare"
+        )
+    requests = {who: _as_reference(request, references, who) for who in references.names}
+    for one in requests.values():
+        one.destination.check()
+    experiments = {who: prepared(one) for who, one in requests.items()}
+    results: dict[str, Result] = {}
+    with opened(request, experiments[first], {"compare": True}) as whole:
+        try:
+            results[first] = carried_out(experiments[first], request.destination, whole)
+            for who in others:
+                with opened(requests[who], experiments[who]) as place:
+                    results[who] = carried_out(experiments[who], requests[who].destination, place)
+        except Stopped as stop:
+            raise stop.of(request.destination.out) from None
+        print(references.table(results))
+        if whole.directory is not None:
+            import_matplotlib(whole.directory.path)
+            references.write(whole.directory, results)
+        print_written(whole.directory)
+    return any(result.diverged for result in results.values())
 
 
-def resolved(config: Any) -> Any:
-    """The configuration with absolute file names, so that it runs from anywhere."""
-    changes: dict[str, Any] = {}
-    for field in ("problem", "access"):
-        value = getattr(config, field)
-        if value is not None and value.endswith((".npz", ".yaml", ".yml")):
-            changes[field] = str(Path(value).resolve())
-    return dataclasses.replace(config, **changes)
+def references_of(family: Family, algorithm: str) -> References:
+    """What a run is put beside.
+
+    Raises:
+        InvalidInput: the family has no references.
+    """
+    if family.references is None:
+        raise InvalidInput("--compare", algorithm, "an algorithm that has references")
+    return family.references
 
 
-def _record(directory: RunDirectory, result: FedNPGResult) -> None:
-    import_matplotlib(directory.path)
-    from fedjax_rl.runs.plots import plot_run
-
-    directory.write_arrays(
-        "policy.npz",
-        {
-            "last": result.outcome.last_policy,
-            "averaged": result.outcome.averaged_policy,
-            "recommended": np.array(result.summary["recommended_policy"]),
-        },
+def _as_reference(request: Request, references: References, who: str) -> Request:
+    if who == references.names[0]:
+        return request
+    return request._replace(
+        settings=references.settings(request.settings, who),
+        destination=request.destination.below(who),
     )
-    with working("drawing"):
-        plot_run(result, directory.path)
-    directory.write_json("summary.json", result.summary)  # last: a run that has one is finished
+
+
+def prepared(request: Request) -> Experiment:
+    """The run, ready to start; what is recorded of its settings has absolute file names.
+
+    Raises:
+        InvalidInput: a setting or the problem cannot be used, or its content is another.
+    """
+    family, content = family_of(request.algorithm), request.content
+    name = getattr(request.settings, family.problem)
+    with working(f"preparing {name}"):
+        experiment = family.prepare(request.algorithm, request.settings, request.devices)
+    if content is not None and content != experiment.digest:
+        raise InvalidInput(
+            "--config", name, "the problem's content is not what that run was made with"
+        )
+    return experiment._replace(settings=absolute(experiment.settings, family.files))
+
+
+@contextmanager
+def opened(
+    request: Request, experiment: Experiment, extra: Mapping[str, Any] | None = None
+) -> Iterator[Place]:
+    """The place of a run; ``config.yaml`` says what is ``extra``, too."""
+    settings = dataclasses.asdict(experiment.settings)
+    where = request.destination, request.algorithm, settings, experiment.digest
+    with open_place(*where, extra or {}) as place:
+        yield place
+
+
+def carried_out(experiment: Experiment, destination: Destination, place: Place) -> Result:
+    """Runs with a live table, and records what there is to record."""
+    logged = experiment.logged
+    print(experiment.opening, flush=True)
+    table = LiveTable(logged.last, experiment.header, experiment.cells, unit=logged.unit)
+    with place.open_log(logged) as log, table, place.kept:
+
+        def on_rows(rows: Columns) -> None:
+            log.write(rows)
+            table.show(rows)
+
+        result = experiment.run(on_rows, place.keeper, destination.checkpoints.chunk)
+        if result.rows is not None:
+            log.write_last(result.rows)
+    print(result.closing, flush=True)
+    if place.directory is not None:
+        import_matplotlib(place.directory.path)
+        result.write(place.directory)
+        # Last: a run that has a summary is finished.
+        place.directory.write_json("summary.json", result.summary)
+    return result
+
+
+def print_written(directory: RunDirectory | None) -> None:
+    """Says what was written, or how to have it written."""
+    if directory is None:
+        print("Nothing was written; --out DIR keeps the table, the policies and plots.")
+    else:
+        print(f"Written to {directory.path}: {', '.join(directory.names())}", flush=True)

@@ -24,6 +24,8 @@ from fedjax_rl.runs.directory import UNREADABLE, npz_bytes, write_atomically
 from fedjax_rl.runs.yaml_file import read_yaml
 
 REQUIRED = ("transition", "reward", "costs", "budgets", "initial", "discount")
+PROBLEM_FILES = {"problem": lambda name: name.lower().endswith(".npz"), "access": lambda name: True}
+"""Settings that may name a file, and whether a value of theirs does."""
 OPTIONAL = ("constraint_names", "access", "support")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike
 import fedjax_rl.envs  # noqa: F401  registers
 from fedjax_rl.algorithm import Pytree, environments, problems
 from fedjax_rl.cmdp.model import CMDP, BoolArray, with_settings
+from fedjax_rl.cmdp.solve import problem_digest
 from fedjax_rl.envs.finite import finite_task
 from fedjax_rl.envs.task import Task, vary
 from fedjax_rl.errors import InvalidInput
@@ -84,6 +86,16 @@ def load_task(
         )
     task = made if budgets is None else with_budgets(made, budgets)
     return Chosen(task, access_matrix(task.constraint_names, agents, access), None)
+
+
+def digest_of(chosen: Chosen) -> str:
+    """SHA-256 of what is known of a task: a finite problem's arrays, or parameters and budgets."""
+    if chosen.problem is not None:
+        return problem_digest(chosen.problem.cmdp)
+    task = chosen.task
+    known = [task.environment.name, task.constraint_names, task.budgets.tolist(), task.kinds]
+    numbers = sorted((name, np.asarray(leaf).tolist()) for name, leaf in vars(task.params).items())
+    return hashlib.sha256(repr([known, numbers]).encode()).hexdigest()
 
 
 def with_budgets(task: Task, budgets: Sequence[float]) -> Task:

@@ -16,6 +16,7 @@ from fedjax_rl.cli import main
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs import comparison_words
 from fedjax_rl.runs.comparison_budgets import JUDGED_BY
+from fedjax_rl.runs.families.registry import family_of
 from fedjax_rl.runs.place import Destination
 from fedjax_rl.runs.ranking import (
     Standing,
@@ -33,7 +34,6 @@ from fedjax_rl.runs.summary import Judged, recommended
 from fedjax_rl.runs.sweeps import plots, words
 from fedjax_rl.runs.sweeps.best import best_configuration, candidates, ordered
 from fedjax_rl.runs.sweeps.execution import Done
-from fedjax_rl.runs.sweeps.family import family
 from fedjax_rl.runs.sweeps.question import Question, question_about, question_of
 from fedjax_rl.runs.sweeps.results import SweepDirectory, read_chunks, read_rows
 from fedjax_rl.runs.sweeps.search import outcome
@@ -156,7 +156,10 @@ def told(path):
     """(excess, value, step size) as a study is told them, sorted; and the best of the study."""
     found, question = candidates(read_rows(path)), question_about(path)
     laws = {
-        "step_size": ("uniform:0:1", law_of(family("fednpg").config, "step_size", "uniform:0:1"))
+        "step_size": (
+            "uniform:0:1",
+            law_of(family_of("fednpg").settings, "step_size", "uniform:0:1"),
+        )
     }
     sizes, kept = [], []
     with Study(path / "study.db", laws, False, "random", 0) as study:
@@ -261,7 +264,7 @@ def test_words_say_what_is_kept_and_show_the_true_gap(tmp_path):
 
 
 def test_metrics_of_the_last_policy_go_with_its_budgets():
-    fednpg, fedppo, gepo = (family(name).headline for name in ("fednpg", "fedppo", "gepo"))
+    fednpg, fedppo, gepo = (family_of(name).headline for name in ("fednpg", "fedppo", "gepo"))
     for headline, metric, column in (
         (fednpg, None, "feasible_average"),
         (fednpg, "strong_violation", "feasible_average"),

@@ -22,11 +22,11 @@ from fedjax_rl.runs.deep.assembly import DeepPrepared, prepare
 from fedjax_rl.runs.deep.config import ALGORITHMS, read_config
 from fedjax_rl.runs.deep.film import Film, filmed
 from fedjax_rl.runs.deep.policy_file import read_policy
-from fedjax_rl.runs.deep.session import check_origin
 from fedjax_rl.runs.deep.summary import FEASIBILITY_TOLERANCE, exact_figures, feasible
-from fedjax_rl.runs.directory import _plain, write_atomically
+from fedjax_rl.runs.directory import plain, write_atomically
 from fedjax_rl.runs.drawing import import_matplotlib
 from fedjax_rl.runs.live import working
+from fedjax_rl.runs.tasks import digest_of
 from fedjax_rl.runs.yaml_file import read_yaml
 
 NORMAL_QUANTILE = 1.959964
@@ -87,7 +87,7 @@ def evaluate_and_record(directory: Path, asked: Asked, *, film: bool) -> dict[st
             print(f"The film stops after {steps} steps, before the episode's end.")
     elif film:
         print(f"No film: {prepared.config.problem} has no picture.")
-    text = json.dumps(_plain(figures), indent=2, allow_nan=False) + "\n"
+    text = json.dumps(plain(figures), indent=2, allow_nan=False) + "\n"
     write_atomically(directory / "evaluation.json", text.encode())
     print(f"Written to {directory}: {', '.join(written)}", flush=True)
     return figures
@@ -128,7 +128,10 @@ def load(directory: Path) -> tuple[DeepPrepared, DeepShared]:
         )
     config, origin = read_config(file, algorithm)
     prepared = prepare(algorithm, config)
-    check_origin(prepared, origin)
+    if origin.get("problem_sha256", digest := digest_of(prepared.chosen)) != digest:
+        raise InvalidInput(
+            "--config", config.problem, "the problem's content is not what that run was made with"
+        )
     return prepared, read_policy(directory / "policy.npz", prepared)
 
 

@@ -17,12 +17,11 @@ from fedjax_rl.runs.drawing import import_matplotlib
 from fedjax_rl.runs.hetero import words
 from fedjax_rl.runs.hetero.assembly import HeteroPrepared, prepare
 from fedjax_rl.runs.hetero.config import HeteroConfig
-from fedjax_rl.runs.hetero.session import shown, tidy
+from fedjax_rl.runs.hetero.evaluations import tidy
 from fedjax_rl.runs.hetero.starts import digest
 from fedjax_rl.runs.hetero.summary import by_seed, summarise
-from fedjax_rl.runs.hetero.training import Cell, HeteroResult
-from fedjax_rl.runs.live import working
-from fedjax_rl.runs.place import NOWHERE
+from fedjax_rl.runs.hetero.training import Cell, HeteroResult, run
+from fedjax_rl.runs.live import LiveTable, working
 from fedjax_rl.statistics import Interval, interquartile_mean, stratified_bootstrap
 
 TABLE = (
@@ -75,7 +74,7 @@ def compare_and_record(
             directory.write_text("config.yaml", configuration(studies, windows))
         compared: list[Compared] = []
         for study in studies:
-            result = shown(study, NOWHERE)
+            result = shown(study)
             compared += [Compared(cell, result) for cell in result.cells]
             for one in compared[-len(result.cells) :]:
                 print("\n".join(words.diverged(failures(one))), end="")
@@ -86,6 +85,13 @@ def compare_and_record(
             _record(directory, compared)
             print(f"Written to {directory.path}: {', '.join(directory.names())}", flush=True)
     return any((one.cell.failed >= 0).any() for one in compared)
+
+
+def shown(study: HeteroPrepared) -> HeteroResult:
+    """Runs a study with a live table."""
+    print(words.opening(study), flush=True)
+    with LiveTable(study.config.steps, words.HEADER, words.cells, unit="step") as table:
+        return run(study, table.show)
 
 
 def failures(one: Compared) -> list[dict[str, int]]:

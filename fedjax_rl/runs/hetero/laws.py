@@ -66,7 +66,7 @@ def latency_of(config: HeteroConfig) -> Latency:
     """
     name = config.latency
     times: tuple[float, ...] = ()
-    if name not in latencies and ":" not in name and (Path(name).suffix or Path(name).exists()):
+    if names_trace(name):
         name, times = "trace", read_trace(Path(name))
     elif name == "constant":
         times = (config.latency_low,)
@@ -75,6 +75,12 @@ def latency_of(config: HeteroConfig) -> Latency:
     )
     law: Latency = latencies.make(name, choices)
     return law
+
+
+def names_trace(name: str) -> bool:
+    """Whether the name of a law is that of a file of seconds."""
+    is_path = bool(Path(name).suffix) or Path(name).exists()
+    return name not in latencies and ":" not in name and is_path
 
 
 def read_trace(path: Path) -> tuple[float, ...]:

@@ -107,7 +107,7 @@ def run(
         prepared.chunk_steps,
     )
     state, failed, clock = carry_out(work, record, on_rows, keeper or KeepsNothing())
-    cells = _cells(prepared, record.history(), failed, to_host(state.parameters))
+    cells = cells_of(prepared, record.history(), failed, to_host(state.parameters))
     timing = _timing(clock, len(prepared.members))
     result = HeteroResult(prepared, cells, timing, {})
     if len(cells) > 1:
@@ -191,7 +191,7 @@ def finite_mean(values: np.ndarray, axis: int = -1) -> np.ndarray:
     return mean
 
 
-def _cells(
+def cells_of(
     prepared: HeteroPrepared, table: Columns, failed: np.ndarray, parameters: Pytree
 ) -> tuple[Cell, ...]:
     """Consecutive members with the same window and rate are the seeds of one cell."""

@@ -25,7 +25,7 @@ from fedjax_rl.runs.report.document import (
 )
 from fedjax_rl.runs.report.network_figures import curves_of, figures_of
 from fedjax_rl.runs.report.numbers import array, estimate, mapping, number, plural, shown
-from fedjax_rl.runs.report.reading import NETWORKS, Columns, Source, open_source
+from fedjax_rl.runs.report.reading import Columns, Source, open_source
 from fedjax_rl.runs.report.satisfaction import Members, satisfaction, summary_words, worst
 
 TITLES = {"fedppo": "FedPPO", "fednatural": "federated natural policy gradient"}
@@ -43,7 +43,7 @@ def networks_section(source: Source, name: str) -> Section:
         path = source.path / reference
         if (path / "config.yaml").is_file():
             inner = open_source(path)
-            if inner.algorithm in NETWORKS:
+            if inner.algorithm == source.algorithm:
                 parts.append(_run(inner, reference))
     everyone = [section._replace(name="fed"), *parts]
     states = section.states

@@ -11,24 +11,20 @@ from pathlib import Path
 import fedjax_rl
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.directory import write_atomically
+from fedjax_rl.runs.families.registry import family_of
 from fedjax_rl.runs.report.curves import overlaid, thinned
 from fedjax_rl.runs.report.document import Page, Section
-from fedjax_rl.runs.report.finite import finite_section
 from fedjax_rl.runs.report.losses import losses_section
-from fedjax_rl.runs.report.networks import networks_section
 from fedjax_rl.runs.report.reading import FIELD, Source, open_source
 from fedjax_rl.runs.report.rendering import html_of
 from fedjax_rl.runs.report.solution import solution_section
-from fedjax_rl.runs.report.stale import stale_section
 from fedjax_rl.runs.report.sweeps import sweep_section
 from fedjax_rl.runs.report.together import different_environments, different_settings, glances
 from fedjax_rl.runs.report.variants import variants_section
 
 NAME = "report.html"
 READERS: dict[str, Callable[[Source, str], Section]] = {
-    "finite": finite_section,
-    "networks": networks_section,
-    "stale": stale_section,
+    "run": lambda source, name: family_of(source.algorithm).section(source, name),
     "variants": variants_section,
     "losses": losses_section,
     "sweep": sweep_section,

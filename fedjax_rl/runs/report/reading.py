@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -10,15 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.directory import MARK, UNREADABLE
+from fedjax_rl.runs.directory import MARK, SWEEP, UNREADABLE
+from fedjax_rl.runs.families.registry import family_of
 from fedjax_rl.runs.report.document import FloatArray
-from fedjax_rl.runs.resume import SWEEP
 from fedjax_rl.runs.text_file import read_csv, read_text
 from fedjax_rl.runs.yaml_file import read_yaml
 
 FIELD = "directory"
 WRITERS = "a directory that fedjax-rl run, compare, sweep or solve wrote"
-NETWORKS = ("fedppo", "fednatural")
 
 Columns = dict[str, FloatArray]
 
@@ -28,8 +28,7 @@ class Source(NamedTuple):
 
     Attributes:
         path: of it.
-        kind: ``finite``, ``networks``, ``stale``, ``variants``, ``losses``, ``sweep`` or
-            ``solution``.
+        kind: ``run``, ``variants``, ``losses``, ``sweep`` or ``solution``.
         algorithm: its name.
         config: the document.
     """
@@ -123,15 +122,19 @@ def open_source(path: Path) -> Source:
 
 
 def _kind(algorithm: Any, config: dict[str, Any]) -> str | None:
-    known = {"fednpg": "finite", "compare fednpg": "variants", "solve": "solution"}
-    known |= dict.fromkeys(NETWORKS, "networks")
+    known = {"compare fednpg": "variants", "solve": "solution"}
     if algorithm in known:
         return known[algorithm]
     if algorithm is None:
         return "losses" if "losses" in config and "windows" in config else None
     if isinstance(algorithm, str) and algorithm.startswith(SWEEP):
         return "sweep" if isinstance(config.get("settings"), dict) else None
-    return "stale" if isinstance(algorithm, str) and "samplers" in config else None
+    try:
+        settings: Any = family_of(str(algorithm)).settings
+    except InvalidInput:
+        return None
+    known_settings = {field.name for field in dataclasses.fields(settings)}
+    return "run" if known_settings & config.keys() else None
 
 
 def _numbers(cells: list[str]) -> FloatArray:

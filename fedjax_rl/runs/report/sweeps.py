@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.runs.families.registry import family_of
 from fedjax_rl.runs.ranking import seeds_in_words
 from fedjax_rl.runs.report.common import section_of
 from fedjax_rl.runs.report.document import KeyFigure, Satisfaction, Section, State, Table
@@ -18,7 +19,6 @@ from fedjax_rl.runs.report.satisfaction import Members, satisfaction, summary_wo
 from fedjax_rl.runs.report.sweep_figures import best_curves, heat_maps
 from fedjax_rl.runs.sweeps.best import Candidate, candidates, ordered
 from fedjax_rl.runs.sweeps.execution import DIVERGED, Done, Row
-from fedjax_rl.runs.sweeps.family import family
 from fedjax_rl.runs.sweeps.question import Question, question_of, recorded_share
 from fedjax_rl.runs.sweeps.results import read_chunks
 
@@ -110,7 +110,7 @@ def _swept(source: Source) -> Swept:
     grid, random = (source.config.get(name) or {} for name in ("grid", "random"))
     names = (*grid, *random)
     share = recorded_share(source.config)
-    question = question_of(family(source.algorithm).headline, feasible_seeds=share)
+    question = question_of(family_of(source.algorithm).headline, feasible_seeds=share)
     found = candidates(rows, names) if rows else []
     best = [one for _, one in ordered(found, question)]
     known = {name for row in rows for name in row if math.isfinite(number(row[name]))}

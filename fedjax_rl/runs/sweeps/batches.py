@@ -13,7 +13,7 @@ from fedjax_rl.algorithm import Algorithm
 from fedjax_rl.precision import precision
 from fedjax_rl.runs.config import CheckpointSettings
 from fedjax_rl.runs.devices import ONE, DeviceSettings
-from fedjax_rl.runs.sweeps.family import Family
+from fedjax_rl.runs.families.protocol import Assembler
 from fedjax_rl.runs.sweeps.memory import bytes_of_member, free_bytes
 from fedjax_rl.runs.sweeps.plan import Alike, Group, Member, gathered_alike, seeds_of, size_of
 from fedjax_rl.runs.sweeps.space import Law
@@ -35,7 +35,7 @@ class Size(NamedTuple):
     member_bytes: int
 
 
-def prototypes(family: Family, base: Any, laws: Mapping[str, Law]) -> Iterator[Member]:
+def prototypes(assembler: Assembler, base: Any, laws: Mapping[str, Law]) -> Iterator[Member]:
     """Members near the bounds of all laws at once, for every combination of choices and seed.
 
     Every program that a search may need is among theirs, and so is every setting in which
@@ -52,8 +52,8 @@ def prototypes(family: Family, base: Any, laws: Mapping[str, Law]) -> Iterator[M
     ):
         drawn: dict[str, Any] = dict(zip(choices, words, strict=True))
         drawn |= {name: _within(laws[name], share) for name in numbers}
-        chosen = {name: law.value(family.config, name, drawn[name]) for name, law in laws.items()}
-        yield from seeds_of(family, base, -1 - place, chosen)
+        chosen = {name: law.value(type(base), name, drawn[name]) for name, law in laws.items()}
+        yield from seeds_of(assembler, base, -1 - place, chosen)
 
 
 def _within(law: Law, share: float) -> float:
@@ -70,7 +70,7 @@ class Programs:
     dealt evenly to the groups, or what fits memory.
 
     Args:
-        family: whose members they are.
+        assembler: made its members.
         known: prototypes of everything that may come.
         batch: members of a batch.
         chunk: most members side by side; None for as many as fit memory.
@@ -80,14 +80,14 @@ class Programs:
 
     def __init__(
         self,
-        family: Family,
+        assembler: Assembler,
         known: Sequence[Member],
         batch: int,
         chunk: int | None = None,
         devices: DeviceSettings = ONE,
         every: CheckpointSettings | None = None,
     ):
-        self._family, self._chunk, self._devices = family, chunk, devices
+        self._assembler, self._chunk, self._devices = assembler, chunk, devices
         self._every = every or CheckpointSettings()
         self._free = free_bytes()
         self._known: list[Member] = list(known)
@@ -113,7 +113,7 @@ class Programs:
             if not batch:
                 continue
             group = self._group(alike, tuple(alike.members))
-            program = group.program(self._family, self._devices)
+            program = group.program(self._assembler, self._devices)
             key = alike.key, tuple(alike.batched), _shapes(program, group)
             yield group._replace(members=batch), self._compiled.setdefault(key, program)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.config import settings_to_yaml
+from fedjax_rl.runs.families.registry import family_of
 from fedjax_rl.runs.ranking import (
     Standing,
     best_first,
@@ -21,7 +22,6 @@ from fedjax_rl.runs.ranking import (
     worth_of,
 )
 from fedjax_rl.runs.sweeps.execution import FINISHED, Row
-from fedjax_rl.runs.sweeps.family import family
 from fedjax_rl.runs.sweeps.question import (
     RELATIONS,
     Question,
@@ -146,7 +146,7 @@ def best_configuration(path: Path, question: Question | None) -> tuple[str, str]
     """
     rows = read_rows(path)
     document, algorithm = read_document(path)
-    kind = family(algorithm)
+    family = family_of(algorithm)
     asked = question or question_about(path)
     check_metric("--metric", asked.metric, rows)
     for each in asked.conditions:
@@ -171,12 +171,16 @@ def best_configuration(path: Path, question: Question | None) -> tuple[str, str]
             "this one was made before that was recorded",
         )
     values = {name: tuple(v) if isinstance(v, list) else v for name, v in _base(document).items()}
-    base = kind.config(**values)
-    chosen = {name: typed("directory", kind.config, name, v) for name, v in winner.chosen.items()}
+    base = family.settings(**values)
+    chosen = {
+        name: typed("directory", family.settings, name, v) for name, v in winner.chosen.items()
+    }
     config = dataclasses.replace(base, **chosen)
     if getattr(config, "reference", "fed") == "no-communication" and algorithm == "fednpg":
         config = dataclasses.replace(config, seeds=1)  # of which `run` takes one seed at a time
-    text = settings_to_yaml(algorithm, dataclasses.asdict(config), _origin(document, kind.problem))
+    text = settings_to_yaml(
+        algorithm, dataclasses.asdict(config), _origin(document, family.content)
+    )
     return text, _winner(found, winners, asked)
 
 

@@ -13,9 +13,9 @@ from fedjax_rl.algorithm import Algorithm, Pytree
 from fedjax_rl.execution.train import Chunk, to_host
 from fedjax_rl.precision import precision
 from fedjax_rl.runs.checkpoint_files import Arrays
+from fedjax_rl.runs.families.protocol import Assembled, Assembler
 from fedjax_rl.runs.keeper import Keeper, KeepsNothing
 from fedjax_rl.runs.loop import Columns, Work, carry_out
-from fedjax_rl.runs.sweeps.family import Assembled, Family
 from fedjax_rl.runs.sweeps.plan import Group, Member
 
 FINISHED, DIVERGED = "finished", "diverged"
@@ -37,7 +37,7 @@ class Done(NamedTuple):
 
 
 def run_chunk(
-    family: Family,
+    assembler: Assembler,
     group: Group,
     program: Algorithm,
     members: Sequence[Member],
@@ -47,7 +47,7 @@ def run_chunk(
     """Trains members of a group as one program; each computes what it would alone.
 
     Args:
-        family: whose members they are.
+        assembler: made them.
         group: of which they are.
         program: of the group, the same object for all its chunks, so that it compiles once.
         members: at most as many as a chunk has.
@@ -60,9 +60,9 @@ def run_chunk(
     state, failed, _ = carry_out(
         work, record, lambda rows: on_round(int(rows["round"][-1])), keeper or KeepsNothing()
     )
-    rows, kept = record.rows(), to_host(family.kept(state))
+    rows, kept = record.rows(), to_host(assembler.kept(state))
     return [
-        _done(family, member, _of(rows, place, 1), _of(kept, place, 0), int(failed[place]))
+        _done(assembler, member, _of(rows, place, 1), _of(kept, place, 0), int(failed[place]))
         for place, member in enumerate(members)
     ]
 
@@ -113,9 +113,9 @@ def _of(tree: Pytree, place: int, axis: int) -> Pytree:
     return jax.tree.map(lambda leaf: np.take(leaf, place, axis), tree)
 
 
-def _done(family: Family, member: Member, rows: Pytree, kept: Pytree, failed: int) -> Done:
+def _done(assembler: Assembler, member: Member, rows: Pytree, kept: Pytree, failed: int) -> Done:
     with np.errstate(all="ignore"):  # a member that diverged may hold anything
-        figures = family.figures(member.assembled.prepared, rows, kept, failed)
+        figures = assembler.figures(member.assembled.prepared, rows, kept, failed)
     row: Row = {
         "member": member.number,
         "configuration": member.configuration,
@@ -128,16 +128,16 @@ def _done(family: Family, member: Member, rows: Pytree, kept: Pytree, failed: in
     return Done(member.number, row, figures.curves)
 
 
-def figure_names(family: Family, assembled: Assembled) -> list[str]:
+def figure_names(assembler: Assembler, assembled: Assembled) -> list[str]:
     """Names of the numbers that a member will be summed up in; nothing is computed or compiled."""
     algorithm, hparams = assembled.algorithm, assembled.hparams
     with precision(algorithm.float64):
         state = jax.eval_shape(algorithm.init, jax.random.key(0), hparams)
         row = jax.eval_shape(algorithm.observe, state, hparams)
     rows = jax.tree.map(lambda leaf: np.ones((1, *leaf.shape), leaf.dtype), row)
-    kept = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), family.kept(state))
+    kept = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), assembler.kept(state))
     with np.errstate(all="ignore"):
-        summary = flat(family.figures(assembled.prepared, rows, kept, -1).summary)
+        summary = flat(assembler.figures(assembled.prepared, rows, kept, -1).summary)
     return [name for name, value in summary.items() if not isinstance(value, str)]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from fedjax_rl.algorithm import Pytree
 from fedjax_rl.precision import precision
-from fedjax_rl.runs.sweeps.family import Assembled
+from fedjax_rl.runs.families.protocol import Assembled
 
 COPIES_OF_STATE = 3
 """Before a round, after it, and the one that a guard would go back to."""

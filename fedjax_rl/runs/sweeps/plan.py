@@ -16,8 +16,8 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.placement import Placement
 from fedjax_rl.execution.sweep import sweep
 from fedjax_rl.runs.devices import ONE, DeviceSettings
+from fedjax_rl.runs.families.protocol import Assembled, Assembler
 from fedjax_rl.runs.loop import keys_of
-from fedjax_rl.runs.sweeps.family import Assembled, Family
 from fedjax_rl.runs.sweeps.memory import bytes_of_member, free_bytes
 from fedjax_rl.runs.sweeps.space import Chosen, Space
 
@@ -77,20 +77,20 @@ class Group(NamedTuple):
         left = tuple(member for member in self.members if member.number not in done)
         return [left[start : start + self.size] for start in range(0, len(left), self.size)]
 
-    def placement(self, family: Family, devices: DeviceSettings = ONE) -> Placement:
+    def placement(self, assembler: Assembler, devices: DeviceSettings = ONE) -> Placement:
         """Where a chunk is computed, among the devices of this process.
 
         Raises:
             InvalidInput: more devices than there are, or nothing to deal to them.
         """
-        agents = family.agents(self.members[0].assembled.prepared)
+        agents = assembler.agents(self.members[0].assembled.prepared)
         return devices.placement(agents, self.size, local=True)
 
-    def program(self, family: Family, devices: DeviceSettings = ONE) -> Algorithm:
+    def program(self, assembler: Assembler, devices: DeviceSettings = ONE) -> Algorithm:
         """The algorithm of a chunk; see `placement` for what it raises."""
         members = [member.assembled for member in self.members]
-        placement = self.placement(family, devices)
-        together = family.together(members, self.size, placement)
+        placement = self.placement(assembler, devices)
+        together = assembler.together(members, self.size, placement)
         return sweep(together, self.axes, self.size, placement.map_of("members"))
 
     def share(self, process: int, processes: int) -> Group:
@@ -117,22 +117,24 @@ class Group(NamedTuple):
         return jax.tree.map(together, first, self.axes, *rest)
 
 
-def members_of(family: Family, base: Any, space: Space) -> Iterator[Member]:
+def members_of(assembler: Assembler, base: Any, space: Space) -> Iterator[Member]:
     """Every combination of the space for every seed, validated.
 
     Args:
-        family: whose settings they are.
+        assembler: makes them.
         base: settings that are not swept; ``seeds`` of them count up from ``seed``.
         space: those that are.
 
     Raises:
         InvalidInput: a combination cannot be used.
     """
-    for configuration, chosen in enumerate(space.combinations(family.config)):
-        yield from seeds_of(family, base, configuration, chosen)
+    for configuration, chosen in enumerate(space.combinations(type(base))):
+        yield from seeds_of(assembler, base, configuration, chosen)
 
 
-def seeds_of(family: Family, base: Any, configuration: int, chosen: Chosen) -> Iterator[Member]:
+def seeds_of(
+    assembler: Assembler, base: Any, configuration: int, chosen: Chosen
+) -> Iterator[Member]:
     """One combination for every seed, validated; see `members_of`.
 
     Raises:
@@ -141,7 +143,7 @@ def seeds_of(family: Family, base: Any, configuration: int, chosen: Chosen) -> I
     for place in range(base.seeds):
         try:
             config = dataclasses.replace(base, **chosen, seed=base.seed + place, seeds=1)
-            assembled = family.assemble(config)
+            assembled = assembler.assemble(config)
         except InvalidInput as error:
             told = ", ".join(f"{name} {value}" for name, value in chosen.items())
             raise InvalidInput(
@@ -151,12 +153,18 @@ def seeds_of(family: Family, base: Any, configuration: int, chosen: Chosen) -> I
         yield Member(number, configuration, chosen, config, assembled)
 
 
-def content_of(family: Family, members: Iterable[Member]) -> str:
-    """SHA-256 of the content of every problem that members have, in the order of the members."""
+def content_of(assembler: Assembler, names: Sequence[str], members: Iterable[Member]) -> str:
+    """SHA-256 of the content of every problem that members have, in the order of the members.
+
+    Args:
+        assembler: makes them.
+        names: settings that the content depends on.
+        members: all of them.
+    """
     each: dict[Any, Member] = {}
     for member in members:
-        each.setdefault(tuple(getattr(member.config, name) for name in family.problem), member)
-    digests = dict.fromkeys(family.digest(one.assembled.prepared) for one in each.values())
+        each.setdefault(tuple(getattr(member.config, name) for name in names), member)
+    digests = dict.fromkeys(assembler.digest(one.assembled.prepared) for one in each.values())
     if len(digests) == 1:
         return next(iter(digests))
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()

@@ -14,10 +14,10 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.runs.families.registry import family_of
 from fedjax_rl.runs.plots import COLOURS, DASHES, STYLE, save
 from fedjax_rl.runs.sweeps.best import Candidate, candidates, ordered
 from fedjax_rl.runs.sweeps.execution import Done
-from fedjax_rl.runs.sweeps.family import family
 from fedjax_rl.runs.sweeps.question import Question, check_metric, question_about
 from fedjax_rl.runs.sweeps.results import read_chunks, read_document, read_rows
 from fedjax_rl.runs.sweeps.space import setting
@@ -60,14 +60,14 @@ def plot_sweep(path: Path, drawn: Drawn) -> list[str]:
     """
     rows = read_rows(path)
     document, algorithm = read_document(path)
-    kind, done = family(algorithm), read_chunks(path)
+    family, done = family_of(algorithm), read_chunks(path)
     question = drawn.question or question_about(path)
     check_metric("--metric", question.metric, rows)
     names = [*document["grid"], *document["random"]]
     drawn = drawn._replace(
-        across=_swept("--across", kind.config, drawn.across, names),
-        up=_swept("--up", kind.config, drawn.up, names),
-        by=_swept("--by", kind.config, drawn.by, names),
+        across=_swept("--across", family.settings, drawn.across, names),
+        up=_swept("--up", family.settings, drawn.up, names),
+        by=_swept("--by", family.settings, drawn.by, names),
     )
     found = candidates(rows, names)
     curve = _curve(drawn.curve, question.metric, done)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.runs.families.protocol import Headline
+from fedjax_rl.runs.families.registry import family_of
 from fedjax_rl.runs.ranking import EVERY_SEED, check_share
 from fedjax_rl.runs.sweeps.execution import Row
-from fedjax_rl.runs.sweeps.family import Headline, family
 from fedjax_rl.runs.sweeps.results import read_document
 
 RELATIONS: dict[str, Callable[[float, float], bool]] = {
@@ -95,7 +96,7 @@ def question_about(
     """
     document, algorithm = read_document(path)
     share = recorded_share(document) if feasible_seeds is None else feasible_seeds
-    return question_of(family(algorithm).headline, metric, maximize, conditions, share)
+    return question_of(family_of(algorithm).headline, metric, maximize, conditions, share)
 
 
 def recorded_share(document: Mapping[str, Any]) -> float:

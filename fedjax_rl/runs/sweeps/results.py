@@ -21,15 +21,15 @@ from fedjax_rl.runs.checkpoints import Origin
 from fedjax_rl.runs.directory import (
     LOCK,
     MARK,
+    SWEEP,
     UNREADABLE,
     RunDirectory,
-    _plain,
     npz_bytes,
+    plain,
     write_atomically,
 )
 from fedjax_rl.runs.keeper import CheckpointKeeper
 from fedjax_rl.runs.place import Destination, newest_of
-from fedjax_rl.runs.resume import SWEEP
 from fedjax_rl.runs.sweeps.execution import Done, Row
 from fedjax_rl.runs.sweeps.plan import Member
 from fedjax_rl.runs.yaml_file import read_yaml
@@ -104,7 +104,7 @@ class SweepDirectory:
         arrays: dict[str, Any] = {
             "sweep": np.array(self._asked),
             "members": np.array([one.member for one in done]),
-            "rows": np.array(json.dumps([_plain(one.row) for one in done])),
+            "rows": np.array(json.dumps([plain(one.row) for one in done])),
         }
         arrays |= {f"curve/{name}": values for name, values in _together(names, done).items()}
         target = self.path / CHUNKS / f"{done[0].member:06d}.npz"

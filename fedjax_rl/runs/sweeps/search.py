@@ -13,12 +13,13 @@ from fedjax_rl.errors import InvalidInput, MissingExtra, Stopped
 from fedjax_rl.runs import hosts
 from fedjax_rl.runs.checks import check_choice, check_count
 from fedjax_rl.runs.directory import made_with
+from fedjax_rl.runs.families.protocol import Assembler
+from fedjax_rl.runs.families.registry import family_of
 from fedjax_rl.runs.live import working
 from fedjax_rl.runs.sweeps import words
 from fedjax_rl.runs.sweeps.batches import Programs, prototypes
 from fedjax_rl.runs.sweeps.best import Candidate
 from fedjax_rl.runs.sweeps.execution import DIVERGED, Done, figure_names, run_chunk
-from fedjax_rl.runs.sweeps.family import Family, family
 from fedjax_rl.runs.sweeps.plan import Member, content_of, seeds_of
 from fedjax_rl.runs.sweeps.progress import SweepProgress
 from fedjax_rl.runs.sweeps.question import (
@@ -139,20 +140,23 @@ def search_and_record(search: Search) -> bool:
     asked.destination.check()
     if (processes := hosts.share()[1]) > 1:
         raise InvalidInput("--processes", processes, "1 for a search, over any --devices")
-    kind = family(asked.algorithm)
-    asked = asked.resolved(kind)
+    asked = asked.resolved()
+    family = family_of(asked.algorithm)
+    assembler = family.assembler(asked.algorithm)
     search = search._replace(asked=asked)
     laws = search.laws
     with working("preparing the search"):
-        known = list(prototypes(kind, asked.base, {name: law for name, (_, law) in laws.items()}))
+        known = list(
+            prototypes(assembler, asked.base, {name: law for name, (_, law) in laws.items()})
+        )
         programs = Programs(
-            *(kind, known, search.batch * asked.base.seeds, asked.chunk, asked.devices),
+            *(assembler, known, search.batch * asked.base.seeds, asked.chunk, asked.devices),
             asked.destination.checkpoints,
         )
-        _check_figures(search.question, kind, programs)
-        content = content_of(kind, known)
+        _check_figures(search.question, assembler, programs)
+        content = content_of(assembler, family.content, known)
     for group in programs.groups:
-        group.placement(kind, asked.devices)  # refuses before an earlier search is overwritten
+        group.placement(assembler, asked.devices)  # refuses before an earlier search is overwritten
     document = search.document() | {"made_with": made_with(content)}
     drawn = search.question.maximize, search.sampler, asked.space.sample_seed
     with (
@@ -161,7 +165,7 @@ def search_and_record(search: Search) -> bool:
     ):
         print(words.search(search, programs.groups, study.trials()), flush=True)
         try:
-            _run(search, kind, programs, directory, study)
+            _run(search, assembler, programs, directory, study)
         except Stopped as stop:
             if done := directory.done():
                 directory.write(done.values())
@@ -174,17 +178,21 @@ def search_and_record(search: Search) -> bool:
     return all(row["status"] == DIVERGED for row in rows)
 
 
-def _check_figures(question: Question, kind: Family, programs: Programs) -> None:
+def _check_figures(question: Question, assembler: Assembler, programs: Programs) -> None:
     """Raises InvalidInput unless members will have the numbers that are asked for."""
     assembled = [group.members[0].assembled for group in programs.groups]
-    names = list(dict.fromkeys(name for one in assembled for name in figure_names(kind, one)))
+    names = list(dict.fromkeys(name for one in assembled for name in figure_names(assembler, one)))
     check_known("--metric", question.metric, names)
     for each in question.conditions:
         check_known("--subject-to", each.metric, names)
 
 
 def _run(
-    search: Search, kind: Family, programs: Programs, directory: SweepDirectory, study: Study
+    search: Search,
+    assembler: Assembler,
+    programs: Programs,
+    directory: SweepDirectory,
+    study: Study,
 ) -> None:
     """Runs batches until every trial is told."""
     done = directory.done()
@@ -193,12 +201,14 @@ def _run(
     batches = -(-left // search.batch)
     marks = [time.perf_counter()]
     with SweepProgress(batches, "batches") as progress:
-        while members := next_batch(search, kind, study, done):
+        while members := next_batch(search, assembler, study, done):
             for group, program in programs.of(members):
                 for chunk in group.chunks(done):
                     progress.chunk(group.rounds)
                     with kept(directory, chunk) as keeper:
-                        finished = run_chunk(kind, group, program, chunk, progress.round, keeper)
+                        finished = run_chunk(
+                            assembler, group, program, chunk, progress.round, keeper
+                        )
                     done |= directory.add(finished)
                     directory.write_table(done.values())
             tell_whole(search, directory, study, done)
@@ -207,7 +217,9 @@ def _run(
             progress.chunk_done(words.passed(marks, batches, "batch"), best)
 
 
-def next_batch(search: Search, kind: Family, study: Study, done: Container[int]) -> list[Member]:
+def next_batch(
+    search: Search, assembler: Assembler, study: Study, done: Container[int]
+) -> list[Member]:
     """Members of the trials to run next: those that were asked for and are not whole, and new ones.
 
     A trial's place among those that were asked for is the number of its configuration.
@@ -222,7 +234,7 @@ def next_batch(search: Search, kind: Family, study: Study, done: Container[int])
     return [
         member
         for place in places
-        for member in seeds_of(kind, search.asked.base, place, _chosen(search, trials[place]))
+        for member in seeds_of(assembler, search.asked.base, place, _chosen(search, trials[place]))
     ]
 
 

@@ -12,16 +12,17 @@ from fedjax_rl.algorithm import Algorithm
 from fedjax_rl.errors import Stopped
 from fedjax_rl.runs import hosts
 from fedjax_rl.runs.devices import ONE, DeviceSettings
-from fedjax_rl.runs.directory import made_with
+from fedjax_rl.runs.directory import SWEEP, made_with
+from fedjax_rl.runs.families.protocol import Assembler
+from fedjax_rl.runs.families.registry import family_of
 from fedjax_rl.runs.keeper import Keeper, KeepsNothing
 from fedjax_rl.runs.live import working
+from fedjax_rl.runs.paths import absolute, absolute_name
 from fedjax_rl.runs.place import Destination
 from fedjax_rl.runs.ranking import EVERY_SEED
-from fedjax_rl.runs.resume import SWEEP
 from fedjax_rl.runs.sweeps import words
 from fedjax_rl.runs.sweeps.estimate import estimate
 from fedjax_rl.runs.sweeps.execution import DIVERGED, Done, run_chunk
-from fedjax_rl.runs.sweeps.family import Family, family
 from fedjax_rl.runs.sweeps.plan import Group, Member, content_of, grouped, members_of
 from fedjax_rl.runs.sweeps.progress import SweepProgress
 from fedjax_rl.runs.sweeps.question import Question, question_of, recorded_share
@@ -53,18 +54,18 @@ class Asked(NamedTuple):
     @property
     def question(self) -> Question:
         """What a sweep calls the best."""
-        headline = family(self.algorithm).headline
+        headline = family_of(self.algorithm).headline
         return question_of(headline, feasible_seeds=self.feasible_seeds)
 
-    def resolved(self, kind: Family) -> Asked:
+    def resolved(self) -> Asked:
         """The same with absolute file names, of what is swept too: it goes on from anywhere."""
+        files = family_of(self.algorithm).files
 
-        def absolute(name: str, value: str) -> str:
-            named: Any = kind.resolved(dataclasses.replace(self.base, **{name: value}))
-            return str(getattr(named, name))
+        def renamed(name: str, value: str) -> str:
+            return str(absolute_name(value, files[name])) if name in files else value
 
-        space = self.space.renamed(kind.config, absolute)
-        return self._replace(base=kind.resolved(self.base), space=space)
+        space = self.space.renamed(type(self.base), renamed)
+        return self._replace(base=absolute(self.base, files), space=space)
 
     def document(self) -> dict[str, Any]:
         """All of it but the devices, as ``config.yaml`` holds it."""
@@ -90,7 +91,7 @@ def asked_again(
     Raises:
         InvalidInput: it holds what cannot be.
     """
-    kind = family(algorithm).config
+    kind = family_of(algorithm).settings
     settings = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in document["settings"].items()
@@ -115,22 +116,24 @@ def sweep_and_record(asked: Asked) -> bool:
         Stopped: a signal asked for it; the chunks that are done and the one at work are kept.
     """
     asked.destination.check()
-    kind, question = family(asked.algorithm), asked.question
-    asked = asked.resolved(kind)
+    asked, question = asked.resolved(), asked.question
+    family = family_of(asked.algorithm)
+    assembler = family.assembler(asked.algorithm)
     with working("preparing every member"):
-        groups = grouped(members_of(kind, asked.base, asked.space), asked.chunk)
-        content = content_of(kind, (member for group in groups for member in group.members))
+        groups = grouped(members_of(assembler, asked.base, asked.space), asked.chunk)
+        everyone = (member for group in groups for member in group.members)
+        content = content_of(assembler, family.content, everyone)
     every = asked.destination.checkpoints.chunk
     groups = [group.share(*hosts.share()).visited(every) for group in groups]
     groups = [group for group in groups if group.members]
     for group in groups:
-        group.placement(kind, asked.devices)  # refuses before an earlier sweep is overwritten
+        group.placement(assembler, asked.devices)  # refuses before an earlier sweep is overwritten
     with opened(asked, content) as directory:
         done = {} if directory is None else directory.done()
         told = words.plan(asked.algorithm, asked.space, asked.base.seeds, groups, set(done))
         print(told, flush=True)
         try:
-            _run(kind, groups, asked.devices, directory, done, question)
+            _run(assembler, groups, asked.devices, directory, done, question)
         except Stopped as stop:
             if directory is not None and done:
                 directory.write(done.values())
@@ -155,7 +158,7 @@ def opened(asked: Asked, content: str) -> AbstractContextManager[SweepDirectory 
 
 
 def _run(
-    kind: Family,
+    assembler: Assembler,
     groups: Sequence[Group],
     devices: DeviceSettings,
     directory: SweepDirectory | None,
@@ -166,14 +169,14 @@ def _run(
     waiting = [group for group in groups if group.chunks(done)]
     left = sum(len(group.chunks(done)) for group in waiting)
     marks = [time.perf_counter()]
-    program = _timed(kind, waiting, devices, done) if waiting else None
+    program = _timed(assembler, waiting, devices, done) if waiting else None
     with SweepProgress(left) as progress:
         for group in waiting:
-            program = program or group.program(kind, devices)
+            program = program or group.program(assembler, devices)
             for members in group.chunks(done):
                 progress.chunk(group.rounds)
                 with kept(directory, members) as keeper:
-                    finished = run_chunk(kind, group, program, members, progress.round, keeper)
+                    finished = run_chunk(assembler, group, program, members, progress.round, keeper)
                 if directory is None:
                     done |= {one.member: one for one in finished}
                 else:
@@ -186,10 +189,10 @@ def _run(
 
 
 def _timed(
-    kind: Family, groups: Sequence[Group], devices: DeviceSettings, done: dict[int, Done]
+    assembler: Assembler, groups: Sequence[Group], devices: DeviceSettings, done: dict[int, Done]
 ) -> Algorithm:
     """Says how long groups will take; the first one's program, compiled on the way."""
-    program = groups[0].program(kind, devices)
+    program = groups[0].program(assembler, devices)
     with working("compiling the first group"):
         told = estimate(groups[0], program)
     print(words.duration(told, groups, done), flush=True)

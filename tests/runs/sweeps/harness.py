@@ -6,7 +6,7 @@ from fedjax_rl.runs.sweeps.space import space_of
 
 
 def groups_of(family, base, grid, chunk=None, **laws):
-    space = space_of(family.config, grid, laws.pop("random", {}), laws.pop("samples", None))
+    space = space_of(type(base), grid, laws.pop("random", {}), laws.pop("samples", None))
     return grouped(members_of(family, base, space), chunk)
 
 

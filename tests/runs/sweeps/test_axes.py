@@ -13,14 +13,14 @@ from fedjax_rl.hetero.schedule import depth
 from fedjax_rl.runs import assembly, finite
 from fedjax_rl.runs.deep import assembly as deep_assembly
 from fedjax_rl.runs.deep import training as deep_training
+from fedjax_rl.runs.families.networks import REAL as REAL_OF_NETWORKS
+from fedjax_rl.runs.families.registry import family_of
+from fedjax_rl.runs.families.tabular import REAL as REAL_OF_FEDNPG
 from fedjax_rl.runs.hetero import assembly as stale_assembly
 from fedjax_rl.runs.hetero import training as stale_training
 from fedjax_rl.runs.sweeps.execution import flat
-from fedjax_rl.runs.sweeps.family import family
-from fedjax_rl.runs.sweeps.networks import REAL as REAL_OF_NETWORKS
 from fedjax_rl.runs.sweeps.plan import grouped, members_of
 from fedjax_rl.runs.sweeps.space import OF_ROWS, OWN, listed, space_of
-from fedjax_rl.runs.sweeps.tabular import REAL as REAL_OF_FEDNPG
 from tests import support
 from tests.quick import quick_compilation  # noqa: F401
 from tests.runs.sweeps import axes
@@ -65,7 +65,7 @@ def test_every_row_of_the_page_is_tested():
 
 def swept_members(table, algorithm):
     """Both members of every axis of an algorithm, and a variant of which there is no axis."""
-    kind = family(algorithm)
+    kind = family_of(algorithm).assembler(algorithm)
     variants = ({}, *table.variants)
     own = {n: axis for n, axis in table.data.items() if algorithm in (axis.only or (algorithm,))}
     asked = [
@@ -78,7 +78,7 @@ def swept_members(table, algorithm):
     members = []
     for settings in asked:
         grid = {name: one if isinstance(one, list) else [one] for name, one in settings.items()}
-        members += members_of(kind, table.base, space_of(kind.config, grid, {}, None))
+        members += members_of(kind, table.base, space_of(type(table.base), grid, {}, None))
     numbered = (member._replace(number=number) for number, member in enumerate(members))
     groups = grouped(numbered, None)
     programs = len({axis.variant for axis in own.values()}) + len(alone)
@@ -115,7 +115,9 @@ def test_axes_of_networks(files, algorithm):
         for name, axis in axes.NETWORKS.data.items()
         if name not in REAL_OF_NETWORKS
     }
-    (changed,) = members_of(kind, axes.NETWORKS.base, space_of(kind.config, others, {}, None))
+    (changed,) = members_of(
+        kind, axes.NETWORKS.base, space_of(type(axes.NETWORKS.base), others, {}, None)
+    )
     prepared = [
         deep_assembly.prepare(algorithm, config) for config in (axes.NETWORKS.base, changed.config)
     ]

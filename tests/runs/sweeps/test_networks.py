@@ -11,12 +11,12 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.deep.assembly import prepare
 from fedjax_rl.runs.deep.config import DeepConfig
 from fedjax_rl.runs.deep.training import run
+from fedjax_rl.runs.families.networks import REAL, Networks
+from fedjax_rl.runs.families.stale import Stale
 from fedjax_rl.runs.hetero.assembly import prepare as prepare_stale
 from fedjax_rl.runs.hetero.config import HeteroConfig
 from fedjax_rl.runs.hetero.training import run as run_stale
 from fedjax_rl.runs.sweeps import plan
-from fedjax_rl.runs.sweeps.networks import REAL, Networks
-from fedjax_rl.runs.sweeps.stale import Stale
 from tests.quick import quick_compilation  # noqa: F401
 from tests.runs.sweeps.harness import groups_of, swept
 

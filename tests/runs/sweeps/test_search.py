@@ -18,6 +18,7 @@ from fedjax_rl.errors import InvalidInput, MissingExtra, Stopped
 from fedjax_rl.runs.assembly import prepare
 from fedjax_rl.runs.config import CheckpointSettings, FedNPGConfig, config_from_yaml
 from fedjax_rl.runs.directory import RunDirectory
+from fedjax_rl.runs.families.stale import Stale
 from fedjax_rl.runs.finite import run
 from fedjax_rl.runs.hetero.config import HeteroConfig
 from fedjax_rl.runs.keeper import CheckpointKeeper
@@ -33,7 +34,6 @@ from fedjax_rl.runs.sweeps.question import Condition, Question
 from fedjax_rl.runs.sweeps.search import excess, outcome, search_and_record, search_of
 from fedjax_rl.runs.sweeps.session import Asked
 from fedjax_rl.runs.sweeps.space import law_of, space_of
-from fedjax_rl.runs.sweeps.stale import Stale
 from fedjax_rl.runs.sweeps.study import Study
 from tests import support
 from tests.conftest import fresh_environment

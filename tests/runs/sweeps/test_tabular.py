@@ -12,13 +12,13 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.precision import precision
 from fedjax_rl.runs.assembly import prepare
 from fedjax_rl.runs.config import FedNPGConfig
+from fedjax_rl.runs.families.protocol import POINTS, thinned
+from fedjax_rl.runs.families.tabular import CURVES, REAL, Tabular
 from fedjax_rl.runs.finite import run
 from fedjax_rl.runs.sources import save_problem
 from fedjax_rl.runs.sweeps import plan
 from fedjax_rl.runs.sweeps.estimate import Estimate, estimate
 from fedjax_rl.runs.sweeps.execution import run_chunk
-from fedjax_rl.runs.sweeps.family import POINTS, thinned
-from fedjax_rl.runs.sweeps.tabular import CURVES, REAL, Tabular
 from tests import support
 from tests.quick import quick_compilation  # noqa: F401
 from tests.runs.sweeps.harness import groups_of, swept

@@ -1,10 +1,11 @@
-"""FedNPG on finite problems, as a sweep sees it."""
+"""FedNPG on finite problems: runs, members of sweeps, words, files."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -12,15 +13,33 @@ import numpy as np
 from fedjax_rl.algorithm import Algorithm, Pytree
 from fedjax_rl.cmdp.solve import problem_digest
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
+from fedjax_rl.runs import words
 from fedjax_rl.runs.assembly import Prepared, load_configured, prepare, settings, simulated
 from fedjax_rl.runs.config import FedNPGConfig
-from fedjax_rl.runs.finite import _outcome
+from fedjax_rl.runs.devices import DeviceSettings
+from fedjax_rl.runs.directory import RunDirectory
+from fedjax_rl.runs.families.protocol import (
+    Assembled,
+    Experiment,
+    Family,
+    Figures,
+    Headline,
+    Result,
+    thinned,
+)
+from fedjax_rl.runs.finite import FedNPGResult, outcome_of, run
 from fedjax_rl.runs.history import columns, initial_columns, no_sums, rows_of
+from fedjax_rl.runs.keeper import Keeper
+from fedjax_rl.runs.live import FINITE_HEADER, finite_cells, working
+from fedjax_rl.runs.loop import OnRows
 from fedjax_rl.runs.programs import algorithm_of
-from fedjax_rl.runs.session import resolved
-from fedjax_rl.runs.sources import Problem
+from fedjax_rl.runs.sinks.log import Schedule
+from fedjax_rl.runs.sources import PROBLEM_FILES, Problem
 from fedjax_rl.runs.summary import summarise
-from fedjax_rl.runs.sweeps.family import Assembled, Figures, Headline, thinned
+
+if TYPE_CHECKING:
+    from fedjax_rl.runs.report.document import Section
+    from fedjax_rl.runs.report.reading import Source
 
 PROBLEM = ("problem", "problem_args", "agents", "access", "budgets", "discount")
 REAL = ("step_size", "dual_step_size", "multiplier_cap", "regularization", "tolerance", "seed")
@@ -28,22 +47,57 @@ REAL = ("step_size", "dual_step_size", "multiplier_cap", "regularization", "tole
 CURVES = ("value", "gap", "violation", "average_gap", "average_violation", "strong_violation")
 
 
+def _prepare(algorithm: str, settings: FedNPGConfig, devices: DeviceSettings) -> Experiment:
+    prepared = prepare(settings, devices=devices)
+    return Experiment(
+        settings=settings,
+        digest=problem_digest(prepared.problem.cmdp),
+        logged=Schedule("round", settings.rounds, settings.log_every, settings.seeds),
+        opening=words.opening(prepared),
+        header=FINITE_HEADER,
+        cells=partial(finite_cells, layout=prepared.layout),
+        run=partial(_run, prepared),
+    )
+
+
+def _run(
+    prepared: Prepared, on_rows: OnRows, keeper: Keeper, chunk: Callable[[int], int]
+) -> Result:
+    prepared = prepared._replace(chunk_rounds=chunk(prepared.chunk_rounds))
+    result = run(prepared, on_rows, keeper)
+    return Result(
+        summary=result.summary,
+        diverged=result.outcome.failed_round is not None,
+        closing=words.closing(result),
+        write=partial(_write, result),
+        rows=result.history,
+        own=result,
+    )
+
+
+def _write(result: FedNPGResult, directory: RunDirectory) -> None:
+    """Policies and plots."""
+    from fedjax_rl.runs.plots import plot_run
+
+    directory.write_arrays(
+        "policy.npz",
+        {
+            "last": result.outcome.last_policy,
+            "averaged": result.outcome.averaged_policy,
+            "recommended": np.array(result.summary["recommended_policy"]),
+        },
+    )
+    with working("drawing"):
+        plot_run(result, directory.path)
+
+
 class Tabular:
-    """The family of `fednpg`; see `Family`. Problems are loaded and solved once."""
+    """The `Assembler` of ``fednpg``. Problems are loaded and solved once."""
 
-    algorithm = "fednpg"
-    config: type = FedNPGConfig
-    headline = Headline("average_gap", False, "feasible_average", "feasible_last")
-    problem: tuple[str, ...] = PROBLEM
-
-    def __init__(self) -> None:
+    def __init__(self, algorithm: str = "fednpg") -> None:
+        self.algorithm = algorithm
         self._problems: dict[Any, Problem] = {}
         self._prepared: dict[Any, Prepared] = {}
-
-    def resolved(self, config: FedNPGConfig) -> FedNPGConfig:
-        """The settings with absolute file names."""
-        absolute: FedNPGConfig = resolved(config)
-        return absolute
 
     def assemble(self, config: FedNPGConfig) -> Assembled:
         """A member; only what differs from members with the same problem is made anew."""
@@ -98,7 +152,7 @@ class Tabular:
             none = no_sums(*first.costs.shape[:2])
             parts.append(columns(1, later, none, prepared.layout)[0])
         history = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        outcome = _outcome(kept, failed if failed >= 0 else None)
+        outcome = outcome_of(kept, failed if failed >= 0 else None)
         at = thinned(len(history["round"]))
         return Figures(
             summarise(prepared, history, outcome),
@@ -108,3 +162,31 @@ class Tabular:
     def digest(self, prepared: Prepared) -> str:
         """SHA-256 of the problem's arrays."""
         return problem_digest(prepared.problem.cmdp)
+
+
+def _section(source: Source, name: str) -> Section:
+    from fedjax_rl.runs.report.finite import finite_section
+
+    return finite_section(source, name)
+
+
+FAMILY = Family(
+    name="tabular",
+    settings=FedNPGConfig,
+    algorithms={
+        "fednpg": "natural policy gradient on local Lagrangians, for finite problems",
+    },
+    about="""Train FedNPG on a finite problem and compare it with the exact optimum.
+
+Every agent ascends its own Lagrangian for E local steps, keeps its multipliers to itself, and the
+policies are merged; T such rounds make a run. The table shows the merged policy, evaluated exactly:
+its value, the gap to the constrained optimum V*, how far each cost is above its budget, each
+agent's multipliers, and gap and violation of the average over rounds.""",
+    headline=Headline("average_gap", False, "feasible_average", "feasible_last"),
+    problem="problem",
+    content=PROBLEM,
+    files=PROBLEM_FILES,
+    prepare=_prepare,
+    assembler=Tabular,
+    section=_section,
+)

@@ -1,25 +1,46 @@
-"""Losses on stale data, as a sweep sees them."""
+"""Losses on stale data: runs, members of sweeps, words, files."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from fedjax_rl.algorithm import Algorithm, Pytree
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
+from fedjax_rl.hetero.losses import losses
 from fedjax_rl.hetero.schedule import depth
 from fedjax_rl.hetero.warm_start import WarmStart
+from fedjax_rl.runs.devices import DeviceSettings
+from fedjax_rl.runs.directory import RunDirectory
+from fedjax_rl.runs.families.protocol import (
+    Assembled,
+    Experiment,
+    Family,
+    Figures,
+    Headline,
+    Result,
+    thinned,
+)
+from fedjax_rl.runs.hetero import words
 from fedjax_rl.runs.hetero.assembly import HeteroPrepared, learner_of, prepare
 from fedjax_rl.runs.hetero.config import HeteroConfig
+from fedjax_rl.runs.hetero.evaluations import parameter_arrays, tidy
+from fedjax_rl.runs.hetero.laws import names_trace
 from fedjax_rl.runs.hetero.starts import digest
 from fedjax_rl.runs.hetero.summary import summarise
-from fedjax_rl.runs.hetero.training import _cells, columns
-from fedjax_rl.runs.sweeps.family import Assembled, Figures, Headline, thinned
+from fedjax_rl.runs.hetero.training import Cell, cells_of, columns, run
+from fedjax_rl.runs.keeper import Keeper
+from fedjax_rl.runs.live import working
+from fedjax_rl.runs.loop import OnRows
+from fedjax_rl.runs.sinks.log import Schedule
+
+if TYPE_CHECKING:
+    from fedjax_rl.runs.report.document import Section
+    from fedjax_rl.runs.report.reading import Source
 
 START = ("task", "task_args", "policy", "layers", "width", "heads", "dtype", "warm_start")
 """Settings that the warm start depends on."""
@@ -33,22 +54,51 @@ schedules of a group's members."""
 CURVES = ("accuracy", "estimation_error", "reward", "kl", "weight_variance", "staleness")
 
 
-class Stale:
-    """The family of `gepo` and all other losses; see `Family`. A warm start is kept once."""
+def _prepare(algorithm: str, settings: HeteroConfig, devices: DeviceSettings) -> Experiment:
+    prepared = prepare(algorithm, settings, devices=devices)
+    config = prepared.config
+    return Experiment(
+        settings=config,
+        digest=digest(config, prepared.task),
+        logged=Schedule("step", config.steps, config.log_every, config.seeds),
+        opening=words.opening(prepared),
+        header=words.HEADER,
+        cells=words.cells,
+        run=partial(_run, prepared),
+    )
 
-    config: type = HeteroConfig
-    headline = Headline("last", True, None)
-    problem: tuple[str, ...] = ("task", "task_args")
+
+def _run(
+    prepared: HeteroPrepared, on_rows: OnRows, keeper: Keeper, chunk: Callable[[int], int]
+) -> Result:
+    prepared = prepared._replace(chunk_steps=chunk(prepared.chunk_steps))
+    result = run(prepared, on_rows, keeper)
+    (cell,) = result.cells
+    return Result(
+        summary=result.summary,
+        diverged=bool((cell.failed >= 0).any()),
+        closing=words.closing(result),
+        write=partial(_write, cell, prepared.config.seed),
+        own=result,
+    )
+
+
+def _write(cell: Cell, first_seed: int, directory: RunDirectory) -> None:
+    """Evaluations, policies and plots."""
+    from fedjax_rl.runs.hetero.plots import plot_cells
+
+    directory.append_rows("evaluations.csv", *tidy(cell, first_seed))
+    directory.write_arrays("policy.npz", parameter_arrays(cell))
+    with working("drawing"):
+        plot_cells((cell,), directory.path)
+
+
+class Stale:
+    """The `Assembler` of ``gepo`` and all other losses. A warm start is kept once."""
 
     def __init__(self, algorithm: str) -> None:
         self.algorithm = algorithm
         self._starts: dict[Any, WarmStart] = {}
-
-    def resolved(self, config: HeteroConfig) -> HeteroConfig:
-        """The settings with an absolute name of a trace of latencies."""
-        if Path(config.latency).is_file():
-            return dataclasses.replace(config, latency=str(Path(config.latency).resolve()))
-        return config
 
     def assemble(self, config: HeteroConfig) -> Assembled:
         """A member, with a schedule of its own."""
@@ -95,7 +145,7 @@ class Stale:
         rows = jax.tree.map(lambda leaf: _lengthened(leaf, missing)[:, None], rows)
         table = columns(0, rows, np.array([failed]))
         one = jax.tree.map(lambda leaf: leaf[None], kept)
-        (cell,) = _cells(prepared, table, np.array([failed]), one)
+        (cell,) = cells_of(prepared, table, np.array([failed]), one)
         at = np.flatnonzero(cell.evaluated)
         at = at[thinned(len(at))]
         curves = {"round": cell.step[at], "virtual_seconds": cell.seconds[0, at]}
@@ -110,3 +160,30 @@ class Stale:
 def _lengthened(leaf: np.ndarray, missing: int) -> np.ndarray:
     """Rows of steps that were not run, when every member had failed, repeat the last one."""
     return np.concatenate([leaf, np.repeat(leaf[-1:], missing, 0)])
+
+
+def _section(source: Source, name: str) -> Section:
+    from fedjax_rl.runs.report.stale import stale_section
+
+    return stale_section(source, name)
+
+
+FAMILY = Family(
+    name="stale data",
+    settings=HeteroConfig,
+    algorithms={name: losses.describe(name) for name in losses},
+    about="""Train a policy over tokens on groups of responses that samplers drew long ago.
+
+One learner, several samplers, nobody waits: a sampler keeps its parameters until its sync interval
+has run out, and the learner takes the freshest batch that arrived. The algorithm's name is that of
+the loss. A virtual clock decides how stale every batch is; with --window 0 everybody waits for
+everybody. The table shows staleness, the learner's distance from the sampler, what it does to the
+importance weights, and accuracy on held-out prompts.""",
+    headline=Headline("last", True),
+    problem="task",
+    content=("task", "task_args"),
+    files={"latency": names_trace},
+    prepare=_prepare,
+    assembler=Stale,
+    section=_section,
+)

@@ -1,10 +1,11 @@
-"""FedPPO and federated natural gradients, as a sweep sees them."""
+"""FedPPO and federated natural gradients: runs, members of sweeps, words, files."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -14,6 +15,7 @@ from fedjax_rl.backend import platform
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
 from fedjax_rl.runs.config import problem_arguments
+from fedjax_rl.runs.deep import words
 from fedjax_rl.runs.deep.assembly import (
     ALONE,
     ENVIRONMENTS_AT_ONCE,
@@ -24,14 +26,33 @@ from fedjax_rl.runs.deep.assembly import (
     prepare,
     settings_of,
 )
-from fedjax_rl.runs.deep.config import DeepConfig
-from fedjax_rl.runs.deep.history import columns, evaluations_of, shaped
-from fedjax_rl.runs.deep.session import task_digest
+from fedjax_rl.runs.deep.config import PRESETS, DeepConfig
+from fedjax_rl.runs.deep.history import columns, evaluations_of, shaped, tidy
+from fedjax_rl.runs.deep.policy_file import policy_arrays
 from fedjax_rl.runs.deep.summary import summarise
-from fedjax_rl.runs.deep.training import DeepResult
-from fedjax_rl.runs.session import resolved
-from fedjax_rl.runs.sweeps.family import Assembled, Figures, Headline, thinned
-from fedjax_rl.runs.tasks import Chosen, load_task
+from fedjax_rl.runs.deep.training import DeepResult, run
+from fedjax_rl.runs.devices import DeviceSettings
+from fedjax_rl.runs.directory import RunDirectory
+from fedjax_rl.runs.families.protocol import (
+    Assembled,
+    Experiment,
+    Family,
+    Figures,
+    Headline,
+    References,
+    Result,
+    thinned,
+)
+from fedjax_rl.runs.keeper import Keeper
+from fedjax_rl.runs.live import working
+from fedjax_rl.runs.loop import OnRows
+from fedjax_rl.runs.sinks.log import Schedule
+from fedjax_rl.runs.sources import PROBLEM_FILES
+from fedjax_rl.runs.tasks import Chosen, digest_of, load_task
+
+if TYPE_CHECKING:
+    from fedjax_rl.runs.report.document import Section
+    from fedjax_rl.runs.report.reading import Source
 
 PROBLEM = ("problem", "problem_args", "agents", "access", "budgets")
 REAL = (
@@ -44,22 +65,81 @@ REAL = (
 that is true among numbers."""
 
 
-class Networks:
-    """The family of `fedppo` and `fednatural`; see `Family`. Tasks are loaded once."""
+def _prepare(algorithm: str, settings: DeepConfig, devices: DeviceSettings) -> Experiment:
+    prepared = prepare(algorithm, settings, devices=devices)
+    return Experiment(
+        settings=settings,
+        digest=digest_of(prepared.chosen),
+        logged=Schedule("round", settings.rounds, settings.log_every, settings.seeds),
+        opening=words.opening(prepared),
+        header=words.HEADER,
+        cells=partial(words.cells, prepared=prepared),
+        run=partial(_run, prepared),
+    )
 
-    config: type = DeepConfig
-    headline = Headline("reward", True, "feasible")
-    problem: tuple[str, ...] = PROBLEM
+
+def _run(
+    prepared: DeepPrepared, on_rows: OnRows, keeper: Keeper, chunk: Callable[[int], int]
+) -> Result:
+    prepared = prepared._replace(chunk_rounds=chunk(prepared.chunk_rounds))
+    result = run(prepared, on_rows, keeper)
+    return Result(
+        summary=result.summary,
+        diverged=bool((result.failed_seeds >= 0).any()),
+        closing=words.closing(result),
+        write=partial(_write, result),
+        own=result,
+    )
+
+
+def _write(result: DeepResult, directory: RunDirectory) -> None:
+    """Evaluations, the policy and plots."""
+    from fedjax_rl.runs.deep.plots import plot_run
+
+    header, rows = tidy(result.evaluations, result.prepared)
+    directory.append_rows("evaluations.csv", header, rows)
+    directory.write_arrays("policy.npz", policy_arrays(result.policy))
+    with working("drawing"):
+        plot_run(result, directory.path)
+
+
+def _as_reference(settings: DeepConfig, reference: Any) -> DeepConfig:
+    """The settings of a reference; CRPO means nothing to one that sees no cost."""
+    duals = "gradient" if reference == "unconstrained" else settings.duals
+    return dataclasses.replace(settings, reference=reference, duals=duals)
+
+
+def _table(results: Mapping[str, Result]) -> str:
+    return words.comparison({who: result.summary for who, result in results.items()})
+
+
+def _write_comparison(directory: RunDirectory, results: Mapping[str, Result]) -> None:
+    from fedjax_rl.runs.deep.plots import plot_comparison
+
+    summaries = {who: result.summary for who, result in results.items()}
+    rewards = {f"reward_{who.replace('-', '_')}": s["reward"] for who, s in summaries.items()}
+    directory.write_json("summary.json", {**summaries["fed"], **rewards})
+    with working("drawing"):
+        plot_comparison({who: result.own for who, result in results.items()}, directory.path)
+    header = ["reference", "reward", *(f"cost/{name}" for name in summaries["fed"]["costs"])]
+    header += ["feasible", "environment_steps", "bytes_exchanged", "seconds"]
+    directory.append_rows(
+        "comparison.csv",
+        header,
+        [
+            [who, s["reward"], *s["costs"].values(), *(s[name] for name in header[-4:])]
+            for who, s in summaries.items()
+        ],
+    )
+
+
+class Networks:
+    """The `Assembler` of ``fedppo`` and ``fednatural``. Tasks are loaded once."""
 
     def __init__(self, algorithm: str) -> None:
         self.algorithm = algorithm
         self._chosen: dict[Any, Chosen] = {}
         self._prepared: dict[Any, DeepPrepared] = {}
-
-    def resolved(self, config: DeepConfig) -> DeepConfig:
-        """The settings with absolute file names."""
-        absolute: DeepConfig = resolved(config)
-        return absolute
 
     def assemble(self, config: DeepConfig) -> Assembled:
         """A member; only what differs from members on the same task is made anew.
@@ -152,4 +232,43 @@ class Networks:
 
     def digest(self, prepared: DeepPrepared) -> str:
         """SHA-256 of what is known of the task."""
-        return task_digest(prepared)
+        return digest_of(prepared.chosen)
+
+
+def _section(source: Source, name: str) -> Section:
+    from fedjax_rl.runs.report.networks import networks_section
+
+    return networks_section(source, name)
+
+
+FAMILY = Family(
+    name="networks",
+    settings=DeepConfig,
+    algorithms={
+        "fedppo": "proximal policy optimisation with networks, for constrained gymnax tasks",
+        "fednatural": "natural policy gradient with networks, in a trust region",
+    },
+    about="""Train networks on a task with costs that no agent sees all of.
+
+Every agent acts in its own environments, measures its own costs, improves its policy on its own
+Lagrangian for E local steps and keeps its multipliers to itself; then the policies are merged. T
+such rounds make a run. The table shows reward and violations in the agents' own rollouts, their
+multipliers, and what the merged policy does in episodes of its own.""",
+    headline=Headline("reward", True, "feasible"),
+    problem="problem",
+    content=PROBLEM,
+    files=PROBLEM_FILES,
+    prepare=_prepare,
+    assembler=Networks,
+    section=_section,
+    presets=PRESETS,
+    presets_help=(
+        "default: ours, chosen on cartpole-pos2; paper: of the experiments of arXiv 2405.03236."
+    ),
+    references=References(
+        ("fed", "omniscient", "no-communication", "unconstrained"),
+        _as_reference,
+        _table,
+        _write_comparison,
+    ),
+)

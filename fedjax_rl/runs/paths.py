@@ -1,0 +1,46 @@
+"""File names in settings: absolute where a run is begun, found again where it was moved."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+Files = Mapping[str, Callable[[str], bool]]
+"""Settings that may name a file, and whether a value of theirs does."""
+FOLDERS_ABOVE = 3
+"""How far above a run that was moved its files are looked for."""
+
+
+def absolute(settings: Any, files: Files) -> Any:
+    """The settings with absolute file names, so that they run from anywhere."""
+    changes = {name: absolute_name(getattr(settings, name), files[name]) for name in files}
+    return dataclasses.replace(settings, **changes)
+
+
+def absolute_name(value: Any, is_file: Callable[[str], bool]) -> Any:
+    """A file's name, absolute; any other name, and None, as it is."""
+    return str(Path(value).resolve()) if isinstance(value, str) and is_file(value) else value
+
+
+def found_again(settings: Any, files: Files, directory: Path) -> Any:
+    """The settings of a run, with files that are gone found beside it where it was moved.
+
+    A file of the same name in the run's directory or in one of those above it stands in; that its
+    content is the same is checked where it is read.
+
+    Args:
+        settings: as the run recorded them.
+        files: settings that may name a file.
+        directory: of the run, as it is now.
+    """
+    here = directory.resolve()
+    places = (here, *here.parents[:FOLDERS_ABOVE])
+    changes = {}
+    for name, is_file in files.items():
+        value = getattr(settings, name)
+        if isinstance(value, str) and is_file(value) and not Path(value).exists():
+            found = (place / Path(value).name for place in places)
+            changes[name] = next((str(one) for one in found if one.is_file()), value)
+    return dataclasses.replace(settings, **changes)
