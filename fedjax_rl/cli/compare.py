@@ -12,17 +12,22 @@ from fedjax_rl.cli import choose
 from fedjax_rl.cli.parse import parse
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.config import FedNPGConfig
+from fedjax_rl.runs.families.registry import family_of
 
 if TYPE_CHECKING:
     from fedjax_rl.runs.comparison import Finished, Grid
 
 ALGORITHMS = ("fednpg",)
+"""Those with lists of their own, beside --grid."""
+BY_GRID = ("--grid", "--random")
 
 HELP = """\
-usage: fedjax-rl compare fednpg [OPTIONS]
+usage: fedjax-rl compare ALGORITHM --grid NAME=A,B [OPTIONS]
+       fedjax-rl compare fednpg --learners A,B --local-steps 1,5 [OPTIONS]
        fedjax-rl compare --losses A,B --windows 0,4,32 [OPTIONS]
 
-  fednpg     variants of federated natural policy gradient, on one finite problem
+  --grid     settings of any algorithm, as fedjax-rl sweep takes them, and a table of what came out
+  fednpg     variants of federated natural policy gradient, also at equal local steps
   --losses   losses of group policy optimisation on stale data, on one token task
 
 fedjax-rl compare fednpg --help and fedjax-rl compare --losses gepo --help explain every option.
@@ -104,7 +109,13 @@ def main(arguments: list[str]) -> int:
         from fedjax_rl.cli import compare_hetero
 
         return compare_hetero.main(arguments)
-    choose("algorithm", arguments[0], ALGORITHMS)
+    family_of(arguments[0])
+    if any(word.partition("=")[0] in BY_GRID for word in arguments[1:]):
+        from fedjax_rl.cli import sweep
+
+        return sweep.main(arguments, compare=True)
+    if arguments[0] not in ALGORITHMS:
+        raise InvalidInput("--grid", "nothing", "what to compare: --grid NAME=A,B")
     for flag in (word.partition("=")[0] for word in arguments[1:]):
         if flag in LISTS:
             raise InvalidInput(flag, "a single value", f"compare takes a list: {LISTS[flag]} A,B")

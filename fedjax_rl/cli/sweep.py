@@ -84,8 +84,12 @@ counts and names make groups of their own. Every member computes what the same r
 up to rounding. --seed and --seeds say which seeds every combination is run with."""
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], compare: bool = False) -> int:
     """Runs a sweep; exit status 1 when every member diverged.
+
+    Args:
+        arguments: of the command.
+        compare: whether configurations are put side by side in the end.
 
     Raises:
         InvalidInput: no algorithm, or another than the file has.
@@ -119,6 +123,7 @@ def main(arguments: list[str]) -> int:
                 destination=Destination(own.out, own.overwrite, own.checkpoints),
                 devices=own.devices,
                 feasible_seeds=own.feasible_seeds,
+                compare=compare,
             )
         )
     sys.stdout.flush()

@@ -55,7 +55,7 @@ def run_chunk(
         keeper: says where to go on from, and is asked to save behind every visit of the host.
     """
     keys, hparams = group.inputs(members)
-    record = RowRecord(partial(_row, program, keys, hparams))
+    record = RowRecord(partial(row_shapes, program, keys, hparams))
     work = Work(program, keys, hparams, group.rounds, group.chunk_rounds)
     state, failed, _ = carry_out(
         work, record, lambda rows: on_round(int(rows["round"][-1])), keeper or KeepsNothing()
@@ -102,7 +102,7 @@ class RowRecord:
         return {"round": np.array([len(leaves[0]) - 1])}
 
 
-def _row(program: Algorithm, keys: jax.Array, hparams: Pytree) -> Pytree:
+def row_shapes(program: Algorithm, keys: jax.Array, hparams: Pytree) -> Pytree:
     """A row by its shapes; nothing is computed."""
     with precision(program.float64):
         state = jax.eval_shape(program.init, keys, hparams)
@@ -133,7 +133,7 @@ def figure_names(assembler: Assembler, assembled: Assembled) -> list[str]:
     algorithm, hparams = assembled.algorithm, assembled.hparams
     with precision(algorithm.float64):
         state = jax.eval_shape(algorithm.init, jax.random.key(0), hparams)
-        row = jax.eval_shape(algorithm.observe, state, hparams)
+    row = row_shapes(algorithm, jax.random.key(0), hparams)
     rows = jax.tree.map(lambda leaf: np.ones((1, *leaf.shape), leaf.dtype), row)
     kept = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), assembler.kept(state))
     with np.errstate(all="ignore"):

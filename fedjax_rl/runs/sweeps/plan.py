@@ -223,7 +223,8 @@ def gathered_alike(members: Iterable[Member]) -> list[Alike]:
 def _sharing(member: Member, hparams: Pytree) -> Member:
     """The member with settings whose arrays are the group's where they are equal."""
     prepared = member.assembled.prepared
-    if prepared.hparams is member.assembled.hparams:
+    # A preparation that holds the settings as well would keep every member's own arrays alive.
+    if getattr(prepared, "hparams", None) is member.assembled.hparams:
         prepared = prepared._replace(hparams=hparams)
     assembled = member.assembled._replace(hparams=hparams, prepared=prepared)
     return member._replace(assembled=assembled)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,6 +82,14 @@ def plot_sweep(path: Path, drawn: Drawn) -> list[str]:
     return sorted(figures)
 
 
+def plot_comparison(path: Path, done: Mapping[int, Done], question: Question) -> None:
+    """Writes comparison.png, the curves of the best configurations."""
+    found = candidates([done[member].row for member in sorted(done)])
+    with matplotlib.rc_context(STYLE):
+        curve = _curve(None, question.metric, done)
+        save(curves(found, done, question, curve, None), path / "comparison.png")
+
+
 def heat_map(found: Sequence[Candidate], question: Question, across: str, up: str) -> Figure:
     """Means of the metric over everything but two settings: cells, or points of two numbers."""
     figure = Figure(figsize=(7, 5), layout="constrained")
@@ -118,7 +126,7 @@ def heat_map(found: Sequence[Candidate], question: Question, across: str, up: st
 
 def curves(
     found: Sequence[Candidate],
-    done: dict[int, Done],
+    done: Mapping[int, Done],
     question: Question,
     curve: str,
     by: str | None,
@@ -157,7 +165,7 @@ def curves(
 
 
 def banded(
-    ones: Sequence[Candidate], done: dict[int, Done], curve: str
+    ones: Sequence[Candidate], done: Mapping[int, Done], curve: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rounds [Q], and [Q, 3] estimate, low and high of what configurations have there.
 
@@ -246,7 +254,7 @@ def _two(names: Sequence[str], drawn: Drawn) -> tuple[str, str] | None:
     return (across, up) if across and up and across != up else None
 
 
-def _curve(asked: str | None, metric: str, done: dict[int, Done]) -> str:
+def _curve(asked: str | None, metric: str, done: Mapping[int, Done]) -> str:
     known = [name for name in next(iter(done.values())).curves if name != "round"]
     if asked is None:
         return metric if metric in known else known[0]

@@ -37,7 +37,7 @@ from fedjax_rl.runs.yaml_file import read_yaml
 CHUNKS = "chunks"
 """Folder of the files of chunks."""
 CHUNK_FILES = "[0-9]*.npz"
-ANEW = ("chunk", "checkpoints", "made_with", "feasible_seeds")
+ANEW = ("chunk", "checkpoints", "made_with", "feasible_seeds", "compare")
 """What may differ when a sweep goes on: how members are dealt and saved, the versions, and which
 are then called feasible. (A search depends on the latter, and has it among what it asked for.)"""
 
@@ -131,11 +131,15 @@ class SweepDirectory:
         if importlib.util.find_spec("pyarrow") is not None:
             write_atomically(self.path / "sweep.parquet", parquet_bytes(rows))
 
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a whole text file or nothing."""
+        if self._held is not None:
+            self._held.write_text(name, text)
+
     def write_table(self, done: Iterable[Done]) -> None:
         """Writes ``sweep.csv`` alone; until a sweep ends, curves are in the files of its chunks."""
-        if self._held is not None:
-            ordered = sorted(done, key=lambda one: one.member)
-            self._held.write_text("sweep.csv", csv_text([one.row for one in ordered]))
+        ordered = sorted(done, key=lambda one: one.member)
+        self.write_text("sweep.csv", csv_text([one.row for one in ordered]))
 
     def names(self) -> str:
         """What is in it, as a list in words."""

@@ -13,6 +13,7 @@ from fedjax_rl.errors import Stopped
 from fedjax_rl.runs import hosts
 from fedjax_rl.runs.devices import ONE, DeviceSettings
 from fedjax_rl.runs.directory import SWEEP, made_with
+from fedjax_rl.runs.drawing import import_matplotlib
 from fedjax_rl.runs.families.protocol import Assembler
 from fedjax_rl.runs.families.registry import family_of
 from fedjax_rl.runs.keeper import Keeper, KeepsNothing
@@ -20,7 +21,7 @@ from fedjax_rl.runs.live import working
 from fedjax_rl.runs.paths import absolute, absolute_name
 from fedjax_rl.runs.place import Destination
 from fedjax_rl.runs.ranking import EVERY_SEED
-from fedjax_rl.runs.sweeps import words
+from fedjax_rl.runs.sweeps import comparison, words
 from fedjax_rl.runs.sweeps.estimate import estimate
 from fedjax_rl.runs.sweeps.execution import DIVERGED, Done, run_chunk
 from fedjax_rl.runs.sweeps.plan import Group, Member, content_of, grouped, members_of
@@ -41,6 +42,7 @@ class Asked(NamedTuple):
         destination: where it is written, and how it survives.
         devices: over which members or their agents are spread.
         feasible_seeds: share of seeds that must keep every budget.
+        compare: whether configurations are put side by side in the end.
     """
 
     algorithm: str
@@ -50,6 +52,7 @@ class Asked(NamedTuple):
     destination: Destination = Destination()
     devices: DeviceSettings = ONE
     feasible_seeds: float = EVERY_SEED
+    compare: bool = False
 
     @property
     def question(self) -> Question:
@@ -78,6 +81,7 @@ class Asked(NamedTuple):
             "sample_seed": space.sample_seed,
             "chunk": "auto" if self.chunk is None else self.chunk,
             "feasible_seeds": self.feasible_seeds,
+            **({"compare": True} if self.compare else {}),
             "settings": dataclasses.asdict(self.base),
             "checkpoints": dataclasses.asdict(self.destination.checkpoints),
         }
@@ -100,7 +104,8 @@ def asked_again(
     space = space_of(kind, *laws, document["samples"], document["sample_seed"])
     chunk = None if document["chunk"] == "auto" else document["chunk"]
     share = recorded_share(document)
-    return Asked(algorithm, kind(**settings), space, chunk, destination, devices, share)
+    compare = bool(document.get("compare"))
+    return Asked(algorithm, kind(**settings), space, chunk, destination, devices, share, compare)
 
 
 def sweep_and_record(asked: Asked) -> bool:
@@ -141,11 +146,17 @@ def sweep_and_record(asked: Asked) -> bool:
         hosts.wait_for_all()
         done = done if directory is None else directory.done()
         rows = [done[member].row for member in sorted(done)]
+        if asked.compare:
+            print(comparison.text_table(comparison.compared(rows, question), question))
         print(words.closing(rows, question), flush=True)
         if directory is None:
             print("Nothing was written; --out DIR keeps the table and the curves.")
         else:
             directory.write(done.values())
+            if asked.compare:
+                import_matplotlib(directory.path)
+                with working("drawing"):
+                    comparison.write_comparison(directory, done, question)
             print(f"Written to {directory.path}: {directory.names()}", flush=True)
     return all(row["status"] == DIVERGED for row in rows)
 
