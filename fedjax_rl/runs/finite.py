@@ -10,7 +10,6 @@ import numpy as np
 
 from fedjax_rl.cmdp.model import CMDP, FloatArray
 from fedjax_rl.cmdp.solve import Certificate
-from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.train import Chunk, to_host
 from fedjax_rl.federation.observed import Observation
 from fedjax_rl.runs.assembly import Prepared, prepare
@@ -19,7 +18,8 @@ from fedjax_rl.runs.config import FedNPGConfig
 from fedjax_rl.runs.history import Columns, Sums, columns, initial_columns, no_sums, rows_of
 from fedjax_rl.runs.keeper import Keeper, KeepsNothing
 from fedjax_rl.runs.loop import Clock, OnRows, Work, carry_out, joined, keys_of
-from fedjax_rl.runs.sources import Problem, problem_from_cmdp
+from fedjax_rl.runs.objects import GIVEN, check_known_type, configured, problem_of
+from fedjax_rl.runs.sources import Problem
 from fedjax_rl.runs.summary import Outcome, stationary_policy, summarise
 
 
@@ -50,21 +50,25 @@ def fednpg(problem: CMDP | Problem | str, **settings: Any) -> FedNPGResult:
     Args:
         problem: a `CMDP` (one constraint per agent unless ``agents`` is given), a `Problem`
             with its access matrix, or any name the command line takes.
-        **settings: fields of `FedNPGConfig` other than ``problem``.
+        **settings: fields of `FedNPGConfig` other than ``problem``; of an object ``budgets``,
+            ``discount``, ``agents`` and ``access`` stand in for its own.
 
     Raises:
         InvalidInput: a setting or the problem cannot be used.
     """
-    known = {field.name for field in dataclasses.fields(FedNPGConfig)} - {"problem"}
-    for name in settings:
-        if name not in known:
-            raise InvalidInput("settings", name, f"known: {', '.join(sorted(known))}")
+    check_known_type(problem, (CMDP, Problem))
     if isinstance(problem, str):
-        return run(prepare(FedNPGConfig(problem=problem, **settings)))
-    config = FedNPGConfig(problem="arrays", **settings)
-    if isinstance(problem, CMDP):
-        problem = problem_from_cmdp(problem, agents=config.agents, access=config.access)
-    return run(prepare(config, problem))
+        return run(prepare(configured(FedNPGConfig, "problem", problem, settings)))
+    config = configured(FedNPGConfig, "problem", GIVEN, settings)
+    given = problem_of(
+        problem,
+        agents=config.agents,
+        arguments=config.problem_args,
+        budgets=config.budgets,
+        access=config.access,
+        discount=config.discount,
+    )
+    return run(prepare(config, given))
 
 
 def run(

@@ -17,6 +17,7 @@ from fedjax_rl.cmdp.solve import problem_digest
 from fedjax_rl.envs.finite import finite_task
 from fedjax_rl.envs.task import Task, vary
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.runs.objects import check_no_arguments, problem_of
 from fedjax_rl.runs.sources import (
     Problem,
     access_matrix,
@@ -85,6 +86,27 @@ def load_task(
             "--problem", reference, f"a factory of a Task or a CMDP, not {type(made).__name__}"
         )
     task = made if budgets is None else with_budgets(made, budgets)
+    return Chosen(task, access_matrix(task.constraint_names, agents, access), None)
+
+
+def task_of(
+    given: Task | CMDP | Problem,
+    *,
+    agents: int | None,
+    arguments: Sequence[str],
+    budgets: Sequence[float] | None,
+    access: str | None,
+) -> Chosen:
+    """A task, or a finite problem as one, with the settings of a run; see `objects.problem_of`.
+
+    Raises:
+        InvalidInput: a setting that does not fit the task, or an argument of a factory.
+    """
+    if not isinstance(given, Task):
+        options: Any = {"agents": agents, "arguments": arguments}
+        return _finite(problem_of(given, **options, budgets=budgets, access=access))
+    check_no_arguments("--problem-args", arguments)
+    task = given if budgets is None else with_budgets(given, budgets)
     return Chosen(task, access_matrix(task.constraint_names, agents, access), None)
 
 

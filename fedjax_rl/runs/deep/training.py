@@ -9,6 +9,8 @@ import jax
 import numpy as np
 
 from fedjax_rl.algorithm import Pytree
+from fedjax_rl.cmdp.model import CMDP
+from fedjax_rl.envs.task import Task
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.train import Chunk, to_host
 from fedjax_rl.federation.evaluated import Row
@@ -27,6 +29,9 @@ from fedjax_rl.runs.deep.history import (
 from fedjax_rl.runs.deep.one_shot import evaluated_at_the_end, merged_at_the_end
 from fedjax_rl.runs.keeper import Keeper, KeepsNothing
 from fedjax_rl.runs.loop import Clock, OnRows, Work, carry_out, joined, keys_of
+from fedjax_rl.runs.objects import GIVEN, check_known_type, configured
+from fedjax_rl.runs.sources import Problem
+from fedjax_rl.runs.tasks import task_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,30 +56,42 @@ class DeepResult:
     failed_seeds: np.ndarray
 
 
-def fedppo(problem: str = "cartpole-pos2", **settings: Any) -> DeepResult:
+def fedppo(problem: Task | CMDP | Problem | str = "cartpole-pos2", **settings: Any) -> DeepResult:
     """Runs FedPPO (arXiv 2405.03236) on a constrained task.
 
     Args:
-        problem: any name the command line takes.
-        **settings: other fields of `DeepConfig`.
+        problem: any name the command line takes, a `Task`, or a finite problem as `fednpg` has it.
+        **settings: other fields of `DeepConfig`; of an object ``budgets``, ``agents`` and
+            ``access`` stand in for its own.
 
     Raises:
         InvalidInput: a setting or the task cannot be used.
     """
-    return run(prepare("fedppo", _config(problem, settings)))
+    return _run_on("fedppo", problem, settings)
 
 
-def fednatural(problem: str = "cartpole-pos2", **settings: Any) -> DeepResult:
+def fednatural(
+    problem: Task | CMDP | Problem | str = "cartpole-pos2", **settings: Any
+) -> DeepResult:
     """Runs federated natural policy gradients with networks; arguments as of `fedppo`."""
-    return run(prepare("fednatural", _config(problem, settings)))
+    return _run_on("fednatural", problem, settings)
 
 
-def _config(problem: str, settings: dict[str, Any]) -> DeepConfig:
-    known = {field.name for field in dataclasses.fields(DeepConfig)} - {"problem"}
-    for name in settings:
-        if name not in known:
-            raise InvalidInput("settings", name, f"known: {', '.join(sorted(known))}")
-    return DeepConfig(problem=problem, **settings)
+def _run_on(
+    algorithm: str, problem: Task | CMDP | Problem | str, settings: dict[str, Any]
+) -> DeepResult:
+    check_known_type(problem, (Task, CMDP, Problem))
+    if isinstance(problem, str):
+        return run(prepare(algorithm, configured(DeepConfig, "problem", problem, settings)))
+    config = configured(DeepConfig, "problem", GIVEN, settings)
+    given = task_of(
+        problem,
+        agents=config.agents,
+        arguments=config.problem_args,
+        budgets=config.budgets,
+        access=config.access,
+    )
+    return run(prepare(algorithm, config, given))
 
 
 def run(

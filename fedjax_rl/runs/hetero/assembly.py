@@ -86,6 +86,7 @@ def prepare(
     windows: Sequence[int] | None = None,
     learning_rates: Sequence[float] | None = None,
     devices: DeviceSettings = ONE,
+    task: TokenTask | None = None,
 ) -> HeteroPrepared:
     """Validates everything, computes the schedules and builds the program.
 
@@ -95,13 +96,14 @@ def prepare(
         windows: several windows in place of ``config.window``.
         learning_rates: several rates in place of the one.
         devices: over which the runs are spread.
+        task: used in place of ``config.task`` when given.
 
     Raises:
         InvalidInput: a setting, the task, the loss or the law of latency cannot be used.
     """
     config = resolved(config)
     assert config.learning_rate is not None
-    task = task_of(config)
+    task = task or task_of(config)
     policy = policy_of(config, task)
     members = tuple(
         Member(window, rate, config.seed + index)

@@ -9,15 +9,16 @@ import jax
 import numpy as np
 
 from fedjax_rl.algorithm import Pytree
-from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.train import Chunk, to_host
 from fedjax_rl.hetero.schedule import Traffic
 from fedjax_rl.hetero.state import HeteroRow
+from fedjax_rl.hetero.tasks import TokenTask
 from fedjax_rl.runs.checkpoint_files import Arrays
 from fedjax_rl.runs.hetero.assembly import HeteroPrepared, prepare
 from fedjax_rl.runs.hetero.config import HeteroConfig
 from fedjax_rl.runs.keeper import Keeper, KeepsNothing
 from fedjax_rl.runs.loop import Clock, Columns, OnRows, Work, carry_out, joined, keys_of
+from fedjax_rl.runs.objects import GIVEN, check_known_type, check_no_arguments, configured
 
 
 class Cell(NamedTuple):
@@ -69,22 +70,25 @@ class HeteroResult:
     summary: dict[str, Any]
 
 
-def hetero_rl(loss: str = "gepo", task: str = "prefix-sum", **settings: Any) -> HeteroResult:
+def hetero_rl(
+    loss: str = "gepo", task: TokenTask | str = "prefix-sum", **settings: Any
+) -> HeteroResult:
     """Runs one learner on data that samplers drew with parameters of its past (arXiv 2508.17850).
 
     Args:
         loss: any name the command line takes, such as gepo, gspo or grpo.
-        task: likewise.
+        task: likewise, or a `TokenTask`.
         **settings: other fields of `HeteroConfig`.
 
     Raises:
         InvalidInput: a setting, the task or the loss cannot be used.
     """
-    known = {field.name for field in dataclasses.fields(HeteroConfig)} - {"task"}
-    for name in settings:
-        if name not in known:
-            raise InvalidInput("settings", name, f"known: {', '.join(sorted(known))}")
-    return run(prepare(loss, HeteroConfig(task=task, **settings)))
+    check_known_type(task, (TokenTask,))
+    if isinstance(task, str):
+        return run(prepare(loss, configured(HeteroConfig, "task", task, settings)))
+    config = configured(HeteroConfig, "task", GIVEN, settings)
+    check_no_arguments("--task-args", config.task_args)
+    return run(prepare(loss, config, task=task))
 
 
 def run(
