@@ -25,8 +25,9 @@ from fedjax_rl.runs.families.registry import family_of
 from fedjax_rl.runs.place import Destination
 from fedjax_rl.runs.sweeps.execution import Done, run_chunk
 from fedjax_rl.runs.sweeps.plan import Group, Member, grouped, members_of
+from fedjax_rl.runs.sweeps.request import Asked
 from fedjax_rl.runs.sweeps.results import SweepDirectory
-from fedjax_rl.runs.sweeps.session import Asked, opened
+from fedjax_rl.runs.sweeps.session import opened
 from fedjax_rl.runs.sweeps.space import space_of
 
 GROWTH = 1.05

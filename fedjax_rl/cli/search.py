@@ -97,8 +97,9 @@ def main(arguments: list[str]) -> int:
 
     from fedjax_rl.runs.place import Destination
     from fedjax_rl.runs.sweeps.question import question_of
-    from fedjax_rl.runs.sweeps.search import search_and_record, search_of
-    from fedjax_rl.runs.sweeps.session import Asked
+    from fedjax_rl.runs.sweeps.request import Asked
+    from fedjax_rl.runs.sweeps.search import search_and_record
+    from fedjax_rl.runs.sweeps.search_request import search_of
     from fedjax_rl.runs.sweeps.space import LAWS, entries, space_of
 
     if not own.random:

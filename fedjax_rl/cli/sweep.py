@@ -112,7 +112,8 @@ def main(arguments: list[str], compare: bool = False) -> int:
     check_has_out(own.out, arguments)
     with joined(own.hosts):
         from fedjax_rl.runs.place import Destination
-        from fedjax_rl.runs.sweeps.session import Asked, sweep_and_record
+        from fedjax_rl.runs.sweeps.request import Asked
+        from fedjax_rl.runs.sweeps.session import sweep_and_record
 
         diverged = sweep_and_record(
             Asked(

@@ -58,11 +58,13 @@ def resume(out: Path, devices: DeviceSettings = ONE) -> bool:
 def _sweep(
     document: dict[str, Any], algorithm: str, destination: Destination, devices: DeviceSettings
 ) -> bool:
-    from fedjax_rl.runs.sweeps.session import asked_again, sweep_and_record
+    from fedjax_rl.runs.sweeps.request import asked_again
+    from fedjax_rl.runs.sweeps.session import sweep_and_record
 
     asked = asked_again(document, algorithm, destination, devices)
     if "search" in document:
-        from fedjax_rl.runs.sweeps.search import search_again, search_and_record
+        from fedjax_rl.runs.sweeps.search import search_and_record
+        from fedjax_rl.runs.sweeps.search_request import search_again
 
         return search_and_record(search_again(asked, document["search"]))
     return sweep_and_record(asked)

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fedjax_rl.runs.deep.training import DeepResult
+from fedjax_rl.runs.deep.result import DeepResult
 from fedjax_rl.runs.plots import COLOURS, STYLE, save
 
 

@@ -12,7 +12,7 @@ from fedjax_rl.cmdp.model import FloatArray
 from fedjax_rl.learners.deep.state import DeepShared
 from fedjax_rl.precision import precision
 from fedjax_rl.runs.deep.assembly import DeepPrepared
-from fedjax_rl.runs.deep.training import DeepResult
+from fedjax_rl.runs.deep.result import DeepResult
 from fedjax_rl.runs.ranking import relative_violation
 from fedjax_rl.runs.summary import judge
 

@@ -27,33 +27,13 @@ from fedjax_rl.runs.deep.history import (
     together,
 )
 from fedjax_rl.runs.deep.one_shot import evaluated_at_the_end, merged_at_the_end
+from fedjax_rl.runs.deep.result import DeepResult
+from fedjax_rl.runs.deep.summary import summarise
 from fedjax_rl.runs.keeper import Keeper, KeepsNothing
 from fedjax_rl.runs.loop import Clock, OnRows, Work, carry_out, joined, keys_of
 from fedjax_rl.runs.objects import GIVEN, check_known_type, configured
 from fedjax_rl.runs.sources import Problem
 from fedjax_rl.runs.tasks import task_of
-
-
-@dataclasses.dataclass(frozen=True)
-class DeepResult:
-    """A finished (or diverged) run.
-
-    Attributes:
-        prepared: what was run.
-        history: one array over rounds 0 … T for each column of ``metrics.csv``.
-        evaluations: of the merged policy of every seed, or of every agent's.
-        policy: `DeepShared` after the last round, on the host, leading axes [K, P]; P is 1 but
-            for agents that never communicate.
-        summary: what ``summary.json`` holds.
-        failed_seeds: for each of the K seeds the round that was not finite, or −1.
-    """
-
-    prepared: DeepPrepared
-    history: Columns
-    evaluations: Evaluations
-    policy: DeepShared
-    summary: dict[str, Any]
-    failed_seeds: np.ndarray
 
 
 def fedppo(problem: Task | CMDP | Problem | str = "cartpole-pos2", **settings: Any) -> DeepResult:
@@ -103,8 +83,6 @@ def run(
 
     A seed that diverged stops where it was and is left out of the means from there on.
     """
-    from fedjax_rl.runs.deep.summary import summarise
-
     config = prepared.config
     key = keys_of(config.seed + np.arange(config.seeds) if config.seeds > 1 else config.seed)
     record = DeepRecord(prepared)

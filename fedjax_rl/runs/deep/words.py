@@ -10,7 +10,7 @@ import numpy as np
 from fedjax_rl.learners.deep.evaluation import STEPS_AT_MOST
 from fedjax_rl.runs.deep.assembly import DeepPrepared
 from fedjax_rl.runs.deep.history import Columns
-from fedjax_rl.runs.deep.training import DeepResult
+from fedjax_rl.runs.deep.result import DeepResult
 from fedjax_rl.runs.live import order_of, several
 
 HEADER = (

@@ -29,8 +29,9 @@ from fedjax_rl.runs.deep.assembly import (
 from fedjax_rl.runs.deep.config import PRESETS, DeepConfig
 from fedjax_rl.runs.deep.history import columns, evaluations_of, shaped, tidy
 from fedjax_rl.runs.deep.policy_file import policy_arrays
+from fedjax_rl.runs.deep.result import DeepResult
 from fedjax_rl.runs.deep.summary import summarise
-from fedjax_rl.runs.deep.training import DeepResult, run
+from fedjax_rl.runs.deep.training import run
 from fedjax_rl.runs.devices import DeviceSettings
 from fedjax_rl.runs.directory import RunDirectory
 from fedjax_rl.runs.families.protocol import (

@@ -27,12 +27,13 @@ from fedjax_rl.runs.families.protocol import (
 )
 from fedjax_rl.runs.hetero import words
 from fedjax_rl.runs.hetero.assembly import HeteroPrepared, learner_of, prepare
+from fedjax_rl.runs.hetero.cells import Cell, cells_of, columns
 from fedjax_rl.runs.hetero.config import HeteroConfig
 from fedjax_rl.runs.hetero.evaluations import parameter_arrays, tidy
 from fedjax_rl.runs.hetero.laws import names_trace
 from fedjax_rl.runs.hetero.starts import digest
 from fedjax_rl.runs.hetero.summary import summarise
-from fedjax_rl.runs.hetero.training import Cell, cells_of, columns, run
+from fedjax_rl.runs.hetero.training import run
 from fedjax_rl.runs.keeper import Keeper
 from fedjax_rl.runs.live import working
 from fedjax_rl.runs.loop import OnRows

@@ -16,11 +16,12 @@ from fedjax_rl.runs.directory import RunDirectory, check_writable, made_with, op
 from fedjax_rl.runs.drawing import import_matplotlib
 from fedjax_rl.runs.hetero import words
 from fedjax_rl.runs.hetero.assembly import HeteroPrepared, prepare
+from fedjax_rl.runs.hetero.cells import Cell
 from fedjax_rl.runs.hetero.config import HeteroConfig
 from fedjax_rl.runs.hetero.evaluations import tidy
 from fedjax_rl.runs.hetero.starts import digest
 from fedjax_rl.runs.hetero.summary import by_seed, summarise
-from fedjax_rl.runs.hetero.training import Cell, HeteroResult, run
+from fedjax_rl.runs.hetero.training import HeteroResult, run
 from fedjax_rl.runs.live import LiveTable, working
 from fedjax_rl.statistics import Interval, interquartile_mean, stratified_bootstrap
 

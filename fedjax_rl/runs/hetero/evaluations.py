@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from fedjax_rl.runs.hetero.training import Cell
+from fedjax_rl.runs.hetero.cells import Cell
 
 
 def tidy(cell: Cell, first_seed: int) -> tuple[list[str], list[list[Any]]]:

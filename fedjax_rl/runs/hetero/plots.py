@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fedjax_rl.runs.hetero.training import Cell, finite_mean
+from fedjax_rl.runs.hetero.cells import Cell, finite_mean
 from fedjax_rl.runs.plots import COLOURS, STYLE, save
 
 DIAGNOSTICS = {

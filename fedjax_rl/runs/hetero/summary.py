@@ -9,7 +9,7 @@ import numpy as np
 
 from fedjax_rl.hetero.schedule import throughput, wasted
 from fedjax_rl.runs.hetero.assembly import HeteroPrepared
-from fedjax_rl.runs.hetero.training import Cell, finite_mean
+from fedjax_rl.runs.hetero.cells import Cell, finite_mean
 
 
 def summarise(cell: Cell, prepared: HeteroPrepared, timing: Mapping[str, float]) -> dict[str, Any]:

@@ -42,11 +42,11 @@ ANEW = ("chunk", "checkpoints", "made_with", "feasible_seeds", "compare")
 are then called feasible. (A search depends on the latter, and has it among what it asked for.)"""
 
 
-def _listed(value: Any) -> Any:
+def listed_in(value: Any) -> Any:
     """The value with tuples as lists, as YAML reads it back."""
     if isinstance(value, Mapping):
-        return {name: _listed(entry) for name, entry in value.items()}
-    return [_listed(entry) for entry in value] if isinstance(value, tuple | list) else value
+        return {name: listed_in(entry) for name, entry in value.items()}
+    return [listed_in(entry) for entry in value] if isinstance(value, tuple | list) else value
 
 
 class SweepDirectory:
@@ -66,7 +66,7 @@ class SweepDirectory:
     def __init__(self, destination: Destination, document: Mapping[str, Any]):
         assert destination.out is not None
         self.path, self._destination = destination.out, destination
-        asked = {name: value for name, value in _listed(document).items() if name not in ANEW}
+        asked = {name: value for name, value in listed_in(document).items() if name not in ANEW}
         self._asked = digest_of({**asked, "problem": document["made_with"]["problem_sha256"]})
         self._made_with = document["made_with"]
         self._held = None
@@ -76,7 +76,7 @@ class SweepDirectory:
             )
             if not destination.resume:
                 shutil.rmtree(self.path / CHUNKS, ignore_errors=True)
-                text = yaml.safe_dump(_listed(document), sort_keys=False, allow_unicode=True)
+                text = yaml.safe_dump(listed_in(document), sort_keys=False, allow_unicode=True)
                 self._held.write_text(MARK, text)
             (self.path / CHUNKS).mkdir(exist_ok=True)
         hosts.wait_for_all()

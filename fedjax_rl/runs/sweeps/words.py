@@ -16,7 +16,7 @@ from fedjax_rl.runs.sweeps.question import Question
 from fedjax_rl.runs.sweeps.space import Space
 
 if TYPE_CHECKING:
-    from fedjax_rl.runs.sweeps.search import Search
+    from fedjax_rl.runs.sweeps.search_request import Search
     from fedjax_rl.runs.sweeps.study import Trial
 
 GROUPS_LISTED = 12

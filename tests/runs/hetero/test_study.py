@@ -5,9 +5,10 @@ import pytest
 
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.hetero.assembly import Member, prepare
+from fedjax_rl.runs.hetero.cells import finite_mean
 from fedjax_rl.runs.hetero.config import HeteroConfig
 from fedjax_rl.runs.hetero.summary import by_seed
-from fedjax_rl.runs.hetero.training import finite_mean, hetero_rl, run
+from fedjax_rl.runs.hetero.training import hetero_rl, run
 from tests.quick import quick_compilation  # noqa: F401
 
 pytestmark = pytest.mark.timeout(400)

@@ -26,7 +26,8 @@ from fedjax_rl.runs.sweeps import results, session
 from fedjax_rl.runs.sweeps.best import best_configuration
 from fedjax_rl.runs.sweeps.execution import flat
 from fedjax_rl.runs.sweeps.question import Condition, Question
-from fedjax_rl.runs.sweeps.session import Asked, sweep_and_record
+from fedjax_rl.runs.sweeps.request import Asked
+from fedjax_rl.runs.sweeps.session import sweep_and_record
 from fedjax_rl.runs.sweeps.space import space_of
 from tests import support
 from tests.conftest import fresh_environment

@@ -31,8 +31,9 @@ from fedjax_rl.runs.sweeps.batches import Programs, prototypes
 from fedjax_rl.runs.sweeps.best import best_configuration
 from fedjax_rl.runs.sweeps.plan import seeds_of
 from fedjax_rl.runs.sweeps.question import Condition, Question
-from fedjax_rl.runs.sweeps.search import excess, outcome, search_and_record, search_of
-from fedjax_rl.runs.sweeps.session import Asked
+from fedjax_rl.runs.sweeps.request import Asked
+from fedjax_rl.runs.sweeps.search import excess, outcome, search_and_record
+from fedjax_rl.runs.sweeps.search_request import search_of
 from fedjax_rl.runs.sweeps.space import law_of, space_of
 from fedjax_rl.runs.sweeps.study import Study
 from tests import support
