@@ -12,8 +12,9 @@ import tyro
 from fedjax_rl.cli import choose
 from fedjax_rl.cli.execution import Execution, execution_of
 from fedjax_rl.cli.parse import check_has_out, flag_value, parse
-from fedjax_rl.runs.config import FedNPGConfig, config_from_yaml
+from fedjax_rl.runs.config import FedNPGConfig
 from fedjax_rl.runs.hosts import joined
+from fedjax_rl.settings.files import read_settings
 
 FEDERATED = ("fednpg", "fedppo", "fednatural")
 
@@ -88,5 +89,5 @@ def _defaults(arguments: list[str]) -> tuple[RunFedNPG, dict[str, Any]]:
     """Defaults of the flags, from ``--config`` where it is given, and that file's origin."""
     if (file := flag_value("--config", arguments)) is None:
         return RunFedNPG(FedNPGConfig()), {}
-    config, made_with = config_from_yaml(Path(file))
+    config, made_with = read_settings(Path(file), "fednpg", FedNPGConfig)
     return RunFedNPG(config, config=Path(file), execution=execution_of(Path(file))), made_with

@@ -12,8 +12,9 @@ import tyro
 from fedjax_rl.cli.execution import Execution, execution_of
 from fedjax_rl.cli.parse import check_has_out, flag_value, parse
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.deep.config import DeepConfig, preset, read_config
+from fedjax_rl.runs.deep.config import DeepConfig, preset
 from fedjax_rl.runs.hosts import joined
+from fedjax_rl.settings.files import read_settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,6 @@ def _defaults(algorithm: str, arguments: list[str]) -> tuple[RunDeep, dict[str, 
     if file is not None:
         if name is not None:
             raise InvalidInput("--preset", repr(name), "a preset or a --config, not both")
-        config, made_with = read_config(Path(file), algorithm)
+        config, made_with = read_settings(Path(file), algorithm, DeepConfig)
         return RunDeep(config, config=Path(file), execution=execution_of(Path(file))), made_with
     return RunDeep(preset(name or "default")), {}

@@ -11,8 +11,9 @@ import tyro
 
 from fedjax_rl.cli.execution import Execution, execution_of
 from fedjax_rl.cli.parse import check_has_out, flag_value, parse
-from fedjax_rl.runs.hetero.config import HeteroConfig, read_config
+from fedjax_rl.runs.hetero.config import HeteroConfig
 from fedjax_rl.runs.hosts import joined
+from fedjax_rl.settings.files import read_settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,5 +58,5 @@ def _defaults(loss: str, arguments: list[str]) -> tuple[RunHetero, dict[str, Any
     """Defaults of the flags, from ``--config`` where it is given, and that file's origin."""
     if (file := flag_value("--config", arguments)) is None:
         return RunHetero(HeteroConfig()), {}
-    config, made_with = read_config(Path(file), loss)
+    config, made_with = read_settings(Path(file), loss, HeteroConfig)
     return RunHetero(config, config=Path(file), execution=execution_of(Path(file))), made_with

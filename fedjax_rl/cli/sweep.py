@@ -13,12 +13,11 @@ from fedjax_rl.cli import choose
 from fedjax_rl.cli.parse import check_has_out, flag_value, parse
 from fedjax_rl.cli.run import FEDERATED
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.checks import as_number
 from fedjax_rl.runs.config import CheckpointSettings, FedNPGConfig
 from fedjax_rl.runs.devices import DeviceSettings
 from fedjax_rl.runs.hosts import HostSettings, joined
 from fedjax_rl.runs.ranking import check_share
-from fedjax_rl.runs.yaml_file import read_yaml
+from fedjax_rl.settings.files import read_yaml
 
 HELP = """\
 usage: fedjax-rl sweep ALGORITHM --grid NAME=A,B [--random NAME=LAW --samples S] [OPTIONS]
@@ -205,10 +204,9 @@ def _on_top(base: Any, document: dict[str, Any]) -> Any:
     changes = dict(document.get("settings") or {})
     if "seeds" in document:
         changes["seeds"] = document["seeds"]
-    for name, value in changes.items():
+    for name in changes:
         if name not in ("seed", "seeds"):
             setting("--file", type(base), name)
-        changes[name] = tuple(value) if isinstance(value, list) else as_number(value)
     return dataclasses.replace(base, **changes)
 
 

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 from fedjax_rl.runs import checkpoints, hosts
 from fedjax_rl.runs.checkpoints import Origin
-from fedjax_rl.runs.config import CheckpointSettings, settings_to_yaml
+from fedjax_rl.runs.config import CheckpointSettings
 from fedjax_rl.runs.directory import MARK, RunDirectory, check_writable, made_with
 from fedjax_rl.runs.keeper import CheckpointKeeper, Keeper, KeepsNothing
 from fedjax_rl.runs.sinks.log import RunLog, Schedule, check_sinks, open_log
 from fedjax_rl.runs.sinks.protocol import About
+from fedjax_rl.settings.files import settings_to_yaml
 
 
 class Destination(NamedTuple):

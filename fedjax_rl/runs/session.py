@@ -14,7 +14,7 @@ from fedjax_rl.cmdp.solve import SolverName, problem_digest, to_arrays
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs import words
 from fedjax_rl.runs.assembly import load_configured, prepare
-from fedjax_rl.runs.config import FedNPGConfig, settings_to_yaml
+from fedjax_rl.runs.config import FedNPGConfig
 from fedjax_rl.runs.devices import ONE, DeviceSettings
 from fedjax_rl.runs.directory import RunDirectory, check_writable, made_with
 from fedjax_rl.runs.drawing import import_matplotlib
@@ -25,8 +25,8 @@ from fedjax_rl.runs.place import Destination, open_place
 from fedjax_rl.runs.sinks.log import Schedule
 from fedjax_rl.runs.solutions import certify
 from fedjax_rl.runs.summary import certificate_figures
-
-PROBLEM_SETTINGS = ("problem", "problem_args", "agents", "budgets", "discount")
+from fedjax_rl.settings.fields import PROBLEM, names
+from fedjax_rl.settings.files import settings_to_yaml
 
 
 def run_and_record(
@@ -100,7 +100,7 @@ def solve_and_record(
     surroundings = made_with(problem_digest(problem.cmdp))
     with RunDirectory(out, overwrite=overwrite) as directory:
         settings = dataclasses.asdict(resolved(config))
-        asked = {name: settings[name] for name in PROBLEM_SETTINGS} | {"solver": solver}
+        asked = {name: settings[name] for name in names(FedNPGConfig, PROBLEM)} | {"solver": solver}
         directory.write_text("config.yaml", settings_to_yaml("solve", asked, surroundings))
         directory.write_json("solution.json", certificate_figures(problem, certificate))
         directory.write_arrays("solution.npz", to_arrays(certificate))
@@ -112,7 +112,7 @@ def resolved(config: Any) -> Any:
     changes: dict[str, Any] = {}
     for field in ("problem", "access"):
         value = getattr(config, field)
-        if value is not None and value.endswith((".npz", ".yaml", ".yml")):
+        if value is not None and value.lower().endswith((".npz", ".yaml", ".yml")):
             changes[field] = str(Path(value).resolve())
     return dataclasses.replace(config, **changes)
 

@@ -15,6 +15,7 @@ from fedjax_rl.cmdp.model import CMDP, BoolArray, with_settings
 from fedjax_rl.envs.finite import finite_task
 from fedjax_rl.envs.task import Task, vary
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.runs.problem_names import factory_of, is_file
 from fedjax_rl.runs.sources import (
     Problem,
     access_matrix,
@@ -22,6 +23,7 @@ from fedjax_rl.runs.sources import (
     load_problem,
     problem_from_cmdp,
 )
+from fedjax_rl.settings.values import UNREADABLE, named_texts, number
 
 
 class Chosen(NamedTuple):
@@ -59,14 +61,14 @@ def load_task(
     Raises:
         InvalidInput: no such task, or any part of it cannot be used.
     """
-    if reference.endswith(".npz") or (reference in problems and reference not in environments):
+    if is_file(reference) or (reference in problems and reference not in environments):
         return _finite(
             load_problem(
                 reference, agents=agents, arguments=arguments, budgets=budgets, access=access
             )
         )
     try:
-        factory = environments.resolve(reference)
+        factory = factory_of(environments, reference)
     except InvalidInput as error:
         if ":" in reference:
             raise
@@ -109,11 +111,10 @@ def agents_dynamics(task: Task, entries: Sequence[str], num_agents: int) -> Pytr
         InvalidInput: no such parameter, or not one number for each agent.
     """
     values: dict[str, list[float]] = {}
-    for entry in entries:
-        name, _, text = entry.partition("=")
+    for name, text, entry in named_texts("--vary", entries):
         try:
-            values[name.replace("-", "_")] = [float(number) for number in text.split(",")]
-        except ValueError:
+            values[name] = [number(each) for each in text.split(",")]
+        except UNREADABLE:
             raise InvalidInput("--vary", repr(entry), "NAME=VALUE,VALUE,… of numbers") from None
     return vary(task, values, num_agents)
 

@@ -13,7 +13,6 @@ from fedjax_rl.algorithm import Algorithm, Pytree
 from fedjax_rl.backend import platform
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
-from fedjax_rl.runs.config import problem_arguments
 from fedjax_rl.runs.deep.assembly import (
     ALONE,
     ENVIRONMENTS_AT_ONCE,
@@ -32,16 +31,8 @@ from fedjax_rl.runs.deep.training import DeepResult
 from fedjax_rl.runs.session import resolved
 from fedjax_rl.runs.sweeps.family import Assembled, Figures, Headline, thinned
 from fedjax_rl.runs.tasks import Chosen, load_task
-
-PROBLEM = ("problem", "problem_args", "agents", "access", "budgets")
-REAL = (
-    *("learning_rate", "learning_rate_decay", "clip", "discount", "gae", "cost_gae", "entropy"),
-    *("gradient_norm", "kl_limit", "dual_step_size", "proportional_gain", "integral_gain"),
-    *("derivative_gain", "dual_smoothing", "multiplier_cap", "tolerance", "radius", "damping"),
-    "seed",
-)
-"""Settings that nothing but the traced settings and the key of a run depend on; of ``kl_limit``
-that is true among numbers."""
+from fedjax_rl.settings.fields import PROBLEM, TRACED, names
+from fedjax_rl.settings.values import named_values
 
 
 class Networks:
@@ -49,7 +40,7 @@ class Networks:
 
     config: type = DeepConfig
     headline = Headline("reward", True, "feasible")
-    problem: tuple[str, ...] = PROBLEM
+    problem: tuple[str, ...] = names(DeepConfig, PROBLEM)
 
     def __init__(self, algorithm: str) -> None:
         self.algorithm = algorithm
@@ -72,7 +63,7 @@ class Networks:
                 "--reference", "'one-shot'", "another in a sweep: its one merge is a run's end"
             )
         choices = choices_of(config)
-        defaults = {name: getattr(DeepConfig, name) for name in REAL}
+        defaults = {name: getattr(DeepConfig, name) for name in names(DeepConfig, TRACED)}
         likewise = dataclasses.replace(config, **defaults), choices
         if likewise not in self._prepared:
             self._prepared[likewise] = prepare(self.algorithm, config, self._task(config))
@@ -94,12 +85,12 @@ class Networks:
         )
 
     def _task(self, config: DeepConfig) -> Chosen:
-        content = tuple(getattr(config, name) for name in PROBLEM)
+        content = *(getattr(config, name) for name in self.problem), config.access
         if content not in self._chosen:
             self._chosen[content] = load_task(
                 config.problem,
                 agents=config.agents,
-                arguments=problem_arguments(config.problem_args),
+                arguments=named_values("--problem-args", config.problem_args),
                 budgets=config.budgets,
                 access=config.access,
             )

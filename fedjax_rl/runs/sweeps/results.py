@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs import hosts
@@ -32,7 +31,8 @@ from fedjax_rl.runs.place import Destination, newest_of
 from fedjax_rl.runs.resume import SWEEP
 from fedjax_rl.runs.sweeps.execution import Done, Row
 from fedjax_rl.runs.sweeps.plan import Member
-from fedjax_rl.runs.yaml_file import read_yaml
+from fedjax_rl.settings.files import read_yaml
+from fedjax_rl.settings.values import dump
 
 CHUNKS = "chunks"
 """Folder of the files of chunks."""
@@ -76,8 +76,7 @@ class SweepDirectory:
             )
             if not destination.resume:
                 shutil.rmtree(self.path / CHUNKS, ignore_errors=True)
-                text = yaml.safe_dump(_listed(document), sort_keys=False, allow_unicode=True)
-                self._held.write_text(MARK, text)
+                self._held.write_text(MARK, dump(_listed(document)))
             (self.path / CHUNKS).mkdir(exist_ok=True)
         hosts.wait_for_all()
 

@@ -9,9 +9,9 @@ import time
 from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fedjax_rl.checks import check_choice, check_count
 from fedjax_rl.errors import InvalidInput, MissingExtra, Stopped
 from fedjax_rl.runs import hosts
-from fedjax_rl.runs.checks import check_choice, check_count
 from fedjax_rl.runs.directory import made_with
 from fedjax_rl.runs.live import working
 from fedjax_rl.runs.sweeps import words
@@ -87,10 +87,10 @@ def search_of(asked: Asked, question: Question | None, batch: int, sampler: str)
     Raises:
         InvalidInput: more trials in a batch than there are, or an unknown sampler.
     """
-    check_count("batch", batch, least=1)
+    check_count("--batch", batch, least=1)
     if batch > (asked.space.samples or 0):
         raise InvalidInput("--batch", batch, f"at most --trials {asked.space.samples}")
-    check_choice("sampler", sampler, SAMPLERS)
+    check_choice("--sampler", sampler, SAMPLERS)
     return Search(asked, question or asked.question, batch, sampler)
 
 

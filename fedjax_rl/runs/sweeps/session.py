@@ -27,6 +27,7 @@ from fedjax_rl.runs.sweeps.progress import SweepProgress
 from fedjax_rl.runs.sweeps.question import Question, question_of, recorded_share
 from fedjax_rl.runs.sweeps.results import SweepDirectory
 from fedjax_rl.runs.sweeps.space import Space, space_of
+from fedjax_rl.settings.files import settings_from
 
 
 class Asked(NamedTuple):
@@ -91,15 +92,12 @@ def asked_again(
         InvalidInput: it holds what cannot be.
     """
     kind = family(algorithm).config
-    settings = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in document["settings"].items()
-    }
+    base: Any = settings_from(kind, document["settings"])
     laws = document["grid"] or {}, document["random"] or {}
     space = space_of(kind, *laws, document["samples"], document["sample_seed"])
     chunk = None if document["chunk"] == "auto" else document["chunk"]
     share = recorded_share(document)
-    return Asked(algorithm, kind(**settings), space, chunk, destination, devices, share)
+    return Asked(algorithm, base, space, chunk, destination, devices, share)
 
 
 def sweep_and_record(asked: Asked) -> bool:

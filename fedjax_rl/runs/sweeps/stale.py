@@ -20,16 +20,8 @@ from fedjax_rl.runs.hetero.starts import digest
 from fedjax_rl.runs.hetero.summary import summarise
 from fedjax_rl.runs.hetero.training import _cells, columns
 from fedjax_rl.runs.sweeps.family import Assembled, Figures, Headline, thinned
+from fedjax_rl.settings.fields import PROBLEM, START, names, static_names
 
-START = ("task", "task_args", "policy", "layers", "width", "heads", "dtype", "warm_start")
-"""Settings that the warm start depends on."""
-SHAPE = (
-    *("task", "task_args", "policy", "layers", "width", "heads", "dtype"),
-    *("prompts", "group_size", "top_k", "held_out", "on_policy", "steps", "evaluate_every"),
-    *("sequence_weight", "denominator", "kl"),
-)
-"""Settings that the program is built from. How many past parameters it keeps comes from the
-schedules of a group's members."""
 CURVES = ("accuracy", "estimation_error", "reward", "kl", "weight_variance", "staleness")
 
 
@@ -38,7 +30,7 @@ class Stale:
 
     config: type = HeteroConfig
     headline = Headline("last", True, None)
-    problem: tuple[str, ...] = ("task", "task_args")
+    problem: tuple[str, ...] = names(HeteroConfig, PROBLEM)
 
     def __init__(self, algorithm: str) -> None:
         self.algorithm = algorithm
@@ -53,7 +45,8 @@ class Stale:
     def assemble(self, config: HeteroConfig) -> Assembled:
         """A member, with a schedule of its own."""
         prepared = prepare(self.algorithm, config)
-        content = tuple(getattr(config, name) for name in START)
+        content = tuple(getattr(config, name) for name in names(HeteroConfig, START))
+        static = static_names(HeteroConfig)  # how deep the ring is comes from a group's schedules
         start = self._starts.setdefault(content, prepared.start)
         hparams = prepared.hparams._replace(start=start.parameters)
         prepared = prepared._replace(start=start, hparams=hparams)
@@ -62,7 +55,7 @@ class Stale:
             learning_rate=hparams.learning_rate[0],
         )
         return Assembled(
-            program=(self.algorithm, *(getattr(config, name) for name in SHAPE)),
+            program=(self.algorithm, *(getattr(config, name) for name in static)),
             algorithm=self._learner([prepared]),
             hparams=alone,
             prepared=prepared,

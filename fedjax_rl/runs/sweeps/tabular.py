@@ -21,10 +21,8 @@ from fedjax_rl.runs.session import resolved
 from fedjax_rl.runs.sources import Problem
 from fedjax_rl.runs.summary import summarise
 from fedjax_rl.runs.sweeps.family import Assembled, Figures, Headline, thinned
+from fedjax_rl.settings.fields import PROBLEM, TRACED, names
 
-PROBLEM = ("problem", "problem_args", "agents", "access", "budgets", "discount")
-REAL = ("step_size", "dual_step_size", "multiplier_cap", "regularization", "tolerance", "seed")
-"""Settings that nothing but the traced settings and the key of a run depend on."""
 CURVES = ("value", "gap", "violation", "average_gap", "average_violation", "strong_violation")
 
 
@@ -34,7 +32,7 @@ class Tabular:
     algorithm = "fednpg"
     config: type = FedNPGConfig
     headline = Headline("average_gap", False, "feasible_average", "feasible_last")
-    problem: tuple[str, ...] = PROBLEM
+    problem: tuple[str, ...] = names(FedNPGConfig, PROBLEM)
 
     def __init__(self) -> None:
         self._problems: dict[Any, Problem] = {}
@@ -47,10 +45,10 @@ class Tabular:
 
     def assemble(self, config: FedNPGConfig) -> Assembled:
         """A member; only what differs from members with the same problem is made anew."""
-        defaults = {name: getattr(FedNPGConfig, name) for name in REAL}
+        defaults = {name: getattr(FedNPGConfig, name) for name in names(FedNPGConfig, TRACED)}
         likewise = dataclasses.replace(config, **defaults)
         if likewise not in self._prepared:
-            content = tuple(getattr(config, name) for name in PROBLEM)
+            content = *(getattr(config, name) for name in self.problem), config.access
             if content not in self._problems:
                 self._problems[content] = load_configured(config)
             self._prepared[likewise] = prepare(likewise, self._problems[content])
