@@ -49,6 +49,7 @@ def in_range(low: float, high: float, ends: str = "[]") -> Rule:
     return Rule(f"a number in {ends[0]}{low:g}, {high:g}{ends[1]}", holds)
 
 
+whole = Rule("a whole number", lambda number: True, True, LARGEST_COUNT)
 finite = Rule("a finite number", lambda number: True)
 positive = Rule("a positive number", lambda number: number > 0)
 not_negative = Rule("a number of at least 0", lambda number: number >= 0)

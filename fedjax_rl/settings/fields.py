@@ -15,7 +15,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
-from fedjax_rl.checks import Rule, checked, finite, plain, shown
+from fedjax_rl.checks import Rule, checked, finite, plain, shown, whole
 from fedjax_rl.errors import InvalidInput, flag
 from fedjax_rl.settings.values import named_values
 
@@ -45,7 +45,7 @@ class Annotation(NamedTuple):
         words: that may stand in its place, or all that there is.
         optional: whether None may.
         rule: of the number, or of each of a tuple.
-        whole: checks of the whole value.
+        checks: of the whole value.
         marks: what else is said.
     """
 
@@ -54,7 +54,7 @@ class Annotation(NamedTuple):
     words: tuple[str, ...]
     optional: bool
     rule: Rule
-    whole: tuple[Callable[[str, Any], None], ...]
+    checks: tuple[Callable[[str, Any], None], ...]
     marks: tuple[Mark, ...]
 
     @property
@@ -82,14 +82,16 @@ def _read(annotation: Any) -> Annotation:
     kind = kinds[0] if kinds else None
     many = typing.get_origin(kind) is tuple
     rules = [extra for extra in extras if isinstance(extra, Rule)]
-    assert len(rules) <= 1, f"a setting has one rule: {rules}"
+    single = typing.get_args(kind)[0] if many else kind
+    rule = rules[0] if rules else whole if single is int else finite
+    assert len(rules) <= 1 and rule.whole == (single is int), f"which rule? {annotation}"
     return Annotation(
-        kind=typing.get_args(kind)[0] if many else kind,
+        kind=single,
         many=many,
         words=tuple(words),
         optional=types.NoneType in parts,
-        rule=rules[0] if rules else finite,
-        whole=tuple(extra for extra in extras if isinstance(extra, types.FunctionType)),
+        rule=rule,
+        checks=tuple(extra for extra in extras if isinstance(extra, types.FunctionType)),
         marks=tuple(extra for extra in extras if isinstance(extra, Mark)),
     )
 
@@ -151,7 +153,7 @@ def value_of(field: str, kind: type, name: str, value: object) -> Any:
         found = tuple(_single(field, annotation, plain(one)) for one in value)
     else:
         raise InvalidInput(field, shown(value, quoted=True), "a list of values")
-    for check in annotation.whole:
+    for check in annotation.checks:
         check(field, found)
     return found
 
