@@ -26,9 +26,9 @@ from fedjax_rl.execution.train import start, train
 from fedjax_rl.federation.aggregate import parameter_mean
 from fedjax_rl.federation.round import FederationSettings, federate
 from fedjax_rl.learners.deep.agent import deep_agents
-from fedjax_rl.learners.deep.design import Choices, design_of
+from fedjax_rl.learners.deep.design import design_of
 from fedjax_rl.learners.deep.ppo import ppo
-from fedjax_rl.runs.deep.assembly import agents_map, settings_of
+from fedjax_rl.runs.deep.assembly import agents_map, choices_of, settings_of
 from fedjax_rl.runs.deep.config import DeepConfig
 
 STEPS = 128
@@ -54,13 +54,16 @@ class Ours:
         if agents > 1:
             access = np.arange(agents)[:, None] % constraints == np.arange(constraints)
         stacked = deep_agents(task, access, vary(task, {}, agents))
-        choices = Choices(
-            envs=environments,
-            rollout=STEPS,
-            epochs=WORK["epochs"],
-            minibatches=WORK["minibatches"],
-            cost_surrogate="clipped",
-            scale_returns=False,
+        choices = choices_of(
+            DeepConfig(
+                envs=environments,
+                rollout=STEPS,
+                epochs=WORK["epochs"],
+                minibatches=WORK["minibatches"],
+                duals="gradient",
+                cost_surrogate="clipped",
+                scale_returns=False,
+            )
         )
         learner = ppo(design_of(task, stacked.weights.shape[1], choices))
         self.algorithm = federate(

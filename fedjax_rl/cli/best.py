@@ -46,17 +46,16 @@ def main(arguments: list[str]) -> int:
     """
     options = parse(Best, arguments, "best")
 
-    import yaml
-
     from fedjax_rl.runs.sweeps.best import best_configuration
     from fedjax_rl.runs.sweeps.question import question_about
+    from fedjax_rl.settings import values
 
     conditions = conditions_of(options.metric, options.maximize, options.subject_to)
     asked = options.metric, options.maximize, conditions, options.feasible_seeds
     text, told = best_configuration(options.directory, question_about(options.directory, *asked))
     print(told, file=sys.stderr)
     if not utf8(sys.stdout):
-        text = yaml.safe_dump(yaml.safe_load(text), sort_keys=False)  # in escapes, which are ASCII
+        text = values.dump(values.parse(text), ascii_only=True)  # in escapes, which are ASCII
     print(text, end="", flush=True)
     return 0
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from fedjax_rl.checks import at_least
 from fedjax_rl.cli import choose
 from fedjax_rl.cli.parse import parse
 from fedjax_rl.errors import InvalidInput
@@ -55,9 +56,9 @@ class CommonSettings(FedNPGConfig):
     reference: tyro.conf.Suppress[
         tyro.conf.Fixed[Literal["fed", "omniscient", "no-communication"]]
     ] = "fed"
-    rounds: int = 10_000
+    rounds: Annotated[int, at_least(1)] = 10_000
     """T, merges in each variant."""
-    log_every: int = 1
+    log_every: Annotated[int, at_least(1)] = 1
     """Rounds between two points of curves.npz; rounds 0 and T are always written."""
 
 

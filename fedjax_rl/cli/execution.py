@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from fedjax_rl.runs.config import CheckpointSettings, SinkName, checkpoint_settings, sink_names
+from fedjax_rl.runs.config import CheckpointSettings, SinkName, sink_names
 from fedjax_rl.runs.devices import DeviceSettings
 from fedjax_rl.runs.hosts import HostSettings
+from fedjax_rl.settings.files import read_run_file, settings_from
 
 if TYPE_CHECKING:
     from fedjax_rl.runs.place import Destination
@@ -47,4 +48,6 @@ def execution_of(path: Path) -> Execution:
     Raises:
         InvalidInput: no such file, not YAML, or a field that does not exist or fit.
     """
-    return Execution(log_to=sink_names(path), checkpoints=checkpoint_settings(path))
+    file = read_run_file(path)
+    checkpoints = settings_from(CheckpointSettings, file.checkpoints, "checkpoints")
+    return Execution(log_to=sink_names(file.sinks), checkpoints=checkpoints)

@@ -9,15 +9,15 @@ from typing import Annotated, Any
 
 import tyro
 
+from fedjax_rl.checks import check_choice
 from fedjax_rl.cli.execution import Execution, execution_of
 from fedjax_rl.cli.parse import check_has_out, flag_value, parse
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.checks import check_choice
 from fedjax_rl.runs.families.protocol import Family
 from fedjax_rl.runs.families.registry import family_of
 from fedjax_rl.runs.hosts import joined
 from fedjax_rl.runs.paths import found_again
-from fedjax_rl.runs.yaml_file import read_settings
+from fedjax_rl.settings.files import read_settings
 
 HELP = """\
 usage: fedjax-rl run ALGORITHM [OPTIONS]
@@ -110,7 +110,7 @@ def base(family: Family, algorithm: str, words: list[str]) -> tuple[Any, str | N
     file, name = flag_value("--config", words), flag_value("--preset", words)
     if file is None:
         if name is not None and len(family.presets) > 1:
-            check_choice("preset", name, tuple(family.presets))
+            check_choice("--preset", name, tuple(family.presets))
             return family.settings(**family.presets[name]), None
         return family.settings(), None
     if name is not None:

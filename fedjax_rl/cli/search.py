@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 
 import tyro
 
+from fedjax_rl.checks import check_count
 from fedjax_rl.cli.best import conditions_of
 from fedjax_rl.cli.parse import check_has_out, parse
 from fedjax_rl.cli.run import base, made
 from fedjax_rl.cli.sweep import Repeated, chunk_of
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.checks import check_count
 from fedjax_rl.runs.config import CheckpointSettings
 from fedjax_rl.runs.devices import DeviceSettings
 from fedjax_rl.runs.families.registry import family_of
@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> int:
 
     if not own.random:
         raise InvalidInput("--random", "nothing", f"--random NAME={LAWS}")
-    check_count("trials", own.trials, least=1)
+    check_count("--trials", own.trials, least=1)
     settings = options.settings
     laws = entries("--random", own.random)
     asked = Asked(

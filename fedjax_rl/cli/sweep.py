@@ -12,13 +12,12 @@ import tyro
 from fedjax_rl.cli.parse import check_has_out, flag_value, parse
 from fedjax_rl.cli.run import base, made
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.checks import as_number
 from fedjax_rl.runs.config import CheckpointSettings
 from fedjax_rl.runs.devices import DeviceSettings
 from fedjax_rl.runs.families.registry import family_of
 from fedjax_rl.runs.hosts import HostSettings, joined
 from fedjax_rl.runs.ranking import check_share
-from fedjax_rl.runs.yaml_file import read_yaml
+from fedjax_rl.settings.files import read_yaml
 
 HELP = """\
 usage: fedjax-rl sweep ALGORITHM --grid NAME=A,B [--random NAME=LAW --samples S] [OPTIONS]
@@ -177,10 +176,9 @@ def _on_top(base: Any, document: dict[str, Any]) -> Any:
     changes = dict(document.get("settings") or {})
     if "seeds" in document:
         changes["seeds"] = document["seeds"]
-    for name, value in changes.items():
+    for name in changes:
         if name not in ("seed", "seeds"):
             setting("--file", type(base), name)
-        changes[name] = tuple(value) if isinstance(value, list) else as_number(value)
     return dataclasses.replace(base, **changes)
 
 

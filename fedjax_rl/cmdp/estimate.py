@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fedjax_rl.checks import is_whole
 from fedjax_rl.cmdp.model import CMDP, BoolArray, FloatArray, from_arrays
 from fedjax_rl.errors import InvalidInput
 
@@ -73,7 +74,7 @@ def from_transitions(
             raise InvalidInput(field, f"length {len(values)}", f"states have length {len(state)}")
     size = _extent("num_states", num_states, max(state.max(), successor.max()))
     width = _extent("num_actions", num_actions, action.max())
-    if not _is_whole(min_count) or min_count < 1:
+    if not is_whole(min_count) or min_count < 1:
         raise InvalidInput("min_count", min_count, "a whole number of at least 1")
 
     check_entries("num_states", size, width)
@@ -126,10 +127,6 @@ def _array(field: str, values: ArrayLike) -> np.ndarray:
         raise InvalidInput(field, "a ragged list", "an array with an entry per step") from None
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
 def _indices(field: str, values: ArrayLike) -> IndexArray:
     array = _array(field, values)
     if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu" or array.min() < 0:
@@ -163,7 +160,7 @@ def _signals(rewards: ArrayLike, costs: ArrayLike) -> FloatArray:
 def _extent(field: str, given: int | None, largest: int) -> int:
     if given is None:
         return int(largest) + 1
-    if not _is_whole(given) or given <= largest:
+    if not is_whole(given) or given <= largest:
         raise InvalidInput(
             field,
             given,

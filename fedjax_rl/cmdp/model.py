@@ -89,8 +89,8 @@ def from_arrays(
         budgets: [M].
         initial: [S], sums to one.
         discount: scalar in [0, 1).
-        support: [S, A] booleans, all true unless given.
-        constraint_names: M distinct names, ``constraint-0`` … unless given.
+        support: [S, A] booleans or 0 and 1, all true unless given.
+        constraint_names: M distinct names, text or UTF-8 bytes; ``constraint-0`` … unless given.
         notes: one line on how the problem came to be.
 
     Raises:
@@ -152,7 +152,7 @@ def _real_array(field: str, value: ArrayLike, rank: int) -> FloatArray:
         array = np.asarray(value)
     except ValueError:
         raise InvalidInput(field, "a ragged list", f"an array of rank {rank}") from None
-    if array.dtype.kind == "f" and array.dtype != np.float64:
+    if array.dtype.kind == "f" and array.dtype.itemsize != 8:  # of either byte order
         raise InvalidInput(
             field,
             f"dtype {array.dtype}",
@@ -235,7 +235,7 @@ def _check_support(support: ArrayLike | None, shape: tuple[int, int]) -> BoolArr
         mask = np.array(support)
     except ValueError:
         raise InvalidInput("support", "a ragged list", f"booleans [S, A] = {shape}") from None
-    if mask.dtype != np.bool_ or mask.shape != shape:
+    if mask.shape != shape or mask.dtype.kind not in "biu" or not np.isin(mask, (0, 1)).all():
         raise InvalidInput(
             "support", f"{mask.dtype} of shape {mask.shape}", f"booleans [S, A] = {shape}"
         )
@@ -245,7 +245,11 @@ def _check_support(support: ArrayLike | None, shape: tuple[int, int]) -> BoolArr
             f"no action in state {int(np.argmin(mask.any(1)))}",
             "every state needs at least one allowed action",
         )
-    return mask
+    return mask.astype(bool)
+
+
+def _name(name: object) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)
 
 
 def _check_names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:
@@ -253,7 +257,10 @@ def _check_names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:
         return tuple(f"constraint-{index}" for index in range(count))
     if np.ndim(names) != 1:
         raise InvalidInput("constraint_names", repr(names), f"a list of {count} names is needed")
-    names = tuple(str(name) for name in names)
+    try:
+        names = tuple(_name(name) for name in names)
+    except UnicodeDecodeError:
+        raise InvalidInput("constraint_names", repr(names), "names in UTF-8 are needed") from None
     if len(names) != count or len(set(names)) != count:
         raise InvalidInput("constraint_names", list(names), f"{count} distinct names are needed")
     if any(not name.isprintable() or not name for name in names):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fedjax_rl.checks import is_number, is_whole
 from fedjax_rl.cmdp.estimate import check_entries
 from fedjax_rl.cmdp.model import (
     CMDP,
@@ -150,7 +151,7 @@ def _read(entry: Any, state: int, action: int) -> _Outcome | None:
     if not isinstance(entry, Sequence) or len(entry) != 4:
         return None
     probability, successor, reward, terminated = entry
-    if not (_is_number(probability) and _is_index(successor) and _is_number(reward)):
+    if not (is_number(probability) and _is_index(successor) and is_number(reward)):
         return None
     if not isinstance(terminated, bool | np.bool_) or probability < 0:
         return None
@@ -161,7 +162,7 @@ def _read(entry: Any, state: int, action: int) -> _Outcome | None:
 
 def _cost_of(outcome: _Outcome, name: str, cost: Cost) -> float:
     value = cost(outcome.state, outcome.action, outcome.successor)
-    if not isinstance(value, bool | np.bool_) and not _is_number(value):
+    if not isinstance(value, bool | np.bool_) and not is_number(value):
         raise InvalidInput(
             "costs",
             f"{_short(value)} of {name!r} at state {outcome.state}, action {outcome.action}, "
@@ -227,13 +228,7 @@ def _refuse_both(state: int, step: _Outcome | None) -> NoReturn:
 
 
 def _is_index(value: Any) -> bool:
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    return whole and bool(value >= 0)
-
-
-def _is_number(value: Any) -> bool:
-    real = isinstance(value, int | float | np.integer | np.floating)
-    return real and not isinstance(value, bool) and bool(np.isfinite(value))
+    return is_whole(value) and bool(value >= 0)
 
 
 def _short(value: object) -> str:

@@ -15,8 +15,8 @@ import numpy as np
 from scipy.special import ndtri
 
 from fedjax_rl.algorithm import Registry
+from fedjax_rl.checks import checked, not_negative, positive
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.hetero.checks import check_not_negative, check_positive
 
 TAIL = 0.0025
 """The probability below ``low``, and above ``high``."""
@@ -149,7 +149,7 @@ def fixed(seconds: float) -> Latency:
     Raises:
         InvalidInput: a negative time, or no number.
     """
-    check_not_negative("seconds", seconds)
+    checked("seconds", seconds, not_negative)
     return Latency(lambda u: np.full(np.shape(u), float(seconds)))
 
 
@@ -176,9 +176,9 @@ def _fitted(choices: LatencyChoices, quantile: Callable[[Seconds], Seconds]) -> 
 
 
 def _check_quantiles(choices: LatencyChoices) -> None:
-    check_positive("low", choices.low)
-    check_positive("high", choices.high)
-    check_not_negative("offset", choices.offset)
+    checked("low", choices.low, positive)
+    checked("high", choices.high, positive)
+    checked("offset", choices.offset, not_negative)
     if choices.low >= choices.high:
         raise InvalidInput("low", choices.low, f"a time below high = {choices.high}")
 

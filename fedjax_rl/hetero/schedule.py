@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fedjax_rl.checks import check_count
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.hetero.checks import check_count
 from fedjax_rl.hetero.clock import Clock
 from fedjax_rl.hetero.settings import ScheduleSettings, check_settings
 
@@ -78,7 +78,7 @@ def simulate(settings: ScheduleSettings, steps: int, seed: int) -> tuple[Schedul
     """
     check_settings(settings)
     check_count("steps", steps, least=1)
-    check_count("seed", seed, least=0)
+    check_count("seed", seed, least=0, most=None)
     clock = Clock(settings, seed)
     clock.run(steps)
     version, sampler, batch = np.array(clock.taken, np.int32).T.copy()

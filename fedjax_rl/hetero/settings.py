@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from fedjax_rl.checks import check_count, checked, in_range, not_negative, positive
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.hetero.checks import (
-    check_count,
-    check_not_negative,
-    check_positive,
-    check_probability_below_one,
-)
 from fedjax_rl.hetero.latency import Latency, LatencyChoices, fixed, log_normal
 from fedjax_rl.hetero.queue import DISCARDS
 
@@ -74,11 +69,11 @@ def check_settings(settings: ScheduleSettings) -> None:
     """Raises InvalidInput where a setting makes no sense."""
     check_count("samplers", settings.samplers, least=1)
     check_count("window", settings.window, least=0)
-    check_positive("learner_seconds", settings.learner_seconds)
-    check_not_negative("jitter", settings.jitter)
+    checked("learner_seconds", settings.learner_seconds, positive)
+    checked("jitter", settings.jitter, not_negative)
     if settings.jitter > LARGEST_JITTER:
         raise InvalidInput("jitter", settings.jitter, f"at most {LARGEST_JITTER}")
-    check_probability_below_one("packet_loss", settings.packet_loss)
+    checked("packet_loss", settings.packet_loss, in_range(0, 1, "[)"))
     for field in ("pacing", "capacity"):
         if getattr(settings, field) is not None:
             check_count(field, getattr(settings, field), least=1)
@@ -108,5 +103,5 @@ def _per_sampler(field: str, laws: Any, samplers: int) -> list[Latency]:
 def _as_law(field: str, law: Any) -> Latency:
     if isinstance(law, Latency):
         return law
-    (check_positive if field == "sampler_seconds" else check_not_negative)(field, law)
+    checked(field, law, positive if field == "sampler_seconds" else not_negative)
     return fixed(law)

@@ -17,12 +17,13 @@ from fedjax_rl.federation.observed import ObservedSettings
 from fedjax_rl.federation.round import FederationSettings, message_bytes
 from fedjax_rl.learners.tabular.agent import TabularSettings, federated_agents, lone_agents
 from fedjax_rl.precision import precision
-from fedjax_rl.runs.config import FedNPGConfig, problem_arguments
+from fedjax_rl.runs.config import FedNPGConfig
 from fedjax_rl.runs.devices import ONE, DeviceSettings
 from fedjax_rl.runs.history import Layout
 from fedjax_rl.runs.programs import algorithm_of, evaluation_of, seed_sweep, tabular_learner
 from fedjax_rl.runs.solutions import certify
 from fedjax_rl.runs.sources import Problem, load_problem
+from fedjax_rl.settings.values import named_values
 
 SECONDS_PER_CHUNK = 0.5
 """Aim for the time between two visits of the host."""
@@ -119,7 +120,7 @@ def load_configured(config: FedNPGConfig) -> Problem:
     return load_problem(
         config.problem,
         agents=config.agents,
-        arguments=problem_arguments(config.problem_args),
+        arguments=named_values("--problem-args", config.problem_args),
         budgets=config.budgets,
         discount=config.discount,
         access=config.access,

@@ -17,7 +17,7 @@ from fedjax_rl.cmdp.solve import problem_digest
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.assembly import Prepared, load_configured, prepare
 from fedjax_rl.runs.comparison_budgets import POLICIES, judged, judged_after
-from fedjax_rl.runs.config import FedNPGConfig, settings_to_yaml
+from fedjax_rl.runs.config import FedNPGConfig
 from fedjax_rl.runs.directory import RunDirectory, made_with
 from fedjax_rl.runs.drawing import import_matplotlib
 from fedjax_rl.runs.finite import FedNPGResult, run
@@ -27,6 +27,7 @@ from fedjax_rl.runs.programs import tabular_learner
 from fedjax_rl.runs.ranking import EVERY_SEED
 from fedjax_rl.runs.solutions import certify
 from fedjax_rl.runs.sources import PROBLEM_FILES
+from fedjax_rl.settings.files import settings_to_yaml
 
 COMPARED = ("learner", "local_steps", "correction", "merge", "reference")
 """Settings that differ between variants; all others are common."""

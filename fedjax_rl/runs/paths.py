@@ -24,23 +24,37 @@ def absolute_name(value: Any, is_file: Callable[[str], bool]) -> Any:
     return str(Path(value).resolve()) if isinstance(value, str) and is_file(value) else value
 
 
+def without_folders(settings: Mapping[str, Any], files: Files) -> dict[str, Any]:
+    """Settings by name, of files the last part of their names alone."""
+    return {
+        name: Path(value).name if name in files and value and files[name](value) else value
+        for name, value in settings.items()
+    }
+
+
 def found_again(settings: Any, files: Files, directory: Path) -> Any:
     """The settings of a run, with files that are gone found beside it where it was moved.
-
-    A file of the same name in the run's directory or in one of those above it stands in; that its
-    content is the same is checked where it is read.
 
     Args:
         settings: as the run recorded them.
         files: settings that may name a file.
         directory: of the run, as it is now.
     """
+    changes = {
+        name: found_name(getattr(settings, name), is_file, directory)
+        for name, is_file in files.items()
+    }
+    return dataclasses.replace(settings, **changes)
+
+
+def found_name(value: Any, is_file: Callable[[str], bool], directory: Path) -> Any:
+    """A file's name; if it is gone, that of its like in the run's directory or one above it.
+
+    That its content is the same is checked where it is read.
+    """
+    if not isinstance(value, str) or not is_file(value) or Path(value).exists():
+        return value
     here = directory.resolve()
     places = (here, *here.parents[:FOLDERS_ABOVE])
-    changes = {}
-    for name, is_file in files.items():
-        value = getattr(settings, name)
-        if isinstance(value, str) and is_file(value) and not Path(value).exists():
-            found = (place / Path(value).name for place in places)
-            changes[name] = next((str(one) for one in found if one.is_file()), value)
-    return dataclasses.replace(settings, **changes)
+    found = (place / Path(value).name for place in places)
+    return next((str(one) for one in found if one.is_file()), value)

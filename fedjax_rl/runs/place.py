@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 
 from fedjax_rl.runs import checkpoints, hosts
 from fedjax_rl.runs.checkpoints import Origin
-from fedjax_rl.runs.config import CheckpointSettings, settings_to_yaml
+from fedjax_rl.runs.config import CheckpointSettings
 from fedjax_rl.runs.directory import MARK, RunDirectory, check_writable, made_with
 from fedjax_rl.runs.keeper import CheckpointKeeper, Keeper, KeepsNothing
+from fedjax_rl.runs.paths import Files, without_folders
 from fedjax_rl.runs.sinks.log import RunLog, Schedule, check_sinks, open_log
 from fedjax_rl.runs.sinks.protocol import About
+from fedjax_rl.settings.files import settings_to_yaml
 
 
 class Destination(NamedTuple):
@@ -80,6 +82,7 @@ def open_place(
     settings: Mapping[str, Any],
     digest: str,
     extra: Mapping[str, Any] = MappingProxyType({}),
+    files: Files = MappingProxyType({}),
 ) -> Iterator[Place]:
     """Opens a directory with its ``config.yaml``, and finds the checkpoint to go on from.
 
@@ -89,6 +92,8 @@ def open_place(
         settings: of the run, complete.
         digest: SHA-256 of the problem's content.
         extra: what ``config.yaml`` says besides.
+        files: settings that may name a file, of which a checkpoint knows the name alone: the
+            digest says what is in it, and its folder may have been moved.
 
     Raises:
         InvalidInput: the directory or its checkpoint cannot be used; nothing was changed.
@@ -97,13 +102,13 @@ def open_place(
         yield NOWHERE
         return
     if not hosts.writes():
-        kept = _keeper(destination, None, algorithm, settings, digest, extra)
+        kept = _keeper(destination, None, algorithm, settings, digest, extra, files)
         yield Place(None, *kept, NOWHERE.open_log)
         return
     with RunDirectory(
         destination.out, overwrite=destination.overwrite, resume=destination.resume
     ) as directory:
-        kept = _keeper(destination, directory, algorithm, settings, digest, extra)
+        kept = _keeper(destination, directory, algorithm, settings, digest, extra, files)
         about = About(algorithm, settings)
         yield Place(directory, *kept, partial(open_log, directory, destination.log_to, about))
 
@@ -115,10 +120,12 @@ def _keeper(
     settings: Mapping[str, Any],
     digest: str,
     extra: Mapping[str, Any],
+    files: Files,
 ) -> tuple[Keeper, AbstractContextManager[object]]:
     """Writes ``config.yaml``, or clears what is written behind the checkpoint to go on from."""
     versions = made_with(digest)
-    origin = Origin({"algorithm": algorithm, **settings, "problem_sha256": digest}, versions)
+    what = {"algorithm": algorithm, **without_folders(settings, files), "problem_sha256": digest}
+    origin = Origin(what, versions)
     assert destination.out is not None
     saved = _resumed(destination.out, origin) if destination.resume else None
     if directory is None:  # another process writes

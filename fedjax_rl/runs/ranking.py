@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fedjax_rl.checks import checked, in_range
 from fedjax_rl.cmdp.model import FloatArray
-from fedjax_rl.errors import InvalidInput
 
 UNIT = 1.0
 """What an excess over a budget of 0 is divided by: it is counted in the unit of its cost."""
@@ -132,10 +132,8 @@ def check_share(share: object) -> float:
     Raises:
         InvalidInput: no number above 0 and at most 1.
     """
-    number = isinstance(share, int | float) and not isinstance(share, bool)
-    if not number or not 0 < share <= 1:  # type: ignore[operator]
-        raise InvalidInput("--feasible-seeds", share, "a share of seeds: above 0 and at most 1")
-    return float(share)  # type: ignore[arg-type]
+    rule = in_range(0, 1, "(]").named("a share of seeds: above 0 and at most 1")
+    return float(checked("--feasible-seeds", share, rule))
 
 
 def seeds_in_words(share: float, seeds: int) -> str:

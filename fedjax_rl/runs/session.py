@@ -136,7 +136,8 @@ def opened(
     """The place of a run; ``config.yaml`` says what is ``extra``, too."""
     settings = dataclasses.asdict(experiment.settings)
     where = request.destination, request.algorithm, settings, experiment.digest
-    with open_place(*where, extra or {}) as place:
+    files = family_of(request.algorithm).files
+    with open_place(*where, extra or {}, files) as place:
         yield place
 
 

@@ -15,13 +15,14 @@ from numpy.typing import ArrayLike
 
 import fedjax_rl.cmdp.problems  # noqa: F401  registers
 from fedjax_rl.algorithm import problems, register_problem
+from fedjax_rl.checks import check_count
 from fedjax_rl.cmdp.access import check_access, default_access
 from fedjax_rl.cmdp.model import CMDP, BoolArray, FloatArray, from_arrays, with_settings
 from fedjax_rl.cmdp.problems import icu_sepsis as sepsis
-from fedjax_rl.cmdp.problems.certified import check_count
 from fedjax_rl.errors import InvalidInput, MissingExtra
 from fedjax_rl.runs.directory import UNREADABLE, npz_bytes, write_atomically
-from fedjax_rl.runs.yaml_file import read_yaml
+from fedjax_rl.runs.problem_names import factory_of, hint_of, is_file
+from fedjax_rl.settings.files import read_yaml
 
 REQUIRED = ("transition", "reward", "costs", "budgets", "initial", "discount")
 PROBLEM_FILES = {"problem": lambda name: name.lower().endswith(".npz"), "access": lambda name: True}
@@ -71,7 +72,7 @@ def load_problem(
         InvalidInput: no such problem, or any part of it cannot be used.
     """
     stored_access: Any = None
-    if reference.endswith(".npz"):
+    if is_file(reference):
         if arguments:
             raise InvalidInput("--problem-args", sorted(arguments)[0], "a file takes no arguments")
         cmdp, stored_access = read_problem(Path(reference))
@@ -128,7 +129,7 @@ def save_problem(path: str | Path, cmdp: CMDP, access: ArrayLike | None = None) 
             place cannot be written.
     """
     path = Path(path)
-    if path.suffix != ".npz":
+    if not is_file(path.name):
         raise InvalidInput("path", path, "a file name that ends in .npz")
     arrays = {name: getattr(cmdp, name) for name in (*REQUIRED, "support", "constraint_names")}
     if access is not None:
@@ -196,7 +197,7 @@ def access_matrix(
 
 def _made(reference: str, arguments: Mapping[str, Any], offered: Mapping[str, Any]) -> CMDP:
     """The factory's problem; what is offered fills arguments that it takes and nobody set."""
-    cmdp = called(problems.resolve(reference), reference, arguments, offered)
+    cmdp = called(factory_of(problems, reference), reference, arguments, offered)
     if not isinstance(cmdp, CMDP):
         raise InvalidInput(
             "--problem", reference, f"a factory of a CMDP, not {type(cmdp).__name__}"
@@ -254,14 +255,15 @@ def _opened(path: Path, field: str) -> Iterator[Mapping[str, np.ndarray]]:
     except InvalidInput:
         raise
     except FileNotFoundError:
-        raise InvalidInput(field, path, "no such file") from None
+        hint = hint_of(path.name, ()) if is_file(path.name) else ""
+        raise InvalidInput(field, path, f"{hint}no such file") from None
     except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InvalidInput(field, path, f"a readable npz file of plain arrays ({reason})") from None
 
 
 def _read_access(path: Path, constraint_names: tuple[str, ...]) -> Any:
-    if path.suffix == ".npz":
+    if is_file(path.name):
         arrays = _npz(path, "--access")
         if "access" not in arrays:
             raise InvalidInput("--access", path, "array 'access' is missing")

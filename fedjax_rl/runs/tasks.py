@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,11 +12,11 @@ from numpy.typing import ArrayLike
 import fedjax_rl.envs  # noqa: F401  registers
 from fedjax_rl.algorithm import Pytree, environments, problems
 from fedjax_rl.cmdp.model import CMDP, BoolArray, with_settings
-from fedjax_rl.cmdp.solve import problem_digest
 from fedjax_rl.envs.finite import finite_task
 from fedjax_rl.envs.task import Task, vary
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.objects import check_no_arguments, problem_of
+from fedjax_rl.runs.problem_names import factory_of, is_file
 from fedjax_rl.runs.sources import (
     Problem,
     access_matrix,
@@ -25,6 +24,7 @@ from fedjax_rl.runs.sources import (
     load_problem,
     problem_from_cmdp,
 )
+from fedjax_rl.settings.values import UNREADABLE, named_texts, number
 
 
 class Chosen(NamedTuple):
@@ -62,14 +62,14 @@ def load_task(
     Raises:
         InvalidInput: no such task, or any part of it cannot be used.
     """
-    if reference.endswith(".npz") or (reference in problems and reference not in environments):
+    if is_file(reference) or (reference in problems and reference not in environments):
         return _finite(
             load_problem(
                 reference, agents=agents, arguments=arguments, budgets=budgets, access=access
             )
         )
     try:
-        factory = environments.resolve(reference)
+        factory = factory_of(environments, reference)
     except InvalidInput as error:
         if ":" in reference:
             raise
@@ -110,16 +110,6 @@ def task_of(
     return Chosen(task, access_matrix(task.constraint_names, agents, access), None)
 
 
-def digest_of(chosen: Chosen) -> str:
-    """SHA-256 of what is known of a task: a finite problem's arrays, or parameters and budgets."""
-    if chosen.problem is not None:
-        return problem_digest(chosen.problem.cmdp)
-    task = chosen.task
-    known = [task.environment.name, task.constraint_names, task.budgets.tolist(), task.kinds]
-    numbers = sorted((name, np.asarray(leaf).tolist()) for name, leaf in vars(task.params).items())
-    return hashlib.sha256(repr([known, numbers]).encode()).hexdigest()
-
-
 def with_budgets(task: Task, budgets: Sequence[float]) -> Task:
     """The task with budgets of one's own.
 
@@ -143,11 +133,10 @@ def agents_dynamics(task: Task, entries: Sequence[str], num_agents: int) -> Pytr
         InvalidInput: no such parameter, or not one number for each agent.
     """
     values: dict[str, list[float]] = {}
-    for entry in entries:
-        name, _, text = entry.partition("=")
+    for name, text, entry in named_texts("--vary", entries):
         try:
-            values[name.replace("-", "_")] = [float(number) for number in text.split(",")]
-        except ValueError:
+            values[name] = [number(each) for each in text.split(",")]
+        except UNREADABLE:
             raise InvalidInput("--vary", repr(entry), "NAME=VALUE,VALUE,… of numbers") from None
     return vary(task, values, num_agents)
 

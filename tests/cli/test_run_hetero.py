@@ -9,8 +9,9 @@ import yaml
 
 from fedjax_rl.cli import main
 from fedjax_rl.runs.hetero.assembly import policy_of, task_of
-from fedjax_rl.runs.hetero.config import read_config
+from fedjax_rl.runs.hetero.config import HeteroConfig
 from fedjax_rl.runs.hetero.starts import started
+from fedjax_rl.settings.files import read_settings
 from tests.quick import quick_compilation  # noqa: F401
 
 pytestmark = pytest.mark.timeout(400)
@@ -112,7 +113,7 @@ def test_the_transformer_runs_from_a_warm_start_that_is_kept(tmp_path, capsys, m
     assert "warm-started to accuracy 0." in capsys.readouterr().out
     assert len(np.load(out / "policy.npz").files) > 5
     (kept,) = (tmp_path / "cache" / "starts").iterdir()
-    config, _ = read_config(out / "config.yaml", "tis")
+    config, _ = read_settings(out / "config.yaml", "tis", HeteroConfig)
     task = task_of(config)
     started_again = started(config, task, policy_of(config, task))
     accuracy = json.loads((out / "summary.json").read_text())["warm_start_accuracy"]

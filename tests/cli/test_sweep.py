@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from fedjax_rl.cli import main
-from fedjax_rl.runs.deep.config import read_config
-from fedjax_rl.runs.hetero.config import read_config as read_stale_config
+from fedjax_rl.runs.deep.config import DeepConfig
+from fedjax_rl.runs.hetero.config import HeteroConfig
 from fedjax_rl.runs.sources import save_problem
+from fedjax_rl.settings.files import read_settings
 from tests import support
 from tests.learners.deep.conftest import quick_compilation  # noqa: F401
 
@@ -252,7 +253,7 @@ def test_networks_are_swept_and_the_best_can_be_run(tmp_path, capsys):
     assert main(["best", str(out)]) == 0
     told = capsys.readouterr()
     (tmp_path / "best.yaml").write_text(told.out)
-    config, _ = read_config(tmp_path / "best.yaml", "fedppo")
+    config, _ = read_settings(tmp_path / "best.yaml", "fedppo", DeepConfig)
     assert config.learning_rate in (1e-3, 1e-2) and config.duals == "gradient"
     assert "largest of 2" in told.err
     assert main(["plot", str(out)]) == 0
@@ -267,5 +268,5 @@ def test_stale_data_is_swept_and_the_best_can_be_run(tmp_path, capsys):
     capsys.readouterr()
     assert main(["best", str(out), "--metric", "last", "--maximize"]) == 0
     (tmp_path / "best.yaml").write_text(capsys.readouterr().out)
-    config, _ = read_stale_config(tmp_path / "best.yaml", "gspo")
+    config, _ = read_settings(tmp_path / "best.yaml", "gspo", HeteroConfig)
     assert config.window in (0, 2)

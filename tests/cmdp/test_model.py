@@ -203,7 +203,7 @@ WHOLE_MESSAGES = {
     "discount": (dict(discount=1), "discount: got 1; a number in [0, 1) is needed"),
     "discount-nan": (dict(discount=np.nan), "discount: got nan; finite numbers are needed"),
     "support-type": (
-        dict(support=np.ones((3, 2), int)),
+        dict(support=np.full((3, 2), 2)),
         "support: got int64 of shape (3, 2); booleans [S, A] = (3, 2)",
     ),
     "support-row": (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +15,12 @@ import numpy as np
 
 import fedjax_rl.federation.aggregate  # noqa: F401  registers the merges
 from fedjax_rl.algorithm import Learner, aggregators
+from fedjax_rl.checks import at_least, positive
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.federation.round import FederationSettings, federate
 from fedjax_rl.runs.families import Assembled, Headline
 from fedjax_rl.runs.families.seedwise import Parts, seedwise
+from fedjax_rl.settings.fields import PROBLEM, TRACED, check_fields
 
 ROWS, FEATURES = 12, 3
 
@@ -27,24 +29,25 @@ ROWS, FEATURES = 12, 3
 class Settings:
     """Settings of federated least squares."""
 
-    problem: str = "gaussian"
+    problem: Annotated[str, PROBLEM] = "gaussian"
     """Where the data come from."""
-    agents: int = 4
+    agents: Annotated[int, at_least(1), PROBLEM] = 4
     """N."""
-    local_steps: int = 1
+    local_steps: Annotated[int, at_least(1)] = 1
     """E, gradient steps between two merges."""
-    rounds: int = 30
+    rounds: Annotated[int, at_least(1)] = 30
     """T."""
-    step_size: float = 0.05
+    step_size: Annotated[float, positive, TRACED] = 0.05
     """Of every gradient step."""
-    seed: int = 0
+    seed: Annotated[int, at_least(0)] = 0
     """Seed of the first point."""
-    seeds: int = 1
+    seeds: Annotated[int, at_least(1)] = 1
     """K."""
-    log_every: int = 1
+    log_every: Annotated[int, at_least(1)] = 1
     """Rounds between two rows."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.problem != "gaussian":
             raise InvalidInput("--problem", repr(self.problem), "gaussian")
 
@@ -145,5 +148,4 @@ FAMILY = seedwise(
     about="Fit a line that no agent has all the data of.",
     headline=Headline("gap", maximize=False),
     problem="problem",
-    content=("problem", "agents"),
 )

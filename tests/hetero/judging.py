@@ -17,7 +17,7 @@ from fedjax_rl.hetero.losses import (
     default_settings,
 )
 
-DEFAULT_CHOICES = LossChoices()
+DEFAULT_CHOICES = LossChoices("geometric")
 SETTINGS = default_settings()
 
 

@@ -34,7 +34,7 @@ def choices(kept):
 
 @functools.cache
 def algorithm(kept, loss="grpo"):
-    return asynchronous(TASK, POLICY, build_loss(loss), choices(kept))
+    return asynchronous(TASK, POLICY, build_loss(loss, LossChoices("geometric")), choices(kept))
 
 
 def settings(schedule, rate=RATE):

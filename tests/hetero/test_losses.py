@@ -239,7 +239,7 @@ def test_what_the_kl_terms_estimate():
     batch = Batch(*logs, jnp.ones((1, 10, 1), bool), jnp.zeros((1, 10)))
 
     def added(kl: str) -> float:
-        return float(judge("gepo", batch, LossChoices(kl=kl))[0].loss) / 0.005
+        return float(judge("gepo", batch, LossChoices("geometric", kl=kl))[0].loss) / 0.005
 
     forward, backward = p @ np.log(p / q), q @ np.log(q / p)
     assert abs(forward - backward) > 0.05

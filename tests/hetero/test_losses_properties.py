@@ -256,7 +256,7 @@ def test_a_loss_of_ones_own_is_one_function_and_one_line():
 
 def test_losses_vmap_over_settings():
     batch = random_batch(11, spread=0.5)
-    loss = build_loss("gspo")
+    loss = build_loss("gspo", DEFAULT_CHOICES)
     clips = jnp.array([0.01, 0.1, 0.3], jnp.float32)
     many = jax.jit(jax.vmap(lambda clip: loss(batch, SETTINGS._replace(clip_high=clip)).loss))(
         clips

@@ -5,12 +5,9 @@ import dataclasses
 import pytest
 
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.config import (
-    FedNPGConfig,
-    config_from_yaml,
-    problem_arguments,
-    settings_to_yaml,
-)
+from fedjax_rl.runs.config import FedNPGConfig
+from fedjax_rl.settings.files import read_settings, settings_to_yaml
+from fedjax_rl.settings.values import named_values
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -26,7 +23,7 @@ def test_round_trip(tmp_path):
     )
     path = tmp_path / "config.yaml"
     path.write_text(settings_to_yaml("fednpg", dataclasses.asdict(config), {"jax": "0.10.1"}))
-    assert config_from_yaml(path) == (config, {"jax": "0.10.1"})
+    assert read_settings(path, "fednpg", FedNPGConfig) == (config, {"jax": "0.10.1"})
 
 
 @pytest.mark.parametrize(
@@ -76,18 +73,18 @@ def test_a_config_file_that_cannot_be_used(tmp_path, text, message):
     path = tmp_path / "config.yaml"
     path.write_text(text)
     with pytest.raises(InvalidInput) as caught:
-        config_from_yaml(path)
+        read_settings(path, "fednpg", FedNPGConfig)
     assert message in str(caught.value)
 
 
 def test_a_config_file_that_is_not_there(tmp_path):
     with pytest.raises(InvalidInput, match="a readable YAML file"):
-        config_from_yaml(tmp_path / "nothing.yaml")
+        read_settings(tmp_path / "nothing.yaml", "fednpg", FedNPGConfig)
 
 
 def test_problem_arguments_are_read_as_yaml():
     entries = ("states=20", "budget-fraction=0.5", "infeasible=keep")
-    assert problem_arguments(entries) == {
+    assert named_values("--problem-args", entries) == {
         "states": 20,
         "budget_fraction": 0.5,
         "infeasible": "keep",
@@ -97,4 +94,4 @@ def test_problem_arguments_are_read_as_yaml():
 def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("step_size: 1e-3")
-    assert config_from_yaml(path)[0].step_size == 0.001
+    assert read_settings(path, "fednpg", FedNPGConfig)[0].step_size == 0.001

@@ -372,7 +372,7 @@ YAML_REFUSALS = {
         "access: got object of shape (); a matrix [N, M] of booleans with M = 2 is needed",
     ),
     "scalar": (
-        "yes",
+        "true",
         "access: got bool of shape (); a matrix [N, M] of booleans with M = 2 is needed",
     ),
 }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fedjax_rl.checks import check_count, checked, finite, positive
 from fedjax_rl.cmdp.model import CMDP, from_arrays
-from fedjax_rl.cmdp.problems.certified import check_count, check_number
 
 BUDGETS = (25.0, 2.0)
 
@@ -44,9 +44,9 @@ def admission_queue(
     check_count("capacity", capacity, least=1)
     rates = {"first_rate": first_rate, "second_rate": second_rate, "service_rate": service_rate}
     for field, rate in rates.items():
-        check_number(field, rate, "positive")
-    check_number("first_reward", first_reward)
-    check_number("second_reward", second_reward)
+        checked(field, rate, positive)
+    checked("first_reward", first_reward, finite)
+    checked("second_reward", second_reward, finite)
 
     first, second, service = np.array(list(rates.values())) / sum(rates.values())
     room = np.arange(capacity + 1) < capacity

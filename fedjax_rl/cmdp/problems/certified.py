@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from fedjax_rl.checks import check_count, checked, positive
 from fedjax_rl.cmdp.model import CMDP
 from fedjax_rl.cmdp.solve.evaluation import evaluate_policy
 from fedjax_rl.cmdp.solve.linear_program import solve_slack_program
@@ -38,7 +38,7 @@ def certified_draw(
     """
     if infeasible not in CHOICES:
         raise InvalidInput("infeasible", repr(infeasible), f"one of {', '.join(CHOICES)}")
-    check_count("seed", seed, least=0)
+    check_count("seed", seed, least=0, most=None)
     for attempt in range(1 if infeasible == "error" else MAX_DRAWS):
         problem = draw(np.random.default_rng(np.random.SeedSequence([seed, attempt])))
         if infeasible == "keep":
@@ -69,32 +69,6 @@ def anchored_budgets(problem: CMDP, generator: np.random.Generator, fraction: fl
     return dataclasses.replace(problem, budgets=fraction * costs)
 
 
-def check_count(field: str, value: object, least: int) -> None:
-    """Raises InvalidInput unless the value is a whole number of at least ``least``.
-
-    Args:
-        field: its name, for the message.
-        value: what was given.
-        least: smallest allowed.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InvalidInput(field, value, f"a whole number of at least {least}")
-
-
-def check_number(field: str, value: Any, kind: str = "finite") -> None:
-    """Raises InvalidInput unless the value is a real number of that kind.
-
-    Args:
-        field: its name, for the message.
-        value: what was given.
-        kind: ``finite``, ``non-negative`` or ``positive``.
-    """
-    real = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    least = {"finite": -np.inf, "non-negative": 0.0, "positive": np.nextafter(0.0, 1.0)}[kind]
-    if not real or not np.isfinite(value) or value < least:
-        raise InvalidInput(field, value, f"a {kind} number")
-
-
 def check_fraction(value: object) -> None:
     """Raises InvalidInput unless the budget fraction is a positive number."""
-    check_number("budget_fraction", value, "positive")
+    checked("budget_fraction", value, positive)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fedjax_rl.checks import check_count, checked, finite, not_negative
 from fedjax_rl.cmdp.model import CMDP, from_arrays
-from fedjax_rl.cmdp.problems.certified import check_count, check_number
 from fedjax_rl.errors import InvalidInput
 
 BUDGETS = (8.0, 1.0)
@@ -38,9 +38,9 @@ def forest(
         InvalidInput: fewer than two classes, a reward that is no number, or no probability.
     """
     check_count("states", states, least=2)
-    check_number("waiting_reward", waiting_reward)
-    check_number("cutting_reward", cutting_reward)
-    check_number("fire", fire, "non-negative")
+    checked("waiting_reward", waiting_reward, finite)
+    checked("cutting_reward", cutting_reward, finite)
+    checked("fire", fire, not_negative)
     if fire > 1:
         raise InvalidInput("fire", fire, "a probability")
     age = np.arange(states)

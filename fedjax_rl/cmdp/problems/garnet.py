@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from fedjax_rl.checks import check_count
 from fedjax_rl.cmdp.model import CMDP, from_arrays
 from fedjax_rl.cmdp.problems.certified import (
     anchored_budgets,
     certified_draw,
-    check_count,
     check_fraction,
 )
 from fedjax_rl.cmdp.problems.random_mdp import sparse_costs

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from fedjax_rl.checks import check_count, checked, not_negative, positive
 from fedjax_rl.cmdp.model import CMDP, from_arrays
-from fedjax_rl.cmdp.problems.certified import check_count, check_number
 
 BUDGETS = (4.0, 3.5)
 
@@ -43,11 +43,11 @@ def inventory(
         InvalidInput: no capacity, a negative cost, or a demand or scale that is not positive.
     """
     check_count("capacity", capacity, least=1)
-    check_number("demand", demand, "positive")
-    check_number("scale", scale, "positive")
+    checked("demand", demand, positive)
+    checked("scale", scale, positive)
     prices = {"order_cost": order_cost, "unit_cost": unit_cost, "holding_cost": holding_cost}
     for field, value in prices.items():
-        check_number(field, value, "non-negative")
+        checked(field, value, not_negative)
 
     size = capacity + 1
     stock, order = np.arange(size)[:, None], np.arange(size)[None, :]

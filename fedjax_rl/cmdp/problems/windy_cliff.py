@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fedjax_rl.checks import is_whole
 from fedjax_rl.cmdp.model import CMDP, from_arrays
 from fedjax_rl.cmdp.problems.grid import neighbour
 from fedjax_rl.errors import InvalidInput
@@ -32,8 +33,7 @@ def windy_cliff(agents: int = 4, discount: float = 0.9) -> CMDP:
     Raises:
         InvalidInput: a segment would be empty, or the discount is outside [0, 1).
     """
-    whole = isinstance(agents, int | np.integer) and not isinstance(agents, bool)
-    if not whole or not 1 <= agents <= MAX_AGENTS:
+    if not is_whole(agents) or not 1 <= agents <= MAX_AGENTS:
         raise InvalidInput("agents", agents, f"windy-cliff has room for 1 to {MAX_AGENTS} segments")
     reward = np.full((HEIGHT * WIDTH, len(MOVES)), -0.1)
     reward[_cell(HEIGHT - 1, WIDTH - 1)] = 20.0

@@ -7,7 +7,7 @@ learner's policy, q the one that sampled.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 
@@ -43,12 +43,13 @@ class LossChoices(NamedTuple):
             see `kl.chi_square_less_kl`; ``true``, see `kl.kl`.
     """
 
-    sequence_weight: str = "geometric"
-    denominator: str = "weighted"
-    kl: str = "none"
+    sequence_weight: Literal["product", "geometric"] = "product"
+    denominator: Literal["weighted", "plain"] = "weighted"
+    kl: Literal["none", "code", "true"] = "none"
 
 
 DEFAULT_CHOICES = LossChoices()
+"""Those of the command line, too."""
 ALLOWED_CHOICES = {
     "sequence_weight": ("geometric", "product"),
     "denominator": ("weighted", "plain"),
@@ -88,27 +89,28 @@ class LossSettings(NamedTuple):
     kl_weight: Array
 
 
-def default_settings(**changes: float) -> LossSettings:
-    """The papers' values, or as changed.
+DEFAULT_SETTINGS = {
+    "clip_low": 0.2,
+    "clip_high": 0.2,
+    "tis_cap": 1.0,
+    "cispo_cap": 5.0,
+    "defensive": 0.005,
+    "length_exponent": 0.75,
+    "gmpo_clip": 0.4,
+    "trace_rho": 1.0,
+    "trace_c": 1.0,
+    "baseline": 0.5,
+    "kl_threshold": 0.002,
+    "kl_weight": 0.005,
+}
+"""The papers' values, which the command line has, too. Not theirs: cispo's cap, which arXiv
+2506.13585 leaves open, and v-trace's baseline, which suits rewards of 0 and 1."""
 
-    Not theirs: cispo's cap, which arXiv 2506.13585 leaves open, and v-trace's baseline, which
-    suits rewards of 0 and 1.
-    """
-    values = dict(
-        clip_low=0.2,
-        clip_high=0.2,
-        tis_cap=1.0,
-        cispo_cap=5.0,
-        defensive=0.005,
-        length_exponent=0.75,
-        gmpo_clip=0.4,
-        trace_rho=1.0,
-        trace_c=1.0,
-        baseline=0.5,
-        kl_threshold=0.002,
-        kl_weight=0.005,
-    )
-    return LossSettings(**{name: jnp.float32(value) for name, value in (values | changes).items()})
+
+def default_settings(**changes: float) -> LossSettings:
+    """`DEFAULT_SETTINGS`, or as changed."""
+    values = DEFAULT_SETTINGS | changes
+    return LossSettings(**{name: jnp.float32(value) for name, value in values.items()})
 
 
 class Judged(NamedTuple):

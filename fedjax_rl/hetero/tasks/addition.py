@@ -5,7 +5,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from fedjax_rl.hetero.tasks.task import TokenTask, check_count, reward_of
+from fedjax_rl.checks import check_count
+from fedjax_rl.hetero.tasks.task import TokenTask, reward_of
 
 
 def addition(digits: int = 4, base: int = 10) -> TokenTask:

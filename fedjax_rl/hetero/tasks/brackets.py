@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from fedjax_rl.errors import InvalidInput
-from fedjax_rl.hetero.tasks.task import TokenTask, check_count, reward_of
+from fedjax_rl.checks import check_count, checked, in_range
+from fedjax_rl.hetero.tasks.task import TokenTask, reward_of
 
 
 def brackets(length: int = 12, kinds: int = 3, closing: float = 0.4) -> TokenTask:
@@ -27,8 +27,7 @@ def brackets(length: int = 12, kinds: int = 3, closing: float = 0.4) -> TokenTas
     """
     check_count("length", length, least=1)
     check_count("kinds", kinds, least=1)
-    if isinstance(closing, bool) or not isinstance(closing, int | float) or not 0 <= closing <= 1:
-        raise InvalidInput("closing", repr(closing), "a probability in [0, 1]")
+    checked("closing", closing, in_range(0, 1))
     end = 2 * kinds
 
     def prompt(key: jax.Array) -> jax.Array:

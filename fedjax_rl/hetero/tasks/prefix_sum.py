@@ -5,7 +5,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from fedjax_rl.hetero.tasks.task import TokenTask, before, check_count, reward_of
+from fedjax_rl.checks import check_count
+from fedjax_rl.hetero.tasks.task import TokenTask, before, reward_of
 
 
 def prefix_sum(length: int = 24, modulus: int = 8) -> TokenTask:

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 
 from fedjax_rl.algorithm import Registry
-from fedjax_rl.errors import InvalidInput
 
 Solution = Callable[[Any], tuple[Any, Any]]
 """(prompt) -> (tokens [L], mask [L]), the right answer and which of its tokens count."""
@@ -72,12 +71,6 @@ def flipped(key: jax.Array, reward: jax.Array, probability: jax.Array) -> jax.Ar
         probability: P in [0, 1], traced.
     """
     return jnp.where(jax.random.bernoulli(key, probability, jnp.shape(reward)), 1 - reward, reward)
-
-
-def check_count(field: str, value: object, least: int) -> None:
-    """Raises InvalidInput unless the value is a whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InvalidInput(field, repr(value), f"a whole number of at least {least}")
 
 
 def before(response: jax.Array, position: jax.Array, first: int) -> jax.Array:

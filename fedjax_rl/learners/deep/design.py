@@ -35,22 +35,22 @@ class Choices(NamedTuple):
         line_search_steps: halvings of a natural step at most.
     """
 
-    envs: int = 32
-    rollout: int = 200
-    epochs: int = 8
-    minibatches: int = 4
-    hidden: tuple[int, ...] = (64, 64)
-    activation: str = "tanh"
-    dual_rule: str = "gradient"
-    cost_surrogate: str = "unclipped"
-    standardize: bool = True
-    kl_stop: bool = False
-    share_critic: bool = True
-    weigh_merge: bool = False
-    normalize_observations: bool = False
-    scale_returns: bool = True
-    conjugate_steps: int = 10
-    line_search_steps: int = 10
+    envs: int
+    rollout: int
+    epochs: int
+    minibatches: int
+    hidden: tuple[int, ...]
+    activation: str
+    dual_rule: str
+    cost_surrogate: str
+    standardize: bool
+    kl_stop: bool
+    share_critic: bool
+    weigh_merge: bool
+    normalize_observations: bool
+    scale_returns: bool
+    conjugate_steps: int
+    line_search_steps: int
 
 
 DUAL_RULES = ("gradient", "pid", "crpo")

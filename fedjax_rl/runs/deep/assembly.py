@@ -34,11 +34,11 @@ from fedjax_rl.learners.deep.natural import natural
 from fedjax_rl.learners.deep.ppo import ppo
 from fedjax_rl.ops.duals import DualSettings
 from fedjax_rl.precision import precision
-from fedjax_rl.runs.config import problem_arguments
 from fedjax_rl.runs.deep.config import DeepConfig
 from fedjax_rl.runs.devices import ONE, DeviceSettings
 from fedjax_rl.runs.solutions import certify
 from fedjax_rl.runs.tasks import Chosen, agents_dynamics, load_task
+from fedjax_rl.settings.values import named_values
 
 LEARNERS: dict[str, Callable[[Design], Learner]] = {"fedppo": ppo, "fednatural": natural}
 SAMPLES_PER_SECOND = 100_000
@@ -46,6 +46,8 @@ SAMPLES_PER_SECOND = 100_000
 SECONDS_PER_CHUNK = 1.0
 ENVIRONMENTS_AT_ONCE = 128
 """Of all agents and seeds side by side: what they do fits a second-level cache (bench/fedppo)."""
+LINE_SEARCH_STEPS = 10
+"""Halvings of a natural step at most."""
 AUTO_CAP = 10.0
 """Of multipliers, in returns per budget, and the least in reward per cost (`ops.duals.caps`)."""
 ALONE = ("no-communication", "one-shot")
@@ -121,7 +123,7 @@ def prepare(
     chosen = chosen or load_task(
         config.problem,
         agents=config.agents,
-        arguments=problem_arguments(config.problem_args),
+        arguments=named_values("--problem-args", config.problem_args),
         budgets=config.budgets,
         access=config.access,
     )
@@ -258,6 +260,7 @@ def choices_of(config: DeepConfig) -> Choices:
         normalize_observations=config.normalize_observations,
         scale_returns=config.scale_returns,
         conjugate_steps=config.conjugate_steps,
+        line_search_steps=LINE_SEARCH_STEPS,
     )
 
 

@@ -12,22 +12,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_rl.algorithm import Pytree
+from fedjax_rl.checks import check_count
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.learners.deep.evaluation import Episodes, play
 from fedjax_rl.learners.deep.state import DeepShared
 from fedjax_rl.precision import precision
-from fedjax_rl.runs.checks import check_count
+from fedjax_rl.runs.content import digest_of_task
 from fedjax_rl.runs.deep import words
 from fedjax_rl.runs.deep.assembly import DeepPrepared, prepare
-from fedjax_rl.runs.deep.config import ALGORITHMS, read_config
+from fedjax_rl.runs.deep.config import ALGORITHMS, DeepConfig
 from fedjax_rl.runs.deep.film import Film, filmed
 from fedjax_rl.runs.deep.policy_file import read_policy
 from fedjax_rl.runs.deep.summary import FEASIBILITY_TOLERANCE, exact_figures, feasible
 from fedjax_rl.runs.directory import plain, write_atomically
 from fedjax_rl.runs.drawing import import_matplotlib
 from fedjax_rl.runs.live import working
-from fedjax_rl.runs.tasks import digest_of
-from fedjax_rl.runs.yaml_file import read_yaml
+from fedjax_rl.settings.files import read_run_file, settings_from
 
 NORMAL_QUANTILE = 1.959964
 """Of a 95 % interval; an evaluation has at least 100 episodes."""
@@ -95,9 +95,9 @@ def evaluate_and_record(directory: Path, asked: Asked, *, film: bool) -> dict[st
 
 def check_asked(asked: Asked) -> None:
     """Raises InvalidInput unless the numbers can be used."""
-    check_count("episodes", asked.episodes, least=100)
+    check_count("--episodes", asked.episodes, least=100)
     for field in ("seed", "member", "agent"):
-        name = "eval_seed" if field == "seed" else field
+        name = "--eval-seed" if field == "seed" else f"--{field}"
         check_count(name, getattr(asked, field), least=0)
 
 
@@ -120,15 +120,15 @@ def load(directory: Path) -> tuple[DeepPrepared, DeepShared]:
     file = directory / "config.yaml"
     if not file.is_file():
         raise InvalidInput("directory", directory, "a run directory, with a config.yaml")
-    document = read_yaml("directory", file)
-    algorithm = document.get("algorithm") if isinstance(document, dict) else None
+    run = read_run_file(file, "directory")
+    algorithm = run.algorithm
     if algorithm not in ALGORITHMS:
         raise InvalidInput(
             "directory", f"{directory} of {algorithm}", f"a run of {' or '.join(ALGORITHMS)}"
         )
-    config, origin = read_config(file, algorithm)
+    config = settings_from(DeepConfig, run.settings)
     prepared = prepare(algorithm, config)
-    if origin.get("problem_sha256", digest := digest_of(prepared.chosen)) != digest:
+    if run.made_with.get("problem_sha256", digest := digest_of_task(prepared.chosen)) != digest:
         raise InvalidInput(
             "--config", config.problem, "the problem's content is not what that run was made with"
         )

@@ -14,7 +14,7 @@ from fedjax_rl.algorithm import Algorithm, Pytree
 from fedjax_rl.backend import platform
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
-from fedjax_rl.runs.config import problem_arguments
+from fedjax_rl.runs.content import digest_of_task
 from fedjax_rl.runs.deep import words
 from fedjax_rl.runs.deep.assembly import (
     ALONE,
@@ -49,28 +49,20 @@ from fedjax_rl.runs.live import working
 from fedjax_rl.runs.loop import OnRows
 from fedjax_rl.runs.sinks.log import Schedule
 from fedjax_rl.runs.sources import PROBLEM_FILES
-from fedjax_rl.runs.tasks import Chosen, digest_of, load_task
+from fedjax_rl.runs.tasks import Chosen, load_task
+from fedjax_rl.settings.fields import PROBLEM, TRACED, names
+from fedjax_rl.settings.values import named_values
 
 if TYPE_CHECKING:
     from fedjax_rl.runs.report.document import Section
     from fedjax_rl.runs.report.reading import Source
-
-PROBLEM = ("problem", "problem_args", "agents", "access", "budgets")
-REAL = (
-    *("learning_rate", "learning_rate_decay", "clip", "discount", "gae", "cost_gae", "entropy"),
-    *("gradient_norm", "kl_limit", "dual_step_size", "proportional_gain", "integral_gain"),
-    *("derivative_gain", "dual_smoothing", "multiplier_cap", "tolerance", "radius", "damping"),
-    "seed",
-)
-"""Settings that nothing but the traced settings and the key of a run depend on; of ``kl_limit``
-that is true among numbers."""
 
 
 def _prepare(algorithm: str, settings: DeepConfig, devices: DeviceSettings) -> Experiment:
     prepared = prepare(algorithm, settings, devices=devices)
     return Experiment(
         settings=settings,
-        digest=digest_of(prepared.chosen),
+        digest=digest_of_task(prepared.chosen),
         logged=Schedule("round", settings.rounds, settings.log_every, settings.seeds),
         opening=words.opening(prepared),
         header=words.HEADER,
@@ -153,7 +145,7 @@ class Networks:
                 "--reference", "'one-shot'", "another in a sweep: its one merge is a run's end"
             )
         choices = choices_of(config)
-        defaults = {name: getattr(DeepConfig, name) for name in REAL}
+        defaults = {name: getattr(DeepConfig, name) for name in names(DeepConfig, TRACED)}
         likewise = dataclasses.replace(config, **defaults), choices
         if likewise not in self._prepared:
             self._prepared[likewise] = prepare(self.algorithm, config, self._task(config))
@@ -175,12 +167,12 @@ class Networks:
         )
 
     def _task(self, config: DeepConfig) -> Chosen:
-        content = tuple(getattr(config, name) for name in PROBLEM)
+        content = *(getattr(config, name) for name in names(DeepConfig, PROBLEM)), config.access
         if content not in self._chosen:
             self._chosen[content] = load_task(
                 config.problem,
                 agents=config.agents,
-                arguments=problem_arguments(config.problem_args),
+                arguments=named_values("--problem-args", config.problem_args),
                 budgets=config.budgets,
                 access=config.access,
             )
@@ -233,7 +225,7 @@ class Networks:
 
     def digest(self, prepared: DeepPrepared) -> str:
         """SHA-256 of what is known of the task."""
-        return digest_of(prepared.chosen)
+        return digest_of_task(prepared.chosen)
 
 
 def _section(source: Source, name: str) -> Section:
@@ -257,7 +249,6 @@ such rounds make a run. The table shows reward and violations in the agents' own
 multipliers, and what the merged policy does in episodes of its own.""",
     headline=Headline("reward", True, "feasible"),
     problem="problem",
-    content=PROBLEM,
     files=PROBLEM_FILES,
     prepare=_prepare,
     assembler=Networks,

@@ -46,7 +46,7 @@ class Experiment(NamedTuple):
 
     Attributes:
         settings: complete, as ``config.yaml`` records them.
-        digest: SHA-256 of the problem's content.
+        digest: SHA-256 of the problem's content, and of who watches what.
         logged: which of its rows are logged.
         opening: what is about to run, in words.
         header: of the live table.
@@ -178,12 +178,12 @@ class Family(NamedTuple):
 
     Attributes:
         name: of the family.
-        settings: type of its settings, a dataclass that checks its values.
+        settings: type of its settings, a dataclass that checks its values and whose annotations
+            say what depends on them; see `fedjax_rl.settings.fields`.
         algorithms: a line on each, by the name on the command line.
         about: what a run does, for ``--help``.
         headline: what members of a sweep are compared by.
         problem: the setting that names the problem.
-        content: settings that the content of the problem depends on.
         files: settings that may name a file, and whether a value of theirs does.
         prepare: (algorithm, settings, devices) -> what can start; raises InvalidInput.
         assembler: algorithm -> what makes members of a sweep.
@@ -199,7 +199,6 @@ class Family(NamedTuple):
     about: str
     headline: Headline
     problem: str
-    content: tuple[str, ...]
     prepare: Callable[[str, Any, DeviceSettings], Experiment]
     assembler: Callable[[str], Assembler]
     section: Callable[[Any, str], Any]

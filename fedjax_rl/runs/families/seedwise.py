@@ -71,7 +71,6 @@ def seedwise(
     about: str,
     headline: Headline,
     problem: str,
-    content: tuple[str, ...] = (),
     files: Files | None = None,
 ) -> Family:
     """A family whose runs of K seeds are a group of K members.
@@ -84,7 +83,6 @@ def seedwise(
         about: what a run does, for ``--help``.
         headline: what members of a sweep are compared by.
         problem: the setting that names the problem.
-        content: settings that the content of the problem depends on.
         files: settings that may name a file.
 
     Returns:
@@ -98,7 +96,6 @@ def seedwise(
         about=about,
         headline=headline,
         problem=problem,
-        content=content,
         prepare=partial(_prepare, parts),
         assembler=partial(Seeds, parts),
         section=_section,

@@ -38,20 +38,12 @@ from fedjax_rl.runs.keeper import Keeper
 from fedjax_rl.runs.live import working
 from fedjax_rl.runs.loop import OnRows
 from fedjax_rl.runs.sinks.log import Schedule
+from fedjax_rl.settings.fields import START, names, static_names
 
 if TYPE_CHECKING:
     from fedjax_rl.runs.report.document import Section
     from fedjax_rl.runs.report.reading import Source
 
-START = ("task", "task_args", "policy", "layers", "width", "heads", "dtype", "warm_start")
-"""Settings that the warm start depends on."""
-SHAPE = (
-    *("task", "task_args", "policy", "layers", "width", "heads", "dtype"),
-    *("prompts", "group_size", "top_k", "held_out", "on_policy", "steps", "evaluate_every"),
-    *("sequence_weight", "denominator", "kl"),
-)
-"""Settings that the program is built from. How many past parameters it keeps comes from the
-schedules of a group's members."""
 CURVES = ("accuracy", "estimation_error", "reward", "kl", "weight_variance", "staleness")
 
 
@@ -104,7 +96,8 @@ class Stale:
     def assemble(self, config: HeteroConfig) -> Assembled:
         """A member, with a schedule of its own."""
         prepared = prepare(self.algorithm, config)
-        content = tuple(getattr(config, name) for name in START)
+        content = tuple(getattr(config, name) for name in names(HeteroConfig, START))
+        static = static_names(HeteroConfig)  # how deep the ring is comes from a group's schedules
         start = self._starts.setdefault(content, prepared.start)
         hparams = prepared.hparams._replace(start=start.parameters)
         prepared = prepared._replace(start=start, hparams=hparams)
@@ -113,7 +106,7 @@ class Stale:
             learning_rate=hparams.learning_rate[0],
         )
         return Assembled(
-            program=(self.algorithm, *(getattr(config, name) for name in SHAPE)),
+            program=(self.algorithm, *(getattr(config, name) for name in static)),
             algorithm=self._learner([prepared]),
             hparams=alone,
             prepared=prepared,
@@ -182,7 +175,6 @@ everybody. The table shows staleness, the learner's distance from the sampler, w
 importance weights, and accuracy on held-out prompts.""",
     headline=Headline("last", True),
     problem="task",
-    content=("task", "task_args"),
     files={"latency": names_trace},
     prepare=_prepare,
     assembler=Stale,

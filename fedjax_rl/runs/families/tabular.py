@@ -11,11 +11,11 @@ import jax
 import numpy as np
 
 from fedjax_rl.algorithm import Algorithm, Pytree
-from fedjax_rl.cmdp.solve import problem_digest
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
 from fedjax_rl.runs import words
 from fedjax_rl.runs.assembly import Prepared, load_configured, prepare, settings, simulated
 from fedjax_rl.runs.config import FedNPGConfig
+from fedjax_rl.runs.content import digest_of
 from fedjax_rl.runs.devices import DeviceSettings
 from fedjax_rl.runs.directory import RunDirectory
 from fedjax_rl.runs.families.protocol import (
@@ -36,14 +36,12 @@ from fedjax_rl.runs.programs import algorithm_of
 from fedjax_rl.runs.sinks.log import Schedule
 from fedjax_rl.runs.sources import PROBLEM_FILES, Problem
 from fedjax_rl.runs.summary import summarise
+from fedjax_rl.settings.fields import PROBLEM, TRACED, names
 
 if TYPE_CHECKING:
     from fedjax_rl.runs.report.document import Section
     from fedjax_rl.runs.report.reading import Source
 
-PROBLEM = ("problem", "problem_args", "agents", "access", "budgets", "discount")
-REAL = ("step_size", "dual_step_size", "multiplier_cap", "regularization", "tolerance", "seed")
-"""Settings that nothing but the traced settings and the key of a run depend on."""
 CURVES = ("value", "gap", "violation", "average_gap", "average_violation", "strong_violation")
 
 
@@ -51,7 +49,7 @@ def _prepare(algorithm: str, settings: FedNPGConfig, devices: DeviceSettings) ->
     prepared = prepare(settings, devices=devices)
     return Experiment(
         settings=settings,
-        digest=problem_digest(prepared.problem.cmdp),
+        digest=digest_of(prepared.problem),
         logged=Schedule("round", settings.rounds, settings.log_every, settings.seeds),
         opening=words.opening(prepared),
         header=FINITE_HEADER,
@@ -101,10 +99,13 @@ class Tabular:
 
     def assemble(self, config: FedNPGConfig) -> Assembled:
         """A member; only what differs from members with the same problem is made anew."""
-        defaults = {name: getattr(FedNPGConfig, name) for name in REAL}
+        defaults = {name: getattr(FedNPGConfig, name) for name in names(FedNPGConfig, TRACED)}
         likewise = dataclasses.replace(config, **defaults)
         if likewise not in self._prepared:
-            content = tuple(getattr(config, name) for name in PROBLEM)
+            content = (
+                *(getattr(config, name) for name in names(FedNPGConfig, PROBLEM)),
+                config.access,
+            )
             if content not in self._problems:
                 self._problems[content] = load_configured(config)
             self._prepared[likewise] = prepare(likewise, self._problems[content])
@@ -161,7 +162,7 @@ class Tabular:
 
     def digest(self, prepared: Prepared) -> str:
         """SHA-256 of the problem's arrays."""
-        return problem_digest(prepared.problem.cmdp)
+        return digest_of(prepared.problem)
 
 
 def _section(source: Source, name: str) -> Section:
@@ -184,7 +185,6 @@ its value, the gap to the constrained optimum V*, how far each cost is above its
 agent's multipliers, and gap and violation of the average over rounds.""",
     headline=Headline("average_gap", False, "feasible_average", "feasible_last"),
     problem="problem",
-    content=PROBLEM,
     files=PROBLEM_FILES,
     prepare=_prepare,
     assembler=Tabular,

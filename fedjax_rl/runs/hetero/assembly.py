@@ -23,11 +23,11 @@ from fedjax_rl.policies.table import table
 from fedjax_rl.policies.tokens import TokenPolicy
 from fedjax_rl.policies.transformer import transformer
 from fedjax_rl.precision import precision
-from fedjax_rl.runs.config import problem_arguments
 from fedjax_rl.runs.devices import ONE, DeviceSettings
 from fedjax_rl.runs.hetero.config import HeteroConfig
 from fedjax_rl.runs.hetero.laws import latency_of, named_by_flags, schedule_settings
 from fedjax_rl.runs.hetero.starts import started
+from fedjax_rl.settings.values import named_values
 
 LEARNING_RATES = {"table": 0.4, "transformer": 1e-3}
 SECONDS_PER_CHUNK = 1.0
@@ -196,7 +196,7 @@ def _task(name: str, arguments: tuple[str, ...]) -> TokenTask:
     """The same object for all studies of a task: what is compiled for it is compiled once."""
     factory = tasks.resolve(name)
     try:
-        task = factory(**problem_arguments(arguments))
+        task = factory(**named_values("--task-args", arguments))
     except TypeError as error:
         raise InvalidInput("--task-args", " ".join(arguments), str(error)) from None
     if not isinstance(task, TokenTask):

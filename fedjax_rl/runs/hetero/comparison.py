@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 
 from fedjax_rl.runs.directory import RunDirectory, check_writable, made_with, opened
 from fedjax_rl.runs.drawing import import_matplotlib
@@ -23,6 +22,7 @@ from fedjax_rl.runs.hetero.starts import digest
 from fedjax_rl.runs.hetero.summary import by_seed, summarise
 from fedjax_rl.runs.hetero.training import HeteroResult, run
 from fedjax_rl.runs.live import LiveTable, working
+from fedjax_rl.settings.values import dump
 from fedjax_rl.statistics import Interval, interquartile_mean, stratified_bootstrap
 
 TABLE = (
@@ -197,18 +197,15 @@ def _mean(values: np.ndarray) -> float:
 def configuration(studies: Sequence[HeteroPrepared], windows: Sequence[int]) -> str:
     """The text of ``config.yaml``."""
     first = studies[0]
-    plain = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in dataclasses.asdict(first.config).items()
-        if name != "window"
-    }
+    common = dataclasses.asdict(first.config)
+    del common["window"]
     document: dict[str, Any] = {
         "losses": [study.loss for study in studies],
         "windows": list(windows),
-        **plain,
+        **common,
         "made_with": made_with(digest(first.config, first.task)),
     }
-    return yaml.safe_dump(document, sort_keys=False)
+    return dump(document)
 
 
 def _record(directory: RunDirectory, compared: Sequence[Compared]) -> None:

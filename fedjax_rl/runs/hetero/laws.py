@@ -12,7 +12,7 @@ from fedjax_rl.errors import InvalidInput, flag
 from fedjax_rl.hetero.latency import Latency, LatencyChoices, latencies
 from fedjax_rl.hetero.settings import ScheduleSettings
 from fedjax_rl.runs.hetero.config import HeteroConfig
-from fedjax_rl.runs.text_file import Line, read_csv
+from fedjax_rl.settings.text_file import Line, read_csv
 
 FLAGS = {
     "low": "--latency-low",

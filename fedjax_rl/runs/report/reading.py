@@ -14,8 +14,8 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.directory import MARK, SWEEP, UNREADABLE
 from fedjax_rl.runs.families.registry import family_of
 from fedjax_rl.runs.report.document import FloatArray
-from fedjax_rl.runs.text_file import read_csv, read_text
-from fedjax_rl.runs.yaml_file import read_yaml
+from fedjax_rl.settings.files import read_yaml
+from fedjax_rl.settings.text_file import read_csv, read_text
 
 FIELD = "directory"
 WRITERS = "a directory that fedjax-rl run, compare, sweep or solve wrote"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fedjax_rl.checks import is_number
 from fedjax_rl.runs.report.curves import Axes, banded, curve
 from fedjax_rl.runs.report.document import Chart, Figure, FloatArray, HeatMap
 from fedjax_rl.runs.report.numbers import exactly, number, plural, shown
@@ -69,7 +70,7 @@ def cells_of(values: Sequence[Any]) -> tuple[np.ndarray, tuple[str, ...]]:
 
     Numbers ascend, and many of them are gathered in stretches with about as many values each.
     """
-    if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+    if not all(is_number(v) for v in values):
         texts = list(map(exactly, values))
         labels = tuple(dict.fromkeys(texts))
         return np.array([labels.index(text) for text in texts]), labels

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.config import settings_to_yaml
 from fedjax_rl.runs.families.registry import family_of
 from fedjax_rl.runs.ranking import (
     Standing,
@@ -31,7 +30,8 @@ from fedjax_rl.runs.sweeps.question import (
 )
 from fedjax_rl.runs.sweeps.results import read_document, read_rows
 from fedjax_rl.runs.sweeps.space import Chosen
-from fedjax_rl.runs.sweeps.values import typed
+from fedjax_rl.settings.fields import PROBLEM, names, value_under
+from fedjax_rl.settings.files import settings_from, settings_to_yaml
 
 COSTS = {"feasible_average": "occupancy_costs", "feasible_last": "last_costs", "feasible": "costs"}
 """Costs of the policy that a column of feasibility is about."""
@@ -170,16 +170,14 @@ def best_configuration(path: Path, question: Question | None) -> tuple[str, str]
             "a sweep that says by how much budgets are broken: no configuration keeps them, and "
             "this one was made before that was recorded",
         )
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in _base(document).items()}
-    base = family.settings(**values)
-    chosen = {
-        name: typed("directory", family.settings, name, v) for name, v in winner.chosen.items()
-    }
+    kind = family.settings
+    base: Any = settings_from(kind, document["settings"])
+    chosen = {name: value_under("directory", kind, name, v) for name, v in winner.chosen.items()}
     config = dataclasses.replace(base, **chosen)
     if getattr(config, "reference", "fed") == "no-communication" and algorithm == "fednpg":
         config = dataclasses.replace(config, seeds=1)  # of which `run` takes one seed at a time
     text = settings_to_yaml(
-        algorithm, dataclasses.asdict(config), _origin(document, family.content)
+        algorithm, dataclasses.asdict(config), _origin(document, names(kind, PROBLEM))
     )
     return text, _winner(found, winners, asked)
 
@@ -208,11 +206,6 @@ def _winner(
     count = sum(each.standing(question).excess == 0 for _, each in winners)
     qualify = f"that {'qualify and ' * bool(qualify)}keep every budget{everywhere}"
     return f"{figure}, the {end} of {count} configurations {qualify} ({share}): {settings}"
-
-
-def _base(document: dict[str, Any]) -> dict[str, Any]:
-    settings: dict[str, Any] = document["settings"]
-    return settings
 
 
 def _origin(document: dict[str, Any], problem: Sequence[str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
+from fedjax_rl.checks import is_number
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.families.registry import family_of
 from fedjax_rl.runs.plots import COLOURS, DASHES, STYLE, save
@@ -264,7 +265,7 @@ def _curve(asked: str | None, metric: str, done: Mapping[int, Done]) -> str:
 
 
 def _numbers(values: Sequence[Any]) -> bool:
-    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    return all(is_number(value) for value in values)
 
 
 def _spread(numbers: np.ndarray) -> bool:

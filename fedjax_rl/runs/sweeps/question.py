@@ -16,6 +16,7 @@ from fedjax_rl.runs.families.registry import family_of
 from fedjax_rl.runs.ranking import EVERY_SEED, check_share
 from fedjax_rl.runs.sweeps.execution import Row
 from fedjax_rl.runs.sweeps.results import read_document
+from fedjax_rl.settings.values import UNREADABLE, number
 
 RELATIONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -114,8 +115,8 @@ def condition(text: str) -> Condition:
     parts = re.fullmatch(r"\s*(.+?)\s*(<=|>=|==|<|>)\s*(\S+)\s*", text)
     try:
         if parts is not None:
-            return Condition(parts[1], parts[2], float(parts[3]))
-    except ValueError:
+            return Condition(parts[1], parts[2], number(parts[3]))
+    except UNREADABLE:
         pass
     raise InvalidInput("--subject-to", repr(text), "METRIC<=NUMBER, or with >=, <, > or ==")
 

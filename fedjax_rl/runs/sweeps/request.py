@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 from fedjax_rl.runs.devices import ONE, DeviceSettings
 from fedjax_rl.runs.directory import SWEEP
 from fedjax_rl.runs.families.registry import family_of
-from fedjax_rl.runs.paths import absolute, absolute_name
+from fedjax_rl.runs.paths import absolute, absolute_name, found_again, found_name, without_folders
 from fedjax_rl.runs.place import Destination
 from fedjax_rl.runs.ranking import EVERY_SEED
 from fedjax_rl.runs.sweeps.question import Question, question_of, recorded_share
 from fedjax_rl.runs.sweeps.space import Space, space_of
+from fedjax_rl.settings.files import RunFile, settings_from
 
 
 class Asked(NamedTuple):
@@ -54,6 +55,17 @@ class Asked(NamedTuple):
         space = self.space.renamed(type(self.base), renamed)
         return self._replace(base=absolute(self.base, files), space=space)
 
+    def identity(self) -> dict[str, Any]:
+        """The document without the folders of files, which may be moved; see `document`."""
+        files = family_of(self.algorithm).files
+
+        def renamed(name: str, value: str) -> str:
+            return str(without_folders({name: value}, files)[name])
+
+        base = without_folders(dataclasses.asdict(self.base), files)
+        space = self.space.renamed(type(self.base), renamed)
+        return self._replace(space=space).document() | {"settings": base}
+
     def document(self) -> dict[str, Any]:
         """All of it but the devices, as ``config.yaml`` holds it."""
         space = self.space
@@ -72,21 +84,25 @@ class Asked(NamedTuple):
 
 
 def asked_again(
-    document: dict[str, Any], algorithm: str, destination: Destination, devices: DeviceSettings
+    file: RunFile, algorithm: str, destination: Destination, devices: DeviceSettings
 ) -> Asked:
     """What the ``config.yaml`` of a sweep asked for.
 
     Raises:
         InvalidInput: it holds what cannot be.
     """
-    kind = family_of(algorithm).settings
-    settings = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in document["settings"].items()
-    }
+    family, document = family_of(algorithm), file.settings
+    base: Any = settings_from(family.settings, document["settings"])
     laws = document["grid"] or {}, document["random"] or {}
-    space = space_of(kind, *laws, document["samples"], document["sample_seed"])
+    space = space_of(family.settings, *laws, document["samples"], document["sample_seed"])
+    if destination.out is not None:
+
+        def renamed(name: str, value: str) -> str:
+            files, out = family.files, destination.out
+            return str(found_name(value, files[name], out)) if name in files and out else value
+
+        base = found_again(base, family.files, destination.out)
+        space = space.renamed(family.settings, renamed)
     chunk = None if document["chunk"] == "auto" else document["chunk"]
     share = recorded_share(document)
-    compare = bool(document.get("compare"))
-    return Asked(algorithm, kind(**settings), space, chunk, destination, devices, share, compare)
+    return Asked(algorithm, base, space, chunk, destination, devices, share, file.compare)

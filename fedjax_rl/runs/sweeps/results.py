@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs import hosts
@@ -32,7 +31,8 @@ from fedjax_rl.runs.keeper import CheckpointKeeper
 from fedjax_rl.runs.place import Destination, newest_of
 from fedjax_rl.runs.sweeps.execution import Done, Row
 from fedjax_rl.runs.sweeps.plan import Member
-from fedjax_rl.runs.yaml_file import read_yaml
+from fedjax_rl.settings.files import read_yaml
+from fedjax_rl.settings.values import dump
 
 CHUNKS = "chunks"
 """Folder of the files of chunks."""
@@ -58,15 +58,22 @@ class SweepDirectory:
     Args:
         destination: a directory that is new or empty, or a sweep to overwrite or to go on with.
         document: what is asked for, and with what it is made.
+        identity: what must be the same in a sweep to go on with; the document unless given.
 
     Raises:
         InvalidInput: the directory cannot be written, or holds chunks of another sweep.
     """
 
-    def __init__(self, destination: Destination, document: Mapping[str, Any]):
+    def __init__(
+        self,
+        destination: Destination,
+        document: Mapping[str, Any],
+        identity: Mapping[str, Any] | None = None,
+    ):
         assert destination.out is not None
         self.path, self._destination = destination.out, destination
-        asked = {name: value for name, value in listed_in(document).items() if name not in ANEW}
+        known = listed_in(identity or document)
+        asked = {name: value for name, value in known.items() if name not in ANEW}
         self._asked = digest_of({**asked, "problem": document["made_with"]["problem_sha256"]})
         self._made_with = document["made_with"]
         self._held = None
@@ -76,8 +83,7 @@ class SweepDirectory:
             )
             if not destination.resume:
                 shutil.rmtree(self.path / CHUNKS, ignore_errors=True)
-                text = yaml.safe_dump(listed_in(document), sort_keys=False, allow_unicode=True)
-                self._held.write_text(MARK, text)
+                self._held.write_text(MARK, dump(listed_in(document)))
             (self.path / CHUNKS).mkdir(exist_ok=True)
         hosts.wait_for_all()
 

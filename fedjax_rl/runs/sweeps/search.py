@@ -31,6 +31,7 @@ from fedjax_rl.runs.sweeps.results import SweepDirectory, listed_in
 from fedjax_rl.runs.sweeps.search_request import Search
 from fedjax_rl.runs.sweeps.session import kept
 from fedjax_rl.runs.sweeps.space import Chosen
+from fedjax_rl.settings.fields import PROBLEM, names
 
 if TYPE_CHECKING:
     from fedjax_rl.runs.sweeps.study import Study, Trial
@@ -74,13 +75,15 @@ def search_and_record(search: Search) -> bool:
             asked.destination.checkpoints,
         )
         _check_figures(search.question, assembler, programs)
-        content = content_of(assembler, family.content, known)
+        content = content_of(assembler, names(family.settings, PROBLEM), known)
     for group in programs.groups:
         group.placement(assembler, asked.devices)  # refuses before an earlier search is overwritten
-    document = search.document() | {"made_with": made_with(content)}
+    made = {"made_with": made_with(content)}
     drawn = search.question.maximize, search.sampler, asked.space.sample_seed
     with (
-        SweepDirectory(asked.destination, document) as directory,
+        SweepDirectory(
+            asked.destination, search.document() | made, search.identity() | made
+        ) as directory,
         Study(directory.path / STUDY, laws, *drawn) as study,
     ):
         print(words.search(search, programs.groups, study.trials()), flush=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from fedjax_rl.checks import check_choice, check_count
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.checks import check_choice, check_count
 from fedjax_rl.runs.sweeps.question import Question, condition
 from fedjax_rl.runs.sweeps.request import Asked
 from fedjax_rl.runs.sweeps.space import Law, law_of
@@ -43,12 +43,19 @@ class Search(NamedTuple):
 
     def document(self) -> dict[str, Any]:
         """All of it but the devices, as ``config.yaml`` holds it."""
+        return self._asked_in(self.asked.document())
+
+    def identity(self) -> dict[str, Any]:
+        """The document without the folders of files, which may be moved."""
+        return self._asked_in(self.asked.identity())
+
+    def _asked_in(self, whole: dict[str, Any]) -> dict[str, Any]:
         conditions = [
             f"{one.metric}{one.relation}{one.bound!r}" for one in self.question.conditions
         ]
         asked = self.question._asdict() | {"conditions": conditions}
         asked |= {"batch": self.batch, "sampler": self.sampler}
-        document = self.asked.document() | {"search": asked}
+        document = whole | {"search": asked}
         del document["feasible_seeds"]  # it is the question's: what is asked depends on it
         if self.question.feasible is None:
             del asked["feasible_seeds"]
@@ -61,10 +68,10 @@ def search_of(asked: Asked, question: Question | None, batch: int, sampler: str)
     Raises:
         InvalidInput: more trials in a batch than there are, or an unknown sampler.
     """
-    check_count("batch", batch, least=1)
+    check_count("--batch", batch, least=1)
     if batch > (asked.space.samples or 0):
         raise InvalidInput("--batch", batch, f"at most --trials {asked.space.samples}")
-    check_choice("sampler", sampler, SAMPLERS)
+    check_choice("--sampler", sampler, SAMPLERS)
     return Search(asked, question or asked.question, batch, sampler)
 
 

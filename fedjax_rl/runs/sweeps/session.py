@@ -24,6 +24,7 @@ from fedjax_rl.runs.sweeps.progress import SweepProgress
 from fedjax_rl.runs.sweeps.question import Question
 from fedjax_rl.runs.sweeps.request import Asked
 from fedjax_rl.runs.sweeps.results import SweepDirectory
+from fedjax_rl.settings.fields import PROBLEM, names
 
 
 def sweep_and_record(asked: Asked) -> bool:
@@ -45,7 +46,7 @@ def sweep_and_record(asked: Asked) -> bool:
     with working("preparing every member"):
         groups = grouped(members_of(assembler, asked.base, asked.space), asked.chunk)
         everyone = (member for group in groups for member in group.members)
-        content = content_of(assembler, family.content, everyone)
+        content = content_of(assembler, names(family.settings, PROBLEM), everyone)
     every = asked.destination.checkpoints.chunk
     groups = [group.share(*hosts.share()).visited(every) for group in groups]
     groups = [group for group in groups if group.members]
@@ -83,7 +84,8 @@ def opened(asked: Asked, content: str) -> AbstractContextManager[SweepDirectory 
     """The directory of a sweep on a problem of that digest, or None when nothing is written."""
     if asked.destination.out is None:
         return nullcontext()
-    return SweepDirectory(asked.destination, asked.document() | {"made_with": made_with(content)})
+    made = {"made_with": made_with(content)}
+    return SweepDirectory(asked.destination, asked.document() | made, asked.identity() | made)
 
 
 def _run(

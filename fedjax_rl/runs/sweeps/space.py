@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 
+from fedjax_rl.checks import check_count
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.checks import check_count
-from fedjax_rl.runs.sweeps.values import typed
+from fedjax_rl.settings.fields import value_under
+from fedjax_rl.settings.values import UNREADABLE, number, parse
 
 LAWS = "loguniform:LOW:HIGH, uniform:LOW:HIGH or choice:A|B|C"
 OWN = ("seed", "seeds")
@@ -104,8 +104,8 @@ def space_of(
     if samples is not None and not laws:
         raise InvalidInput("--samples", samples, "only with --random")
     if samples is not None:
-        check_count("samples", samples, least=1)
-    check_count("sample_seed", sample_seed, least=0)
+        check_count("--samples", samples, least=1)
+    check_count("--sample-seed", sample_seed, least=0)
     checked = {name: _values(config, name, values) for name, values in lists.items()}
     space = Space(checked, laws, samples, sample_seed)
     next(space.combinations(config))  # reads the laws
@@ -137,8 +137,8 @@ def listed(name: str, text: str) -> list[Any]:
         InvalidInput: an empty list or entry, or not YAML.
     """
     try:
-        values = yaml.safe_load(f"[{text}]")
-    except yaml.YAMLError:
+        values = parse(f"[{text}]")
+    except UNREADABLE:
         values = None
     if not isinstance(values, list) or text.rstrip().endswith(","):
         raise InvalidInput("--grid", repr(f"{name}={text}"), "NAME=A,B,C with no empty entry")
@@ -209,8 +209,8 @@ class Law(NamedTuple):
         Raises:
             InvalidInput: it is no value of that setting.
         """
-        value = yaml.safe_load(str(drawn)) if self.words else drawn
-        return typed("--random", config, name, value)
+        value = parse(str(drawn)) if self.words else drawn
+        return value_under("--random", config, name, value)
 
 
 def law_of(config: type, name: str, law: str) -> Law:
@@ -233,12 +233,12 @@ def law_of(config: type, name: str, law: str) -> Law:
 
 def _bounds(entry: str, kind: str, rest: str) -> tuple[float, float]:
     try:
-        low, high = map(float, rest.split(":"))
-    except ValueError:
+        low, high = map(number, rest.split(":"))
+    except UNREADABLE:
         raise InvalidInput("--random", entry, f"NAME={LAWS}") from None
     if kind not in ("uniform", "loguniform"):
         raise InvalidInput("--random", entry, f"NAME={LAWS}")
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+    if not low < high:
         raise InvalidInput("--random", entry, "LOW below HIGH")
     if kind == "loguniform" and low <= 0:
         raise InvalidInput("--random", entry, "a positive LOW for loguniform")
@@ -250,6 +250,6 @@ def _values(config: type, name: str, values: Any) -> tuple[Any, ...]:
         raise InvalidInput("--grid", f"{name}={values}", "a list of at least one value")
     found: list[Any] = []
     for value in values:
-        if (one := typed("--grid", config, name, value)) not in found:
+        if (one := value_under("--grid", config, name, value)) not in found:
             found.append(one)
     return tuple(found)

@@ -110,7 +110,24 @@ def strip(*kinds, budgets=None, environment=Strip, **params):
     )
 
 
-TINY = {"envs": 4, "rollout": 16, "epochs": 2, "minibatches": 2, "hidden": (8,)}
+TINY = Choices(
+    envs=4,
+    rollout=16,
+    epochs=2,
+    minibatches=2,
+    hidden=(8,),
+    activation="tanh",
+    dual_rule="gradient",
+    cost_surrogate="unclipped",
+    standardize=True,
+    kl_stop=False,
+    share_critic=True,
+    weigh_merge=False,
+    normalize_observations=False,
+    scale_returns=True,
+    conjugate_steps=10,
+    line_search_steps=10,
+)
 SETTINGS = DeepSettings(
     learning_rate=1e-2,
     learning_rate_decay=0.5,
@@ -136,7 +153,7 @@ def settings(duals=None, **changes):
 
 
 def designed(task, slots, **choices):
-    return design_of(task, slots, Choices(**{**TINY, **choices}))
+    return design_of(task, slots, TINY._replace(**choices))
 
 
 def agents_of(task, access, varied=None, **options):

@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.config import settings_to_yaml
-from fedjax_rl.runs.deep.config import PRESETS, DeepConfig, preset, read_config
+from fedjax_rl.runs.deep.config import PRESETS, DeepConfig, preset
 from fedjax_rl.runs.deep.training import fednatural, fedppo
+from fedjax_rl.settings.files import read_settings, settings_to_yaml
 
 COUNTS = """
     envs rollout local_steps rounds epochs minibatches conjugate_steps evaluate_every episodes
@@ -91,7 +91,7 @@ UNUSUAL = {
 def test_yaml_gives_every_setting_back(tmp_path, settings):
     config, path = DeepConfig(**settings), tmp_path / "config.yaml"
     path.write_text(settings_to_yaml("fedppo", dataclasses.asdict(config), {"jax": "1"}))
-    assert read_config(path, "fedppo") == (config, {"jax": "1"})
+    assert read_settings(path, "fedppo", DeepConfig) == (config, {"jax": "1"})
     document = yaml.safe_load(path.read_text())
     fields = {field.name for field in dataclasses.fields(DeepConfig)}
     assert set(document) == fields | {"algorithm", "made_with"}
@@ -99,7 +99,7 @@ def test_yaml_gives_every_setting_back(tmp_path, settings):
 
 def test_numbers_without_a_dot_are_numbers(tmp_path):
     (tmp_path / "config.yaml").write_text("learning_rate: 1e-4\n")
-    assert read_config(tmp_path / "config.yaml", "fedppo")[0].learning_rate == 1e-4
+    assert read_settings(tmp_path / "config.yaml", "fedppo", DeepConfig)[0].learning_rate == 1e-4
 
 
 BAD_FILES = {
@@ -119,7 +119,7 @@ def test_a_bad_file_is_told_in_one_line(tmp_path, text):
     path = tmp_path / "config.yaml"
     path.write_text(text)
     with pytest.raises(InvalidInput) as caught:
-        read_config(path, "fedppo")
+        read_settings(path, "fedppo", DeepConfig)
     assert BAD_FILES[text] in str(caught.value) and "\n" not in str(caught.value)
 
 

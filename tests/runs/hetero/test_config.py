@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.config import settings_to_yaml
-from fedjax_rl.runs.hetero.config import HeteroConfig, read_config
+from fedjax_rl.runs.hetero.config import HeteroConfig
+from fedjax_rl.settings.files import read_settings, settings_to_yaml
 
 COUNTS = """
     samplers prompts steps layers width heads evaluate_every held_out on_policy seeds log_every
@@ -55,7 +55,7 @@ def test_a_config_file_is_complete(tmp_path):
     )
     path = tmp_path / "config.yaml"
     path.write_text(settings_to_yaml("gepo", dataclasses.asdict(config), {"jax": "0"}))
-    assert read_config(path, "gepo") == (config, {"jax": "0"})
+    assert read_settings(path, "gepo", HeteroConfig) == (config, {"jax": "0"})
 
 
 @pytest.mark.parametrize(
@@ -74,5 +74,5 @@ def test_a_config_file_that_does_not_fit_is_refused(text, told, tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(text)
     with pytest.raises(InvalidInput) as caught:
-        read_config(path, "gepo")
+        read_settings(path, "gepo", HeteroConfig)
     assert told in str(caught.value)

@@ -13,14 +13,13 @@ from fedjax_rl.hetero.schedule import depth
 from fedjax_rl.runs import assembly, finite
 from fedjax_rl.runs.deep import assembly as deep_assembly
 from fedjax_rl.runs.deep import training as deep_training
-from fedjax_rl.runs.families.networks import REAL as REAL_OF_NETWORKS
 from fedjax_rl.runs.families.registry import family_of
-from fedjax_rl.runs.families.tabular import REAL as REAL_OF_FEDNPG
 from fedjax_rl.runs.hetero import assembly as stale_assembly
 from fedjax_rl.runs.hetero import training as stale_training
 from fedjax_rl.runs.sweeps.execution import flat
 from fedjax_rl.runs.sweeps.plan import grouped, members_of
 from fedjax_rl.runs.sweeps.space import OF_ROWS, OWN, listed, space_of
+from fedjax_rl.settings.fields import TRACED, names
 from tests import support
 from tests.quick import quick_compilation  # noqa: F401
 from tests.runs.sweeps import axes
@@ -55,8 +54,9 @@ def test_every_setting_has_values_to_sweep(algorithm):
     assert known == {*table.data, *shapes, *OWN, *OF_ROWS}
     assert all(getattr(table.base, name) != value for name, value in shapes.items())
     assert sorted(documented()[algorithm]) == sorted(table.data)
-    declared = {"fednpg": REAL_OF_FEDNPG, "fedppo": REAL_OF_NETWORKS, "gepo": ()}[algorithm]
-    assert {*declared} <= {*table.data, "seed"}
+    traced = {*names(type(table.base), TRACED)}
+    assert "seed" in traced and traced <= {*table.data, "seed"}
+    assert algorithm != "gepo" or traced == {*table.data, "seed"}, "whose other settings are static"
 
 
 def test_every_row_of_the_page_is_tested():
@@ -113,7 +113,7 @@ def test_axes_of_networks(files, algorithm):
     others = {
         name: listed(name, axis.values)[1:]
         for name, axis in axes.NETWORKS.data.items()
-        if name not in REAL_OF_NETWORKS
+        if name not in names(type(axes.NETWORKS.base), TRACED)
     }
     (changed,) = members_of(
         kind, axes.NETWORKS.base, space_of(type(axes.NETWORKS.base), others, {}, None)

@@ -11,12 +11,13 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs.deep.assembly import prepare
 from fedjax_rl.runs.deep.config import DeepConfig
 from fedjax_rl.runs.deep.training import run
-from fedjax_rl.runs.families.networks import REAL, Networks
+from fedjax_rl.runs.families.networks import Networks
 from fedjax_rl.runs.families.stale import Stale
 from fedjax_rl.runs.hetero.assembly import prepare as prepare_stale
 from fedjax_rl.runs.hetero.config import HeteroConfig
 from fedjax_rl.runs.hetero.training import run as run_stale
 from fedjax_rl.runs.sweeps import plan
+from fedjax_rl.settings.fields import TRACED, names
 from tests.quick import quick_compilation  # noqa: F401
 from tests.runs.sweeps.harness import groups_of, swept
 
@@ -129,7 +130,7 @@ def test_settings_that_are_called_real_change_traced_settings_alone(algorithm):
     family = Networks(algorithm)
     base = dataclasses.replace(TINY, kl_limit=0.1)
     first = family.assemble(base)
-    assert set(OTHER) == set(REAL)
+    assert set(OTHER) == set(names(DeepConfig, TRACED))
     config = dataclasses.replace(base, **OTHER, budgets=(2.0,))
     member, alone = family.assemble(config), prepare(algorithm, config)
     assert member.program == first.program

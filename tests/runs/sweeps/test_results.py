@@ -15,7 +15,7 @@ import yaml
 
 from fedjax_rl.errors import InvalidInput, Stopped
 from fedjax_rl.runs.assembly import prepare
-from fedjax_rl.runs.config import CheckpointSettings, FedNPGConfig, config_from_yaml
+from fedjax_rl.runs.config import CheckpointSettings, FedNPGConfig
 from fedjax_rl.runs.directory import RunDirectory
 from fedjax_rl.runs.finite import run
 from fedjax_rl.runs.keeper import CheckpointKeeper
@@ -29,6 +29,7 @@ from fedjax_rl.runs.sweeps.question import Condition, Question
 from fedjax_rl.runs.sweeps.request import Asked
 from fedjax_rl.runs.sweeps.session import sweep_and_record
 from fedjax_rl.runs.sweeps.space import space_of
+from fedjax_rl.settings.files import read_settings
 from tests import support
 from tests.conftest import fresh_environment
 
@@ -224,7 +225,7 @@ def test_a_damaged_chunk_is_run_again(base, tmp_path):
 def test_the_best_configuration_is_one_to_run(whole, tmp_path):
     text, told = best_configuration(whole, Question("strong_violation"))
     (tmp_path / "best.yaml").write_text(text)
-    config, origin = config_from_yaml(tmp_path / "best.yaml")
+    config, origin = read_settings(tmp_path / "best.yaml", "fednpg", FedNPGConfig)
     assert config.seeds == 2 and origin["problem_sha256"]
     rows = table(whole)
     means = {

@@ -16,7 +16,7 @@ import pytest
 
 from fedjax_rl.errors import InvalidInput, MissingExtra, Stopped
 from fedjax_rl.runs.assembly import prepare
-from fedjax_rl.runs.config import CheckpointSettings, FedNPGConfig, config_from_yaml
+from fedjax_rl.runs.config import CheckpointSettings, FedNPGConfig
 from fedjax_rl.runs.directory import RunDirectory
 from fedjax_rl.runs.families.stale import Stale
 from fedjax_rl.runs.finite import run
@@ -36,6 +36,7 @@ from fedjax_rl.runs.sweeps.search import excess, outcome, search_and_record
 from fedjax_rl.runs.sweeps.search_request import search_of
 from fedjax_rl.runs.sweeps.space import law_of, space_of
 from fedjax_rl.runs.sweeps.study import Study
+from fedjax_rl.settings.files import read_settings
 from tests import support
 from tests.conftest import fresh_environment
 
@@ -123,7 +124,7 @@ def test_what_is_finished_has_nothing_left_to_do(whole, monkeypatch):
 def test_the_best_trial_is_a_configuration_to_run(whole, tmp_path):
     text, _ = best_configuration(whole, GAP)
     (tmp_path / "best.yaml").write_text(text)
-    config, _ = config_from_yaml(tmp_path / "best.yaml")
+    config, _ = read_settings(tmp_path / "best.yaml", "fednpg", FedNPGConfig)
     least = min(told(whole), key=lambda trial: trial.value)
     assert config.step_size == least.params["step_size"] and config.seeds == 2
     assert run(prepare(config)).summary["average_gap"] == pytest.approx(least.value, abs=1e-12)

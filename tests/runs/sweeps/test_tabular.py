@@ -13,12 +13,13 @@ from fedjax_rl.precision import precision
 from fedjax_rl.runs.assembly import prepare
 from fedjax_rl.runs.config import FedNPGConfig
 from fedjax_rl.runs.families.protocol import POINTS, thinned
-from fedjax_rl.runs.families.tabular import CURVES, REAL, Tabular
+from fedjax_rl.runs.families.tabular import CURVES, Tabular
 from fedjax_rl.runs.finite import run
 from fedjax_rl.runs.sources import save_problem
 from fedjax_rl.runs.sweeps import plan
 from fedjax_rl.runs.sweeps.estimate import Estimate, estimate
 from fedjax_rl.runs.sweeps.execution import run_chunk
+from fedjax_rl.settings.fields import TRACED, names
 from tests import support
 from tests.quick import quick_compilation  # noqa: F401
 from tests.runs.sweeps.harness import groups_of, swept
@@ -164,7 +165,7 @@ def program(assembled):
     return str(step)
 
 
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("name", names(FedNPGConfig, TRACED))
 def test_settings_that_are_called_real_change_traced_settings_alone(small, name):
     family, base = Tabular(), FedNPGConfig(problem=small, rounds=5, learner="regularized")
     first = family.assemble(base)

@@ -1,0 +1,189 @@
+"""Settings are dataclass fields whose annotations say what they may be and what depends on them.
+
+``step_size: Annotated[float | Literal["auto"], positive, TRACED] = "auto"`` is a positive number
+or the word auto, and data to the program. The text under a field is its help on the command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+import os
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, NamedTuple
+
+from fedjax_rl.checks import Rule, checked, finite, plain, shown, whole
+from fedjax_rl.errors import InvalidInput, flag
+from fedjax_rl.settings.values import named_values
+
+
+class Mark(enum.Enum):
+    """What else is said of a setting."""
+
+    TRACED = "data to the program, and nothing else depends on it"
+    PROBLEM = "the content of the problem depends on it"
+    START = "the supervised start depends on it"
+
+
+TRACED, PROBLEM, START = Mark.TRACED, Mark.PROBLEM, Mark.START
+
+
+def name_values(field: str, entries: tuple[str, ...]) -> None:
+    """Raises InvalidInput unless every entry is NAME=VALUE, and no name comes twice."""
+    named_values(field, entries)
+
+
+class Annotation(NamedTuple):
+    """The annotation of a setting, read.
+
+    Attributes:
+        kind: int, float, bool or str; None where there are words alone.
+        many: whether it is a tuple of these.
+        words: that may stand in its place, or all that there is.
+        optional: whether None may.
+        rule: of the number, or of each of a tuple.
+        checks: of the whole value.
+        marks: what else is said.
+    """
+
+    kind: type | None
+    many: bool
+    words: tuple[str, ...]
+    optional: bool
+    rule: Rule
+    checks: tuple[Callable[[str, Any], None], ...]
+    marks: tuple[Mark, ...]
+
+    @property
+    def allowed(self) -> str:
+        """What a value may be, in words."""
+        if self.kind is None:
+            return f"one of {', '.join(self.words)}"
+        told = {bool: "true or false", str: "a name"}.get(self.kind, self.rule.allowed)
+        return " or ".join((*self.words, told))
+
+
+def _read(annotation: Any) -> Annotation:
+    extras: tuple[Any, ...] = ()
+    if typing.get_origin(annotation) is Annotated:
+        annotation, *extras = typing.get_args(annotation)  # type: ignore[assignment]
+    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    parts = typing.get_args(annotation) if union else (annotation,)
+    words = [word for part in parts if typing.get_origin(part) is Literal for word in part.__args__]
+    kinds = [
+        part
+        for part in parts
+        if part is not types.NoneType and typing.get_origin(part) is not Literal
+    ]
+    assert len(kinds) <= 1, f"a setting has one kind of value beside words: {annotation}"
+    kind = kinds[0] if kinds else None
+    many = typing.get_origin(kind) is tuple
+    rules = [extra for extra in extras if isinstance(extra, Rule)]
+    single = typing.get_args(kind)[0] if many else kind
+    rule = rules[0] if rules else whole if single is int else finite
+    assert len(rules) <= 1 and rule.whole == (single is int), f"which rule? {annotation}"
+    return Annotation(
+        kind=single,
+        many=many,
+        words=tuple(words),
+        optional=types.NoneType in parts,
+        rule=rule,
+        checks=tuple(extra for extra in extras if isinstance(extra, types.FunctionType)),
+        marks=tuple(extra for extra in extras if isinstance(extra, Mark)),
+    )
+
+
+@functools.cache
+def declared(kind: type) -> Mapping[str, Annotation]:
+    """The annotations of a type of settings, by name."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    fields = dataclasses.fields(kind)
+    return {field.name: _read(hints[field.name]) for field in fields}
+
+
+def names(kind: type, mark: Mark) -> tuple[str, ...]:
+    """Settings of a type with that mark, in their order."""
+    return tuple(name for name, one in declared(kind).items() if mark in one.marks)
+
+
+def static_names(kind: type) -> tuple[str, ...]:
+    """Settings that are not data to a program, in their order."""
+    return tuple(name for name, one in declared(kind).items() if TRACED not in one.marks)
+
+
+def check_fields(settings: Any) -> None:
+    """Makes every field of a (frozen) dataclass what its annotation says; for ``__post_init__``.
+
+    Scalars of NumPy and JAX, arrays in place of lists, a `Path` in place of its name and UTF-8
+    bytes become plain Python values, a whole number that stands for a real one a float.
+
+    Raises:
+        InvalidInput: a value that does not fit, under the flag's name.
+    """
+    kind: type = type(settings)
+    for name in declared(kind):
+        value = value_of(flag(name), kind, name, getattr(settings, name))
+        object.__setattr__(settings, name, value)
+
+
+def value_of(field: str, kind: type, name: str, value: object) -> Any:
+    """The value of a setting as its annotation has it; see `check_fields`.
+
+    Args:
+        field: how the message calls it.
+        kind: whose setting it is.
+        name: of the setting.
+        value: what was given.
+
+    Raises:
+        InvalidInput: it does not fit.
+    """
+    annotation, value = declared(kind)[name], plain(value)
+    if value is None and annotation.optional:
+        return None
+    if annotation.words and (word := _text(value)) in annotation.words:
+        return word
+    found: Any
+    if not annotation.many:
+        found = _single(field, annotation, value)
+    elif isinstance(value, list | tuple):
+        found = tuple(_single(field, annotation, plain(one)) for one in value)
+    else:
+        raise InvalidInput(field, shown(value, quoted=True), "a list of values")
+    for check in annotation.checks:
+        check(field, found)
+    return found
+
+
+def value_under(option: str, kind: type, name: str, value: object) -> Any:
+    """The same for a value of one setting among several that an option takes, as --grid does."""
+    try:
+        return value_of(flag(name), kind, name, value)
+    except InvalidInput as error:
+        raise InvalidInput(option, f"{error.value} for {flag(name)}", error.allowed) from None
+
+
+def _single(field: str, annotation: Annotation, value: Any) -> Any:
+    kind, allowed = annotation.kind, annotation.allowed
+    if kind in (int, float):
+        return checked(field, value, annotation.rule.named(allowed))
+    if kind is bool and isinstance(value, bool):
+        return value
+    if kind is str and (text := _text(value)):
+        return text
+    raise InvalidInput(field, shown(value, quoted=True), allowed)
+
+
+def _text(value: Any) -> str | None:
+    """A word, a file's name or UTF-8 bytes as text; None for anything else."""
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+    return value if isinstance(value, str) else None
