@@ -24,7 +24,7 @@ class FedNPGConfig:
     access: str | None = None
     """YAML or npz file with the access matrix: which agent watches which constraint."""
     budgets: Annotated[
-        tuple[float, ...] | None, finite.named("numbers, one for each constraint"), PROBLEM
+        tuple[float, ...] | None, finite.named("finite numbers, one for each constraint"), PROBLEM
     ] = None
     """d_j, one for each constraint, in place of the problem's own."""
     discount: Annotated[float | None, in_range(0, 1, "[)"), PROBLEM] = None

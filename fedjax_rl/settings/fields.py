@@ -159,7 +159,11 @@ def value_of(field: str, kind: type, name: str, value: object) -> Any:
 
 
 def value_under(option: str, kind: type, name: str, value: object) -> Any:
-    """The same for a value of one setting among several that an option takes, as --grid does."""
+    """The same for one setting among several that an option takes, as ``--grid`` does.
+
+    Raises:
+        InvalidInput: under the option, naming the setting; the value does not fit.
+    """
     try:
         return value_of(flag(name), kind, name, value)
     except InvalidInput as error:

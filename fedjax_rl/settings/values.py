@@ -134,7 +134,11 @@ def named_values(field: str, entries: Iterable[str]) -> dict[str, Any]:
 
 
 def named_texts(field: str, entries: Iterable[str]) -> list[tuple[str, str, str]]:
-    """Name, text of the value, and the entry, of entries NAME=VALUE; see `named_values`."""
+    """Name, text of the value, and the entry, of entries NAME=VALUE; see `named_values`.
+
+    Raises:
+        InvalidInput: an entry is not NAME=VALUE, or a name comes twice.
+    """
     found: dict[str, tuple[str, str, str]] = {}
     for entry in entries:
         name, equals, text = entry.partition("=") if isinstance(entry, str) else ("", "", "")

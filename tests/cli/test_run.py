@@ -300,7 +300,7 @@ BAD_FLAGS = {
     "--participants 9": "--participants: got 9; at most 4 agents",
     "--budgets 1 2": "budgets: got shape (2,); expected [M], one per constraint = (4,)",
     "--budgets -1 1 1 1": "by 1 (Slater slack -1); raising that one may do",
-    "--discount 1.0": "discount: got 1; a number in [0, 1) is needed",
+    "--discount 1.0": "--discount: got 1.0; a number in [0, 1)",
     "--agents 7": "agents: got 7; windy-cliff has room for 1 to 6 segments",
     "--problem-args slip=1": "--problem-args: got slip; windy-cliff takes agents, discount",
     "--access nowhere.yaml": "--access: got nowhere.yaml; a readable YAML file",

@@ -314,7 +314,7 @@ BAD_FLAGS = {
     "--problem-args kidn=step": "--problem-args: got kidn; cartpole-pos2 takes kind",
     "--problem-args kind=hour": "kind: got 'hour'; one of episode, step, discounted",
     "--budgets 20": "--budgets: got [20.0]; 2 finite numbers, for position-1, position-2",
-    "--budgets 20 nan": "--budgets: got [20.0, nan]; 2 finite numbers",
+    "--budgets 20 nan": "--budgets: got nan; finite numbers, one for each",
     "--minibatches 3": "--minibatches: got 3; a divisor of --rollout 200",
     "--episodes 50": "--episodes: got 50; a whole number of at least 100",
     "--seed -1": "--seed: got -1; a whole number of at least 0",

@@ -164,7 +164,7 @@ ONE = ["--grid", "step_size=0.1"]
         (["fednpg", "--grid", "step_size="], "--grid: got step_size=[]; a list of at least"),
         (["fednpg", "--grid", "step_size=1,,2"], "with no empty entry"),
         (["fednpg", "--grid", "local_steps=1.5"], "1.5 for --local-steps; a whole number"),
-        (["fednpg", "--grid", "step_size=-1"], "--step-size: got -1.0; auto or a positive"),
+        (["fednpg", "--grid", "step_size=-1"], "--grid: got -1 for --step-size; auto or a"),
         (["fednpg", *ONE, *ONE], "step_size once, with all its values"),
         (["fednpg", "--random", "step_size=uniform:0:1"], "--samples: got none"),
         (["fednpg", *ONE, "--samples", "3"], "--samples: got 3; only with --random"),

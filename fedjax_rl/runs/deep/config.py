@@ -26,7 +26,7 @@ class DeepConfig:
     access: str | None = None
     """YAML or npz file with the access matrix: which agent watches which constraint."""
     budgets: Annotated[
-        tuple[float, ...] | None, finite.named("numbers, one for each constraint"), PROBLEM
+        tuple[float, ...] | None, finite.named("finite numbers, one for each constraint"), PROBLEM
     ] = None
     """d_j, one for each constraint, in place of the task's own."""
     agents_at_once: Annotated[int | None, at_least(1)] = None
