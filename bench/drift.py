@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bench.named_problems import Named, named_problems, trajectories
-from fedjax_rl.runs.config import FedNPGConfig
+from fedjax_rl.families.tabular.config import FedNPGConfig
 
 PRODUCTS = (0.25, 0.5, 1.0, 2.0, 4.0)
 

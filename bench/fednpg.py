@@ -19,12 +19,12 @@ from bench.harness import interleaved, rates, ratio
 from fedjax_rl.cmdp.access import default_access
 from fedjax_rl.cmdp.model import CMDP
 from fedjax_rl.execution.train import _run_rounds, start, train
+from fedjax_rl.families.tabular.assembly import chunk_rounds, settings
+from fedjax_rl.families.tabular.config import FedNPGConfig
+from fedjax_rl.families.tabular.history import Layout, columns, no_sums, rows_of
+from fedjax_rl.families.tabular.programs import fednpg_algorithm
 from fedjax_rl.precision import precision
-from fedjax_rl.runs.assembly import chunk_rounds, settings
-from fedjax_rl.runs.config import FedNPGConfig
-from fedjax_rl.runs.history import Layout, columns, no_sums, rows_of
-from fedjax_rl.runs.programs import fednpg_algorithm
-from fedjax_rl.runs.sources import load_problem
+from fedjax_rl.sources.problems import load_problem
 
 PUBLISHED_ROUNDS_PER_SECOND = 5.7
 """The authors' NumPy code on windy-cliff, with two baselines and evaluation, on another machine."""

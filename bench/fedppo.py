@@ -23,13 +23,13 @@ from bench.peers import (
 )
 from fedjax_rl.envs.task import Constraint, Task, constrained, vary
 from fedjax_rl.execution.train import start, train
+from fedjax_rl.families.networks.assembly import agents_map, choices_of, settings_of
+from fedjax_rl.families.networks.config import DeepConfig
 from fedjax_rl.federation.aggregate import parameter_mean
 from fedjax_rl.federation.round import FederationSettings, federate
 from fedjax_rl.learners.deep.agent import deep_agents
 from fedjax_rl.learners.deep.design import design_of
 from fedjax_rl.learners.deep.ppo import ppo
-from fedjax_rl.runs.deep.assembly import agents_map, choices_of, settings_of
-from fedjax_rl.runs.deep.config import DeepConfig
 
 STEPS = 128
 SIZES = (4, 64, 1024)

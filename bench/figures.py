@@ -13,8 +13,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bench.measured import FIGURES, load
+from fedjax_rl.figures.style import COLOURS
 from fedjax_rl.runs import fednpg
-from fedjax_rl.runs.plots import COLOURS
 
 REFERENCES = {
     "fed": "federation",

@@ -9,6 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from fedjax_rl.algorithm import Pytree
+from fedjax_rl.families.stale.assembly import policy_of, task_of
+from fedjax_rl.families.stale.config import HeteroConfig
+from fedjax_rl.families.stale.starts import started
 from fedjax_rl.hetero.evaluation import accuracy
 from fedjax_rl.hetero.gradients import batch_gradient, policy_gradient, quality
 from fedjax_rl.hetero.losses import LossChoices, LossSettings, build_loss, default_settings
@@ -16,9 +19,6 @@ from fedjax_rl.hetero.rollout import sampling
 from fedjax_rl.hetero.tasks import TokenTask
 from fedjax_rl.hetero.tasks.split import split
 from fedjax_rl.policies.tokens import TokenPolicy
-from fedjax_rl.runs.hetero.assembly import policy_of, task_of
-from fedjax_rl.runs.hetero.config import HeteroConfig
-from fedjax_rl.runs.hetero.starts import started
 
 STALENESS = (0, 1, 2, 4, 8, 16, 32)
 LOSSES = (

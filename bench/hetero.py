@@ -13,13 +13,13 @@ import numpy as np
 
 from bench.harness import interleaved, rates, ratio
 from fedjax_rl.execution.train import start, train
+from fedjax_rl.families.stale.assembly import policy_of, prepare, task_of
+from fedjax_rl.families.stale.config import HeteroConfig
+from fedjax_rl.families.stale.training import run
 from fedjax_rl.hetero.groups import responder
 from fedjax_rl.hetero.rollout import sampling
 from fedjax_rl.policies.tokens import without_memory
-from fedjax_rl.runs.hetero.assembly import policy_of, prepare, task_of
-from fedjax_rl.runs.hetero.config import HeteroConfig
-from fedjax_rl.runs.hetero.training import run
-from fedjax_rl.runs.loop import keys_of
+from fedjax_rl.training.loop import keys_of
 
 LENGTHS = (8, 64, 256)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.named_problems import Named, Trajectories, named_problems, trajectories
 from bench.rates import rounded
-from fedjax_rl.runs.config import FedNPGConfig
+from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.statistics import slope_interval
 
 TARGET = 1e-10

@@ -28,11 +28,11 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.sweep import sweep
 from fedjax_rl.execution.train import start, train
 from fedjax_rl.federation.round import FederationSettings, FederationState, federate
+from fedjax_rl.figures.style import COLOURS
 from fedjax_rl.learners.tabular.agent import TabularSettings, federated_agents
 from fedjax_rl.learners.tabular.npg import npg
 from fedjax_rl.ops.means import weighted_mean
 from fedjax_rl.precision import precision
-from fedjax_rl.runs.plots import COLOURS
 
 STEP = 0.1
 PRODUCT = 1.0

@@ -15,10 +15,10 @@ from fedjax_rl.cmdp.problems import random_mdp
 from fedjax_rl.cmdp.solve import Certificate, solve
 from fedjax_rl.execution.sweep import sweep
 from fedjax_rl.execution.train import start, train
+from fedjax_rl.families.tabular.assembly import settings
+from fedjax_rl.families.tabular.config import FedNPGConfig
+from fedjax_rl.families.tabular.programs import fednpg_algorithm
 from fedjax_rl.learners.tabular.agent import effective_multipliers
-from fedjax_rl.runs.assembly import settings
-from fedjax_rl.runs.config import FedNPGConfig
-from fedjax_rl.runs.programs import fednpg_algorithm
 
 ACTIVE = 1e-6
 CAP = 10.0

@@ -15,7 +15,7 @@ from bench.named_problems import (
     trajectories,
     with_rounds,
 )
-from fedjax_rl.runs.config import FedNPGConfig
+from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.statistics import slope_interval
 
 MEASURES = ("average_violation", "strong_violation", "occupancy_gap", "primal_dual_gap")

@@ -12,7 +12,7 @@ from matplotlib.ticker import NullFormatter
 from bench import report_speed, report_stale
 from bench.measured import FIGURES, ROOT, load
 from bench.report_deep import draw_learned, learned
-from fedjax_rl.runs.plots import COLOURS
+from fedjax_rl.figures.style import COLOURS
 
 PAGE = ROOT / "docs" / "results.md"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from fedjax_rl.runs.plots import COLOURS
+from fedjax_rl.figures.style import COLOURS
 
 TITLES = {
     "fed": "federated",

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from bench.measured import FIGURES, ROOT, load, where
 from bench.report_sweep import sweeps
-from fedjax_rl.runs.plots import COLOURS
+from fedjax_rl.figures.style import COLOURS
 
 PAGE = ROOT / "docs" / "performance.md"
 README = ROOT / "README.md"

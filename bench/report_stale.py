@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from fedjax_rl.runs.plots import COLOURS
+from fedjax_rl.figures.style import COLOURS
 
 STUDIES = {
     "table_common": "Table policy, product weights, one rate for all",

@@ -20,10 +20,10 @@ from bench.sweep import studies
 from bench.sweep_parts import Planned
 from fedjax_rl.algorithm import Algorithm, Pytree
 from fedjax_rl.execution.train import start
+from fedjax_rl.families.stale.assembly import prepare
 from fedjax_rl.precision import precision
-from fedjax_rl.runs.hetero.assembly import prepare
-from fedjax_rl.runs.loop import keys_of
-from fedjax_rl.runs.sources import load_problem
+from fedjax_rl.sources.problems import load_problem
+from fedjax_rl.training.loop import keys_of
 
 FOOTPRINTS = (2**16, 2**18, 2**20, 2**22, 2**24, 2**28)
 """Bytes that are streamed over and over: from a core's cache to main memory."""

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from fedjax_rl.runs.hetero.assembly import prepare
-from fedjax_rl.runs.hetero.cells import Cell
-from fedjax_rl.runs.hetero.config import HeteroConfig
-from fedjax_rl.runs.hetero.summary import by_seed
-from fedjax_rl.runs.hetero.training import run
+from fedjax_rl.families.stale.assembly import prepare
+from fedjax_rl.families.stale.cells import Cell
+from fedjax_rl.families.stale.config import HeteroConfig
+from fedjax_rl.families.stale.summary import by_seed
+from fedjax_rl.families.stale.training import run
 from fedjax_rl.statistics import interquartile_mean, stratified_bootstrap
 
 TABLE_LOSSES = (

@@ -13,7 +13,7 @@ from typing import Any
 import fedjax_rl  # noqa: F401  before jax starts
 from bench.harness import interleaved, rates, ratio
 from bench.sweep_parts import Planned, Study
-from fedjax_rl.runs.devices import DeviceSettings
+from fedjax_rl.cluster.devices import DeviceSettings
 
 FORCED = 8
 AGENTS = 8

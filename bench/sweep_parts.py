@@ -16,19 +16,20 @@ import numpy as np
 
 from bench.harness import interleaved
 from fedjax_rl.algorithm import Algorithm, Pytree
+from fedjax_rl.cluster.devices import ONE, DeviceSettings
 from fedjax_rl.execution.train import start, to_host, train
+from fedjax_rl.families.registry import family_of
 from fedjax_rl.precision import precision
-from fedjax_rl.runs.config import CheckpointSettings
-from fedjax_rl.runs.devices import ONE, DeviceSettings
-from fedjax_rl.runs.families.protocol import Assembler
-from fedjax_rl.runs.families.registry import family_of
-from fedjax_rl.runs.place import Destination
-from fedjax_rl.runs.sweeps.execution import Done, run_chunk
-from fedjax_rl.runs.sweeps.plan import Group, Member, grouped, members_of
-from fedjax_rl.runs.sweeps.request import Asked
-from fedjax_rl.runs.sweeps.results import SweepDirectory
-from fedjax_rl.runs.sweeps.session import opened
-from fedjax_rl.runs.sweeps.space import space_of
+from fedjax_rl.records.place import Destination
+from fedjax_rl.records.saving import CheckpointSettings
+from fedjax_rl.sweeps.execution import Done, run_chunk
+from fedjax_rl.sweeps.plan import members_of
+from fedjax_rl.sweeps.request import Asked
+from fedjax_rl.sweeps.results import SweepDirectory
+from fedjax_rl.sweeps.session import opened
+from fedjax_rl.sweeps.space import space_of
+from fedjax_rl.training.members import Group, Member, grouped
+from fedjax_rl.training.protocol import Assembler
 
 GROWTH = 1.05
 """Of the rate, below which more members at once are no gain."""

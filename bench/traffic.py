@@ -90,13 +90,13 @@ def compiled_round(case: str) -> dict[str, Any]:
 
 
 def _prepared(case: str) -> Any:
-    from fedjax_rl.runs import assembly
-    from fedjax_rl.runs.config import FedNPGConfig
-    from fedjax_rl.runs.deep import assembly as deep
-    from fedjax_rl.runs.deep.config import DeepConfig
-    from fedjax_rl.runs.devices import DeviceSettings
-    from fedjax_rl.runs.hetero import assembly as hetero
-    from fedjax_rl.runs.hetero.config import HeteroConfig
+    from fedjax_rl.cluster.devices import DeviceSettings
+    from fedjax_rl.families.networks import assembly as deep
+    from fedjax_rl.families.networks.config import DeepConfig
+    from fedjax_rl.families.stale import assembly as hetero
+    from fedjax_rl.families.stale.config import HeteroConfig
+    from fedjax_rl.families.tabular import assembly
+    from fedjax_rl.families.tabular.config import FedNPGConfig
 
     everywhere = DeviceSettings("all")
     if case.startswith("fednpg"):

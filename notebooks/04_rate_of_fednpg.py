@@ -44,8 +44,8 @@ import numpy as np
 from bench.named_problems import CAP, trajectories, with_rounds
 from bench.rates import MEASURES, measures
 from fedjax_rl.cmdp.solve import evaluate_policy
+from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.runs import fednpg
-from fedjax_rl.runs.config import FedNPGConfig
 from fedjax_rl.statistics import median_interval, slope_interval
 from notebooks.style import look, medians, panels, problems, save, sized, written
 

@@ -36,7 +36,7 @@ import numpy as np
 
 from bench.named_problems import trajectories
 from fedjax_rl.cmdp.solve import evaluate_policy, solve
-from fedjax_rl.runs.config import FedNPGConfig
+from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.statistics import median_interval
 from notebooks.style import look, medians, panels, problems, save, sized, written
 

@@ -35,7 +35,7 @@ import numpy as np
 
 from bench.last_iterate import STEPS, distances, first_for_good
 from bench.named_problems import trajectories
-from fedjax_rl.runs.config import FedNPGConfig
+from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.statistics import median_interval, slope_interval
 from notebooks.style import look, medians, panels, problems, save, sized, written
 

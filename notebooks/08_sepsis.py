@@ -42,8 +42,8 @@ import numpy as np
 from fedjax_rl.cmdp import with_settings
 from fedjax_rl.cmdp.solve import evaluate_policy
 from fedjax_rl.runs import fednpg
-from fedjax_rl.runs.solutions import certify
-from fedjax_rl.runs.sources import clinicians_policy
+from fedjax_rl.sources.problems import clinicians_policy
+from fedjax_rl.sources.solutions import certify
 from notebooks.style import look, panels, save, sized
 
 ROUNDS = sized(100, 300)

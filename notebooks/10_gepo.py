@@ -34,12 +34,12 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.stats import spearmanr
 
+from fedjax_rl.families.stale.assembly import prepare
+from fedjax_rl.families.stale.config import HeteroConfig
+from fedjax_rl.families.stale.summary import by_seed
+from fedjax_rl.families.stale.training import run
 from fedjax_rl.hetero import theory
 from fedjax_rl.hetero.losses import Batch, LossChoices, build_loss, default_settings
-from fedjax_rl.runs.hetero.assembly import prepare
-from fedjax_rl.runs.hetero.config import HeteroConfig
-from fedjax_rl.runs.hetero.summary import by_seed
-from fedjax_rl.runs.hetero.training import run
 from fedjax_rl.statistics import interquartile_mean, stratified_bootstrap
 from notebooks.style import look, medians, panels, save, sized, written
 

@@ -44,8 +44,8 @@ import numpy as np
 from fedjax_rl.cli import main
 from fedjax_rl.cmdp.problems import windy_cliff
 from fedjax_rl.cmdp.solve import solve
+from fedjax_rl.report import write_report
 from fedjax_rl.runs import fednpg, fedppo, hetero_rl
-from fedjax_rl.runs.report import write_report
 from notebooks.style import look, panels, save, sized
 
 optimum = solve(windy_cliff())

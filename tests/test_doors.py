@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import collections
 import pathlib
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ PACKAGE = pathlib.Path(fedjax_rl.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LINES_AT_MOST = 300
 
-BASE = {"errors", "checks", "algorithm", "precision", "backend"}
+BASE = {"errors", "checks", "algorithm", "precision", "backend", "columns"}
 FRONT = {"__init__", "__main__"}
 """The package's own door and ``python -m fedjax_rl``: they may use every room."""
 
@@ -29,11 +30,22 @@ MAY_USE["cmdp"] = MAY_USE["policies"] = BASE | {"ops"}
 MAY_USE["envs"] = MAY_USE["cmdp"] | {"cmdp", "policies"}
 MAY_USE["learners"] = MAY_USE["envs"] | {"envs"}
 MAY_USE["federation"] = MAY_USE["hetero"] = MAY_USE["learners"] | {"learners"}
-MAY_USE["settings"] = BASE
-MAY_USE["runs"] = set(MAY_USE) | FRONT
-MAY_USE["cli"] = MAY_USE["runs"] | {"runs"}
+MAY_USE["ranking"] = BASE | {"cmdp"}
+MATHEMATICS = set(MAY_USE) | {"federation", "hetero"}
 
-OUTSIDE_WORLD_ROOMS = {"settings", "runs", "cli"}
+AROUND = (
+    *(("settings", "terminal", "cluster"), ("records",), ("sources", "figures", "training")),
+    *(("families",), ("sweeps",), ("runs",), ("report",), ("cli",)),
+)
+"""Rooms around the mathematics, in layers: each may use those of the layers before its own."""
+below = MATHEMATICS | FRONT
+for layer in AROUND:
+    MAY_USE |= {name: set(below) for name in layer}
+    below |= set(layer)
+
+OUTSIDE_WORLD_ROOMS = {room for layer in AROUND for room in layer}
+LARGEST_SHARE = 0.2
+"""Of the package's lines, that a room may have."""
 OUTSIDE_WORLD_MODULES = {
     *("csv", "datetime", "io", "logging", "os", "pathlib", "shutil", "subprocess", "tempfile"),
     *("time", "matplotlib", "rich", "tyro", "yaml"),
@@ -100,7 +112,7 @@ def test_doors_open_one_way(path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=identify)
-def test_only_settings_runs_and_cli_meet_the_outside_world(path: pathlib.Path) -> None:
+def test_the_mathematics_never_meets_the_outside_world(path: pathlib.Path) -> None:
     here = room(path)
     if here in OUTSIDE_WORLD_ROOMS | FRONT:
         return
@@ -131,7 +143,7 @@ def test_statistics_need_only_numpy() -> None:
 @pytest.mark.parametrize("path", MODULES, ids=identify)
 def test_modules_are_short_and_finished(path: pathlib.Path) -> None:
     source = path.read_text()
-    assert len(source.splitlines()) <= LINES_AT_MOST
+    assert lines_of(path) <= LINES_AT_MOST
     names = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
     assert "NotImplementedError" not in names
 
@@ -146,13 +158,71 @@ def test_the_command_line_starts_without_slow_libraries(run_python: Callable) ->
     assert done.stdout.strip() == "[]"
 
 
+def lines_of(path: pathlib.Path) -> int:
+    return len(path.read_text().splitlines())
+
+
+def test_no_room_is_too_large() -> None:
+    """Nobody finds a line in a room that holds half of the house."""
+    sizes: collections.Counter[str] = collections.Counter()
+    for path in MODULES:
+        sizes[room(path)] += lines_of(path)
+    whole = sizes.total()
+    found = {name: f"{count / whole:.1%}" for name, count in sizes.most_common()}
+    print(whole, found)
+    assert max(sizes.values()) <= LARGEST_SHARE * whole, found
+
+
+def module_of(path: pathlib.Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(("fedjax_rl", *(part for part in parts if part != "__init__")))
+
+
+def used_modules(path: pathlib.Path, known: set[str]) -> set[str]:
+    """Modules of the package that one imports, wherever in it the import stands."""
+    names = imports_of(path)
+    return {name if name in known else name.rpartition(".")[0] for name in names} & known
+
+
+def cycles(uses: dict[str, set[str]]) -> list[tuple[str, ...]]:
+    """Modules that reach themselves, by those that they reach as well."""
+
+    def reached(start: str) -> set[str]:
+        found: set[str] = set()
+        todo = [start]
+        while todo:
+            todo += uses[todo.pop()] - found - set(todo)
+            found |= set(todo)
+        return found
+
+    far = {name: reached(name) for name in uses}
+    return sorted({tuple(sorted(b for b in far[a] if a in far[b])) for a in far if a in far[a]})
+
+
+def test_no_two_modules_import_each_other_in_a_circle() -> None:
+    known = {module_of(path): path for path in MODULES}
+    uses = {name: used_modules(path, set(known)) - {name} for name, path in known.items()}
+    assert cycles(uses) == []
+
+
+def test_circles_are_found() -> None:
+    assert cycles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [("a", "b", "c")]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=identify)
+def test_nobody_imports_a_private_name(path: pathlib.Path) -> None:
+    names = {name.rpartition(".")[2] for name in imports_of(path) if "fedjax_rl" in name}
+    private = {name for name in names if name.startswith("_") and not name.startswith("__")}
+    assert not private
+
+
 @pytest.mark.parametrize(
     ("source", "rooms"),
     [
-        ("import fedjax_rl.runs.sources", {"runs"}),
+        ("import fedjax_rl.sources.problems", {"sources"}),
         ("from fedjax_rl import cli", {"cli"}),
         ("from fedjax_rl.cmdp.model import CMDP", {"cmdp"}),
-        ("from ..runs import sources", {"runs"}),
+        ("from ..runs import session", {"runs"}),
         ("from . import access", {"cmdp"}),
         ("from .. import __version__", {"__init__"}),
         ("def late():\n    from fedjax_rl.cli import main", {"cli"}),

@@ -136,7 +136,7 @@ def test_an_unchecked_version_is_left_alone(run_python):
 DEVICES = """
 import os
 from bench.sweep_parts import Planned, Study
-from fedjax_rl.runs.devices import DeviceSettings
+from fedjax_rl.cluster.devices import DeviceSettings
 import jax
 assert len(jax.devices()) == 8
 assert int(os.environ["NPROC"]) > 8

@@ -15,16 +15,16 @@ from bench import survival
 from fedjax_rl import backend
 from fedjax_rl.cli import main
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.families.networks.evaluation import Asked, film_of, play_all
+from fedjax_rl.families.networks.training import fednatural, fedppo
+from fedjax_rl.families.stale import assembly
+from fedjax_rl.families.stale.starts import FOLDER, TEACHING
+from fedjax_rl.families.stale.training import hetero_rl
+from fedjax_rl.families.tabular.training import fednpg
 from fedjax_rl.hetero.tasks.split import split
 from fedjax_rl.hetero.warm_start import Teaching
 from fedjax_rl.precision import precision
-from fedjax_rl.runs import provenance
-from fedjax_rl.runs.deep.evaluation import Asked, film_of, play_all
-from fedjax_rl.runs.deep.training import fednatural, fedppo
-from fedjax_rl.runs.finite import fednpg
-from fedjax_rl.runs.hetero import assembly
-from fedjax_rl.runs.hetero.starts import FOLDER, TEACHING
-from fedjax_rl.runs.hetero.training import hetero_rl
+from fedjax_rl.records import provenance
 from tests.quick import quick_compilation  # noqa: F401
 
 SETTINGS = {
@@ -198,8 +198,8 @@ def test_the_chosen_device_counts_and_is_on_record(run_python):
 
 CHOSEN = """
 import jax, numpy
-from fedjax_rl.runs.finite import fednpg
-from fedjax_rl.runs.provenance import devices
+from fedjax_rl.families.tabular.training import fednpg
+from fedjax_rl.records.provenance import devices
 run = lambda: fednpg("windy-cliff", rounds=2).history["value"]
 usual, both = run(), devices()
 with jax.default_device(jax.devices()[1]):
@@ -249,9 +249,9 @@ assert os.listdir() == []
 def test_the_api_says_so_too(monkeypatch, run_python):
     monkeypatch.setenv("JAX_PLATFORMS", "nonsense")
     for call in (
-        "fedjax_rl.runs.finite import fednpg as run",
-        "fedjax_rl.runs.hetero.training import hetero_rl as run",
-        "fedjax_rl.runs.deep.training import fedppo as run",
+        "fedjax_rl.families.tabular.training import fednpg as run",
+        "fedjax_rl.families.stale.training import hetero_rl as run",
+        "fedjax_rl.families.networks.training import fedppo as run",
     ):
         told = run_python(f"from {call}\nrun(*['windy-cliff'][: run.__name__ == 'fednpg'])")
         last = told.stderr.splitlines()[-1]

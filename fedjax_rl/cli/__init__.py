@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from fedjax_rl.backend import check_variables
-from fedjax_rl.cli.streams import abandon, spelled
 from fedjax_rl.errors import InvalidInput, SolverFailure, Stopped
+from fedjax_rl.terminal.streams import abandon, spelled
 
 COMMANDS = {
     "run": "fedjax_rl.cli.run",

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import tyro
 
 from fedjax_rl.cli.parse import parse
-from fedjax_rl.cli.streams import utf8
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.terminal.streams import utf8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +46,9 @@ def main(arguments: list[str]) -> int:
     """
     options = parse(Best, arguments, "best")
 
-    from fedjax_rl.runs.sweeps.best import best_configuration
-    from fedjax_rl.runs.sweeps.question import question_about
     from fedjax_rl.settings import values
+    from fedjax_rl.sweeps.best import best_configuration
+    from fedjax_rl.sweeps.question import question_about
 
     conditions = conditions_of(options.metric, options.maximize, options.subject_to)
     asked = options.metric, options.maximize, conditions, options.feasible_seeds
@@ -66,7 +66,7 @@ def conditions_of(metric: str | None, maximize: bool, subject_to: tuple[str, ...
     Raises:
         InvalidInput: a condition cannot be read, or there is no metric to it.
     """
-    from fedjax_rl.runs.sweeps.question import condition
+    from fedjax_rl.sweeps.question import condition
 
     conditions = tuple(condition(text) for text in subject_to)
     if metric is None and (maximize or conditions):

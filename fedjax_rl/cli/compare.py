@@ -12,11 +12,11 @@ from fedjax_rl.checks import at_least
 from fedjax_rl.cli import choose
 from fedjax_rl.cli.parse import parse
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.config import FedNPGConfig
-from fedjax_rl.runs.families.registry import family_of
+from fedjax_rl.families.registry import family_of
+from fedjax_rl.families.tabular.config import FedNPGConfig
 
 if TYPE_CHECKING:
-    from fedjax_rl.runs.comparison import Finished, Grid
+    from fedjax_rl.families.tabular.comparison import Finished, Grid
 
 ALGORITHMS = ("fednpg",)
 """Those with lists of their own, beside --grid."""
@@ -125,7 +125,7 @@ def main(arguments: list[str]) -> int:
     if options.overwrite and options.out is None:
         raise InvalidInput("--overwrite", "no --out", "--out DIR says what to overwrite")
 
-    from fedjax_rl.runs.ranking import check_share
+    from fedjax_rl.ranking import check_share
 
     check_share(options.feasible_seeds)
     return 1 if compare(options, grid(options)) else 0
@@ -133,7 +133,7 @@ def main(arguments: list[str]) -> int:
 
 def grid(options: CompareFedNPG) -> Grid:
     """The lists of the command line, each entry checked but the names of plug-ins."""
-    from fedjax_rl.runs.comparison import Grid
+    from fedjax_rl.families.tabular.comparison import Grid
 
     corrections = _entries("--corrections", options.corrections)
     references = _entries("--references", options.references)
@@ -171,9 +171,9 @@ def compare(options: CompareFedNPG, grid: Grid) -> bool:
     """
     from rich.console import Console
 
-    from fedjax_rl.runs import comparison, comparison_words
-    from fedjax_rl.runs.directory import check_writable, opened
-    from fedjax_rl.runs.live import working
+    from fedjax_rl.families.tabular import comparison, comparison_words
+    from fedjax_rl.records.directory import check_writable, opened
+    from fedjax_rl.terminal.live import working
 
     settings = options.settings
     if options.out is not None:

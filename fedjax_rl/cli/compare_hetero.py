@@ -12,7 +12,7 @@ import tyro
 from fedjax_rl.cli import choose
 from fedjax_rl.cli.parse import parse
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.hetero.config import HeteroConfig
+from fedjax_rl.families.stale.config import HeteroConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
         raise InvalidInput("--overwrite", "no --out", "--out DIR says what to overwrite")
     names, windows = losses_of(options.losses), windows_of(options.windows)
 
-    from fedjax_rl.runs.hetero.comparison import compare_and_record
+    from fedjax_rl.families.stale.comparison import compare_and_record
 
     diverged = compare_and_record(names, windows, options.settings, options.out, options.overwrite)
     sys.stdout.flush()

@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     """Evaluates the policy of a run directory."""
     options = parse(Evaluate, arguments, "eval")
 
-    from fedjax_rl.runs.deep.evaluation import Asked, evaluate_and_record
+    from fedjax_rl.families.networks.evaluation import Asked, evaluate_and_record
 
     evaluate_and_record(
         options.directory,

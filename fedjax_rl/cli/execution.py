@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from fedjax_rl.runs.config import CheckpointSettings, SinkName, sink_names
-from fedjax_rl.runs.devices import DeviceSettings
-from fedjax_rl.runs.hosts import HostSettings
+from fedjax_rl.cluster.devices import DeviceSettings
+from fedjax_rl.cluster.hosts import HostSettings
+from fedjax_rl.records.saving import CheckpointSettings, SinkName, sink_names
 from fedjax_rl.settings.files import read_run_file, settings_from
 
 if TYPE_CHECKING:
-    from fedjax_rl.runs.place import Destination
+    from fedjax_rl.records.place import Destination
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Execution:
 
     def destination(self, out: Path | None) -> Destination:
         """Where the run is written, and how it survives."""
-        from fedjax_rl.runs.place import Destination
+        from fedjax_rl.records.place import Destination
 
         return Destination(out, self.overwrite, self.checkpoints, log_to=self.log_to)
 

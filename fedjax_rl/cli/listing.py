@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
     import fedjax_rl.envs
     import fedjax_rl.federation.aggregate
     import fedjax_rl.learners.tabular
-    import fedjax_rl.runs.sources  # noqa: F401
+    import fedjax_rl.sources.problems  # noqa: F401
     from fedjax_rl.algorithm import aggregators, environments, learners, problems
     from fedjax_rl.hetero.latency import latencies
     from fedjax_rl.hetero.losses import losses

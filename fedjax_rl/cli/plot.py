@@ -50,12 +50,12 @@ def main(arguments: list[str]) -> int:
     if options.maximize and options.metric is None:
         raise InvalidInput("--metric", "none", "a column of sweep.csv with --maximize")
 
-    from fedjax_rl.runs.drawing import import_matplotlib
-    from fedjax_rl.runs.live import working
+    from fedjax_rl.terminal.drawing import import_matplotlib
+    from fedjax_rl.terminal.live import working
 
     import_matplotlib(options.directory)
-    from fedjax_rl.runs.sweeps.plots import Drawn, plot_sweep
-    from fedjax_rl.runs.sweeps.question import question_about
+    from fedjax_rl.sweeps.plots import Drawn, plot_sweep
+    from fedjax_rl.sweeps.question import question_about
 
     asked = options.metric, options.maximize, (), options.feasible_seeds
     question = question_about(options.directory, *asked)

@@ -31,8 +31,8 @@ def main(arguments: list[str]) -> int:
     """Writes the page."""
     options = parse(Report, arguments, "report")
 
-    from fedjax_rl.runs.live import working
-    from fedjax_rl.runs.report import write_report
+    from fedjax_rl.report import write_report
+    from fedjax_rl.terminal.live import working
 
     with working("reading"):
         written = write_report(options.directories, options.out, overwrite=options.overwrite)

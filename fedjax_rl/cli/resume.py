@@ -10,8 +10,8 @@ from typing import Annotated
 import tyro
 
 from fedjax_rl.cli.parse import parse
-from fedjax_rl.runs.devices import DeviceSettings
-from fedjax_rl.runs.hosts import HostSettings, joined
+from fedjax_rl.cluster.devices import DeviceSettings
+from fedjax_rl.cluster.hosts import HostSettings, joined
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,12 +12,12 @@ import tyro
 from fedjax_rl.checks import check_choice
 from fedjax_rl.cli.execution import Execution, execution_of
 from fedjax_rl.cli.parse import check_has_out, flag_value, parse
+from fedjax_rl.cluster.hosts import joined
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.families.protocol import Family
-from fedjax_rl.runs.families.registry import family_of
-from fedjax_rl.runs.hosts import joined
-from fedjax_rl.runs.paths import found_again
+from fedjax_rl.families.protocol import Family
+from fedjax_rl.families.registry import family_of
 from fedjax_rl.settings.files import read_settings
+from fedjax_rl.settings.paths import found_again
 
 HELP = """\
 usage: fedjax-rl run ALGORITHM [OPTIONS]

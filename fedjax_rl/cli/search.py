@@ -14,10 +14,10 @@ from fedjax_rl.cli.best import conditions_of
 from fedjax_rl.cli.parse import check_has_out, parse
 from fedjax_rl.cli.run import base, made
 from fedjax_rl.cli.sweep import Repeated, chunk_of
+from fedjax_rl.cluster.devices import DeviceSettings
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.config import CheckpointSettings
-from fedjax_rl.runs.devices import DeviceSettings
-from fedjax_rl.runs.families.registry import family_of
+from fedjax_rl.families.registry import family_of
+from fedjax_rl.records.saving import CheckpointSettings
 
 HELP = """\
 usage: fedjax-rl search ALGORITHM --random NAME=LAW --trials T --batch B --out DIR [OPTIONS]
@@ -95,12 +95,12 @@ def main(arguments: list[str]) -> int:
     own = options.sweep
     check_has_out(own.out, arguments)
 
-    from fedjax_rl.runs.place import Destination
-    from fedjax_rl.runs.sweeps.question import question_of
-    from fedjax_rl.runs.sweeps.request import Asked
-    from fedjax_rl.runs.sweeps.search import search_and_record
-    from fedjax_rl.runs.sweeps.search_request import search_of
-    from fedjax_rl.runs.sweeps.space import LAWS, entries, space_of
+    from fedjax_rl.records.place import Destination
+    from fedjax_rl.sweeps.question import question_of
+    from fedjax_rl.sweeps.request import Asked
+    from fedjax_rl.sweeps.search import search_and_record
+    from fedjax_rl.sweeps.search_request import search_of
+    from fedjax_rl.sweeps.space import LAWS, entries, space_of
 
     if not own.random:
         raise InvalidInput("--random", "nothing", f"--random NAME={LAWS}")

@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
     """Solves one problem and prints the certificate."""
     options = parse(Solve, arguments, "solve")
 
-    from fedjax_rl.runs.config import FedNPGConfig
+    from fedjax_rl.families.tabular.config import FedNPGConfig
     from fedjax_rl.runs.solve import solve_and_record
 
     shared = ("problem", "problem_args", "agents", "budgets", "discount")

@@ -11,12 +11,12 @@ import tyro
 
 from fedjax_rl.cli.parse import check_has_out, flag_value, parse
 from fedjax_rl.cli.run import base, made
+from fedjax_rl.cluster.devices import DeviceSettings
+from fedjax_rl.cluster.hosts import HostSettings, joined
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.config import CheckpointSettings
-from fedjax_rl.runs.devices import DeviceSettings
-from fedjax_rl.runs.families.registry import family_of
-from fedjax_rl.runs.hosts import HostSettings, joined
-from fedjax_rl.runs.ranking import check_share
+from fedjax_rl.families.registry import family_of
+from fedjax_rl.ranking import check_share
+from fedjax_rl.records.saving import CheckpointSettings
 from fedjax_rl.settings.files import read_yaml
 
 HELP = """\
@@ -110,9 +110,9 @@ def main(arguments: list[str], compare: bool = False) -> int:
     own = options.sweep
     check_has_out(own.out, arguments)
     with joined(own.hosts):
-        from fedjax_rl.runs.place import Destination
-        from fedjax_rl.runs.sweeps.request import Asked
-        from fedjax_rl.runs.sweeps.session import sweep_and_record
+        from fedjax_rl.records.place import Destination
+        from fedjax_rl.sweeps.request import Asked
+        from fedjax_rl.sweeps.session import sweep_and_record
 
         diverged = sweep_and_record(
             Asked(
@@ -171,7 +171,7 @@ def _parsed(algorithm: str, words: list[str], document: dict[str, Any]) -> Any:
 
 def _on_top(base: Any, document: dict[str, Any]) -> Any:
     """The settings with those of a file on top."""
-    from fedjax_rl.runs.sweeps.space import setting
+    from fedjax_rl.sweeps.space import setting
 
     changes = dict(document.get("settings") or {})
     if "seeds" in document:
@@ -184,7 +184,7 @@ def _on_top(base: Any, document: dict[str, Any]) -> Any:
 
 def _space(config: type, own: SweepOptions, document: dict[str, Any]) -> Any:
     """The space of the flags, on top of the file's."""
-    from fedjax_rl.runs.sweeps.space import entries, listed, space_of
+    from fedjax_rl.sweeps.space import entries, listed, space_of
 
     flags = entries("--grid", own.grid).items()
     grid = {**(document.get("grid") or {}), **{name: listed(name, text) for name, text in flags}}

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from fedjax_rl.runs.finite import FedNPGResult, fednpg
-from fedjax_rl.runs.sources import Problem, load_problem, save_problem
+from fedjax_rl.families.tabular.training import FedNPGResult, fednpg
+from fedjax_rl.sources.problems import Problem, load_problem, save_problem
 
 __all__ = [
     "DeepResult",
@@ -22,11 +22,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Runs of networks, imported when they are asked for: gymnax alone takes seconds."""
     if name in ("DeepResult", "fednatural", "fedppo"):
-        from fedjax_rl.runs.deep import training
+        from fedjax_rl.families.networks import training
 
         return getattr(training, name)
     if name in ("HeteroResult", "hetero_rl"):
-        from fedjax_rl.runs.hetero import training as hetero_training
+        from fedjax_rl.families.stale import training as hetero_training
 
         return getattr(hetero_training, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

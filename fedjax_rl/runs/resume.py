@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from fedjax_rl.cluster.devices import ONE, DeviceSettings
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.config import CheckpointSettings, sink_names
-from fedjax_rl.runs.devices import ONE, DeviceSettings
-from fedjax_rl.runs.directory import MARK, SWEEP
-from fedjax_rl.runs.families.registry import family_of
-from fedjax_rl.runs.paths import found_again
-from fedjax_rl.runs.place import Destination
+from fedjax_rl.families.registry import family_of
+from fedjax_rl.records.directory import MARK, SWEEP
+from fedjax_rl.records.place import Destination
+from fedjax_rl.records.saving import CheckpointSettings, sink_names
 from fedjax_rl.runs.session import Request, compare_and_record, run_and_record
 from fedjax_rl.settings.files import RunFile, read_run_file, settings_from
+from fedjax_rl.settings.paths import found_again
 
 
 def resume(out: Path, devices: DeviceSettings = ONE) -> bool:
@@ -57,13 +57,13 @@ def resume(out: Path, devices: DeviceSettings = ONE) -> bool:
 def _sweep(
     file: RunFile, algorithm: str, destination: Destination, devices: DeviceSettings
 ) -> bool:
-    from fedjax_rl.runs.sweeps.request import asked_again
-    from fedjax_rl.runs.sweeps.session import sweep_and_record
+    from fedjax_rl.sweeps.request import asked_again
+    from fedjax_rl.sweeps.session import sweep_and_record
 
     asked = asked_again(file, algorithm, destination, devices)
     if "search" in file.settings:
-        from fedjax_rl.runs.sweeps.search import search_and_record
-        from fedjax_rl.runs.sweeps.search_request import search_again
+        from fedjax_rl.sweeps.search import search_and_record
+        from fedjax_rl.sweeps.search_request import search_again
 
         return search_and_record(search_again(asked, file.settings["search"]))
     return sweep_and_record(asked)

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from fedjax_rl.cluster.devices import ONE, DeviceSettings
+from fedjax_rl.columns import Columns
 from fedjax_rl.errors import InvalidInput, Stopped
-from fedjax_rl.runs.devices import ONE, DeviceSettings
-from fedjax_rl.runs.directory import RunDirectory
-from fedjax_rl.runs.drawing import import_matplotlib
-from fedjax_rl.runs.families.protocol import Experiment, Family, References, Result
-from fedjax_rl.runs.families.registry import family_of
-from fedjax_rl.runs.live import LiveTable, working
-from fedjax_rl.runs.loop import Columns
-from fedjax_rl.runs.paths import absolute
-from fedjax_rl.runs.place import Destination, Place, open_place
+from fedjax_rl.families.protocol import Experiment, Family, References, Result
+from fedjax_rl.families.registry import family_of
+from fedjax_rl.records.directory import RunDirectory
+from fedjax_rl.records.place import Destination, Place, open_place
+from fedjax_rl.settings.paths import absolute
+from fedjax_rl.terminal.drawing import import_matplotlib
+from fedjax_rl.terminal.live import LiveTable, working
 
 
 class Request(NamedTuple):

@@ -6,16 +6,16 @@ import dataclasses
 from pathlib import Path
 
 from fedjax_rl.cmdp.solve import SolverName, problem_digest, to_arrays
-from fedjax_rl.runs import words
-from fedjax_rl.runs.assembly import load_configured
-from fedjax_rl.runs.config import FedNPGConfig
-from fedjax_rl.runs.directory import RunDirectory, check_writable, made_with
-from fedjax_rl.runs.live import working
-from fedjax_rl.runs.paths import absolute
-from fedjax_rl.runs.solutions import certify
-from fedjax_rl.runs.sources import PROBLEM_FILES
-from fedjax_rl.runs.summary import certificate_figures
+from fedjax_rl.families.tabular import words
+from fedjax_rl.families.tabular.assembly import load_configured
+from fedjax_rl.families.tabular.config import FedNPGConfig
+from fedjax_rl.families.tabular.summary import certificate_figures
+from fedjax_rl.records.directory import RunDirectory, check_writable, made_with
 from fedjax_rl.settings.files import settings_to_yaml
+from fedjax_rl.settings.paths import absolute
+from fedjax_rl.sources.problems import PROBLEM_FILES
+from fedjax_rl.sources.solutions import certify
+from fedjax_rl.terminal.live import working
 
 PROBLEM_SETTINGS = ("problem", "problem_args", "agents", "budgets", "discount")
 

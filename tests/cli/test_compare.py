@@ -7,12 +7,12 @@ import pytest
 import yaml
 
 from fedjax_rl.cli import main
-from fedjax_rl.runs.comparison import FIGURES, Grid, plan, run_variant
-from fedjax_rl.runs.comparison_budgets import judged_after
-from fedjax_rl.runs.comparison_words import markdown, verdict
-from fedjax_rl.runs.config import FedNPGConfig
-from fedjax_rl.runs.finite import fednpg
-from fedjax_rl.runs.sources import save_problem
+from fedjax_rl.families.tabular.comparison import FIGURES, Grid, plan, run_variant
+from fedjax_rl.families.tabular.comparison_budgets import judged_after
+from fedjax_rl.families.tabular.comparison_words import markdown, verdict
+from fedjax_rl.families.tabular.config import FedNPGConfig
+from fedjax_rl.families.tabular.training import fednpg
+from fedjax_rl.sources.problems import save_problem
 from tests import support
 
 pytestmark = pytest.mark.timeout(120)

@@ -12,7 +12,7 @@ import tempfile
 import pytest
 
 from fedjax_rl.cli import main
-from fedjax_rl.runs import cache
+from fedjax_rl.records import cache
 from tests.conftest import REPOSITORY, fresh_environment
 
 NOBODY = 12345

@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 from fedjax_rl.cli import main
+from fedjax_rl.families.networks.assembly import prepare
+from fedjax_rl.families.networks.config import DeepConfig
+from fedjax_rl.families.networks.policy_file import policy_arrays
 from fedjax_rl.learners.deep.state import DeepShared
-from fedjax_rl.runs.deep.assembly import prepare
-from fedjax_rl.runs.deep.config import DeepConfig
-from fedjax_rl.runs.deep.policy_file import policy_arrays
-from fedjax_rl.runs.directory import RunDirectory
-from fedjax_rl.runs.sources import save_problem
+from fedjax_rl.records.directory import RunDirectory
 from fedjax_rl.settings.files import settings_to_yaml
+from fedjax_rl.sources.problems import save_problem
 from tests import support
 from tests.quick import quick_compilation  # noqa: F401
 

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from fedjax_rl.cli import main
-from fedjax_rl.runs.sinks.names import FAMILIES, TABLE, name_of
+from fedjax_rl.records.sinks.names import FAMILIES, TABLE, name_of
 from tests.quick import compiled_quickly
-from tests.runs.sinks.readers import read_csv, read_tensorboard
+from tests.records.sinks.readers import read_csv, read_tensorboard
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -119,7 +119,7 @@ def test_what_cannot_be_asked_for(tmp_path, monkeypatch, capsys, algorithm, word
 def test_a_missing_extra_is_told_before_anything_is_written(tmp_path, monkeypatch, capsys):
     for name in [name for name in sys.modules if name.split(".")[0] == "tensorboard"]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, "fedjax_rl.runs.sinks.tensorboard_events", raising=False)
+    monkeypatch.delitem(sys.modules, "fedjax_rl.records.sinks.tensorboard_events", raising=False)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     out = tmp_path / "run"
     assert main(["run", "fednpg", "--out", str(out), "--log-to", "jsonl", "tensorboard"]) == 2

@@ -3,8 +3,8 @@
 import pytest
 
 from fedjax_rl.cli import main
-from fedjax_rl.runs.report import page_of
-from fedjax_rl.runs.sources import save_problem
+from fedjax_rl.report import page_of
+from fedjax_rl.sources.problems import save_problem
 from tests import support
 from tests.browser import launched
 from tests.quick import quick_compilation  # noqa: F401

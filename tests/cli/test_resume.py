@@ -13,7 +13,7 @@ import yaml
 
 from bench import survival
 from fedjax_rl.cli import main
-from fedjax_rl.runs import checkpoints
+from fedjax_rl.records import checkpoints
 from tests.conftest import fresh_environment
 from tests.quick import compiled_quickly
 

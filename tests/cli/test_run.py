@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from fedjax_rl.cli import main
-from fedjax_rl.runs.sources import save_problem
+from fedjax_rl.sources.problems import save_problem
 from tests import support
 
 pytestmark = pytest.mark.timeout(240)

@@ -9,7 +9,7 @@ import yaml
 
 from fedjax_rl.cli import main
 from fedjax_rl.cmdp.solve import solve
-from fedjax_rl.runs.sources import save_problem
+from fedjax_rl.sources.problems import save_problem
 from tests import support
 from tests.quick import quick_compilation  # noqa: F401
 

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from fedjax_rl.cli import main
-from fedjax_rl.runs.hetero.assembly import policy_of, task_of
-from fedjax_rl.runs.hetero.config import HeteroConfig
-from fedjax_rl.runs.hetero.starts import started
+from fedjax_rl.families.stale.assembly import policy_of, task_of
+from fedjax_rl.families.stale.config import HeteroConfig
+from fedjax_rl.families.stale.starts import started
 from fedjax_rl.settings.files import read_settings
 from tests.quick import quick_compilation  # noqa: F401
 

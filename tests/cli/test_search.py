@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from fedjax_rl.cli import main
-from fedjax_rl.runs.sources import save_problem
+from fedjax_rl.sources.problems import save_problem
 from tests import support
 from tests.learners.deep.conftest import quick_compilation  # noqa: F401
 

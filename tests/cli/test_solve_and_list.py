@@ -40,7 +40,7 @@ def test_solutions_are_cached_by_content(monkeypatch, tmp_path, capsys):
     assert main(flags) == 0
     first = capsys.readouterr().out
     calls = []
-    monkeypatch.setattr("fedjax_rl.runs.solutions.solve", lambda *call: calls.append(call))
+    monkeypatch.setattr("fedjax_rl.sources.solutions.solve", lambda *call: calls.append(call))
     assert main(flags) == 0
     assert capsys.readouterr().out == first and not calls
     (entry,) = (tmp_path / "solutions").iterdir()

@@ -14,8 +14,9 @@ from rich.console import Console
 
 import fedjax_rl
 from fedjax_rl.cli import COMMANDS, main
-from fedjax_rl.cli.streams import SPELLED, spelling
-from fedjax_rl.runs.live import FINITE_HEADER, bars, fitting, table_of
+from fedjax_rl.families.tabular.table import HEADER
+from fedjax_rl.terminal.live import bars, fitting, table_of
+from fedjax_rl.terminal.streams import SPELLED, spelling
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -166,21 +167,21 @@ ROWS = [
 def test_tables_fit_and_no_number_is_torn(width):
     console = drawn(width)
     with console.capture() as captured:
-        console.print(table_of(FINITE_HEADER, ROWS, console))
+        console.print(table_of(HEADER, ROWS, console))
     lines = captured.get().splitlines()
     assert all(len(line) <= width for line in lines)
-    shown = fitting([FINITE_HEADER, *ROWS], width)
+    shown = fitting([HEADER, *ROWS], width)
     if width >= 20:
         numbers = [number for row in ROWS for cell in row[:shown] for number in cell.split()]
         for number in numbers:
             assert any(number in line.split() for line in lines)
-    assert ("columns" in captured.get()) == (shown < len(FINITE_HEADER) and width > 10)
+    assert ("columns" in captured.get()) == (shown < len(HEADER) and width > 10)
 
 
 def test_columns_that_fit():
-    assert fitting([FINITE_HEADER, *ROWS], 20) == 2
-    assert fitting([FINITE_HEADER, *ROWS], 1) == 1
-    assert fitting([FINITE_HEADER, *ROWS], 120) == len(FINITE_HEADER)
+    assert fitting([HEADER, *ROWS], 20) == 2
+    assert fitting([HEADER, *ROWS], 1) == 1
+    assert fitting([HEADER, *ROWS], 120) == len(HEADER)
 
 
 def test_a_narrow_terminal_has_the_count_without_the_bar():

@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from fedjax_rl.cli import main
-from fedjax_rl.runs.deep.config import DeepConfig
-from fedjax_rl.runs.hetero.config import HeteroConfig
-from fedjax_rl.runs.sources import save_problem
+from fedjax_rl.families.networks.config import DeepConfig
+from fedjax_rl.families.stale.config import HeteroConfig
 from fedjax_rl.settings.files import read_settings
+from fedjax_rl.sources.problems import save_problem
 from tests import support
 from tests.learners.deep.conftest import quick_compilation  # noqa: F401
 

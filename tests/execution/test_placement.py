@@ -11,7 +11,7 @@ from fedjax_rl.execution.placement import ONE_DEVICE, on_host, placement_of
 FOREMOST = """
 import dataclasses
 import jax, numpy as np
-from fedjax_rl.runs.devices import DeviceSettings
+from fedjax_rl.cluster.devices import DeviceSettings
 assert len(jax.devices()) == 8
 
 def equal(run, prepare, shard, tolerance):
@@ -30,9 +30,9 @@ FEDNPG = (
     FOREMOST
     + """
 from functools import partial
-from fedjax_rl.runs.assembly import prepare
-from fedjax_rl.runs.config import FedNPGConfig
-from fedjax_rl.runs.finite import run as run_finite
+from fedjax_rl.families.tabular.assembly import prepare
+from fedjax_rl.families.tabular.config import FedNPGConfig
+from fedjax_rl.families.tabular.training import run as run_finite
 
 def run(prepared):
     result = run_finite(prepared)
@@ -57,9 +57,9 @@ FEDPPO = (
     FOREMOST
     + """
 from functools import partial
-from fedjax_rl.runs.deep.assembly import prepare
-from fedjax_rl.runs.deep.config import DeepConfig
-from fedjax_rl.runs.deep.training import run as run_deep
+from fedjax_rl.families.networks.assembly import prepare
+from fedjax_rl.families.networks.config import DeepConfig
+from fedjax_rl.families.networks.training import run as run_deep
 
 def run(prepared):
     result = run_deep(prepared)
@@ -78,9 +78,9 @@ GEPO = (
     FOREMOST
     + """
 from functools import partial
-from fedjax_rl.runs.hetero.assembly import prepare
-from fedjax_rl.runs.hetero.config import HeteroConfig
-from fedjax_rl.runs.hetero.training import run as run_stale
+from fedjax_rl.families.stale.assembly import prepare
+from fedjax_rl.families.stale.config import HeteroConfig
+from fedjax_rl.families.stale.training import run as run_stale
 
 def run(prepared):
     (cell,) = run_stale(prepared).cells
@@ -117,9 +117,9 @@ MERGE = """
 import jax, re
 from fedjax_rl.execution.train import _run_rounds
 from fedjax_rl.precision import precision
-from fedjax_rl.runs.assembly import prepare
-from fedjax_rl.runs.config import FedNPGConfig
-from fedjax_rl.runs.devices import DeviceSettings
+from fedjax_rl.families.tabular.assembly import prepare
+from fedjax_rl.families.tabular.config import FedNPGConfig
+from fedjax_rl.cluster.devices import DeviceSettings
 import numpy as np
 config = FedNPGConfig(problem="random-mdp", agents=8, rounds=9)
 prepared = prepare(config, devices=DeviceSettings("all", "agents"))

@@ -17,9 +17,9 @@ import fedjax_rl.federation.aggregate  # noqa: F401  registers the merges
 from fedjax_rl.algorithm import Learner, aggregators
 from fedjax_rl.checks import at_least, positive
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.families import Assembled, Headline
+from fedjax_rl.families.seedwise import Parts, seedwise
 from fedjax_rl.federation.round import FederationSettings, federate
-from fedjax_rl.runs.families import Assembled, Headline
-from fedjax_rl.runs.families.seedwise import Parts, seedwise
 from fedjax_rl.settings.fields import PROBLEM, TRACED, check_fields
 
 ROWS, FEATURES = 12, 3

@@ -16,8 +16,8 @@ import pytest
 
 from fedjax_rl.cli import main
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.families import algorithms, family_of, register_family
-from fedjax_rl.runs.families.registry import BUILT_IN
+from fedjax_rl.families import algorithms, family_of, register_family
+from fedjax_rl.families.registry import BUILT_IN
 from tests.conftest import REPOSITORY, fresh_environment
 from tests.families.least_squares import FAMILY, data_of
 
@@ -82,7 +82,7 @@ def test_a_sweep_a_comparison_and_a_report(tmp_path, capsys):
 PROGRAM = """
 import sys
 from fedjax_rl.cli import main
-from fedjax_rl.runs.families import register_family
+from fedjax_rl.families import register_family
 from tests.families.least_squares import FAMILY
 register_family(FAMILY)
 sys.exit(main(sys.argv[1:]))

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from fedjax_rl.errors import InvalidInput, flag
-from fedjax_rl.runs.config import CheckpointSettings, FedNPGConfig
-from fedjax_rl.runs.deep.config import DeepConfig
-from fedjax_rl.runs.hetero.config import HeteroConfig
+from fedjax_rl.families.networks.config import DeepConfig
+from fedjax_rl.families.stale.config import HeteroConfig
+from fedjax_rl.families.tabular.config import FedNPGConfig
+from fedjax_rl.records.saving import CheckpointSettings
 from fedjax_rl.settings.fields import PROBLEM, START, TRACED, declared, names, static_names
 
 pytestmark = pytest.mark.timeout(60)

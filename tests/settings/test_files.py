@@ -5,9 +5,10 @@ import dataclasses
 import pytest
 
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.runs.config import CheckpointSettings, FedNPGConfig, sink_names
-from fedjax_rl.runs.deep.config import DeepConfig
-from fedjax_rl.runs.hetero.config import HeteroConfig
+from fedjax_rl.families.networks.config import DeepConfig
+from fedjax_rl.families.stale.config import HeteroConfig
+from fedjax_rl.families.tabular.config import FedNPGConfig
+from fedjax_rl.records.saving import CheckpointSettings, sink_names
 from fedjax_rl.settings.files import read_run_file, read_settings, settings_from, settings_to_yaml
 
 pytestmark = pytest.mark.timeout(30)

@@ -9,7 +9,7 @@ import pytest
 
 from fedjax_rl.cmdp.problems.icu_sepsis import icu_sepsis
 from fedjax_rl.cmdp.solve import evaluate_policy, solve
-from fedjax_rl.runs.sources import clinicians_policy, load_problem
+from fedjax_rl.sources.problems import clinicians_policy, load_problem
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -185,7 +185,7 @@ def test_loading_imports_neither_the_package_nor_gym(run_python):
     done = run_python(
         """
 import sys
-from fedjax_rl.runs.sources import clinicians_policy, load_problem
+from fedjax_rl.sources.problems import clinicians_policy, load_problem
 assert load_problem("icu-sepsis").cmdp.num_states == 716
 assert clinicians_policy().shape == (716, 25)
 print(sorted({name.split(".")[0] for name in sys.modules} & {"icu_sepsis", "gym", "gymnasium"}))

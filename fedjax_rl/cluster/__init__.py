@@ -1,0 +1,1 @@
+"""Devices and processes: which there are, and who is still alive."""

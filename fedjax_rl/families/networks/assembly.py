@@ -1,0 +1,300 @@
+"""From settings to everything a run of networks needs, validated before its first round."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from fedjax_rl import algorithm as contract
+from fedjax_rl.algorithm import Algorithm, Learner, Pytree
+from fedjax_rl.backend import platform
+from fedjax_rl.cluster.devices import ONE, DeviceSettings
+from fedjax_rl.cmdp.model import BoolArray
+from fedjax_rl.cmdp.solve import Certificate
+from fedjax_rl.envs.task import Task
+from fedjax_rl.execution.placement import ONE_DEVICE, Placement
+from fedjax_rl.execution.sweep import sweep
+from fedjax_rl.families.networks.config import DeepConfig
+from fedjax_rl.federation.evaluated import (
+    EVALUATED_AXES,
+    EvaluatedSettings,
+    alone_settings,
+    evaluated,
+)
+from fedjax_rl.federation.grouped import in_groups
+from fedjax_rl.federation.isolated import isolated
+from fedjax_rl.federation.round import AgentMap, FederationSettings, federate, message_bytes
+from fedjax_rl.learners.deep.agent import DeepAgent, DeepSettings, deep_agents
+from fedjax_rl.learners.deep.design import Choices, Design, design_of
+from fedjax_rl.learners.deep.evaluation import evaluate
+from fedjax_rl.learners.deep.natural import natural
+from fedjax_rl.learners.deep.ppo import ppo
+from fedjax_rl.ops.duals import DualSettings
+from fedjax_rl.precision import precision
+from fedjax_rl.settings.values import named_values
+from fedjax_rl.sources.solutions import certify
+from fedjax_rl.sources.tasks import Chosen, agents_dynamics, load_task
+
+LEARNERS: dict[str, Callable[[Design], Learner]] = {"fedppo": ppo, "fednatural": natural}
+SAMPLES_PER_SECOND = 100_000
+"""A guess of how fast agents learn, for the length of a chunk."""
+SECONDS_PER_CHUNK = 1.0
+ENVIRONMENTS_AT_ONCE = 128
+"""Of all agents and seeds side by side: what they do fits a second-level cache (bench/fedppo)."""
+LINE_SEARCH_STEPS = 10
+"""Halvings of a natural step at most."""
+AUTO_CAP = 10.0
+"""Of multipliers, in returns per budget, and the least in reward per cost (`ops.duals.caps`)."""
+ALONE = ("no-communication", "one-shot")
+ONE_AGENT = ("omniscient", "unconstrained")
+
+
+class DeepPrepared(NamedTuple):
+    """A run that can start.
+
+    Attributes:
+        name: ``fedppo`` or ``fednatural``.
+        config: its settings.
+        chosen: task, who watches what, and the finite problem behind it, if any.
+        certificate: the exact optimum of that problem, or None.
+        design: networks and static choices.
+        algorithm: the federation or a reference, evaluated; a sweep when there are several seeds.
+        hparams: traced settings.
+        watched: (agent, slot, constraint index) of every multiplier.
+        bytes_per_round: what crosses between agents in one round.
+        chunk_rounds: rounds between two visits of the host.
+    """
+
+    name: str
+    config: DeepConfig
+    chosen: Chosen
+    certificate: Certificate | None
+    design: Design
+    algorithm: Algorithm
+    hparams: EvaluatedSettings
+    watched: tuple[tuple[int, int, int], ...]
+    bytes_per_round: int
+    chunk_rounds: int
+
+    @property
+    def task(self) -> Task:
+        return self.chosen.task
+
+    @property
+    def agents(self) -> DeepAgent:
+        agents: DeepAgent = self.hparams.federation.agents
+        return agents
+
+    @property
+    def num_agents(self) -> int:
+        return len(self.agents.weights)
+
+    @property
+    def policies(self) -> int:
+        """How many policies a member of the run has: N when nothing is merged, else 1."""
+        return self.num_agents if self.config.reference in ALONE else 1
+
+    @property
+    def member_axes(self) -> int:
+        """Leading axes of the algorithm's state: of seeds, and of agents that learn alone."""
+        return (self.config.seeds > 1) + (self.config.reference in ALONE)
+
+
+@precision(False)
+def prepare(
+    name: str, config: DeepConfig, chosen: Chosen | None = None, devices: DeviceSettings = ONE
+) -> DeepPrepared:
+    """Validates everything and builds the algorithm.
+
+    Args:
+        name: ``fedppo`` or ``fednatural``.
+        config: settings.
+        chosen: used in place of ``config.problem`` when given.
+        devices: over which it is spread.
+
+    Raises:
+        InvalidInput: a setting or the task cannot be used.
+    """
+    chosen = chosen or load_task(
+        config.problem,
+        agents=config.agents,
+        arguments=named_values("--problem-args", config.problem_args),
+        budgets=config.budgets,
+        access=config.access,
+    )
+    task = chosen.task
+    access = access_of(config, chosen.access)
+    num_agents, alone = len(access), config.reference in ALONE
+    # A single agent that stands for all has the dynamics that the task comes with.
+    varied = () if config.reference in ONE_AGENT else config.vary
+    agents = deep_agents(
+        task,
+        access,
+        agents_dynamics(task, varied, num_agents),
+        alone=alone,
+        relative=config.dual_units == "budget",
+    )
+    design = design_of(task, agents.weights.shape[1], choices_of(config))
+    learner = LEARNERS[name](design)
+    placement = placement_of(config, devices, num_agents)
+    algorithm = algorithm_of(learner, config, design, task, num_agents, placement)
+    if config.seeds > 1:
+        algorithm = sweep(algorithm, None, config.seeds, placement.map_of("members"))
+    hparams = EvaluatedSettings(
+        FederationSettings(agents, settings_of(config, task)),
+        every=np.int32(config.evaluate_every),
+        last=np.int32(config.rounds),
+    )
+    silent = config.reference != "fed" or num_agents == 1
+    exchanged = 0 if silent else 2 * num_agents * message_bytes(learner, hparams.federation)
+    samples = config.envs * config.rollout * config.local_steps * num_agents * config.seeds
+    rounds = int(np.clip(SAMPLES_PER_SECOND * SECONDS_PER_CHUNK / samples, 1, 1000))
+    return DeepPrepared(
+        name=name,
+        config=config,
+        chosen=chosen,
+        certificate=None if chosen.problem is None else certify(chosen.problem.cmdp),
+        design=design,
+        algorithm=algorithm,
+        hparams=hparams,
+        watched=tuple(
+            (int(agent), int(slot), int(agents.constraint[agent, slot]))
+            for agent, slot in np.argwhere(agents.watches)
+        ),
+        bytes_per_round=exchanged,
+        chunk_rounds=rounds,
+    )
+
+
+def algorithm_of(
+    learner: Learner,
+    config: DeepConfig,
+    design: Design,
+    task: Task,
+    num_agents: int,
+    placement: Placement,
+) -> Algorithm:
+    """The federation or a reference of one seed, evaluated.
+
+    Raises:
+        InvalidInput: a merge that cannot take what the learner sends.
+    """
+    alone = config.reference in ALONE
+    each = 1 if alone else num_agents
+    aggregator = contract.aggregators.make(config.merge)
+    contract.check_merge(learner, config.merge, aggregator)
+    federation = federate(
+        learner,
+        aggregator,
+        num_agents=each,
+        local_steps=config.local_steps,
+        agent_map=agents_map(config) if alone else agents_map(config, placement),
+    )
+    episodes = -(-config.episodes // each) * each
+    algorithm = evaluated(
+        federation,
+        partial(evaluate, design=design, episodes=episodes),
+        tuple(kind == "step" for kind in task.kinds),
+    )
+    if not alone:
+        return algorithm
+    return isolated(
+        algorithm,
+        num_agents,
+        EVALUATED_AXES,
+        alone_settings,
+        common_start=True,
+        agent_map=placement.map_of("agents"),
+    )
+
+
+def placement_of(config: DeepConfig, devices: DeviceSettings, num_agents: int) -> Placement:
+    """Where it is computed; a reference of one agent may leave devices unused.
+
+    Raises:
+        InvalidInput: more devices than there are, or nothing to deal to them.
+    """
+    if config.reference in ONE_AGENT:
+        devices = dataclasses.replace(devices, shard="auto")
+    return devices.placement(num_agents, config.seeds)
+
+
+def agents_map(config: DeepConfig, placement: Placement = ONE_DEVICE) -> AgentMap:
+    """How agents are mapped over on each device: in groups on processors, else all at once."""
+    if config.agents_at_once is not None:
+        inner = in_groups(config.agents_at_once)
+    elif platform() != "cpu":
+        inner = jax.vmap
+    else:
+        inner = in_groups(max(2, ENVIRONMENTS_AT_ONCE // (config.envs * config.seeds)))
+    return placement.map_of("agents", inner)
+
+
+def access_of(config: DeepConfig, access: BoolArray) -> BoolArray:
+    """Who watches what among the agents that are simulated."""
+    if config.reference == "omniscient":
+        return np.ones_like(access[:1])
+    return np.zeros_like(access[:1]) if config.reference == "unconstrained" else access
+
+
+def choices_of(config: DeepConfig) -> Choices:
+    """The static part of the settings."""
+    return Choices(
+        envs=config.envs,
+        rollout=config.rollout,
+        epochs=config.epochs,
+        minibatches=config.minibatches,
+        hidden=tuple(config.hidden),
+        activation=config.activation,
+        dual_rule=config.duals,
+        cost_surrogate=config.cost_surrogate,
+        standardize=config.standardize,
+        kl_stop=config.kl_limit is not None,
+        share_critic=config.share == "actor-and-critic",
+        weigh_merge=config.merge_by == "lagrangian",
+        normalize_observations=config.normalize_observations,
+        scale_returns=config.scale_returns,
+        conjugate_steps=config.conjugate_steps,
+        line_search_steps=LINE_SEARCH_STEPS,
+    )
+
+
+def settings_of(config: DeepConfig, task: Task) -> DeepSettings:
+    """The traced part, strongly typed so that no value is compiled in."""
+    automatic = config.multiplier_cap == "auto"
+    settings: Any = DeepSettings(
+        learning_rate=config.learning_rate,
+        learning_rate_decay=config.learning_rate_decay,
+        total_updates=config.rounds * config.local_steps,
+        clip=config.clip,
+        discount=task.discount if config.discount is None else config.discount,
+        gae_decay=config.gae,
+        cost_gae_decay=config.cost_gae,
+        entropy_weight=config.entropy,
+        kl_limit=np.inf if config.kl_limit is None else config.kl_limit,
+        gradient_norm=config.gradient_norm,
+        duals=DualSettings(
+            step_size=config.dual_step_size,
+            proportional=config.proportional_gain,
+            integral=config.integral_gain,
+            derivative=config.derivative_gain,
+            smoothing=config.dual_smoothing,
+            cap=AUTO_CAP if automatic else config.multiplier_cap,
+            cap_in_returns=AUTO_CAP if automatic else 0.0,
+        ),
+        tolerance=config.tolerance,
+        radius=config.radius,
+        damping=config.damping,
+    )
+    return DeepSettings(*map(_float32, settings))
+
+
+def _float32(value: Pytree) -> Any:
+    if isinstance(value, DualSettings):
+        return DualSettings(*map(np.float32, value))
+    return np.float32(value)

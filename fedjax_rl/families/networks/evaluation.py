@@ -1,0 +1,260 @@
+"""A saved policy at play: episodes with keys of their own, figures with intervals, a film."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fedjax_rl.algorithm import Pytree
+from fedjax_rl.checks import check_count
+from fedjax_rl.errors import InvalidInput
+from fedjax_rl.families.networks import words
+from fedjax_rl.families.networks.assembly import DeepPrepared, prepare
+from fedjax_rl.families.networks.config import ALGORITHMS, DeepConfig
+from fedjax_rl.families.networks.film import Film, filmed
+from fedjax_rl.families.networks.policy_file import read_policy
+from fedjax_rl.families.networks.summary import FEASIBILITY_TOLERANCE, exact_figures, feasible
+from fedjax_rl.learners.deep.evaluation import Episodes, play
+from fedjax_rl.learners.deep.state import DeepShared
+from fedjax_rl.precision import precision
+from fedjax_rl.records.directory import plain, write_atomically
+from fedjax_rl.settings.files import read_run_file, settings_from
+from fedjax_rl.sources.content import digest_of_task
+from fedjax_rl.terminal.drawing import import_matplotlib
+from fedjax_rl.terminal.live import working
+
+NORMAL_QUANTILE = 1.959964
+"""Of a 95 % interval; an evaluation has at least 100 episodes."""
+
+
+class Asked(NamedTuple):
+    """What to play.
+
+    Attributes:
+        episodes: of every policy, at least 100; as many of its mode.
+        seed: of the episodes.
+        member: which seed's policy is filmed, an index.
+        agent: whose dynamics are filmed, and whose policy where nothing was merged.
+    """
+
+    episodes: int = 128
+    seed: int = 1000
+    member: int = 0
+    agent: int = 0
+
+
+class Played(NamedTuple):
+    """Episodes of every policy, leading axes [K, P, episodes], as it acts and of its mode.
+
+    Attributes:
+        sampled: of the policy as it acts.
+        mode: when the most likely action is always taken.
+    """
+
+    sampled: Episodes
+    mode: Episodes
+
+
+def evaluate_and_record(directory: Path, asked: Asked, *, film: bool) -> dict[str, Any]:
+    """Plays, prints, and writes ``evaluation.json`` and ``episode.gif``.
+
+    Returns:
+        What ``evaluation.json`` holds.
+
+    Raises:
+        InvalidInput: before anything is written; no such run, or its files cannot be used.
+    """
+    check_asked(asked)
+    with working(f"reading {directory}"):
+        prepared, policy = load(directory)
+    check_filmed(asked, prepared)
+    with working("playing episodes"):
+        played = play_all(policy, prepared, asked)
+    figures = summarise(played, policy, prepared, asked)
+    print(words.evaluation(figures), flush=True)
+    written = ["evaluation.json"]
+    if film and prepared.task.picture is not None:
+        figures["film"] = _record_film(directory, prepared, policy, asked)
+        written.append("episode.gif")
+        if not figures["film"]["ended"]:
+            steps = figures["film"]["steps"]
+            print(f"The film stops after {steps} steps, before the episode's end.")
+    elif film:
+        print(f"No film: {prepared.config.problem} has no picture.")
+    text = json.dumps(plain(figures), indent=2, allow_nan=False) + "\n"
+    write_atomically(directory / "evaluation.json", text.encode())
+    print(f"Written to {directory}: {', '.join(written)}", flush=True)
+    return figures
+
+
+def check_asked(asked: Asked) -> None:
+    """Raises InvalidInput unless the numbers can be used."""
+    check_count("--episodes", asked.episodes, least=100)
+    for field in ("seed", "member", "agent"):
+        name = "--eval-seed" if field == "seed" else f"--{field}"
+        check_count(name, getattr(asked, field), least=0)
+
+
+def check_filmed(asked: Asked, prepared: DeepPrepared) -> None:
+    """Raises InvalidInput unless the run has that member and that agent."""
+    for flag, index, count, what in (
+        ("--member", asked.member, prepared.config.seeds, "seeds"),
+        ("--agent", asked.agent, prepared.num_agents, "agents"),
+    ):
+        if index >= count:
+            raise InvalidInput(flag, index, f"0 to {count - 1}: the run has {count} {what}")
+
+
+def load(directory: Path) -> tuple[DeepPrepared, DeepShared]:
+    """What a run directory was made of, and its policies, leading axes [K, P].
+
+    Raises:
+        InvalidInput: not a directory of a run of networks, or its files cannot be used.
+    """
+    file = directory / "config.yaml"
+    if not file.is_file():
+        raise InvalidInput("directory", directory, "a run directory, with a config.yaml")
+    run = read_run_file(file, "directory")
+    algorithm = run.algorithm
+    if algorithm not in ALGORITHMS:
+        raise InvalidInput(
+            "directory", f"{directory} of {algorithm}", f"a run of {' or '.join(ALGORITHMS)}"
+        )
+    config = settings_from(DeepConfig, run.settings)
+    prepared = prepare(algorithm, config)
+    if run.made_with.get("problem_sha256", digest := digest_of_task(prepared.chosen)) != digest:
+        raise InvalidInput(
+            "--config", config.problem, "the problem's content is not what that run was made with"
+        )
+    return prepared, read_policy(directory / "policy.npz", prepared)
+
+
+@precision(False)
+def play_all(policy: DeepShared, prepared: DeepPrepared, asked: Asked) -> Played:
+    """Episodes of every policy of a run, each with keys of its own.
+
+    Args:
+        policy: leading axes [K, P].
+        prepared: the run.
+        asked: how many episodes, and from which seed.
+    """
+    params = dynamics(prepared)
+    dealt = jax.tree.leaves(params)[0].shape[1]
+    episodes = -(-asked.episodes // dealt) * dealt
+    seeds, policies = jax.tree.leaves(policy)[0].shape[:2]
+    key_episodes, _ = jax.random.split(jax.random.key(asked.seed))
+    keys = jax.random.split(key_episodes, (seeds, policies, 2))
+
+    def both(keys: jax.Array, shared: DeepShared, params: Pytree) -> Played:
+        start = partial(
+            play, shared=shared, params=params, design=prepared.design, episodes=episodes
+        )
+        return Played(start(keys[0], mode=False), start(keys[1], mode=True))
+
+    every = jax.jit(jax.vmap(jax.vmap(both), (0, 0, None)))
+    played: Played = jax.tree.map(np.asarray, every(keys, policy, params))
+    return played
+
+
+def dynamics(prepared: DeepPrepared) -> Pytree:
+    """The dynamics that each policy is played in, leading axes [P, agents].
+
+    A policy that was merged is played in those of all agents in turn, one of an agent that
+    never communicated in its own.
+    """
+    alone = prepared.config.reference == "no-communication"
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(leaf)[:, None] if alone else jnp.asarray(leaf)[None],
+        prepared.agents.params,
+    )
+
+
+def summarise(
+    played: Played, policy: DeepShared, prepared: DeepPrepared, asked: Asked
+) -> dict[str, Any]:
+    """Everything ``evaluation.json`` holds but the film.
+
+    Means are over policies, intervals over episodes: they say how well these policies are
+    known, not how much another seed would differ.
+    """
+    task, names = prepared.task, prepared.task.constraint_names
+    arrays: Any = played
+    costs = arrays.sampled.costs.mean((0, 1, 2), dtype=np.float64)
+    within = feasible(costs, task.budgets, _mean(arrays.sampled.unfinished))
+    figures: dict[str, Any] = {
+        "algorithm": prepared.name,
+        "reference": prepared.config.reference,
+        "problem": prepared.config.problem,
+        "eval_seed": asked.seed,
+        "episodes": played.sampled.reward.shape[2],
+        "seeds": [prepared.config.seed + index for index in range(len(played.sampled.reward))],
+        "policies_per_seed": played.sampled.reward.shape[1],
+        "budgets": dict(zip(names, task.budgets, strict=True)),
+        "budget_kinds": dict(zip(names, task.kinds, strict=True)),
+        "feasible": bool(within.all()),
+        "feasibility_tolerance": FEASIBILITY_TOLERANCE,
+    }
+    for prefix, episodes in (("", arrays.sampled), ("mode_", arrays.mode)):
+        rewards, costs = episodes.reward, np.moveaxis(episodes.costs, -1, 0)
+        figures[f"{prefix}reward"] = _mean(rewards)
+        figures[f"{prefix}reward_interval"] = interval(rewards)
+        figures[f"{prefix}reward_by_policy"] = rewards.mean(2, dtype=np.float64)
+        by_name = dict(zip(names, costs, strict=True))
+        figures[f"{prefix}costs"] = {name: _mean(cost) for name, cost in by_name.items()}
+        figures[f"{prefix}cost_intervals"] = {
+            name: interval(cost) for name, cost in by_name.items()
+        }
+        figures[f"{prefix}costs_by_policy"] = {
+            name: cost.mean(2, dtype=np.float64) for name, cost in by_name.items()
+        }
+        figures[f"{prefix}length"] = _mean(episodes.length)
+        figures[f"{prefix}unfinished_episodes"] = _mean(episodes.unfinished)
+    return {**figures, **exact_figures(policy, prepared)}
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % of the mean of [K, P, episodes], by the normal law, policies being what they are."""
+    policies, episodes = values.shape[0] * values.shape[1], values.shape[2]
+    variance = values.var(2, ddof=1, dtype=np.float64).sum() / (policies**2 * episodes)
+    half = NORMAL_QUANTILE * float(np.sqrt(variance))
+    return _mean(values) - half, _mean(values) + half
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean(dtype=np.float64))
+
+
+def _record_film(
+    directory: Path, prepared: DeepPrepared, policy: DeepShared, asked: Asked
+) -> dict[str, Any]:
+    import_matplotlib(directory)
+    from fedjax_rl.families.networks.pictures import gif
+
+    with working("filming an episode"):
+        film = film_of(prepared, policy, asked)
+        write_atomically(directory / "episode.gif", gif(film, prepared.task))
+    names = prepared.task.constraint_names
+    return {
+        "seed": prepared.config.seed + asked.member,
+        "agent": asked.agent,
+        "steps": film.length,
+        "ended": film.ended,
+        "reward": film.signals[:, 0].sum(dtype=np.float64),
+        "costs": dict(zip(names, film.signals[:, 1:].sum(0, dtype=np.float64), strict=True)),
+    }
+
+
+@precision(False)
+def film_of(prepared: DeepPrepared, policy: DeepShared, asked: Asked) -> Film:
+    """One episode of one policy as it acts, in one agent's dynamics."""
+    which = asked.agent if jax.tree.leaves(policy)[0].shape[1] > 1 else 0
+    shared = jax.tree.map(lambda leaf: leaf[asked.member, which], policy)
+    params = jax.tree.map(lambda leaf: np.asarray(leaf)[asked.agent], prepared.agents.params)
+    _, key_film = jax.random.split(jax.random.key(asked.seed))
+    return filmed(key_film, shared, params, prepared.design)

@@ -1,0 +1,248 @@
+"""FedPPO and federated natural gradients: runs, members of sweeps, words, files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from fedjax_rl.algorithm import Algorithm, Pytree
+from fedjax_rl.backend import platform
+from fedjax_rl.cluster.devices import DeviceSettings
+from fedjax_rl.errors import InvalidInput
+from fedjax_rl.execution.placement import ONE_DEVICE, Placement
+from fedjax_rl.families.networks import words
+from fedjax_rl.families.networks.assembly import (
+    ALONE,
+    ENVIRONMENTS_AT_ONCE,
+    LEARNERS,
+    DeepPrepared,
+    algorithm_of,
+    choices_of,
+    prepare,
+    settings_of,
+)
+from fedjax_rl.families.networks.config import PRESETS, DeepConfig
+from fedjax_rl.families.networks.history import columns, evaluations_of, shaped, tidy
+from fedjax_rl.families.networks.policy_file import policy_arrays
+from fedjax_rl.families.networks.result import DeepResult
+from fedjax_rl.families.networks.summary import summarise
+from fedjax_rl.families.networks.training import run
+from fedjax_rl.families.protocol import Experiment, Family, Headline, References, Result
+from fedjax_rl.records.directory import RunDirectory
+from fedjax_rl.records.keeper import Keeper
+from fedjax_rl.records.sinks.log import Schedule
+from fedjax_rl.settings.fields import PROBLEM, TRACED, names
+from fedjax_rl.settings.values import named_values
+from fedjax_rl.sources.content import digest_of_task
+from fedjax_rl.sources.problems import PROBLEM_FILES
+from fedjax_rl.sources.tasks import Chosen, load_task
+from fedjax_rl.terminal.live import working
+from fedjax_rl.training.loop import OnRows
+from fedjax_rl.training.protocol import Assembled, Figures, thinned
+
+
+def _prepare(algorithm: str, settings: DeepConfig, devices: DeviceSettings) -> Experiment:
+    prepared = prepare(algorithm, settings, devices=devices)
+    return Experiment(
+        settings=settings,
+        digest=digest_of_task(prepared.chosen),
+        logged=Schedule("round", settings.rounds, settings.log_every, settings.seeds),
+        opening=words.opening(prepared),
+        header=words.HEADER,
+        cells=partial(words.cells, prepared=prepared),
+        run=partial(_run, prepared),
+    )
+
+
+def _run(
+    prepared: DeepPrepared, on_rows: OnRows, keeper: Keeper, chunk: Callable[[int], int]
+) -> Result:
+    prepared = prepared._replace(chunk_rounds=chunk(prepared.chunk_rounds))
+    result = run(prepared, on_rows, keeper)
+    return Result(
+        summary=result.summary,
+        diverged=bool((result.failed_seeds >= 0).any()),
+        closing=words.closing(result),
+        write=partial(_write, result),
+        own=result,
+    )
+
+
+def _write(result: DeepResult, directory: RunDirectory) -> None:
+    """Evaluations, the policy and plots."""
+    from fedjax_rl.families.networks.plots import plot_run
+
+    header, rows = tidy(result.evaluations, result.prepared)
+    directory.append_rows("evaluations.csv", header, rows)
+    directory.write_arrays("policy.npz", policy_arrays(result.policy))
+    with working("drawing"):
+        plot_run(result, directory.path)
+
+
+def _as_reference(settings: DeepConfig, reference: Any) -> DeepConfig:
+    """The settings of a reference; CRPO means nothing to one that sees no cost."""
+    duals = "gradient" if reference == "unconstrained" else settings.duals
+    return dataclasses.replace(settings, reference=reference, duals=duals)
+
+
+def _table(results: Mapping[str, Result]) -> str:
+    return words.comparison({who: result.summary for who, result in results.items()})
+
+
+def _write_comparison(directory: RunDirectory, results: Mapping[str, Result]) -> None:
+    from fedjax_rl.families.networks.plots import plot_comparison
+
+    summaries = {who: result.summary for who, result in results.items()}
+    rewards = {f"reward_{who.replace('-', '_')}": s["reward"] for who, s in summaries.items()}
+    directory.write_json("summary.json", {**summaries["fed"], **rewards})
+    with working("drawing"):
+        plot_comparison({who: result.own for who, result in results.items()}, directory.path)
+    header = ["reference", "reward", *(f"cost/{name}" for name in summaries["fed"]["costs"])]
+    header += ["feasible", "environment_steps", "bytes_exchanged", "seconds"]
+    directory.append_rows(
+        "comparison.csv",
+        header,
+        [
+            [who, s["reward"], *s["costs"].values(), *(s[name] for name in header[-4:])]
+            for who, s in summaries.items()
+        ],
+    )
+
+
+class Networks:
+    """The `Assembler` of ``fedppo`` and ``fednatural``. Tasks are loaded once."""
+
+    def __init__(self, algorithm: str) -> None:
+        self.algorithm = algorithm
+        self._chosen: dict[Any, Chosen] = {}
+        self._prepared: dict[Any, DeepPrepared] = {}
+
+    def assemble(self, config: DeepConfig) -> Assembled:
+        """A member; only what differs from members on the same task is made anew.
+
+        Raises:
+            InvalidInput: a reference whose one merge is at the end of a run.
+        """
+        if config.reference == "one-shot":
+            raise InvalidInput(
+                "--reference", "'one-shot'", "another in a sweep: its one merge is a run's end"
+            )
+        choices = choices_of(config)
+        defaults = {name: getattr(DeepConfig, name) for name in names(DeepConfig, TRACED)}
+        likewise = dataclasses.replace(config, **defaults), choices
+        if likewise not in self._prepared:
+            self._prepared[likewise] = prepare(self.algorithm, config, self._task(config))
+        prepared = self._prepared[likewise]
+        federation = prepared.hparams.federation
+        federation = federation._replace(learner=settings_of(config, prepared.task))
+        hparams = prepared.hparams._replace(federation=federation)
+        return Assembled(
+            program=(
+                *(self.algorithm, choices, config.problem, config.problem_args, config.merge),
+                *(config.reference in ALONE, prepared.num_agents, config.agents_at_once),
+                *(config.local_steps, config.episodes, config.evaluate_every, config.rounds),
+            ),
+            algorithm=prepared.algorithm,
+            hparams=hparams,
+            prepared=prepared._replace(config=config, hparams=hparams),
+            rounds=config.rounds,
+            chunk_rounds=prepared.chunk_rounds,
+        )
+
+    def _task(self, config: DeepConfig) -> Chosen:
+        content = *(getattr(config, name) for name in names(DeepConfig, PROBLEM)), config.access
+        if content not in self._chosen:
+            self._chosen[content] = load_task(
+                config.problem,
+                agents=config.agents,
+                arguments=named_values("--problem-args", config.problem_args),
+                budgets=config.budgets,
+                access=config.access,
+            )
+        return self._chosen[content]
+
+    def agents(self, prepared: DeepPrepared) -> int:
+        """N."""
+        return prepared.num_agents
+
+    def together(
+        self, members: Sequence[Assembled], size: int, placement: Placement = ONE_DEVICE
+    ) -> Algorithm:
+        """The algorithm of one, with as many agents at once as fit a cache beside the others."""
+        prepared: DeepPrepared = members[0].prepared
+        config, design = prepared.config, prepared.design
+        if config.agents_at_once is None and platform() == "cpu":
+            beside = config.envs * max(1, size // placement.devices)
+            at_once = max(2, ENVIRONMENTS_AT_ONCE // beside)
+            config = dataclasses.replace(config, agents_at_once=at_once)
+        learner = LEARNERS[self.algorithm](design)
+        return algorithm_of(learner, config, design, prepared.task, prepared.num_agents, placement)
+
+    def kept(self, state: Pytree) -> Pytree:
+        """What is merged: policy, critic and moments."""
+        return state.shared
+
+    def figures(self, prepared: DeepPrepared, rows: Pytree, kept: Pytree, failed: int) -> Figures:
+        """Figures of a member, from rows up to the round that failed."""
+        last = failed if failed >= 0 else len(rows.reward)
+        rows = shaped(jax.tree.map(lambda leaf: leaf[:last], rows), prepared)
+        alive = np.ones((last, 1), bool)
+        history, _ = columns(0, rows, 0, prepared, alive)
+        evaluations = evaluations_of(0, rows, history["environment_steps"], alive)
+        policy = jax.tree.map(
+            lambda leaf: leaf.reshape(1, prepared.policies, *leaf.shape[prepared.member_axes :]),
+            kept,
+        )
+        result = DeepResult(prepared, history, evaluations, policy, {}, np.array([failed]))
+        names = prepared.task.constraint_names
+        costs = evaluations.costs.mean((1, 2))
+        curves = {
+            "round": evaluations.round,
+            "environment_steps": evaluations.environment_steps,
+            "reward": evaluations.reward.mean((1, 2)),
+            "mode_reward": evaluations.mode_reward.mean((1, 2)),
+            **{f"cost/{name}": costs[:, index] for index, name in enumerate(names)},
+        }
+        at = thinned(len(evaluations.round))
+        return Figures(summarise(result, {}), {name: curve[at] for name, curve in curves.items()})
+
+    def digest(self, prepared: DeepPrepared) -> str:
+        """SHA-256 of what is known of the task."""
+        return digest_of_task(prepared.chosen)
+
+
+FAMILY = Family(
+    name="networks",
+    settings=DeepConfig,
+    algorithms={
+        "fedppo": "proximal policy optimisation with networks, for constrained gymnax tasks",
+        "fednatural": "natural policy gradient with networks, in a trust region",
+    },
+    about="""Train networks on a task with costs that no agent sees all of.
+
+Every agent acts in its own environments, measures its own costs, improves its policy on its own
+Lagrangian for E local steps and keeps its multipliers to itself; then the policies are merged. T
+such rounds make a run. The table shows reward and violations in the agents' own rollouts, their
+multipliers, and what the merged policy does in episodes of its own.""",
+    headline=Headline("reward", True, "feasible"),
+    problem="problem",
+    files=PROBLEM_FILES,
+    prepare=_prepare,
+    assembler=Networks,
+    section="fedjax_rl.report.networks:networks_section",
+    presets=PRESETS,
+    presets_help=(
+        "default: ours, chosen on cartpole-pos2; paper: of the experiments of arXiv 2405.03236."
+    ),
+    references=References(
+        ("fed", "omniscient", "no-communication", "unconstrained"),
+        _as_reference,
+        _table,
+        _write_comparison,
+    ),
+)

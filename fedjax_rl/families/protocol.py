@@ -1,0 +1,129 @@
+"""What a kind of experiment says of itself, so that runs, sweeps and reports are written once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from fedjax_rl.cluster.devices import DeviceSettings
+from fedjax_rl.columns import Columns
+from fedjax_rl.records.directory import RunDirectory
+from fedjax_rl.records.keeper import Keeper
+from fedjax_rl.records.sinks.log import Schedule
+from fedjax_rl.settings.paths import Files
+from fedjax_rl.training.loop import OnRows
+from fedjax_rl.training.protocol import Assembler
+
+
+class Result(NamedTuple):
+    """A run behind its last round.
+
+    Attributes:
+        summary: what ``summary.json`` holds.
+        diverged: whether any of its members did; the others are complete.
+        closing: what came out, in words.
+        write: puts what the run leaves beside its rows and its summary into a directory.
+        rows: columns of all rounds, where a run that diverged ends before the last one.
+        own: the family's own result, for what compares several.
+    """
+
+    summary: dict[str, Any]
+    diverged: bool
+    closing: str
+    write: Callable[[RunDirectory], None]
+    rows: Columns | None = None
+    own: Any = None
+
+
+class Experiment(NamedTuple):
+    """A run that can start; everything that a user may have set wrong was refused.
+
+    Attributes:
+        settings: complete, as ``config.yaml`` records them.
+        digest: SHA-256 of the problem's content, and of who watches what.
+        logged: which of its rows are logged.
+        opening: what is about to run, in words.
+        header: of the live table.
+        cells: (rows, index) -> the texts of a row under the header.
+        run: (on_rows, keeper, chunk) -> `Result`. ``on_rows`` is given the columns of consecutive
+            rounds, the keeper is asked before the first round and behind every chunk, and
+            ``chunk`` says how many rounds a chunk has instead of so many.
+    """
+
+    settings: Any
+    digest: str
+    logged: Schedule
+    opening: str
+    header: Sequence[str]
+    cells: Callable[[Columns, int], list[str]]
+    run: Callable[[OnRows, Keeper, Callable[[int], int]], Result]
+
+
+class Headline(NamedTuple):
+    """The figure that members are compared by unless another is asked for.
+
+    Attributes:
+        metric: a column of ``sweep.csv``.
+        maximize: whether more is better.
+        feasible: the column that says whether the policy of the metric keeps every budget; beside
+            it is one that begins with ``relative_violation`` instead. None without budgets.
+        feasible_last: the same of metrics that begin with ``last_``, where that is another policy.
+    """
+
+    metric: str
+    maximize: bool
+    feasible: str | None = None
+    feasible_last: str | None = None
+
+
+class References(NamedTuple):
+    """Runs that ``run ALGORITHM --compare`` puts beside the federation.
+
+    Attributes:
+        names: the federation's first; also names of the folders of the others.
+        settings: (settings, name) -> those of that run.
+        table: results by name, in words.
+        write: puts results by name into the federation's directory.
+    """
+
+    names: tuple[str, ...]
+    settings: Callable[[Any, str], Any]
+    table: Callable[[Mapping[str, Result]], str]
+    write: Callable[[RunDirectory, Mapping[str, Result]], None]
+
+
+class Family(NamedTuple):
+    """A kind of experiment.
+
+    Attributes:
+        name: of the family.
+        settings: type of its settings, a dataclass that checks its values and whose annotations
+            say what depends on them; see `fedjax_rl.settings.fields`.
+        algorithms: a line on each, by the name on the command line.
+        about: what a run does, for ``--help``.
+        headline: what members of a sweep are compared by.
+        problem: the setting that names the problem.
+        files: settings that may name a file, and whether a value of theirs does.
+        prepare: (algorithm, settings, devices) -> what can start; raises InvalidInput.
+        assembler: algorithm -> what makes members of a sweep.
+        section: ``module:function`` of (source, name) -> a run's part of a report; a reference,
+            for families know nothing of reports.
+        presets: settings by name, each on top of the defaults.
+        presets_help: a sentence on them.
+        references: what a run can be put beside, or None.
+    """
+
+    name: str
+    settings: type
+    algorithms: Mapping[str, str]
+    about: str
+    headline: Headline
+    problem: str
+    prepare: Callable[[str, Any, DeviceSettings], Experiment]
+    assembler: Callable[[str], Assembler]
+    section: str
+    files: Files = MappingProxyType({})
+    presets: Mapping[str, Mapping[str, Any]] = MappingProxyType({"default": {}})
+    presets_help: str = ""
+    references: References | None = None

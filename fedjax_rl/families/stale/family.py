@@ -1,0 +1,165 @@
+"""Losses on stale data: runs, members of sweeps, words, files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from fedjax_rl.algorithm import Algorithm, Pytree
+from fedjax_rl.cluster.devices import DeviceSettings
+from fedjax_rl.execution.placement import ONE_DEVICE, Placement
+from fedjax_rl.families.protocol import Experiment, Family, Headline, Result
+from fedjax_rl.families.stale import words
+from fedjax_rl.families.stale.assembly import HeteroPrepared, learner_of, prepare
+from fedjax_rl.families.stale.cells import Cell, cells_of, columns
+from fedjax_rl.families.stale.config import HeteroConfig
+from fedjax_rl.families.stale.evaluations import parameter_arrays, tidy
+from fedjax_rl.families.stale.laws import names_trace
+from fedjax_rl.families.stale.starts import digest
+from fedjax_rl.families.stale.summary import summarise
+from fedjax_rl.families.stale.training import run
+from fedjax_rl.hetero.losses import losses
+from fedjax_rl.hetero.schedule import depth
+from fedjax_rl.hetero.warm_start import WarmStart
+from fedjax_rl.records.directory import RunDirectory
+from fedjax_rl.records.keeper import Keeper
+from fedjax_rl.records.sinks.log import Schedule
+from fedjax_rl.settings.fields import START, names, static_names
+from fedjax_rl.terminal.live import working
+from fedjax_rl.training.loop import OnRows
+from fedjax_rl.training.protocol import Assembled, Figures, thinned
+
+CURVES = ("accuracy", "estimation_error", "reward", "kl", "weight_variance", "staleness")
+
+
+def _prepare(algorithm: str, settings: HeteroConfig, devices: DeviceSettings) -> Experiment:
+    prepared = prepare(algorithm, settings, devices=devices)
+    config = prepared.config
+    return Experiment(
+        settings=config,
+        digest=digest(config, prepared.task),
+        logged=Schedule("step", config.steps, config.log_every, config.seeds),
+        opening=words.opening(prepared),
+        header=words.HEADER,
+        cells=words.cells,
+        run=partial(_run, prepared),
+    )
+
+
+def _run(
+    prepared: HeteroPrepared, on_rows: OnRows, keeper: Keeper, chunk: Callable[[int], int]
+) -> Result:
+    prepared = prepared._replace(chunk_steps=chunk(prepared.chunk_steps))
+    result = run(prepared, on_rows, keeper)
+    (cell,) = result.cells
+    return Result(
+        summary=result.summary,
+        diverged=bool((cell.failed >= 0).any()),
+        closing=words.closing(result),
+        write=partial(_write, cell, prepared.config.seed),
+        own=result,
+    )
+
+
+def _write(cell: Cell, first_seed: int, directory: RunDirectory) -> None:
+    """Evaluations, policies and plots."""
+    from fedjax_rl.families.stale.plots import plot_cells
+
+    directory.append_rows("evaluations.csv", *tidy(cell, first_seed))
+    directory.write_arrays("policy.npz", parameter_arrays(cell))
+    with working("drawing"):
+        plot_cells((cell,), directory.path)
+
+
+class Stale:
+    """The `Assembler` of ``gepo`` and all other losses. A warm start is kept once."""
+
+    def __init__(self, algorithm: str) -> None:
+        self.algorithm = algorithm
+        self._starts: dict[Any, WarmStart] = {}
+
+    def assemble(self, config: HeteroConfig) -> Assembled:
+        """A member, with a schedule of its own."""
+        prepared = prepare(self.algorithm, config)
+        content = tuple(getattr(config, name) for name in names(HeteroConfig, START))
+        static = static_names(HeteroConfig)  # how deep the ring is comes from a group's schedules
+        start = self._starts.setdefault(content, prepared.start)
+        hparams = prepared.hparams._replace(start=start.parameters)
+        prepared = prepared._replace(start=start, hparams=hparams)
+        alone = hparams._replace(
+            deliveries=jax.tree.map(lambda leaf: leaf[0], hparams.deliveries),
+            learning_rate=hparams.learning_rate[0],
+        )
+        return Assembled(
+            program=(self.algorithm, *(getattr(config, name) for name in static)),
+            algorithm=self._learner([prepared]),
+            hparams=alone,
+            prepared=prepared,
+            rounds=config.steps,
+            chunk_rounds=prepared.chunk_steps,
+        )
+
+    def agents(self, prepared: HeteroPrepared) -> int:
+        """There is one learner."""
+        return 1
+
+    def together(
+        self, members: Sequence[Assembled], size: int, placement: Placement = ONE_DEVICE
+    ) -> Algorithm:
+        """A learner that keeps as many past parameters as the stalest member needs."""
+        return self._learner([member.prepared for member in members])
+
+    def _learner(self, prepared: Sequence[HeteroPrepared]) -> Algorithm:
+        first = prepared[0]
+        past = max(depth(one.schedules) for one in prepared)
+        return learner_of(self.algorithm, first.config, first.task, first.policy, past)
+
+    def kept(self, state: Pytree) -> Pytree:
+        """The learner's parameters."""
+        return state.parameters
+
+    def figures(self, prepared: HeteroPrepared, rows: Pytree, kept: Pytree, failed: int) -> Figures:
+        """Figures of a member; NaN where it had failed, as in a study."""
+        missing = prepared.config.steps + 1 - len(rows.loss)
+        rows = jax.tree.map(lambda leaf: _lengthened(leaf, missing)[:, None], rows)
+        table = columns(0, rows, np.array([failed]))
+        one = jax.tree.map(lambda leaf: leaf[None], kept)
+        (cell,) = cells_of(prepared, table, np.array([failed]), one)
+        at = np.flatnonzero(cell.evaluated)
+        at = at[thinned(len(at))]
+        curves = {"round": cell.step[at], "virtual_seconds": cell.seconds[0, at]}
+        curves |= {name: cell.values[name][0, at] for name in CURVES}
+        return Figures(summarise(cell, prepared, {}), curves)
+
+    def digest(self, prepared: HeteroPrepared) -> str:
+        """SHA-256 of the task's content."""
+        return digest(prepared.config, prepared.task)
+
+
+def _lengthened(leaf: np.ndarray, missing: int) -> np.ndarray:
+    """Rows of steps that were not run, when every member had failed, repeat the last one."""
+    return np.concatenate([leaf, np.repeat(leaf[-1:], missing, 0)])
+
+
+FAMILY = Family(
+    name="stale data",
+    settings=HeteroConfig,
+    algorithms={name: losses.describe(name) for name in losses},
+    about="""Train a policy over tokens on groups of responses that samplers drew long ago.
+
+One learner, several samplers, nobody waits: a sampler keeps its parameters until its sync interval
+has run out, and the learner takes the freshest batch that arrived. The algorithm's name is that of
+the loss. A virtual clock decides how stale every batch is; with --window 0 everybody waits for
+everybody. The table shows staleness, the learner's distance from the sampler, what it does to the
+importance weights, and accuracy on held-out prompts.""",
+    headline=Headline("last", True),
+    problem="task",
+    files={"latency": names_trace},
+    prepare=_prepare,
+    assembler=Stale,
+    section="fedjax_rl.report.stale:stale_section",
+)

@@ -1,0 +1,1 @@
+"""FedNPG and its kin on finite problems."""

@@ -1,0 +1,182 @@
+"""FedNPG on finite problems: runs, members of sweeps, words, files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from fedjax_rl.algorithm import Algorithm, Pytree
+from fedjax_rl.cluster.devices import DeviceSettings
+from fedjax_rl.execution.placement import ONE_DEVICE, Placement
+from fedjax_rl.families.protocol import Experiment, Family, Headline, Result
+from fedjax_rl.families.tabular import words
+from fedjax_rl.families.tabular.assembly import (
+    Prepared,
+    load_configured,
+    prepare,
+    settings,
+    simulated,
+)
+from fedjax_rl.families.tabular.config import FedNPGConfig
+from fedjax_rl.families.tabular.history import columns, initial_columns, no_sums, rows_of
+from fedjax_rl.families.tabular.programs import algorithm_of
+from fedjax_rl.families.tabular.summary import summarise
+from fedjax_rl.families.tabular.table import HEADER, cells
+from fedjax_rl.families.tabular.training import FedNPGResult, outcome_of, run
+from fedjax_rl.records.directory import RunDirectory
+from fedjax_rl.records.keeper import Keeper
+from fedjax_rl.records.sinks.log import Schedule
+from fedjax_rl.settings.fields import PROBLEM, TRACED, names
+from fedjax_rl.sources.content import digest_of
+from fedjax_rl.sources.problems import PROBLEM_FILES, Problem
+from fedjax_rl.terminal.live import working
+from fedjax_rl.training.loop import OnRows
+from fedjax_rl.training.protocol import Assembled, Figures, thinned
+
+CURVES = ("value", "gap", "violation", "average_gap", "average_violation", "strong_violation")
+
+
+def _prepare(algorithm: str, settings: FedNPGConfig, devices: DeviceSettings) -> Experiment:
+    prepared = prepare(settings, devices=devices)
+    return Experiment(
+        settings=settings,
+        digest=digest_of(prepared.problem),
+        logged=Schedule("round", settings.rounds, settings.log_every, settings.seeds),
+        opening=words.opening(prepared),
+        header=HEADER,
+        cells=partial(cells, layout=prepared.layout),
+        run=partial(_run, prepared),
+    )
+
+
+def _run(
+    prepared: Prepared, on_rows: OnRows, keeper: Keeper, chunk: Callable[[int], int]
+) -> Result:
+    prepared = prepared._replace(chunk_rounds=chunk(prepared.chunk_rounds))
+    result = run(prepared, on_rows, keeper)
+    return Result(
+        summary=result.summary,
+        diverged=result.outcome.failed_round is not None,
+        closing=words.closing(result),
+        write=partial(_write, result),
+        rows=result.history,
+        own=result,
+    )
+
+
+def _write(result: FedNPGResult, directory: RunDirectory) -> None:
+    """Policies and plots."""
+    from fedjax_rl.families.tabular.plots import plot_run
+
+    directory.write_arrays(
+        "policy.npz",
+        {
+            "last": result.outcome.last_policy,
+            "averaged": result.outcome.averaged_policy,
+            "recommended": np.array(result.summary["recommended_policy"]),
+        },
+    )
+    with working("drawing"):
+        plot_run(result, directory.path)
+
+
+class Tabular:
+    """The `Assembler` of ``fednpg``. Problems are loaded and solved once."""
+
+    def __init__(self, algorithm: str = "fednpg") -> None:
+        self.algorithm = algorithm
+        self._problems: dict[Any, Problem] = {}
+        self._prepared: dict[Any, Prepared] = {}
+
+    def assemble(self, config: FedNPGConfig) -> Assembled:
+        """A member; only what differs from members with the same problem is made anew."""
+        defaults = {name: getattr(FedNPGConfig, name) for name in names(FedNPGConfig, TRACED)}
+        likewise = dataclasses.replace(config, **defaults)
+        if likewise not in self._prepared:
+            content = (
+                *(getattr(config, name) for name in names(FedNPGConfig, PROBLEM)),
+                config.access,
+            )
+            if content not in self._problems:
+                self._problems[content] = load_configured(config)
+            self._prepared[likewise] = prepare(likewise, self._problems[content])
+        prepared = self._prepared[likewise]
+        cmdp, access = prepared.problem.cmdp, prepared.problem.access
+        hparams = settings(
+            config,
+            cmdp,
+            simulated(config, access),
+            prepared.certificate.dual_bound,
+            pace=1 / len(access),
+        )
+        own = dataclasses.replace(config, merge=prepared.config.merge)
+        return Assembled(
+            program=(prepared.algorithm, config.rounds),
+            algorithm=prepared.algorithm,
+            hparams=hparams,
+            prepared=prepared._replace(config=own, hparams=hparams),
+            rounds=config.rounds,
+            chunk_rounds=prepared.chunk_rounds,
+        )
+
+    def agents(self, prepared: Prepared) -> int:
+        """N."""
+        return len(simulated(prepared.config, prepared.problem.access))
+
+    def together(
+        self, members: Sequence[Assembled], size: int, placement: Placement = ONE_DEVICE
+    ) -> Algorithm:
+        """The algorithm of any of them."""
+        prepared: Prepared = members[0].prepared
+        return algorithm_of(prepared.config, self.agents(prepared), placement)
+
+    def kept(self, state: Pytree) -> Pytree:
+        """All of the state: policies and multipliers."""
+        return state
+
+    def figures(self, prepared: Prepared, rows: Pytree, kept: Pytree, failed: int) -> Figures:
+        """Figures of a member, from rows up to the round that failed."""
+        first = rows_of(jax.tree.map(lambda leaf: leaf[:1], rows))
+        parts = [initial_columns(first, prepared.layout)]
+        last = failed if failed >= 0 else len(rows.value)
+        if last > 1:
+            later = rows_of(jax.tree.map(lambda leaf: leaf[1:last], rows))
+            none = no_sums(*first.costs.shape[:2])
+            parts.append(columns(1, later, none, prepared.layout)[0])
+        history = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        outcome = outcome_of(kept, failed if failed >= 0 else None)
+        at = thinned(len(history["round"]))
+        return Figures(
+            summarise(prepared, history, outcome),
+            {name: history[name][at] for name in ("round", *CURVES)},
+        )
+
+    def digest(self, prepared: Prepared) -> str:
+        """SHA-256 of the problem's arrays."""
+        return digest_of(prepared.problem)
+
+
+FAMILY = Family(
+    name="tabular",
+    settings=FedNPGConfig,
+    algorithms={
+        "fednpg": "natural policy gradient on local Lagrangians, for finite problems",
+    },
+    about="""Train FedNPG on a finite problem and compare it with the exact optimum.
+
+Every agent ascends its own Lagrangian for E local steps, keeps its multipliers to itself, and the
+policies are merged; T such rounds make a run. The table shows the merged policy, evaluated exactly:
+its value, the gap to the constrained optimum V*, how far each cost is above its budget, each
+agent's multipliers, and gap and violation of the average over rounds.""",
+    headline=Headline("average_gap", False, "feasible_average", "feasible_last"),
+    problem="problem",
+    files=PROBLEM_FILES,
+    prepare=_prepare,
+    assembler=Tabular,
+    section="fedjax_rl.report.finite:finite_section",
+)

@@ -1,0 +1,100 @@
+"""The programs of FedNPG: equal arguments give the same object, which is compiled once."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+
+from fedjax_rl import algorithm as contract
+from fedjax_rl.algorithm import Algorithm, Learner
+from fedjax_rl.cmdp.evaluate import evaluate_exactly
+from fedjax_rl.cmdp.sample import evaluate_by_sampling
+from fedjax_rl.execution.placement import ONE_DEVICE, Placement
+from fedjax_rl.execution.sweep import sweep
+from fedjax_rl.families.tabular.config import FedNPGConfig
+from fedjax_rl.federation.correction import control_variate
+from fedjax_rl.federation.isolated import isolated
+from fedjax_rl.federation.observed import OBSERVED_AXES, alone_settings, observed
+from fedjax_rl.federation.participation import sampled
+from fedjax_rl.federation.round import federate
+
+
+def evaluation_of(config: FedNPGConfig) -> str | int:
+    """``exact``, or K rollouts."""
+    return "exact" if config.evaluation == "exact" else config.rollouts
+
+
+def algorithm_of(config: FedNPGConfig, num_agents: int, placement: Placement) -> Algorithm:
+    """The algorithm of a single member, with ``merge`` decided; see `fednpg_algorithm`."""
+    return fednpg_algorithm(
+        config.learner,
+        evaluation_of(config),
+        config.correction,
+        config.merge,
+        config.reference,
+        num_agents,
+        config.local_steps,
+        config.participants,
+        placement,
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def tabular_learner(name: str, evaluation: str | int, correction: str = "none") -> Learner:
+    """A registered tabular learner with exact evaluation, or with K rollouts per pair."""
+    evaluate = evaluate_exactly if evaluation == "exact" else evaluate_by_sampling(int(evaluation))
+    learner: Learner = contract.learners.make(name, evaluate)
+    return control_variate(learner) if correction == "control-variate" else learner
+
+
+@functools.lru_cache(maxsize=64)
+def fednpg_algorithm(
+    learner_name: str,
+    evaluation: str | int,
+    correction: str,
+    merge: str,
+    reference: str,
+    num_agents: int,
+    local_steps: int,
+    participants: int | None,
+    placement: Placement = ONE_DEVICE,
+) -> Algorithm:
+    """FedNPG or a reference as one algorithm; equal arguments give the same compiled program.
+
+    Args:
+        learner_name: registered name or module:factory.
+        evaluation: ``exact``, or K rollouts.
+        correction: ``none`` or ``control-variate``.
+        merge: registered name or module:factory of an aggregator.
+        reference: ``fed``, ``omniscient`` or ``no-communication``.
+        num_agents: N.
+        local_steps: E.
+        participants: agents drawn in each round, or None for all.
+        placement: where agents are computed.
+
+    Raises:
+        InvalidInput: unknown names, or a merge that cannot take what the learner sends.
+    """
+    learner = tabular_learner(learner_name, evaluation, correction)
+    aggregator = contract.aggregators.make(merge)
+    contract.check_merge(learner, merge, aggregator)
+    alone, agent_map = reference == "no-communication", placement.map_of("agents")
+    federation = federate(
+        learner,
+        aggregator,
+        num_agents=1 if alone else num_agents,
+        local_steps=local_steps,
+        participation=sampled(participants) if participants is not None else None,
+        agent_map=jax.vmap if alone else agent_map,
+    )
+    algorithm = observed(federation, feasible_rounds=learner.averages_feasible_rounds)
+    if not alone:
+        return algorithm
+    return isolated(algorithm, num_agents, OBSERVED_AXES, alone_settings, agent_map=agent_map)
+
+
+@functools.lru_cache(maxsize=64)
+def seed_sweep(algorithm: Algorithm, seeds: int, placement: Placement = ONE_DEVICE) -> Algorithm:
+    """K members that differ in their keys alone."""
+    return sweep(algorithm, None, seeds, placement.map_of("members"))

@@ -1,0 +1,175 @@
+"""FedNPG on a finite problem, measured against the exact optimum."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from fedjax_rl.cmdp.model import CMDP, FloatArray
+from fedjax_rl.cmdp.solve import Certificate
+from fedjax_rl.columns import Columns
+from fedjax_rl.execution.train import Chunk, to_host
+from fedjax_rl.families.tabular.assembly import Prepared, prepare
+from fedjax_rl.families.tabular.config import FedNPGConfig
+from fedjax_rl.families.tabular.history import Sums, columns, initial_columns, no_sums, rows_of
+from fedjax_rl.families.tabular.summary import Outcome, stationary_policy, summarise
+from fedjax_rl.federation.observed import Observation
+from fedjax_rl.records.checkpoint_files import Arrays
+from fedjax_rl.records.keeper import Keeper, KeepsNothing
+from fedjax_rl.sources.objects import GIVEN, check_known_type, configured, problem_of
+from fedjax_rl.sources.problems import Problem
+from fedjax_rl.training.loop import Clock, OnRows, Work, carry_out, joined, keys_of
+
+
+@dataclasses.dataclass(frozen=True)
+class FedNPGResult:
+    """A finished (or diverged) run.
+
+    Attributes:
+        config: its settings.
+        problem: the problem and who watches what.
+        certificate: the exact optimum it is measured against.
+        history: one array over rounds 0 … T for each column of ``metrics.csv``.
+        summary: what ``summary.json`` holds.
+        outcome: final multipliers and policies.
+    """
+
+    config: FedNPGConfig
+    problem: Problem
+    certificate: Certificate
+    history: Columns
+    summary: dict[str, Any]
+    outcome: Outcome
+
+
+def fednpg(problem: CMDP | Problem | str, **settings: Any) -> FedNPGResult:
+    """Runs FedNPG and certifies the result.
+
+    Args:
+        problem: a `CMDP` (one constraint per agent unless ``agents`` is given), a `Problem`
+            with its access matrix, or any name the command line takes.
+        **settings: fields of `FedNPGConfig` other than ``problem``; of an object ``budgets``,
+            ``discount``, ``agents`` and ``access`` stand in for its own.
+
+    Raises:
+        InvalidInput: a setting or the problem cannot be used.
+    """
+    check_known_type(problem, (CMDP, Problem))
+    if isinstance(problem, str):
+        return run(prepare(configured(FedNPGConfig, "problem", problem, settings)))
+    config = configured(FedNPGConfig, "problem", GIVEN, settings)
+    given = problem_of(
+        problem,
+        agents=config.agents,
+        arguments=config.problem_args,
+        budgets=config.budgets,
+        access=config.access,
+        discount=config.discount,
+    )
+    return run(prepare(config, given))
+
+
+def run(
+    prepared: Prepared, on_rows: OnRows = lambda rows: None, keeper: Keeper | None = None
+) -> FedNPGResult:
+    """Trains, hands the columns of every chunk to ``on_rows``, and sums up.
+
+    A ``keeper`` says where to go on from, and is asked to save behind every chunk.
+
+    Rounds from the first that was not finite on are not reported; the state before them is.
+    """
+    config = prepared.config
+    key = keys_of(config.seed + np.arange(config.seeds) if config.seeds > 1 else config.seed)
+    record = FiniteRecord(prepared)
+    work = Work(prepared.algorithm, key, prepared.hparams, config.rounds, prepared.chunk_rounds)
+    state, _, clock = carry_out(work, record, on_rows, keeper or KeepsNothing())
+    history = record.history()
+    outcome = outcome_of(state, record.failed_round)
+    timing = {"seconds": clock.seconds, "rounds_per_second": _rate(clock)}
+    summary = summarise(prepared, history, outcome) | timing
+    return FedNPGResult(config, prepared.problem, prepared.certificate, history, summary, outcome)
+
+
+class FiniteRecord:
+    """The columns of all rounds so far and the sums to go on from.
+
+    Attributes:
+        failed_round: the first round that was not finite, in any member; the record ends there.
+    """
+
+    def __init__(self, prepared: Prepared):
+        self._layout, self._seeds = prepared.layout, prepared.config.seeds
+        self._parts: list[Columns] = []
+        self._sums: Sums
+        self.failed_round: int | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.failed_round is not None
+
+    def open(self, row: Observation) -> Columns:
+        rows = rows_of(jax.tree.map(lambda leaf: leaf[None], row), self._seeds)
+        self._sums = no_sums(*rows.costs.shape[:2])
+        self._parts.append(initial_columns(rows, self._layout))
+        return self._parts[-1]
+
+    def add(self, chunk: Chunk) -> Columns | None:
+        self.failed_round = first_failure(chunk)
+        last = chunk.last_round if self.failed_round is None else self.failed_round - 1
+        count = last - chunk.first_round + 1
+        if count < 1:
+            return None
+        rows = rows_of(jax.tree.map(lambda rows: rows[:count], chunk.info), self._seeds)
+        table, self._sums = columns(chunk.first_round, rows, self._sums, self._layout)
+        self._parts.append(table)
+        return table
+
+    def history(self) -> Columns:
+        """One array over all rounds for each column."""
+        self._parts = [joined(self._parts)]
+        return self._parts[0]
+
+    def arrays(self) -> Arrays:
+        sums = {name: np.asarray(value) for name, value in self._sums._asdict().items()}
+        return {"history": self.history(), "sums": sums}
+
+    def restore(self, arrays: Arrays) -> Columns:
+        sums = arrays["sums"]
+        steps = float(sums["environment_steps"])
+        self._sums = Sums(sums["counted"], sums["value"], sums["costs"], sums["strong"], steps)
+        self._parts = [arrays["history"]]
+        return self._parts[0]
+
+
+def first_failure(chunk: Chunk) -> int | None:
+    """The first round that was not finite, in any member of a sweep."""
+    if chunk.failed_members is None:
+        return chunk.failed_round
+    failed = chunk.failed_members[chunk.failed_members >= 0]
+    return int(failed.min()) if failed.size else None
+
+
+def outcome_of(state: Any, failed_round: int | None) -> Outcome:
+    """What a run ends with, from its last state."""
+    host = to_host(state)
+    last_policy = _softmax(host.federation.shared.logits)
+    return Outcome(
+        multipliers=host.federation.local.multipliers,
+        last_policy=last_policy,
+        averaged_policy=stationary_policy(host.occupancy_sum, last_policy),
+        failed_round=failed_round,
+    )
+
+
+def _softmax(logits: FloatArray) -> FloatArray:
+    weights = np.exp(logits - logits.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True)
+
+
+def _rate(clock: Clock) -> float:
+    """Rounds per second, without the first chunk when there are others: it also compiles."""
+    (begin, began), (end, ended) = clock.marks[1 if len(clock.marks) > 2 else 0], clock.marks[-1]
+    return (end - begin) / max(ended - began, 1e-9)

@@ -1,0 +1,1 @@
+"""What is written: run directories, checkpoints, and sinks of rows."""

@@ -1,0 +1,61 @@
+"""The user's cache: arrays that are costly to compute, under a digest of all they depend on.
+
+A cache that cannot be read or written, or that has no place, is no obstacle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedjax_rl.records.directory import UNREADABLE, npz_bytes, write_atomically
+
+
+def cache_directory() -> Path | None:
+    """``$FEDJAX_RL_CACHE``, else ``$XDG_CACHE_HOME/fedjax_rl``, else ``~/.cache/fedjax_rl``.
+
+    None where there is no such place: a user whom the machine does not know has no home.
+    """
+    if chosen := os.environ.get("FEDJAX_RL_CACHE"):
+        return Path(chosen)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fedjax_rl"
+    except RuntimeError:
+        return None
+
+
+def key_of(*known: Any) -> str:
+    """SHA-256 of all that an entry depends on, told by `repr`."""
+    return hashlib.sha256(repr(known).encode()).hexdigest()
+
+
+def cached(folder: str, key: str) -> dict[str, np.ndarray] | None:
+    """The arrays of an entry, or None where there is none that can be read."""
+    if (entry := _entry(folder, key)) is None:
+        return None
+    try:
+        with np.load(entry, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (*UNREADABLE, KeyError, TypeError):
+        return None
+
+
+def keep(folder: str, key: str, arrays: Mapping[str, Any]) -> None:
+    """Writes an entry, where that is possible."""
+    if (entry := _entry(folder, key)) is None:
+        return
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(entry, npz_bytes(arrays))
+    except OSError:
+        return
+
+
+def _entry(folder: str, key: str) -> Path | None:
+    directory = cache_directory()
+    return None if directory is None else directory / folder / f"{key}.npz"

@@ -1,0 +1,174 @@
+"""Where a run goes: a directory with a keeper, or nowhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from fedjax_rl.cluster import hosts
+from fedjax_rl.records import checkpoints
+from fedjax_rl.records.checkpoints import Origin
+from fedjax_rl.records.directory import MARK, RunDirectory, check_writable, made_with
+from fedjax_rl.records.keeper import CheckpointKeeper, Keeper, KeepsNothing
+from fedjax_rl.records.saving import CheckpointSettings
+from fedjax_rl.records.sinks.log import RunLog, Schedule, check_sinks, open_log
+from fedjax_rl.records.sinks.protocol import About
+from fedjax_rl.settings.files import settings_to_yaml
+from fedjax_rl.settings.paths import Files, without_folders
+
+
+class Destination(NamedTuple):
+    """Where a run is to be written, and how it survives.
+
+    Attributes:
+        out: directory, or None to write nothing.
+        overwrite: whether an earlier run there may be replaced.
+        checkpoints: when it is saved.
+        resume: whether to go on with the run that is there.
+        log_to: sinks of its rows besides ``metrics.csv``.
+    """
+
+    out: Path | None = None
+    overwrite: bool = False
+    checkpoints: CheckpointSettings = CheckpointSettings()
+    resume: bool = False
+    log_to: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Raises InvalidInput unless a run may be written and logged there; touches nothing."""
+        if self.out is None or not hosts.writes():
+            return
+        if not self.resume:
+            check_writable(self.out, overwrite=self.overwrite)
+        check_sinks(self.log_to)
+
+    def below(self, name: str) -> Destination:
+        """The folder of a run that belongs to this one, written anew where it was not begun."""
+        if self.out is None:
+            return self
+        out = self.out / name
+        return self._replace(out=out, overwrite=True, resume=self.resume and (out / MARK).exists())
+
+
+class Place(NamedTuple):
+    """A destination that is open.
+
+    Attributes:
+        directory: None when nothing is written.
+        keeper: to be asked within ``kept``.
+        kept: the context to train in.
+        open_log: the context to log in, whose rows go to ``metrics.csv`` and the other sinks.
+    """
+
+    directory: RunDirectory | None
+    keeper: Keeper
+    kept: AbstractContextManager[object]
+    open_log: Callable[[Schedule], AbstractContextManager[RunLog]]
+
+
+NOWHERE = Place(None, KeepsNothing(), nullcontext(), partial(open_log, None, (), About("", {})))
+"""Nothing is written, nothing is kept."""
+
+
+@contextmanager
+def open_place(
+    destination: Destination,
+    algorithm: str,
+    settings: Mapping[str, Any],
+    digest: str,
+    extra: Mapping[str, Any] = MappingProxyType({}),
+    files: Files = MappingProxyType({}),
+) -> Iterator[Place]:
+    """Opens a directory with its ``config.yaml``, and finds the checkpoint to go on from.
+
+    Args:
+        destination: where, and how.
+        algorithm: its name.
+        settings: of the run, complete.
+        digest: SHA-256 of the problem's content.
+        extra: what ``config.yaml`` says besides.
+        files: settings that may name a file, of which a checkpoint knows the name alone: the
+            digest says what is in it, and its folder may have been moved.
+
+    Raises:
+        InvalidInput: the directory or its checkpoint cannot be used; nothing was changed.
+    """
+    if destination.out is None:
+        yield NOWHERE
+        return
+    if not hosts.writes():
+        kept = _keeper(destination, None, algorithm, settings, digest, extra, files)
+        yield Place(None, *kept, NOWHERE.open_log)
+        return
+    with RunDirectory(
+        destination.out, overwrite=destination.overwrite, resume=destination.resume
+    ) as directory:
+        kept = _keeper(destination, directory, algorithm, settings, digest, extra, files)
+        about = About(algorithm, settings)
+        yield Place(directory, *kept, partial(open_log, directory, destination.log_to, about))
+
+
+def _keeper(
+    destination: Destination,
+    directory: RunDirectory | None,
+    algorithm: str,
+    settings: Mapping[str, Any],
+    digest: str,
+    extra: Mapping[str, Any],
+    files: Files,
+) -> tuple[Keeper, AbstractContextManager[object]]:
+    """Writes ``config.yaml``, or clears what is written behind the checkpoint to go on from."""
+    versions = made_with(digest)
+    what = {"algorithm": algorithm, **without_folders(settings, files), "problem_sha256": digest}
+    origin = Origin(what, versions)
+    assert destination.out is not None
+    saved = _resumed(destination.out, origin) if destination.resume else None
+    if directory is None:  # another process writes
+        pass
+    elif destination.resume:
+        directory.clear()
+        checkpoints.remove_half_written(directory.path / checkpoints.FOLDER)
+    else:
+        told = {
+            "checkpoints": dataclasses.asdict(destination.checkpoints),
+            "sinks": list(destination.log_to),
+        }
+        text = settings_to_yaml(algorithm, {**settings, **told, **extra}, versions)
+        directory.write_text(MARK, text)
+    if destination.checkpoints.keep_checkpoints == 0:
+        return KeepsNothing(), nullcontext()
+    keeper = CheckpointKeeper(destination.out, destination.checkpoints, origin, saved)
+    return keeper, keeper
+
+
+def newest_of(path: Path, origin: Origin) -> checkpoints.Saved | None:
+    """The checkpoint to go on from, with a warning for each that is damaged.
+
+    Raises:
+        InvalidInput: it belongs to something else, or has a format of the future.
+    """
+    saved, warnings = checkpoints.newest(path / checkpoints.FOLDER)
+    if saved is not None:
+        changed = checkpoints.check_origin(saved, origin)
+        warnings += [f"the last bits may differ ({difference})" for difference in changed]
+    for warning in warnings if hosts.writes() else ():
+        print(f"fedjax-rl: warning: {warning}", file=sys.stderr)
+    return saved
+
+
+def _resumed(path: Path, origin: Origin) -> checkpoints.Saved | None:
+    """The same, with a word on it; every process of a team must find the same."""
+    saved = newest_of(path, origin)
+    found = -1 if saved is None else saved.manifest["round"]
+    hosts.same_in_all("run directory", found, f"{path} to be the same to all of them")
+    if saved is None:
+        print(f"No checkpoint in {path}: starting over", flush=True)
+    else:
+        print(f"Going on from {saved.path}", flush=True)
+    return saved

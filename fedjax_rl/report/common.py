@@ -1,0 +1,154 @@
+"""What sections of every kind have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fedjax_rl.report.curves import SHOWN, Axes, curve
+from fedjax_rl.report.document import Chart, Figure, KeyFigure, Section, Series, State
+from fedjax_rl.report.environment import environment
+from fedjax_rl.report.numbers import binary, number, seconds, shown
+from fedjax_rl.report.reading import Columns, Source
+
+ASIDE = ("algorithm", "made_with", "compare")
+"""Entries of ``config.yaml`` that are shown elsewhere."""
+MEMBERS_DRAWN = 24
+"""With more seeds or agents than this only averages are drawn."""
+BAND = "Lines are interquartile means over {}, bands reach from the first quartile to the third."
+
+
+def section_of(source: Source, name: str, kind: str) -> Section:
+    """A section with what every directory has: configuration and environment."""
+    return Section(
+        name=name,
+        kind=kind,
+        states=(),
+        configuration=settings_of(source.config),
+        environment=environment(source.path, source.config),
+    )
+
+
+def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by name; those of a mapping within follow it, as ``checkpoints.keep_checkpoints``.
+
+    The settings of a sweep are not swept ones alone: they are shown as those of a run are.
+    """
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        if name in ASIDE:
+            continue
+        if name == "settings" and isinstance(value, dict):
+            found |= {key: entry for key, entry in value.items() if key not in found}
+        elif name == "variants" and isinstance(value, list):
+            found[name] = [v.get("variant") if isinstance(v, dict) else v for v in value]
+        elif isinstance(value, dict) and value:
+            found |= {f"{name}.{key}": entry for key, entry in value.items()}
+        else:
+            found[name] = value
+    return found
+
+
+def finish_states(
+    source: Source,
+    rows: Columns,
+    unit: str,
+    total: str,
+    diverged: bool,
+    last_file: str = "summary.json",
+) -> tuple[State, ...]:
+    """Whether a run is finished, as its last file tells, and whether anything diverged.
+
+    Args:
+        source: the directory.
+        rows: of ``metrics.csv``.
+        unit: the column that counts.
+        total: the setting that says how far it should count.
+        diverged: whether anything did.
+        last_file: what is written last.
+    """
+    states = [State("finished", True)]
+    if not source.has(last_file):
+        done = rows[unit][-1] if len(rows.get(unit, ())) else 0.0
+        planned = source.config.get(total)
+        so_far = f": {unit} {shown(int(done))} of {shown(planned)}" if planned else ""
+        states = [State(f"unfinished{so_far}", None)]
+    return (*states, State("diverged", False)) if diverged else tuple(states)
+
+
+def named(summary: Mapping[str, Any]) -> tuple[KeyFigure, ...]:
+    """Key figures on how much was done, of those that the summary has."""
+    found = []
+    steps = summary.get("rounds", summary.get("steps"))
+    if steps is not None:
+        unit = "Rounds" if "rounds" in summary else "Learner steps"
+        count = summary.get("seeds", 1)
+        found.append(KeyFigure(unit, shown(steps), f"{count} seeds" if count != 1 else "one seed"))
+    exchanged = number(summary.get("bytes_exchanged"))
+    note = f"{binary(exchanged)} exchanged" if np.isfinite(exchanged) else ""
+    found.append(KeyFigure("Time", seconds(number(summary.get("seconds"))), note))
+    return tuple(found)
+
+
+def too_many(members: int) -> str:
+    """What a figure says where members are too many to be drawn one by one; else nothing."""
+    return f"All {members} one by one are not drawn." if members > MEMBERS_DRAWN else ""
+
+
+def paid(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run took, for a table over several."""
+    exchanged, took = (number(summary.get(name)) for name in ("bytes_exchanged", "seconds"))
+    return {
+        "seeds": summary.get("seeds"),
+        "rounds": summary.get("rounds", summary.get("steps")),
+        "exchanged": binary(exchanged),
+        "time": seconds(took),
+    }
+
+
+def cost_series(
+    axes: Axes, rows: Columns, prefix: str, budgets: Mapping[str, Any]
+) -> tuple[Series, ...]:
+    """The columns of this prefix, each against its budget; the tightest first if they are many."""
+    names = [name.removeprefix(prefix) for name in rows if name.startswith(prefix)]
+    if len(names) > SHOWN:
+        names.sort(key=lambda name: -_tightness(rows[f"{prefix}{name}"], budgets.get(name)))
+    return tuple(
+        curve(
+            axes,
+            name,
+            rows[f"{prefix}{name}"],
+            place,
+            reference=budgets.get(name),
+            reference_name="budget",
+        )
+        for place, name in enumerate(names)
+    )
+
+
+def _tightness(costs: np.ndarray, budget: Any) -> float:
+    """The last cost over its budget."""
+    finite, limit = costs[np.isfinite(costs)], number(budget)
+    if not finite.size or not limit > 0:
+        return 0.0
+    return float(finite[-1]) / limit
+
+
+def multiplier_figure(axes: Axes, rows: Columns, optimal: Mapping[str, Any]) -> list[Figure]:
+    """All multipliers, against λ* where it is known."""
+    series: list[Series] = []
+    for name in (name for name in rows if name.startswith("multiplier/")):
+        parts = name.split("/", 2)
+        if len(parts) < 3:
+            continue
+        of = optimal.get(parts[2])
+        more = {"reference": of, "reference_name": "λ*"} if of is not None else {}
+        label = f"agent {parts[1]}, {parts[2]}"
+        series.append(curve(axes, label, rows[name], len(series), **more))
+    if not series:
+        return []
+    note = "Optimal multipliers are dashed." if optimal else ""
+    chart = Chart("", axes.labels, "multiplier", tuple(series))
+    return [Figure("Multipliers", (chart,), note)]

@@ -1,0 +1,222 @@
+"""A run of FedNPG as a section."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fedjax_rl.report.common import (
+    cost_series,
+    finish_states,
+    multiplier_figure,
+    named,
+    paid,
+    section_of,
+)
+from fedjax_rl.report.curves import Axes, curve, remaining
+from fedjax_rl.report.document import (
+    Chart,
+    Figure,
+    FloatArray,
+    KeyFigure,
+    Satisfaction,
+    Section,
+    Series,
+    Table,
+)
+from fedjax_rl.report.numbers import (
+    array,
+    estimate,
+    mapping,
+    number,
+    percent,
+    plural,
+    shown,
+)
+from fedjax_rl.report.reading import Columns, Source
+from fedjax_rl.report.satisfaction import Members, satisfaction, summary_words, worst
+
+DISTANCES = {
+    "average_gap": "average gap, absolute",
+    "average_violation": "average violation",
+    "strong_violation": "strong violation",
+}
+POLICIES = {"averaged": "occupancy", "last": "last"}
+"""Prefixes of the summary's figures by policy."""
+AXES = {
+    "round": "round",
+    "environment_steps": "environment steps of all agents",
+    "bytes_exchanged": "bytes exchanged",
+}
+
+
+def finite_section(source: Source, name: str) -> Section:
+    """A run of ``fednpg``."""
+    summary, rows = source.document("summary.json"), source.columns("metrics.csv")
+    found = {policy: _satisfaction(summary, policy) for policy in POLICIES}
+    chosen = str(summary.get("recommended_policy", "averaged"))
+    failed = summary.get("failed_round")
+    diverged = () if failed is None else (f"diverged in round {failed}; rows before it are kept",)
+    section = section_of(source, name, f"run of FedNPG, {source.config.get('reference', 'fed')}")
+    problem = summary.get("problem", source.config.get("problem"))
+    return section._replace(
+        states=finish_states(source, rows, "round", "rounds", bool(diverged)),
+        verdict=_verdict(summary, found),
+        key_figures=_key_figures(summary, found.get(chosen), chosen),
+        satisfaction=tuple(one for one in found.values() if one is not None),
+        figures=_figures(rows, summary),
+        tables=_results(summary),
+        diverged=diverged,
+        glance={
+            "problem": problem,
+            "judged by": f"gap, {chosen} policy",
+            "its value": summary.get(f"{POLICIES.get(chosen, 'last')}_gap"),
+            "budgets kept": summary_words(found.get(chosen)),
+            **paid(summary),
+        },
+        curves=_curves(rows, summary),
+    )
+
+
+def _satisfaction(summary: Mapping[str, Any], policy: str) -> Satisfaction | None:
+    prefix = POLICIES[policy]
+    costs, members = mapping(summary, f"{prefix}_costs"), None
+    for what in ("seed", "agent"):
+        by_member = array(summary.get(f"{prefix}_costs_by_{what}"))
+        if by_member.ndim == 2:
+            members = Members(what, by_member)
+    recommended = " (recommended)" if summary.get("recommended_policy") == policy else ""
+    whose = f"The {policy} policy{recommended}"
+    tolerance = number(summary.get("feasibility_tolerance", 0.0))
+    return satisfaction(whose, costs, mapping(summary, "budgets"), tolerance, members)
+
+
+def _verdict(
+    summary: Mapping[str, Any], found: Mapping[str, Satisfaction | None]
+) -> tuple[str, ...]:
+    optimum, sentences = number(summary.get("optimal_value")), []
+    for policy, prefix in POLICIES.items():
+        gap = number(summary.get(f"{prefix}_gap"))
+        if np.isfinite(gap) and np.isfinite(optimum):
+            side = "below" if gap >= 0 else "above"
+            sentences.append(
+                f"The {policy} policy earns {shown(optimum - gap)}, {percent(abs(gap), optimum)} "
+                f"{side} the optimum of {shown(optimum)}; budgets: "
+                f"{summary_words(found[policy])} kept, {worst(found[policy])}."
+            )
+    if capped := summary.get("multipliers_at_cap"):
+        sentences.append(f"Multipliers at their cap: {shown(capped)}.")
+    return tuple(sentences)
+
+
+def _key_figures(
+    summary: Mapping[str, Any], found: Satisfaction | None, chosen: str
+) -> tuple[KeyFigure, ...]:
+    if not summary:
+        return ()
+    prefix = POLICIES.get(chosen, "last")
+    optimum, gap = number(summary.get("optimal_value")), number(summary.get(f"{prefix}_gap"))
+    return (
+        KeyFigure("Value", shown(optimum - gap), f"{chosen} policy; optimum {shown(optimum)}"),
+        KeyFigure("Budgets kept", summary_words(found), f"{chosen} policy"),
+        KeyFigure("Strong violation", shown(summary.get("strong_violation")), "mean over rounds"),
+        *named(summary),
+    )
+
+
+def _results(summary: Mapping[str, Any]) -> tuple[Table, ...]:
+    if not summary:
+        return ()
+    optimum = number(summary.get("optimal_value"))
+    headings = ["policy", "value", "gap V* − V", "largest violation", "feasible"]
+    member = next((m for m in ("seed", "agent") if f"last_gap_by_{m}" in summary), None)
+    if member:
+        headings += [f"gap over {member}s, IQM [95 %]", f"violation over {member}s, IQM [95 %]"]
+    rows = []
+    for policy, prefix in POLICIES.items():
+        gap = number(summary.get(f"{prefix}_gap"))
+        flag = "feasible_average" if policy == "averaged" else "feasible_last"
+        row = [policy, optimum - gap, gap, summary.get(f"{prefix}_violation"), summary.get(flag)]
+        if member:
+            row += [
+                estimate(array(summary.get(f"{prefix}_{figure}_by_{member}")))
+                for figure in ("gap", "violation")
+            ]
+        rows.append(tuple(row))
+    note = ""
+    if member:
+        note = f"Means over {plural(len(array(summary[f'last_gap_by_{member}'])), member)}. "
+    note += "Read the gap beside the violation: a policy that breaks its budgets can beat V*."
+    names = list(mapping(summary, "budgets"))
+    prices = tuple(
+        (
+            name,
+            mapping(summary, "effective_multipliers").get(name),
+            mapping(summary, "optimal_multipliers").get(name),
+        )
+        for name in names
+    )
+    return (
+        Table("Policies", tuple(headings), tuple(rows), note),
+        Table("Multipliers", ("constraint", "effective λ", "optimal λ*"), prices),
+    )
+
+
+def _axes(rows: Columns) -> Axes:
+    used = {
+        name: label
+        for name, label in AXES.items()
+        if name in rows and (name == "round" or np.ptp(rows[name]) > 0)
+    }
+    return Axes(tuple(used.values()), tuple(rows[name] for name in used))
+
+
+def _figures(rows: Columns, summary: Mapping[str, Any]) -> tuple[Figure, ...]:
+    if not len(rows.get("round", ())):
+        return ()
+    axes, figures = _axes(rows), []
+    optimum = summary.get("optimal_value")
+    value = [curve(axes, "value", rows["value"], reference=optimum, reference_name="V*")]
+    figures.append(Figure("Value", (Chart("", axes.labels, "value", tuple(value)),)))
+    distances = tuple(
+        curve(axes, label, _distance(rows, name), place)
+        for place, (name, label) in enumerate(DISTANCES.items())
+        if name in rows
+    )
+    figures.append(
+        Figure(
+            "Distance from the optimum",
+            (Chart("", axes.labels, "distance", distances, logarithmic=True),),
+            "Trust the strong violation: in it one round cannot pay for another.",
+        )
+    )
+    costs = cost_series(axes, rows, "cost/", mapping(summary, "budgets"))
+    if costs:
+        chart = Chart("", axes.labels, "discounted cost", costs)
+        figures.append(Figure("Costs and budgets", (chart,), "Budgets are dashed."))
+    figures += multiplier_figure(axes, rows, mapping(summary, "optimal_multipliers"))
+    drawn = {"value", *DISTANCES, *AXES, *(n for n in rows if n.startswith(("cost/", "multip")))}
+    return (*figures, *remaining(axes, rows, drawn))
+
+
+def _distance(rows: Columns, name: str) -> FloatArray:
+    return np.abs(rows[name]) if name == "average_gap" else rows[name]
+
+
+def _curves(rows: Columns, summary: Mapping[str, Any]) -> dict[tuple[str, ...], Series]:
+    """What other runs can be laid beside: by round alone, which all of them have."""
+    if not len(rows.get("round", ())):
+        return {}
+    axes = Axes(("round",), (rows["round"],))
+    optimum = summary.get("optimal_value")
+    found: dict[tuple[str, ...], Series] = {
+        ("value", "round"): curve(
+            axes, "value", rows["value"], reference=optimum, reference_name="V*"
+        )
+    }
+    for name, label in DISTANCES.items():
+        if name in rows:
+            found[label, "round"] = curve(axes, label, _distance(rows, name))
+    return found

@@ -1,0 +1,267 @@
+"""A sweep as a section: its members and configurations, best first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fedjax_rl.errors import InvalidInput
+from fedjax_rl.families.registry import family_of
+from fedjax_rl.ranking import seeds_in_words
+from fedjax_rl.report.common import section_of
+from fedjax_rl.report.document import KeyFigure, Satisfaction, Section, State, Table
+from fedjax_rl.report.numbers import estimate, exactly, number, plural, shown
+from fedjax_rl.report.reading import FIELD, Source
+from fedjax_rl.report.satisfaction import Members, satisfaction, summary_words
+from fedjax_rl.report.sweep_figures import best_curves, heat_maps
+from fedjax_rl.sweeps.best import Candidate, candidates, ordered
+from fedjax_rl.sweeps.execution import DIVERGED, Done
+from fedjax_rl.sweeps.question import Question, question_of, recorded_share
+from fedjax_rl.sweeps.results import read_chunks
+from fedjax_rl.training.rows import Row
+
+CELLS = 8_000
+"""Most cells of a table of members, of which the best are shown."""
+CONFIGURATIONS = 100
+PREFERRED = (
+    *("average_gap", "strong_violation", "last_gap", "last_violation", "feasible_average"),
+    *("feasible_last", "reward", "feasible", "gap", "violation", "last", "best", "best_last_gap"),
+    *("staleness_mean", "kl_median", "weight_variance_median", "ess_min", "bytes_exchanged"),
+)
+"""Figures that tables and maps show, of those that a sweep has; its headline comes first."""
+COSTS = {"occupancy_costs": "averaged policy", "last_costs": "last policy", "costs": "policy"}
+
+
+class Swept(NamedTuple):
+    """What a sweep has come to.
+
+    Attributes:
+        names: of the settings that were swept.
+        question: what is best.
+        found: every configuration.
+        best: those that have the headline figure, the best first.
+        metrics: columns worth showing, the headline first.
+        done: all members, by number.
+        planned: how many members there are to be.
+    """
+
+    names: tuple[str, ...]
+    question: Question
+    found: list[Candidate]
+    best: list[Candidate]
+    metrics: tuple[str, ...]
+    done: dict[int, Done]
+    planned: int
+
+
+def sweep_section(source: Source, name: str) -> Section:
+    """Tables, maps and the best curves of a sweep.
+
+    Raises:
+        InvalidInput: its table cannot be read.
+    """
+    swept = _swept(source)
+    rows = [swept.done[member].row for member in sorted(swept.done)]
+    failed = [row for row in rows if row.get("status") == DIVERGED]
+    section = section_of(source, name, f"sweep of {source.algorithm}")
+    settings = source.config["settings"]
+    states = [State("finished", True)]
+    if len(rows) < swept.planned:
+        states = [State(f"unfinished: {len(rows)} of {plural(swept.planned, 'member')}", None)]
+    diverged = tuple(
+        f"member {row.get('member')} ({_chosen(row, swept.names)}, seed {row.get('seed')}) "
+        f"diverged in round {row.get('failed_round')}"
+        for row in failed
+    )
+    if failed:
+        states.append(State(f"{len(failed)} of {plural(len(rows), 'member')} diverged", False))
+    metric, keeps = swept.question.metric, _excess(swept) == 0
+    note = "mean over seeds" if keeps else "mean over seeds; no configuration keeps every budget"
+    figures = heat_maps(swept.found, swept.names, swept.metrics, swept.question)
+    return section._replace(
+        states=tuple(states),
+        verdict=_verdict(swept),
+        key_figures=(
+            KeyFigure("Members", shown(len(rows)), f"{len(failed)} diverged"),
+            KeyFigure("Configurations", shown(len(swept.found)), ", ".join(swept.names)),
+            KeyFigure(f"{'Best' if keeps else 'Closest:'} {metric}", shown(_value(swept)), note),
+            *_feasible(swept),
+        ),
+        satisfaction=_satisfaction(swept),
+        figures=(*figures, *best_curves(swept.best, swept.done, metric)),
+        tables=tuple(filter(None, (_configurations(swept), _members(swept, rows)))),
+        diverged=diverged,
+        glance={
+            "problem": settings.get("problem", settings.get("task")),
+            "judged by": f"best {metric}" if keeps else f"{metric}, closest to the budgets",
+            "its value": _value(swept),
+            "budgets kept": summary_words(next(iter(_satisfaction(swept)), None)),
+            "seeds": settings.get("seeds"),
+            "rounds": settings.get("rounds", settings.get("steps")),
+        },
+    )
+
+
+def _swept(source: Source) -> Swept:
+    done = read_chunks(source.path) or _from_table(source)
+    rows = [done[member].row for member in sorted(done)]
+    grid, random = (source.config.get(name) or {} for name in ("grid", "random"))
+    names = (*grid, *random)
+    share = recorded_share(source.config)
+    question = question_of(family_of(source.algorithm).headline, feasible_seeds=share)
+    found = candidates(rows, names) if rows else []
+    best = [one for _, one in ordered(found, question)]
+    known = {name for row in rows for name in row if math.isfinite(number(row[name]))}
+    metrics = [name for name in dict.fromkeys([question.metric, *PREFERRED]) if name in known]
+    planned = math.prod(len(values) for values in grid.values())
+    planned *= (source.config.get("samples") or 1) if random else 1
+    planned *= source.config["settings"].get("seeds") or 1
+    return Swept(names, question, found, best, tuple(metrics), done, planned)
+
+
+def _from_table(source: Source) -> dict[int, Done]:
+    """Members out of ``sweep.csv`` and ``curves.npz``, where the chunks were cleared away.
+
+    Raises:
+        InvalidInput: the table is of something else.
+    """
+    texts = source.texts("sweep.csv")
+    if not texts:
+        return {}
+    if not {"member", "configuration", "seed", "status"} <= set(texts):
+        raise InvalidInput(FIELD, source.path / "sweep.csv", "the table of a sweep")
+    curves = source.arrays("curves.npz", ranks=2)
+    done = {}
+    for place, member in enumerate(texts["member"]):
+        row: Row = {name: _typed(cells[place]) for name, cells in texts.items()}
+        own = {name: values[place] for name, values in curves.items() if place < len(values)}
+        done[int(member)] = Done(int(member), row, own)
+    return done
+
+
+def _typed(cell: str) -> Any:
+    if cell in ("True", "False"):
+        return cell == "True"
+    for kind in (int, float):
+        try:
+            return kind(cell)
+        except ValueError:
+            pass
+    return cell or None
+
+
+def _chosen(row: Row, names: Sequence[str]) -> str:
+    return ", ".join(f"{name} {exactly(row.get(name))}" for name in names)
+
+
+def _value(swept: Swept) -> float:
+    return swept.best[0].mean(swept.question.metric) if swept.best else math.nan
+
+
+def _excess(swept: Swept) -> float:
+    """How far the first is from keeping its budgets; 0 while there is none."""
+    return swept.best[0].standing(swept.question).excess if swept.best else 0.0
+
+
+def _verdict(swept: Swept) -> tuple[str, ...]:
+    if not swept.best:
+        return ("No configuration has a figure yet, or every one has a seed that diverged.",)
+    question, first = swept.question, swept.best[0]
+    end = "largest" if question.maximize else "smallest"
+    settings, many = _chosen(first.chosen, swept.names), plural(len(swept.best), "configuration")
+    everywhere = seeds_in_words(question.feasible_seeds, len(first.rows))
+    if excess := _excess(swept):
+        far = f"with relative violation {shown(excess)}"
+        return (
+            f"None of {many} keeps every budget{everywhere}; closest: {settings}, "
+            f"{far if excess < math.inf else 'by how much is not on record'} "
+            f"({question.metric} {shown(_value(swept))}).",
+        )
+    first_come = f"; those that keep every budget{everywhere} come first" * bool(question.feasible)
+    return (
+        f"The best of {many} by {question.metric} ({end} mean over seeds{first_come}): {settings}, "
+        f"with {shown(_value(swept))}.",
+        "The best of many by a noisy figure is partly luck: run it again with other seeds.",
+    )
+
+
+def _feasible(swept: Swept) -> tuple[KeyFigure, ...]:
+    question = swept.question
+    if question.feasible is None:
+        return ()
+    kept = sum(one.standing(question).excess == 0 for one in swept.found)
+    seeds = seeds_in_words(
+        question.feasible_seeds, max((len(one.rows) for one in swept.found), default=1)
+    )
+    return (KeyFigure("Feasible", f"{kept} of {len(swept.found)}", f"configurations{seeds}"),)
+
+
+def _satisfaction(swept: Swept) -> tuple[Satisfaction, ...]:
+    """Budgets and the best configuration, over its seeds."""
+    if not swept.best:
+        return ()
+    rows, found = swept.best[0].rows, []
+    budgets = _within(rows[0], "budgets")
+    for prefix, policy in COSTS.items():
+        by_seed = [_within(row, prefix) for row in rows]
+        names = list(by_seed[0])
+        matrix = np.array([[number(own.get(name)) for name in names] for own in by_seed])
+        means = dict(zip(names, matrix.mean(0).tolist(), strict=True)) if names else {}
+        tolerance = number(rows[0].get("feasibility_tolerance", 0.0))
+        whose = f"Best configuration, {policy}"
+        found.append(satisfaction(whose, means, budgets, tolerance, Members("seed", matrix)))
+    return tuple(one for one in found if one is not None)
+
+
+def _within(row: Row, prefix: str) -> dict[str, Any]:
+    """The figures that a row has one of for each constraint."""
+    start = f"{prefix}/"
+    return {name.removeprefix(start): row[name] for name in row if name.startswith(start)}
+
+
+def _configurations(swept: Swept) -> Table | None:
+    if not swept.found:
+        return None
+    numbers = {one.configuration for one in swept.best}
+    others = [one for one in swept.found if one.configuration not in numbers]
+    everyone = [*swept.best, *others]
+    metric, budgets = swept.question.metric, swept.question.feasible is not None
+    rows = []
+    for one in everyone[:CONFIGURATIONS]:
+        values = np.array([number(row.get(metric)) for row in one.rows])
+        row = [one.configuration, *(one.chosen[name] for name in swept.names)]
+        row += [one.mean(metric), estimate(values)]
+        if budgets:
+            excess = one.standing(swept.question).excess
+            row += [sum(one.feasible(swept.question)), excess if excess < math.inf else None]
+        row += [len(one.rows), sum(row.get("status") == DIVERGED for row in one.rows)]
+        rows.append(tuple(row))
+    headings = ["configuration", *swept.names, f"{metric}, mean", f"{metric}, IQM [95 %]"]
+    headings += ["feasible seeds", "relative violation"] * budgets + ["seeds", "diverged"]
+    note = _cut(len(rows), len(everyone))
+    marked = (0,) if swept.best else ()
+    return Table("Configurations", tuple(headings), tuple(rows), note, True, marked)
+
+
+def _members(swept: Swept, rows: Sequence[Row]) -> Table | None:
+    if not rows:
+        return None
+    metrics = swept.metrics
+    headings = ("member", *swept.names, "seed", "status", *metrics)
+
+    alone = [Candidate(place, {}, (row,)) for place, row in enumerate(rows)]
+    places = [one.configuration for _, one in ordered(alone, swept.question)]
+    places += sorted(set(range(len(rows))) - set(places))
+    best = [rows[place] for place in places[: max(1, CELLS // len(headings))]]
+    cells = tuple(tuple(row.get(name) for name in headings) for row in best)
+    first = "Feasible members come first, the others by their relative violation. "
+    first *= swept.question.feasible is not None
+    note = f"{first}{_cut(len(best), len(rows))}"
+    return Table("Members, best first", headings, cells, note, sortable=True)
+
+
+def _cut(shown_rows: int, rows: int) -> str:
+    return f"The best {shown_rows:,} of {rows:,}; sweep.csv has all." if shown_rows < rows else ""

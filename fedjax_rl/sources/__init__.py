@@ -1,0 +1,1 @@
+"""Where problems and tasks come from: names, files, factories, objects."""

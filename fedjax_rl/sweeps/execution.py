@@ -1,0 +1,98 @@
+"""A chunk of members: train them side by side, and take every member's figures apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from fedjax_rl.algorithm import Algorithm, Pytree
+from fedjax_rl.execution.train import to_host
+from fedjax_rl.precision import precision
+from fedjax_rl.records.keeper import Keeper, KeepsNothing
+from fedjax_rl.training.loop import Work, carry_out
+from fedjax_rl.training.members import Group, Member
+from fedjax_rl.training.protocol import Assembled, Assembler
+from fedjax_rl.training.rows import Row, RowRecord, flat, row_shapes
+
+FINISHED, DIVERGED = "finished", "diverged"
+
+
+class Done(NamedTuple):
+    """A member that ran.
+
+    Attributes:
+        member: its number.
+        row: of ``sweep.csv``.
+        curves: as of `Figures`.
+    """
+
+    member: int
+    row: Row
+    curves: dict[str, np.ndarray]
+
+
+def run_chunk(
+    assembler: Assembler,
+    group: Group,
+    program: Algorithm,
+    members: Sequence[Member],
+    on_round: Callable[[int], None] = lambda round: None,
+    keeper: Keeper | None = None,
+) -> list[Done]:
+    """Trains members of a group as one program; each computes what it would alone.
+
+    Args:
+        assembler: made them.
+        group: of which they are.
+        program: of the group, the same object for all its chunks, so that it compiles once.
+        members: at most as many as a chunk has.
+        on_round: told the last round that is done, now and then.
+        keeper: says where to go on from, and is asked to save behind every visit of the host.
+    """
+    keys, hparams = group.inputs(members)
+    record = RowRecord(partial(row_shapes, program, keys, hparams))
+    work = Work(program, keys, hparams, group.rounds, group.chunk_rounds)
+    state, failed, _ = carry_out(
+        work, record, lambda rows: on_round(int(rows["round"][-1])), keeper or KeepsNothing()
+    )
+    rows, kept = record.rows(), to_host(assembler.kept(state))
+    return [
+        _done(assembler, member, _of(rows, place, 1), _of(kept, place, 0), int(failed[place]))
+        for place, member in enumerate(members)
+    ]
+
+
+def _of(tree: Pytree, place: int, axis: int) -> Pytree:
+    return jax.tree.map(lambda leaf: np.take(leaf, place, axis), tree)
+
+
+def _done(assembler: Assembler, member: Member, rows: Pytree, kept: Pytree, failed: int) -> Done:
+    with np.errstate(all="ignore"):  # a member that diverged may hold anything
+        figures = assembler.figures(member.assembled.prepared, rows, kept, failed)
+    row: Row = {
+        "member": member.number,
+        "configuration": member.configuration,
+        **member.chosen,
+        "seed": member.config.seed,
+        "status": FINISHED if failed < 0 else DIVERGED,
+        "failed_round": None if failed < 0 else failed,
+    }
+    row |= {name: figure for name, figure in flat(figures.summary).items() if name not in row}
+    return Done(member.number, row, figures.curves)
+
+
+def figure_names(assembler: Assembler, assembled: Assembled) -> list[str]:
+    """Names of the numbers that a member will be summed up in; nothing is computed or compiled."""
+    algorithm, hparams = assembled.algorithm, assembled.hparams
+    with precision(algorithm.float64):
+        state = jax.eval_shape(algorithm.init, jax.random.key(0), hparams)
+    row = row_shapes(algorithm, jax.random.key(0), hparams)
+    rows = jax.tree.map(lambda leaf: np.ones((1, *leaf.shape), leaf.dtype), row)
+    kept = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), assembler.kept(state))
+    with np.errstate(all="ignore"):
+        summary = flat(assembler.figures(assembled.prepared, rows, kept, -1).summary)
+    return [name for name, value in summary.items() if not isinstance(value, str)]

@@ -1,0 +1,114 @@
+"""What a sweep is asked for, from options and from the ``config.yaml`` of an earlier one."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+from fedjax_rl.cluster.devices import ONE, DeviceSettings
+from fedjax_rl.families.registry import family_of
+from fedjax_rl.ranking import EVERY_SEED
+from fedjax_rl.records.directory import SWEEP
+from fedjax_rl.records.place import Destination
+from fedjax_rl.settings.files import RunFile, settings_from
+from fedjax_rl.settings.paths import (
+    absolute,
+    absolute_name,
+    found_again,
+    found_name,
+    without_folders,
+)
+from fedjax_rl.sweeps.question import Question, question_of, recorded_share
+from fedjax_rl.sweeps.space import Space, space_of
+
+
+class Asked(NamedTuple):
+    """What a sweep is to do.
+
+    Attributes:
+        algorithm: its name.
+        base: settings that are not swept; ``seeds`` of them of every combination.
+        space: those that are.
+        chunk: members side by side; None for as many as fit memory.
+        destination: where it is written, and how it survives.
+        devices: over which members or their agents are spread.
+        feasible_seeds: share of seeds that must keep every budget.
+        compare: whether configurations are put side by side in the end.
+    """
+
+    algorithm: str
+    base: Any
+    space: Space
+    chunk: int | None = None
+    destination: Destination = Destination()
+    devices: DeviceSettings = ONE
+    feasible_seeds: float = EVERY_SEED
+    compare: bool = False
+
+    @property
+    def question(self) -> Question:
+        """What a sweep calls the best."""
+        headline = family_of(self.algorithm).headline
+        return question_of(headline, feasible_seeds=self.feasible_seeds)
+
+    def resolved(self) -> Asked:
+        """The same with absolute file names, of what is swept too: it goes on from anywhere."""
+        files = family_of(self.algorithm).files
+
+        def renamed(name: str, value: str) -> str:
+            return str(absolute_name(value, files[name])) if name in files else value
+
+        space = self.space.renamed(type(self.base), renamed)
+        return self._replace(base=absolute(self.base, files), space=space)
+
+    def identity(self) -> dict[str, Any]:
+        """The document without the folders of files, which may be moved; see `document`."""
+        files = family_of(self.algorithm).files
+
+        def renamed(name: str, value: str) -> str:
+            return str(without_folders({name: value}, files)[name])
+
+        base = without_folders(dataclasses.asdict(self.base), files)
+        space = self.space.renamed(type(self.base), renamed)
+        return self._replace(space=space).document() | {"settings": base}
+
+    def document(self) -> dict[str, Any]:
+        """All of it but the devices, as ``config.yaml`` holds it."""
+        space = self.space
+        return {
+            "algorithm": SWEEP + self.algorithm,
+            "grid": space.grid,
+            "random": space.random,
+            "samples": space.samples,
+            "sample_seed": space.sample_seed,
+            "chunk": "auto" if self.chunk is None else self.chunk,
+            "feasible_seeds": self.feasible_seeds,
+            **({"compare": True} if self.compare else {}),
+            "settings": dataclasses.asdict(self.base),
+            "checkpoints": dataclasses.asdict(self.destination.checkpoints),
+        }
+
+
+def asked_again(
+    file: RunFile, algorithm: str, destination: Destination, devices: DeviceSettings
+) -> Asked:
+    """What the ``config.yaml`` of a sweep asked for.
+
+    Raises:
+        InvalidInput: it holds what cannot be.
+    """
+    family, document = family_of(algorithm), file.settings
+    base: Any = settings_from(family.settings, document["settings"])
+    laws = document["grid"] or {}, document["random"] or {}
+    space = space_of(family.settings, *laws, document["samples"], document["sample_seed"])
+    if destination.out is not None:
+
+        def renamed(name: str, value: str) -> str:
+            files, out = family.files, destination.out
+            return str(found_name(value, files[name], out)) if name in files and out else value
+
+        base = found_again(base, family.files, destination.out)
+        space = space.renamed(family.settings, renamed)
+    chunk = None if document["chunk"] == "auto" else document["chunk"]
+    share = recorded_share(document)
+    return Asked(algorithm, base, space, chunk, destination, devices, share, file.compare)

@@ -1,0 +1,220 @@
+"""``search`` from start to end: ask for trials, run them side by side, tell their values."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import sys
+import time
+from collections.abc import Container, Mapping
+from typing import TYPE_CHECKING
+
+from fedjax_rl.cluster import hosts
+from fedjax_rl.errors import InvalidInput, MissingExtra, Stopped
+from fedjax_rl.families.registry import family_of
+from fedjax_rl.records.directory import made_with
+from fedjax_rl.settings.fields import PROBLEM, names
+from fedjax_rl.sweeps import words
+from fedjax_rl.sweeps.batches import Programs, prototypes
+from fedjax_rl.sweeps.best import Candidate
+from fedjax_rl.sweeps.execution import DIVERGED, Done, figure_names, run_chunk
+from fedjax_rl.sweeps.plan import content_of, seeds_of
+from fedjax_rl.sweeps.progress import SweepProgress
+from fedjax_rl.sweeps.question import (
+    RELATIONS,
+    Condition,
+    Question,
+    check_known,
+)
+from fedjax_rl.sweeps.results import SweepDirectory, listed_in
+from fedjax_rl.sweeps.search_request import Search
+from fedjax_rl.sweeps.session import kept
+from fedjax_rl.sweeps.space import Chosen
+from fedjax_rl.terminal.live import working
+from fedjax_rl.training.members import Member
+from fedjax_rl.training.protocol import Assembler
+
+if TYPE_CHECKING:
+    from fedjax_rl.sweeps.study import Study, Trial
+
+STUDY = "study.db"
+"""What Optuna knows, in the directory of a search."""
+
+
+def search_and_record(search: Search) -> bool:
+    """Runs the trials that are not told yet, batch by batch, and writes what came out.
+
+    Returns:
+        Whether every member diverged.
+
+    Raises:
+        MissingExtra: Optuna is not installed; nothing was written.
+        InvalidInput: before anything is written.
+        Stopped: a signal asked for it; what is done and the chunk at work are kept.
+    """
+    if importlib.util.find_spec("optuna") is None:
+        raise MissingExtra("search", "optuna", "optuna")
+    from fedjax_rl.sweeps.study import Study
+
+    asked = search.asked
+    if asked.destination.out is None:
+        raise InvalidInput("--out", "nothing", "--out DIR for the study, which is a file")
+    asked.destination.check()
+    if (processes := hosts.share()[1]) > 1:
+        raise InvalidInput("--processes", processes, "1 for a search, over any --devices")
+    asked = asked.resolved()
+    family = family_of(asked.algorithm)
+    assembler = family.assembler(asked.algorithm)
+    search = search._replace(asked=asked)
+    laws = search.laws
+    with working("preparing the search"):
+        known = list(
+            prototypes(assembler, asked.base, {name: law for name, (_, law) in laws.items()})
+        )
+        programs = Programs(
+            *(assembler, known, search.batch * asked.base.seeds, asked.chunk, asked.devices),
+            asked.destination.checkpoints,
+        )
+        _check_figures(search.question, assembler, programs)
+        content = content_of(assembler, names(family.settings, PROBLEM), known)
+    for group in programs.groups:
+        group.placement(assembler, asked.devices)  # refuses before an earlier search is overwritten
+    made = {"made_with": made_with(content)}
+    drawn = search.question.maximize, search.sampler, asked.space.sample_seed
+    with (
+        SweepDirectory(
+            asked.destination, search.document() | made, search.identity() | made
+        ) as directory,
+        Study(directory.path / STUDY, laws, *drawn) as study,
+    ):
+        print(words.search(search, programs.groups, study.trials()), flush=True)
+        try:
+            _run(search, assembler, programs, directory, study)
+        except Stopped as stop:
+            if done := directory.done():
+                directory.write(done.values())
+            raise stop.of(asked.destination.out) from None
+        done = directory.done()
+        rows = [done[member].row for member in sorted(done)]
+        print(words.closing(rows, search.question), flush=True)
+        directory.write(done.values())
+        print(f"Written to {directory.path}: {directory.names()}", flush=True)
+    return all(row["status"] == DIVERGED for row in rows)
+
+
+def _check_figures(question: Question, assembler: Assembler, programs: Programs) -> None:
+    """Raises InvalidInput unless members will have the numbers that are asked for."""
+    assembled = [group.members[0].assembled for group in programs.groups]
+    names = list(dict.fromkeys(name for one in assembled for name in figure_names(assembler, one)))
+    check_known("--metric", question.metric, names)
+    for each in question.conditions:
+        check_known("--subject-to", each.metric, names)
+
+
+def _run(
+    search: Search,
+    assembler: Assembler,
+    programs: Programs,
+    directory: SweepDirectory,
+    study: Study,
+) -> None:
+    """Runs batches until every trial is told."""
+    done = directory.done()
+    tell_whole(search, directory, study, done)
+    left = search.trials - sum(trial.told for trial in study.trials())
+    batches = -(-left // search.batch)
+    marks = [time.perf_counter()]
+    with SweepProgress(batches, "batches") as progress:
+        while members := next_batch(search, assembler, study, done):
+            for group, program in programs.of(members):
+                for chunk in group.chunks(done):
+                    progress.chunk(group.rounds)
+                    with kept(directory, chunk) as keeper:
+                        finished = run_chunk(
+                            assembler, group, program, chunk, progress.round, keeper
+                        )
+                    done |= directory.add(finished)
+                    directory.write_table(done.values())
+            tell_whole(search, directory, study, done)
+            marks.append(time.perf_counter())
+            best = words.best([one.row for one in done.values()], search.question)
+            progress.chunk_done(words.passed(marks, batches, "batch"), best)
+
+
+def next_batch(
+    search: Search, assembler: Assembler, study: Study, done: Container[int]
+) -> list[Member]:
+    """Members of the trials to run next: those that were asked for and are not whole, and new ones.
+
+    A trial's place among those that were asked for is the number of its configuration.
+    """
+    trials, seeds = study.trials(), search.asked.base.seeds
+    places = [place for place in range(len(trials)) if not _whole(place, seeds, done)]
+    places = places[: search.batch]
+    for place in range(len(trials), search.trials)[: search.batch - len(places)]:
+        study.ask()
+        places.append(place)
+    trials = study.trials()
+    return [
+        member
+        for place in places
+        for member in seeds_of(assembler, search.asked.base, place, _chosen(search, trials[place]))
+    ]
+
+
+def tell_whole(
+    search: Search, directory: SweepDirectory, study: Study, done: Mapping[int, Done]
+) -> None:
+    """Tells the trials of which every seed is done, in their order.
+
+    Raises:
+        InvalidInput: members that are done had other settings than their trial.
+    """
+    seeds = search.asked.base.seeds
+    for place, trial in enumerate(study.trials()):
+        if not _whole(place, seeds, done):
+            continue
+        rows = tuple(done[place * seeds + seed].row for seed in range(seeds))
+        chosen = listed_in(_chosen(search, trial))
+        if any(row[name] != value for row in rows for name, value in chosen.items()):
+            raise InvalidInput(
+                "run directory",
+                directory.path / STUDY,
+                "the study that asked for what is in chunks/: put it back; without that file, "
+                "resume asks anew for the same",
+            )
+        if not trial.told:
+            study.tell(trial, *outcome(search.question, Candidate(place, chosen, rows)))
+
+
+def outcome(question: Question, one: Candidate) -> tuple[float | None, list[float]]:
+    """What the study is told of a trial: its value if that is a number, and its excesses.
+
+    They are what `ordered` goes by, so that Optuna's order is ours: the value of a gap is that of
+    its positive part, and budgets are kept where the last excess is 0.
+    """
+    standing = one.standing(question)
+    value = -standing.worth if question.maximize else standing.worth
+    excesses = [excess(each, one.mean(each.metric)) for each in question.conditions]
+    if question.feasible is not None:
+        excesses.append(standing.excess)
+    return (value if math.isfinite(value) else None), excesses
+
+
+def excess(condition: Condition, figure: float) -> float:
+    """How far a figure is from keeping a condition: 0 where it does, infinite if it is NaN."""
+    if RELATIONS[condition.relation](figure, condition.bound):
+        return 0.0
+    distance = abs(figure - condition.bound)
+    return math.inf if math.isnan(distance) else max(distance, sys.float_info.min)
+
+
+def _whole(place: int, seeds: int, done: Container[int]) -> bool:
+    return all(number in done for number in range(place * seeds, (place + 1) * seeds))
+
+
+def _chosen(search: Search, trial: Trial) -> Chosen:
+    kind = type(search.asked.base)
+    return {
+        name: law.value(kind, name, trial.drawn[name]) for name, (_, law) in search.laws.items()
+    }

@@ -1,0 +1,173 @@
+"""A sweep in words: the plan before it starts, and what came out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fedjax_rl.ranking import seeds_in_words
+from fedjax_rl.sweeps.best import candidates, ordered
+from fedjax_rl.sweeps.estimate import Estimate
+from fedjax_rl.sweeps.execution import DIVERGED
+from fedjax_rl.sweeps.question import Question
+from fedjax_rl.sweeps.space import Space
+from fedjax_rl.training.members import Group
+from fedjax_rl.training.memory import free_bytes
+from fedjax_rl.training.rows import Row
+
+if TYPE_CHECKING:
+    from fedjax_rl.sweeps.search_request import Search
+    from fedjax_rl.sweeps.study import Trial
+
+GROUPS_LISTED = 12
+
+
+def plan(
+    algorithm: str, space: Space, seeds: int, groups: Sequence[Group], done: Container[int]
+) -> str:
+    """How many members and groups, and what they need."""
+    members = sum(len(group.members) for group in groups)
+    swept = [f"{name} ({len(values)})" for name, values in space.grid.items()]
+    swept += [f"{name} ({law})" for name, law in space.random.items()]
+    drawn = f", {space.samples} samples" if space.random else ""
+    chunks = sum(len(group.chunks()) for group in groups)
+    lines = [
+        f"Sweep of {algorithm} over {', '.join(swept)}{drawn}, {seeds} seed{'s' * (seeds > 1)}",
+        f"{_counted(members, 'member')} in {_counted(len(groups), 'group')}, one compilation each; "
+        f"{_counted(chunks, 'chunk')}",
+    ]
+    for number, group in enumerate(groups[:GROUPS_LISTED], 1):
+        lines.append(
+            f"  group {number}{_common(group, space, groups)}: "
+            f"{_counted(len(group.members), 'member')}, {group.size} side by side, "
+            f"{group.rounds} rounds, about {in_bytes(group.size * group.member_bytes)}"
+        )
+    if len(groups) > GROUPS_LISTED:
+        lines.append(f"  and {len(groups) - GROUPS_LISTED} more groups")
+    most = max((group.size * group.member_bytes for group in groups), default=0)
+    lines.append(
+        f"memory: about {in_bytes(most)} at once, from the sizes of a member's arrays; "
+        f"{in_bytes(free_bytes())} are free"
+    )
+    finished = sum(member.number in done for group in groups for member in group.members)
+    if finished:
+        lines.append(f"going on: {finished} of {members} members are done")
+    return "\n".join(lines)
+
+
+def duration(told: Estimate, groups: Sequence[Group], done: Container[int]) -> str:
+    """How long it may take."""
+    total, several = in_time(told.total(groups, done)), len(groups) > 1
+    return (
+        f"time: about {total}, from a few rounds{' of the first group' * several}; "
+        f"{in_time(told.compiling)} of it to compile{' each group' * several}"
+    )
+
+
+def search(asked: Search, groups: Sequence[Group], trials: Sequence[Trial]) -> str:
+    """What is searched for, in which batches, and how many trials are told."""
+    space, seeds, question = asked.asked.space, asked.asked.base.seeds, asked.question
+    laws = ", ".join(f"{name} ({law})" for name, law in space.random.items())
+    conditions = [f"{c.metric}{c.relation}{c.bound:g}" for c in question.conditions]
+    if question.feasible:
+        conditions.append(f"every budget kept{seeds_in_words(question.feasible_seeds, seeds)}")
+    lines = [
+        f"Search of {asked.asked.algorithm} over {laws}, {seeds} seed{'s' * (seeds > 1)}",
+        f"for the {'largest' if question.maximize else 'smallest'} {question.metric}"
+        f"{', subject to ' * bool(conditions)}{' and '.join(conditions)}",
+        f"{_counted(asked.trials, 'trial')} by {asked.sampler}, {asked.batch} at a time; "
+        f"{_counted(len(groups), 'group')}, one compilation each",
+    ]
+    for number, group in enumerate(groups[:GROUPS_LISTED], 1):
+        lines.append(
+            f"  group {number}{_common(group, space, groups)}: {group.size} side by side, "
+            f"{group.rounds} rounds, about {in_bytes(group.size * group.member_bytes)}"
+        )
+    if len(groups) > GROUPS_LISTED:
+        lines.append(f"  and {len(groups) - GROUPS_LISTED} more groups")
+    if trials:
+        told = sum(trial.told for trial in trials)
+        lines.append(f"going on: {told} of {asked.trials} trials are told")
+    return "\n".join(lines)
+
+
+def passed(marks: Sequence[float], chunks: int, what: str = "chunk") -> str:
+    """How far a sweep is, and how long it may take, from when its chunks ended.
+
+    Args:
+        marks: seconds, at the start and at the end of every chunk so far.
+        chunks: how many there are to be.
+        what: a chunk is called.
+    """
+    done, taken = len(marks) - 1, marks[-1] - marks[0]
+    if done == chunks:
+        return f"{what} {done} of {chunks}: all in {in_time(taken)}"
+    # The first chunk compiled; from the second on, those behind it say more.
+    each = taken if done == 1 else (marks[-1] - marks[1]) / (done - 1)
+    left = in_time(each * (chunks - done))
+    return f"{what} {done} of {chunks}: {in_time(taken)}, about {left} to go"
+
+
+def closing(rows: Sequence[Row], question: Question) -> str:
+    """How many are whole, and the best configuration so far."""
+    diverged = sum(row["status"] == DIVERGED for row in rows)
+    lines = [f"{len(rows)} members, {diverged} diverged (marked; the others are whole)."]
+    lines.append(best(rows, question) or "No configuration has a figure to compare.")
+    return "\n".join(lines)
+
+
+def best(rows: Sequence[Row], question: Question) -> str:
+    """The best configuration of the rows, in one line; empty when there is none.
+
+    Where none keeps every budget, the line says so and names the one that is closest.
+    """
+    found = ordered(candidates(rows), question)
+    if not found:
+        return ""
+    value, one = found[0]
+    settings = ", ".join(f"{name} {told(setting)}" for name, setting in one.chosen.items())
+    seeds, excess = len(one.rows), one.standing(question).excess
+    among = f" (mean of {seeds} seeds)" if seeds > 1 else ""
+    figure = f"{question.metric} {value:.6g}{among}"
+    share = f"{sum(one.feasible(question))} of {_counted(seeds, 'seed')} feasible"
+    if excess == 0:
+        budgets = f"; {share}" if question.feasible else ""
+        return f"best {figure} with {settings}{budgets}"
+    far = f"relative violation {excess:.4g}" if excess < math.inf else "by how much is not known"
+    everywhere = seeds_in_words(question.feasible_seeds, seeds)
+    return f"none keeps every budget{everywhere}; closest: {settings}, {far}; {figure}, {share}"
+
+
+def told(value: Any) -> str:
+    """A setting, short."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def in_bytes(count: float) -> str:
+    """Bytes in a unit for people."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def in_time(seconds: float) -> str:
+    """Seconds in a unit for people."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
+def _common(group: Group, space: Space, groups: Sequence[Group]) -> str:
+    """The swept settings that tell a group from the others."""
+    if len(groups) == 1:
+        return ""
+    values = {name: {str(m.chosen[name]) for m in group.members} for name in space.names}
+    alike = [f"{name} {next(iter(v))}" for name, v in values.items() if len(v) == 1]
+    return f" ({', '.join(alike)})" if alike else ""

@@ -1,0 +1,1 @@
+"""What people see while something runs, on whatever terminal there is."""

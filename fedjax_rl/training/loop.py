@@ -1,0 +1,160 @@
+"""The loop that all runs share: train, keep the record, show its rows, save."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+
+from fedjax_rl.algorithm import Algorithm, Pytree
+from fedjax_rl.columns import Columns
+from fedjax_rl.execution.train import Chunk, start, train
+from fedjax_rl.precision import precision
+from fedjax_rl.records.checkpoints import Arrays, Progress
+from fedjax_rl.records.keeper import Keeper
+
+OnRows = Callable[[Columns], None]
+
+
+class Work(NamedTuple):
+    """What is trained.
+
+    Attributes:
+        algorithm: anything.
+        key: of the run, or of each of its members.
+        hparams: traced settings.
+        rounds: T.
+        chunk_rounds: most rounds between two visits of the host.
+    """
+
+    algorithm: Algorithm
+    key: Any
+    hparams: Pytree
+    rounds: int
+    chunk_rounds: int
+
+
+class Record(Protocol):
+    """What the host remembers of a run's rounds, as arrays that can be saved."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing behind the last chunk counts."""
+
+    def open(self, row: Pytree) -> Columns:
+        """Takes the observation of round 0 and returns its columns."""
+
+    def add(self, chunk: Chunk) -> Columns | None:
+        """Takes a chunk and returns the columns of its rounds; None if none of them counts."""
+
+    def arrays(self) -> Arrays:
+        """Everything that it remembers."""
+
+    def restore(self, arrays: Arrays) -> Columns:
+        """Remembers what another one did, and returns the columns of all rounds so far."""
+
+
+class Clock(NamedTuple):
+    """When the host saw which round.
+
+    Attributes:
+        earlier: seconds of the sessions before this one.
+        begun: when this one began.
+        marks: (round, when), the first of them where this one began to train.
+    """
+
+    earlier: float
+    begun: float
+    marks: list[tuple[int, float]]
+
+    @property
+    def seconds(self) -> float:
+        """That the run has taken, over all its sessions."""
+        return self.earlier + self.marks[-1][1] - self.begun
+
+    def compile_seconds(self) -> float:
+        """What everything up to the first chunk took beyond as many later rounds.
+
+        With fewer than three marks there is nothing to compare with: all of it.
+        """
+        if len(self.marks) < 3:
+            return self.seconds
+        (before, _), (first, began), (last, ended) = self.marks[0], self.marks[1], self.marks[-1]
+        each = (ended - began) / (last - first)
+        return max(0.0, began - self.begun - each * (first - before))
+
+
+class Finished(NamedTuple):
+    """A run behind its last round.
+
+    Attributes:
+        state: the last one, on the device or the host.
+        failed: `Chunk.failed` of the last chunk.
+        clock: when rounds were seen.
+    """
+
+    state: Pytree
+    failed: np.ndarray
+    clock: Clock
+
+
+def carry_out(work: Work, record: Record, on_rows: OnRows, keeper: Keeper) -> Finished:
+    """Runs all rounds, from the first or from where the keeper has the run saved.
+
+    Args:
+        work: what to train.
+        record: is given every chunk.
+        on_rows: is given the columns of consecutive rounds, from round 0 on.
+        keeper: is asked before the first round and behind every chunk.
+    """
+    begun = time.perf_counter()
+    state, row = start(work.algorithm, work.key, work.hparams)
+    saved = keeper.restore(state)
+    if saved is None:
+        saved = Progress(0, state, np.full(_members(work), -1), {}, 0.0)
+        on_rows(record.open(row))
+    else:
+        on_rows(record.restore(saved.record))
+    state, failed = saved.state, saved.failed
+    clock = Clock(saved.seconds, begun, [(saved.round, time.perf_counter())])
+
+    def progress() -> Progress:
+        return Progress(chunk.last_round, state, failed, record.arrays(), clock.seconds)
+
+    for chunk in train(
+        work.algorithm,
+        work.key,
+        state,
+        work.hparams,
+        rounds=work.rounds,
+        chunk_rounds=work.chunk_rounds,
+        first_round=saved.round + 1,
+        failed=failed,
+    ):
+        state, failed = chunk.state, chunk.failed
+        rows = record.add(chunk)
+        if rows is not None:
+            on_rows(rows)
+            clock.marks.append((chunk.last_round, time.perf_counter()))
+        if record.ended:
+            break
+        keeper.visit(chunk.last_round, progress)
+    return Finished(state, failed, clock)
+
+
+@precision(False)
+def keys_of(seeds: int | np.ndarray) -> jax.Array:
+    """The key of a seed, or [B] keys of as many seeds."""
+    return jax.random.key(seeds) if np.ndim(seeds) == 0 else jax.vmap(jax.random.key)(seeds)
+
+
+def joined(parts: Sequence[Columns]) -> Columns:
+    """The columns of consecutive chunks as one."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _members(work: Work) -> tuple[int, ...]:
+    return () if work.algorithm.members is None else (work.algorithm.members,)

@@ -1,0 +1,94 @@
+"""What a member of a sweep is, and what makes members of their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from fedjax_rl.algorithm import Algorithm, Pytree
+from fedjax_rl.execution.placement import ONE_DEVICE, Placement
+
+POINTS = 201
+"""Most points of a learning curve of a sweep."""
+
+
+class Assembled(NamedTuple):
+    """One configuration, ready to be a member of a sweep.
+
+    Attributes:
+        program: the arguments of the algorithm's builder and what else its loop over rounds
+            depends on. Where these are equal, and the settings have the same shapes, two
+            configurations are members of one program.
+        algorithm: what the member runs when it is alone.
+        hparams: its traced settings.
+        prepared: what a single run of this configuration is made of, for its figures.
+        rounds: T.
+        chunk_rounds: rounds between two visits of the host, of the member alone.
+    """
+
+    program: Hashable
+    algorithm: Algorithm
+    hparams: Pytree
+    prepared: Any
+    rounds: int
+    chunk_rounds: int
+
+
+class Figures(NamedTuple):
+    """What is kept of a member.
+
+    Attributes:
+        summary: as ``summary.json`` of the same run alone, but for its timing.
+        curves: arrays of at most `POINTS` numbers, all of one length; ``round`` is the abscissa.
+    """
+
+    summary: dict[str, Any]
+    curves: dict[str, np.ndarray]
+
+
+class Assembler(Protocol):
+    """Makes members of a sweep of their settings; what members have in common is made once.
+
+    Attributes:
+        algorithm: name on the command line.
+    """
+
+    algorithm: str
+
+    def assemble(self, config: Any) -> Assembled:
+        """A member from its settings, of one seed.
+
+        Raises:
+            InvalidInput: settings that cannot be used.
+        """
+
+    def agents(self, prepared: Any) -> int:
+        """N, of a member's preparation."""
+
+    def together(
+        self, members: Sequence[Assembled], size: int, placement: Placement = ONE_DEVICE
+    ) -> Algorithm:
+        """The algorithm of one member that all members of a group can run, ``size`` at a time."""
+
+    def kept(self, state: Pytree) -> Pytree:
+        """The part of the final state that figures are made of."""
+
+    def figures(self, prepared: Any, rows: Pytree, kept: Pytree, failed: int) -> Figures:
+        """Figures of a member.
+
+        Args:
+            prepared: of its `Assembled`.
+            rows: host arrays, leading axis of rounds 0 … T, or fewer when it failed.
+            kept: of the last state that was finite, on the host.
+            failed: the first round that was not finite, or −1.
+        """
+
+    def digest(self, prepared: Any) -> str:
+        """SHA-256 of the problem's content."""
+
+
+def thinned(count: int) -> np.ndarray:
+    """Indices of at most `POINTS` of ``count`` rows, evenly spread, with the first and last."""
+    return np.unique(np.linspace(0, count - 1, min(count, POINTS)).round().astype(int))

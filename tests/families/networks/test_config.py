@@ -1,0 +1,131 @@
+"""Settings of networks: what is refused, presets, and the way through YAML."""
+
+import dataclasses
+
+import pytest
+import yaml
+
+from fedjax_rl.errors import InvalidInput
+from fedjax_rl.families.networks.config import PRESETS, DeepConfig, preset
+from fedjax_rl.families.networks.training import fednatural, fedppo
+from fedjax_rl.settings.files import read_settings, settings_to_yaml
+
+COUNTS = """
+    envs rollout local_steps rounds epochs minibatches conjugate_steps evaluate_every episodes
+    window seeds log_every agents
+"""
+POSITIVE = "learning_rate clip gradient_norm multiplier_cap radius kl_limit"
+NOT_NEGATIVE = """
+    entropy dual_step_size tolerance damping proportional_gain integral_gain derivative_gain
+"""
+SHARES = "gae cost_gae learning_rate_decay dual_smoothing discount"
+CHOICES = "reference activation cost_surrogate share duals dual_units"
+TEXTS = "problem merge access"
+
+BAD = [
+    *((name, value) for name in COUNTS.split() for value in (0, -1, 1.5, "4", True, 2**31)),
+    *((name, value) for name in POSITIVE.split() for value in (0, -0.1, float("nan"), "x", True)),
+    *((name, float("inf")) for name in POSITIVE.split()),
+    *((name, value) for name in NOT_NEGATIVE.split() for value in (-1, float("nan"), "x", None)),
+    *((name, value) for name in SHARES.split() for value in (-0.1, 1.1, float("nan"), "x")),
+    *((name, value) for name in CHOICES.split() for value in ("nope", None, 1, ["pid"])),
+    *((name, value) for name in TEXTS.split() for value in ("", 5, ["a"])),
+    *(("seed", value) for value in (-1, 0.5, "1", 2**31)),
+    *(("hidden", value) for value in ((), (0,), (8, -1), (8.0,), ("8",))),
+    *((name, (value,)) for name in ("vary", "problem_args") for value in ("x", 3, "x=[1")),
+]
+"""Of settings from the command line, which have the right number of values."""
+BAD_SHAPES = [
+    *(("hidden", value) for value in (64, "88", None)),
+    *((name, value) for name in ("vary", "problem_args") for value in (None, "a=1", 3)),
+    *(("budgets", value) for value in (20, "20", ("x",), (True,))),
+    *(
+        (name, value)
+        for name in ("standardize", "normalize_observations", "scale_returns")
+        for value in (3, "maybe", None)
+    ),
+]
+"""Of settings from a file, which may be anything."""
+
+
+def named(pair):
+    return f"{pair[0]}={pair[1]!r}"
+
+
+@pytest.mark.parametrize("case", [*BAD, *BAD_SHAPES], ids=named)
+def test_a_bad_value_is_named_in_one_line(case):
+    field, value = case
+    with pytest.raises(InvalidInput) as caught:
+        DeepConfig(**{field: value})
+    told = str(caught.value)
+    assert told.startswith("--" + field.replace("_", "-") + ": got ") and "\n" not in told
+    assert caught.value.allowed
+
+
+def test_presets_are_whole_and_known_by_name():
+    assert {"default", "paper"} <= set(PRESETS)
+    assert preset("default") == DeepConfig()
+    paper = preset("paper")
+    assert (paper.learning_rate, paper.epochs, paper.kl_limit) == (1e-4, 20, 0.1)
+    assert paper.envs * paper.rollout == 10_000 and paper.duals == "gradient"
+    with pytest.raises(InvalidInput, match="--preset: got 'nope'; one of default, paper"):
+        preset("nope")
+
+
+UNUSUAL = {
+    "problem": "point-robot",
+    "problem_args": ("kind=step",),
+    "budgets": (1.0, 2.0, 3.0),
+    "vary": ("top_speed=1,2", "goal_x=0,0.5"),
+    "hidden": (8, 16, 4),
+    "discount": 0.5,
+    "kl_limit": 0.125,
+    "agents": 2,
+    "access": "who.yaml",
+    "standardize": False,
+    "learning_rate": 1e-5,
+}
+
+
+@pytest.mark.parametrize("settings", [{}, UNUSUAL, PRESETS["paper"]], ids=["plain", "odd", "paper"])
+def test_yaml_gives_every_setting_back(tmp_path, settings):
+    config, path = DeepConfig(**settings), tmp_path / "config.yaml"
+    path.write_text(settings_to_yaml("fedppo", dataclasses.asdict(config), {"jax": "1"}))
+    assert read_settings(path, "fedppo", DeepConfig) == (config, {"jax": "1"})
+    document = yaml.safe_load(path.read_text())
+    fields = {field.name for field in dataclasses.fields(DeepConfig)}
+    assert set(document) == fields | {"algorithm", "made_with"}
+
+
+def test_numbers_without_a_dot_are_numbers(tmp_path):
+    (tmp_path / "config.yaml").write_text("learning_rate: 1e-4\n")
+    assert read_settings(tmp_path / "config.yaml", "fedppo", DeepConfig)[0].learning_rate == 1e-4
+
+
+BAD_FILES = {
+    "- a list": "a YAML mapping of settings",
+    "rounds: [": "valid YAML",
+    "algorithm: fednpg": "a config.yaml of algorithm fedppo",
+    "algorithm: fednatural": "a config.yaml of algorithm fedppo",
+    "roundz: 5": "--config: got roundz; known settings: access, activation",
+    "rounds: 0": "--rounds: got 0; a whole number of at least 1",
+    "hidden: [8, x]": "--hidden: got x",
+    "made_with: 3": "made_with: got 3; a mapping of versions",
+}
+
+
+@pytest.mark.parametrize("text", BAD_FILES)
+def test_a_bad_file_is_told_in_one_line(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidInput) as caught:
+        read_settings(path, "fedppo", DeepConfig)
+    assert BAD_FILES[text] in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("start", [fedppo, fednatural])
+def test_wrong_settings_of_the_functions_are_named(start):
+    with pytest.raises(InvalidInput, match="settings: got round; known: access"):
+        start(round=10)
+    with pytest.raises(InvalidInput, match="--rounds: got 0"):
+        start(rounds=0)

@@ -1,0 +1,91 @@
+"""Where tables and figures leave something out, they say how much."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from fedjax_rl.cmdp.problems.windy_cliff import windy_cliff
+from fedjax_rl.families.tabular import plots, words
+from fedjax_rl.report import sweep_figures
+from fedjax_rl.report.common import MEMBERS_DRAWN, too_many
+from fedjax_rl.sweeps.best import Candidate, Question
+from fedjax_rl.sweeps.execution import Done
+from fedjax_rl.sweeps.plots import curves
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.mark.parametrize(("capped", "told"), [(12, ""), (15, " and 3 more")])
+def test_multipliers_at_their_cap(capped, told):
+    summary = {"multipliers_at_cap": [f"0/c{index}" for index in range(capped)]}
+    run = SimpleNamespace(summary=summary, config=SimpleNamespace(multiplier_cap=10.0))
+    assert words._at_cap(run).split("): raise it")[0].endswith(f"0/c11{told}")
+
+
+def test_many_constraints_of_agents_alone_do_not_hide_the_worst_violation():
+    cmdp = SimpleNamespace(num_constraints=words.CONSTRAINTS_LISTED + 1)
+    summary = {"worst_occupancy_gap": 1.25, "worst_occupancy_violation": 7.5}
+    told = words._matrix(summary, cmdp)
+    assert "1.25" in told and "7.5" in told and "summary.json" in told
+
+
+@pytest.mark.parametrize("agents", [7, 9])
+def test_multipliers_of_many_agents(agents):
+    cmdp = windy_cliff()
+    history = {
+        f"multiplier/{agent}/{name}": np.zeros(2)
+        for agent in range(agents)
+        for name in cmdp.constraint_names
+    }
+    result = SimpleNamespace(
+        history={"round": np.arange(2), **history},
+        problem=SimpleNamespace(cmdp=cmdp),
+        certificate=SimpleNamespace(multipliers=np.arange(4.0)),
+    )
+    (axes,) = plots.multipliers(result).axes
+    cut = "; of 9 agents' the first 7" if agents > plots.CURVES_DRAWN else ""
+    assert axes.get_title() == f"λ* dashed{cut}"
+    assert len([line for line in axes.lines if line.get_linestyle() == "-"]) == 4 * 7
+
+
+METRICS = tuple(f"metric-{index}" for index in range(8))
+
+
+def swept(count):
+    """So many configurations of four settings, one seed each, and what their members did."""
+    found, done = [], {}
+    for at in range(count):
+        row = {"member": at, "status": "finished", **dict.fromkeys(METRICS, float(at))}
+        chosen = {"a": at, "b": at % 2, "c": at % 3, "d": 0}
+        found.append(Candidate(at, chosen, (row,)))
+        done[at] = Done(at, row, {"round": np.arange(3.0), **dict.fromkeys(METRICS, np.ones(3))})
+    return found, done
+
+
+@pytest.mark.parametrize("count", [2, 9, 40])
+def test_curves_of_a_sweep(count):
+    found, done = swept(count)
+    (best,) = curves(found, done, Question(METRICS[0]), METRICS[0], None).axes
+    assert ("the best 6 of" in best.get_title()) == (count > 6)
+    assert len(best.lines) == min(count, 6)
+    (by,) = curves(found, done, Question(METRICS[0]), METRICS[0], "a").axes
+    assert ("the first 28 of 40" in by.get_title()) == (count == 40)
+
+
+def test_a_report_of_a_sweep():
+    found, done = swept(9)
+    (maps,) = sweep_figures.heat_maps(found, list("abcd"), METRICS, Question(METRICS[0]))
+    assert "first 3 of 6 pairs" in maps.note and "No map: metric-6, metric-7." in maps.note
+    assert len(maps.views) == 3 * 6
+    (few,) = sweep_figures.heat_maps(found, list("ab"), METRICS[:6], Question(METRICS[0]))
+    assert "pairs" not in few.note and "No map" not in few.note
+    (lines,) = sweep_figures.best_curves(found, done, METRICS[0])
+    assert "the best 6 of 9" in lines.note and "Not drawn" not in lines.note
+    (lines,) = sweep_figures.best_curves(found[:3], done, METRICS[0])
+    assert "the best" not in lines.note
+
+
+def test_many_members_are_not_drawn_one_by_one():
+    assert too_many(MEMBERS_DRAWN) == ""
+    assert str(MEMBERS_DRAWN + 1) in too_many(MEMBERS_DRAWN + 1)
