@@ -15,7 +15,7 @@ PACKAGE = pathlib.Path(fedjax_rl.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LINES_AT_MOST = 300
 
-BASE = {"errors", "algorithm", "precision", "backend"}
+BASE = {"errors", "registry", "algorithm", "precision", "backend"}
 FRONT = {"__init__", "__main__"}
 """The package's own door and ``python -m fedjax_rl``: they may use every room."""
 

@@ -8,11 +8,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from fedjax_rl.algorithm import Algorithm
 from fedjax_rl.cmdp.model import CMDP, FloatArray
 from fedjax_rl.cmdp.solve import Certificate
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.train import Chunk, to_host
 from fedjax_rl.federation.observed import Observation
+from fedjax_rl.precision import precision
 from fedjax_rl.runs.assembly import Prepared, prepare
 from fedjax_rl.runs.checkpoint_files import Arrays
 from fedjax_rl.runs.config import FedNPGConfig
@@ -82,7 +84,7 @@ def run(
     work = Work(prepared.algorithm, key, prepared.hparams, config.rounds, prepared.chunk_rounds)
     state, _, clock = carry_out(work, record, on_rows, keeper or KeepsNothing())
     history = record.history()
-    outcome = _outcome(state, record.failed_round)
+    outcome = _outcome(prepared.algorithm, state, record.failed_round)
     timing = {"seconds": clock.seconds, "rounds_per_second": _rate(clock)}
     summary = summarise(prepared, history, outcome) | timing
     return FedNPGResult(config, prepared.problem, prepared.certificate, history, summary, outcome)
@@ -147,11 +149,13 @@ def first_failure(chunk: Chunk) -> int | None:
     return int(failed.min()) if failed.size else None
 
 
-def _outcome(state: Any, failed_round: int | None) -> Outcome:
+def _outcome(algorithm: Algorithm, state: Any, failed_round: int | None) -> Outcome:
     host = to_host(state)
-    last_policy = _softmax(host.federation.shared.logits)
+    with precision(algorithm.float64):
+        report = to_host(algorithm.report(host))
+    last_policy = _softmax(report.policy.logits)
     return Outcome(
-        multipliers=host.federation.local.multipliers,
+        multipliers=report.multipliers,
         last_policy=last_policy,
         averaged_policy=stationary_policy(host.occupancy_sum, last_policy),
         failed_round=failed_round,
