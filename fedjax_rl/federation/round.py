@@ -115,10 +115,7 @@ def federate(
         key: jax.Array, round: jax.Array, state: FederationState, hparams: FederationSettings
     ) -> tuple[FederationState, Pytree]:
         key_participation, key_exchanges, key_agents = jax.random.split(key, 3)
-        present, weights = None, _merge_weights(hparams, num_agents)
-        if participation is not None:
-            present = participation(key_participation, num_agents)
-            weights = present * weights
+        present, weights = _attendance(participation, key_participation, hparams, num_agents)
         local = exchanged(sides.exchanges, agent_map, key_exchanges, round, state, hparams, weights)
         keys = agent_keys(key_agents, num_agents)
         sent, local, info = agents_round(
@@ -212,10 +209,19 @@ def _first(agents: Pytree) -> Pytree:
     return jax.tree.map(lambda leaf: leaf[0], agents)
 
 
-def _merge_weights(hparams: FederationSettings, num_agents: int) -> jax.Array:
-    if hparams.merge_weights is None:
-        return jnp.ones(num_agents)
-    return jnp.asarray(hparams.merge_weights)
+def _attendance(
+    participation: Participation | None,
+    key: jax.Array,
+    hparams: FederationSettings,
+    num_agents: int,
+) -> tuple[jax.Array | None, jax.Array]:
+    """Who is there [N], or None for everybody, and each agent's weight in every merge [N]."""
+    equal, weights = jnp.ones(num_agents), hparams.merge_weights
+    weights = equal if weights is None else jnp.asarray(weights)
+    if participation is None:
+        return None, weights
+    present = participation(key, num_agents)
+    return present, present * weights
 
 
 def _agent_axes(state: FederationState) -> FederationState:
