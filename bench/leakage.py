@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from fedjax_rl.algorithm import Aggregator, Algorithm, Learner
+from fedjax_rl.algorithm import Aggregator, Algorithm
 from fedjax_rl.cmdp.access import default_access
 from fedjax_rl.cmdp.dynamics import Model, model_of
 from fedjax_rl.cmdp.evaluate import advantage, evaluated, values
@@ -47,12 +47,12 @@ class View(NamedTuple):
 
     Attributes:
         before: [S, A], logits of the merged policy before the round.
-        messages: [N, S, A], logits that the agents send after it.
+        updates: [N, S, A], how the agents' logits have changed, which is what they send.
         multipliers: [N], λ_i before the round; no observer sees them.
     """
 
     before: Any
-    messages: Any
+    updates: Any
     multipliers: Any
 
 
@@ -175,29 +175,28 @@ def watch(problems: Drawn, size: float, local_steps: int, rounds: int) -> View:
 @cache
 def swept(number: int, local_steps: int, members: int) -> Algorithm:
     """The watched federation as a sweep; the same object for the same sizes, compiled once."""
-    learner = npg()
-    federation = federate(learner, recording(number), num_agents=number, local_steps=local_steps)
-    return sweep(watched(federation, learner), 0, members)
+    federation = federate(npg(), recording(number), num_agents=number, local_steps=local_steps)
+    return sweep(watched(federation), 0, members)
 
 
 def recording(number: int) -> Aggregator:
-    """The mean of logits, by a server that keeps the last round's messages."""
+    """The mean of logits, by a server that keeps the last round's updates."""
 
     def init(message: jax.Array) -> jax.Array:
-        return jnp.broadcast_to(message, (number, *message.shape))
+        return jnp.zeros((number, *message.shape))
 
-    def merge(messages: jax.Array, weights: jax.Array, state: Any) -> tuple[Any, jax.Array]:
-        return weighted_mean(messages, weights), messages
+    def merge(updates: jax.Array, weights: jax.Array, state: Any) -> tuple[Any, jax.Array]:
+        return weighted_mean(updates, weights), updates
 
     return Aggregator(init, merge, accepts=("logits",))
 
 
-def watched(federation: Algorithm, learner: Learner) -> Algorithm:
+def watched(federation: Algorithm) -> Algorithm:
     """A federation whose info is the `View` of its round."""
 
     def view(before: FederationState, after: FederationState) -> View:
-        message = learner.message(before.shared, before.local)
-        return View(message, after.aggregator, before.local.multipliers[:, 0])
+        report = federation.report(before)
+        return View(report.policy.logits, after.aggregator, report.multipliers[:, 0])
 
     def step(key: Any, round: Any, state: FederationState, hparams: Any) -> Any:
         after, _ = federation.step(key, round, state, hparams)
@@ -210,7 +209,7 @@ def watched(federation: Algorithm, learner: Learner) -> Algorithm:
 
 
 def residuals(view: View, reward: np.ndarray, size: float, steps: int, discount: float) -> Any:
-    """(1 − γ)/(ηE) · −(message − before − ηE/(1 − γ) · A_r/N); λ_i A_ci when E = 1.
+    """(1 − γ)/(ηE) · −(update − ηE/(1 − γ) · A_r/N); λ_i A_ci when E = 1.
 
     Args:
         view: leaves [T, B, …].
@@ -219,8 +218,8 @@ def residuals(view: View, reward: np.ndarray, size: float, steps: int, discount:
         steps: E.
         discount: γ.
     """
-    number = view.messages.shape[-3]
-    moved = (view.messages - view.before[..., None, :, :]) * (1.0 - discount) / (size * steps)
+    number = view.updates.shape[-3]
+    moved = view.updates * (1.0 - discount) / (size * steps)
     return reward[..., None, :, :] / number - moved
 
 

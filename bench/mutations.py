@@ -67,9 +67,16 @@ MUTATIONS = (
     Mutation(
         "merge weights: multiplied by their sum, not divided",
         "ops/means.py",
-        "counted.sum(0) / total",
-        "counted.sum(0) * total",
+        "leaf / weight",
+        "leaf * weight",
         "tests/federation/test_round.py::test_an_absent_agent_has_no_weight",
+    ),
+    Mutation(
+        "update: the received message minus what was learnt",
+        "ops/differences.py",
+        "one - other",
+        "other - one",
+        "tests/federation/test_round.py::test_round_by_hand",
     ),
     Mutation(
         "GEPO denominator: a factor instead",

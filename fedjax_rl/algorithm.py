@@ -1,19 +1,18 @@
 """The contract: what an algorithm, a learner and an aggregator are, and how names find them.
 
 Everything that trains is an `Algorithm`. A `Learner` says what one agent does between two
-communications; an `Aggregator` says how the agents' messages become one. `federation.federate`
-turns a learner and an aggregator into an algorithm, `execution.train` runs any algorithm.
+communications, a `Channel` what happens to what it sends on the way, and an `Aggregator` how the
+agents' updates become one. `federation.federate` turns these into an algorithm,
+`execution.train` runs any algorithm.
 """
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.registry import Registry as Registry
 
 Pytree = Any
 Array = Any
@@ -23,6 +22,24 @@ Array = Any
 def no_observation(state: Pytree, hparams: Pytree) -> tuple[()]:
     """The observation of an algorithm that has nothing to say of a state at rest."""
     return ()
+
+
+class Report(NamedTuple):
+    """What the laboratory reads of a learner at rest. No agent and no aggregator is handed it.
+
+    Attributes:
+        policy: what is evaluated, from the shared part alone. Those who evaluate say what they
+            read of it: on finite problems it is a `TabularPolicy`.
+        multipliers: [K], λ_ij in the agent's own order; zeros where a learner has none.
+    """
+
+    policy: Pytree
+    multipliers: Array
+
+
+def no_report(state: Pytree) -> Report:
+    """The report of an algorithm that is not made of learners."""
+    return Report((), ())
 
 
 class Algorithm(NamedTuple):
@@ -37,6 +54,7 @@ class Algorithm(NamedTuple):
             round 0. Its structure is that of ``info``.
         agent_axes: (state) -> a pytree like state, with 0 where the leading axis of a leaf is the
             agents and None elsewhere, so that placement need not know the algorithm.
+        report: (state) -> `Report`, the policy once and the multipliers of all agents [N, K].
         float64: whether init, trace and calls run in float64.
         members: B when the algorithm is a sweep, whose keys, state and info have a leading
             axis of members; None otherwise.
@@ -46,6 +64,7 @@ class Algorithm(NamedTuple):
     step: Callable[[Any, Any, Pytree, Pytree], tuple[Pytree, Pytree]]
     observe: Callable[[Pytree, Pytree], Pytree] = no_observation
     agent_axes: Callable[[Pytree], Pytree] | None = None
+    report: Callable[[Pytree], Report] = no_report
     float64: bool = False
     members: int | None = None
 
@@ -70,7 +89,7 @@ class Exchange(NamedTuple):
             the agent; what it ``kept`` waits there for the answer.
         receive: (local, kept, merged) -> local.
         merge: (values, weights) -> merged, from a leading axis of agents to none; the
-            `ops.means.weighted_mean` where it is None.
+            `ops.means.weighted_mean`, which needs no more than a sum, where it is None.
     """
 
     send: Callable[[Any, Time, Pytree, Pytree, Pytree, Pytree], tuple[Pytree, Pytree]]
@@ -81,19 +100,22 @@ class Exchange(NamedTuple):
 class Learner(NamedTuple):
     """What one agent does between two communications; written for one agent, vmapped outside.
 
-    Only ``message`` ever leaves an agent. What is the agent's own (multipliers, optimiser
-    moments, cost critics) lives in ``local``; what was merged lives in ``shared``.
+    What is the agent's own (multipliers, optimiser moments, cost critics) lives in ``local``,
+    which neither ``message`` nor ``adopt`` is handed; what was merged lives in ``shared``. At
+    the end of a round an agent sends an update: how its message has changed since the round
+    began, and a weight.
 
     Attributes:
         init: (key, agent, hparams) -> (shared, local).
         step: (key, time, shared, local, agent, hparams) -> (shared, local, info), one local step.
-        message: (shared, local) -> the pytree an aggregator may see.
-        adopt: (shared, local, merged, hparams) -> (shared, local), after a merge. The new shared
-            part may depend on the merged message alone: it is stored once, not per agent.
+        message: (shared) -> the pytree that is merged.
+        adopt: (shared, merged, hparams) -> shared: the shared part before the round and the
+            merged message make the one after it. The server does it once for all agents.
+        report: (shared, local) -> `Report`, for the laboratory.
         message_kind: what a message is (``logits``, ``parameters``, …); an aggregator states
             the kinds it can merge.
         exchanges: before the local steps of a round, in this order.
-        weight: (shared, local) -> scalar, at least 0: how much the agent's message counts, a
+        weight: (shared, local) -> scalar, at least 0: how much the agent's update counts, a
             factor on the weight it has anyway; None where all count alike. It crosses, too.
         merges_every_step: whether more than one local step would have no meaning.
         averages_feasible_rounds: whether averages are over the rounds whose policy satisfied
@@ -103,8 +125,9 @@ class Learner(NamedTuple):
 
     init: Callable[[Any, Pytree, Pytree], tuple[Pytree, Pytree]]
     step: Callable[[Any, Time, Pytree, Pytree, Pytree, Pytree], tuple[Pytree, Pytree, Pytree]]
-    message: Callable[[Pytree, Pytree], Pytree]
-    adopt: Callable[[Pytree, Pytree, Pytree, Pytree], tuple[Pytree, Pytree]]
+    message: Callable[[Pytree], Pytree]
+    adopt: Callable[[Pytree, Pytree, Pytree], Pytree]
+    report: Callable[[Pytree, Pytree], Report]
     message_kind: str
     exchanges: tuple[Exchange, ...] = ()
     weight: Callable[[Pytree, Pytree], Array] | None = None
@@ -113,21 +136,77 @@ class Learner(NamedTuple):
     float64: bool = False
 
 
+class Update(NamedTuple):
+    """What an agent sends at the end of a round; stacked over agents, a leading axis N.
+
+    Attributes:
+        value: how its message has changed since the round began, or what the aggregator's
+            ``encode`` makes of both. Not multiplied by the weight.
+        weight: scalar, at least 0, how much it counts.
+    """
+
+    value: Pytree
+    weight: Array
+
+
+def unchanged_on_the_way(key: Any, value: Pytree) -> Pytree:
+    """Sends a value as it is."""
+    return value
+
+
+def received_as_sent(sent: Pytree) -> Pytree:
+    """Takes a value as it was sent."""
+    return sent
+
+
+class Channel(NamedTuple):
+    """What happens to a value between an agent and the server; written for one agent.
+
+    Every exchange and the value of every update pass it; weights do not.
+
+    Attributes:
+        send: (key, value) -> sent, at the agent, before anything leaves it: clips, adds noise,
+            quantises, masks. What was sent may have other types and shapes.
+        receive: (sent) -> value, at the server, in the types and shapes of what was to be sent.
+            For an engine that adds up what agents sent without seeing it, it must be linear.
+    """
+
+    send: Callable[[Any, Pytree], Pytree] = unchanged_on_the_way
+    receive: Callable[[Pytree], Pytree] = received_as_sent
+
+
+DIRECT = Channel()
+"""On which nothing happens."""
+
+SUM, MESSAGES = "sum", "messages"
+"""What an aggregator can need."""
+
+
 class Aggregator(NamedTuple):
-    """How the agents' messages become one.
+    """How the agents' updates become one change of the message.
 
     Attributes:
         init: (message) -> state carried between merges, from the initial message.
-        merge: (messages, weights, state) -> (merged, state). ``messages`` has a leading axis of
+        merge: (values, weights, state) -> (merged, state). What it is handed depends on
+            ``needs``. With ``messages`` it is the values of the updates with a leading axis of
             N agents, and ``weights`` [N] says how much each counts: at least 0, not all 0, and 0
-            for an agent that is absent, whose message is to have no influence, finite or not.
-            `ops.means.weighted_mean` is what most merges are made of.
+            for an agent that is absent, whose value is to have no influence, finite or not.
+            With ``sum`` it is Σ_i w_i x_i and the scalar Σ_i w_i.
         accepts: the message kinds it can merge; empty accepts every kind.
+        needs: ``messages``, each agent's for itself, or ``sum``, which is all that a secure sum
+            gives.
+        encode: (message, received) -> value, at one agent, from its message after the local
+            steps and before them; None for their difference.
+        decode: (merged, received) -> message, at the server; None to add ``merged`` to what was
+            received. It undoes ``encode``.
     """
 
     init: Callable[[Pytree], Pytree]
     merge: Callable[[Pytree, Array, Pytree], tuple[Pytree, Pytree]]
     accepts: tuple[str, ...] = ()
+    needs: str = MESSAGES
+    encode: Callable[[Pytree, Pytree], Pytree] | None = None
+    decode: Callable[[Pytree, Pytree], Pytree] | None = None
 
 
 def check_merge(learner: Learner, merge: str, aggregator: Aggregator) -> None:
@@ -139,89 +218,6 @@ def check_merge(learner: Learner, merge: str, aggregator: Aggregator) -> None:
             f"this learner sends {learner.message_kind}, and that merge takes "
             f"{' or '.join(aggregator.accepts)}",
         )
-
-
-class Registry:
-    """Names for plug-ins of one kind; wherever a name is taken, ``module:factory`` is too."""
-
-    def __init__(self, kind: str, product: type | None = None):
-        self.kind = kind
-        self.product = product
-        self._entries: dict[str, Callable[..., Any]] = {}
-
-    def register(self, name: str, factory: Callable[..., Any]) -> Callable[..., Any]:
-        """Adds a factory under a name and returns it.
-
-        Raises:
-            InvalidInput: the name is taken by another factory or contains a colon.
-        """
-        if ":" in name:
-            raise InvalidInput(self.kind, repr(name), "a name has no colon")
-        if self._entries.get(name, factory) is not factory:
-            raise InvalidInput(self.kind, repr(name), "that name is taken")
-        self._entries[name] = factory
-        return factory
-
-    def resolve(self, name: str) -> Callable[..., Any]:
-        """The factory behind a registered name or a ``module:factory`` reference.
-
-        Raises:
-            InvalidInput: no such name (with the nearest one), module or attribute.
-        """
-        if ":" in name:
-            return self._load(name)
-        if name in self._entries:
-            return self._entries[name]
-        near = difflib.get_close_matches(name, self._entries, n=1, cutoff=0.0)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        known = ", ".join(sorted(self._entries))
-        raise InvalidInput(
-            self.kind, repr(name), f"{hint}known: {known}; or module:factory of your own"
-        )
-
-    def make(self, name: str, *arguments: Any) -> Any:
-        """Calls the factory behind a name.
-
-        Raises:
-            InvalidInput: no such factory, it does not take these arguments, or what it returns
-                is of another kind.
-        """
-        factory = self.resolve(name)
-        try:
-            inspect.signature(factory).bind(*arguments)
-        except (TypeError, ValueError) as error:
-            raise InvalidInput(
-                self.kind, repr(name), f"a factory of {len(arguments)} arguments ({error})"
-            ) from None
-        made = factory(*arguments)
-        if self.product is not None and not isinstance(made, self.product):
-            wanted = self.product.__name__
-            raise InvalidInput(
-                self.kind, repr(name), f"a factory of {wanted}, not of {type(made).__name__}"
-            )
-        return made
-
-    def _load(self, reference: str) -> Callable[..., Any]:
-        module_name, _, attribute = reference.partition(":")
-        try:
-            factory = getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError, TypeError, ValueError, SyntaxError) as error:
-            raise InvalidInput(
-                self.kind, repr(reference), f"an importable module:factory ({error})"
-            ) from None
-        if not callable(factory):
-            raise InvalidInput(self.kind, repr(reference), "the factory must be callable")
-        return factory
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._entries))
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._entries
-
-    def describe(self, name: str) -> str:
-        """The first line of the factory's docstring, for lists."""
-        return (self._entries[name].__doc__ or "").strip().split("\n")[0]
 
 
 problems = Registry("problem")

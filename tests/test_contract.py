@@ -107,6 +107,19 @@ def test_agent_axes_name_the_axis_of_agents(case):
         assert axis is None or leaf.shape[axis] == 3
 
 
+@contract
+def test_what_is_reported_is_a_policy_and_multipliers_and_what_rows_show(case):
+    algorithm, hparams = algorithm_and_hparams(*case)
+    trained = run(algorithm, hparams, 3)
+    with precision(algorithm.float64):
+        report = jax.device_get(algorithm.report(trained.state))
+    copies = (3,) if case[-1] else ()
+    assert report.policy.logits.shape == (*copies, 5, 4)
+    assert report.policy.visits.shape == (*copies, 5)
+    np.testing.assert_array_equal(report.multipliers, trained.info.multipliers[-1])
+    assert report.multipliers.size == 3 * 2
+
+
 EIGHT_DEVICES = """
 import re, sys; sys.path.insert(0, {root!r})
 import jax, numpy as np

@@ -37,5 +37,10 @@ def sweep(
         return member_map(algorithm.observe, (0, axes))(state, hparams)
 
     return algorithm._replace(
-        init=init, step=step, observe=observe, agent_axes=None, members=members
+        init=init,
+        step=step,
+        observe=observe,
+        agent_axes=None,
+        report=jax.vmap(algorithm.report),
+        members=members,
     )

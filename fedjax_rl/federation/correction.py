@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from fedjax_rl.algorithm import Array, Exchange, Learner, Pytree, Time
+from fedjax_rl.algorithm import Array, Exchange, Learner, Pytree, Report, Time
 from fedjax_rl.cmdp.evaluate import TabularPolicy, evaluated
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.ops.order import after
@@ -22,10 +22,6 @@ class CorrectedLocal(NamedTuple):
 
     inner: Any
     correction: Array
-
-    @property
-    def multipliers(self) -> Array:
-        return self.inner.multipliers
 
 
 def control_variate(learner: Learner) -> Learner:
@@ -82,16 +78,17 @@ def control_variate(learner: Learner) -> Learner:
         logits = moved.logits + local.correction
         return evaluated(logits, hparams.model), local._replace(inner=inner), info
 
-    def message(policy: TabularPolicy, local: CorrectedLocal) -> Pytree:
-        return learner.message(policy, local.inner)
+    def report(policy: TabularPolicy, local: CorrectedLocal) -> Report:
+        return learner.report(policy, local.inner)
 
-    def adopt(
-        policy: TabularPolicy, local: CorrectedLocal, merged: Pytree, hparams: Pytree
-    ) -> tuple[TabularPolicy, CorrectedLocal]:
-        policy, inner = learner.adopt(policy, local.inner, merged, hparams)
-        return policy, local._replace(inner=inner)
+    def weight(policy: TabularPolicy, local: CorrectedLocal) -> jax.Array:
+        assert learner.weight is not None
+        return learner.weight(policy, local.inner)
 
-    exchange = Exchange(send, receive)
     return learner._replace(
-        init=init, step=step, message=message, adopt=adopt, exchanges=(exchange,)
+        init=init,
+        step=step,
+        report=report,
+        exchanges=(Exchange(send, receive),),
+        weight=None if learner.weight is None else weight,
     )

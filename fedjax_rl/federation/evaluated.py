@@ -62,14 +62,14 @@ def evaluated(federation: Algorithm, evaluate: Evaluate, per_step: tuple[bool, .
     """Records every round and plays episodes with the merged policy in some of them.
 
     Args:
-        federation: of deep learners.
+        federation: of deep learners; its report has a `DeepShared` and multipliers [N, K].
         evaluate: plays the episodes.
         per_step: for each of the M constraints, whether its budget is per step.
     """
     rated = jnp.array(per_step, bool)
 
     def play(key: jax.Array, state: FederationState, hparams: EvaluatedSettings) -> Evaluation:
-        return evaluate(key, state.shared, hparams.federation.agents.params)
+        return evaluate(key, federation.report(state).policy, hparams.federation.agents.params)
 
     def init(key: jax.Array, hparams: EvaluatedSettings) -> FederationState:
         state: FederationState = federation.init(key, hparams.federation)
@@ -83,7 +83,7 @@ def evaluated(federation: Algorithm, evaluate: Evaluate, per_step: tuple[bool, .
             reward=undefined,
             costs=jnp.full(len(per_step), jnp.nan),
             episodes=jnp.zeros((), jnp.int32),
-            multipliers=state.local.duals.multipliers,
+            multipliers=federation.report(state).multipliers,
             at_cap=jnp.zeros((), jnp.int32),
             environment_steps=jnp.zeros((), jnp.int32),
             improvement=Improvement(*[undefined] * len(Improvement._fields)),
@@ -116,7 +116,7 @@ def evaluated(federation: Algorithm, evaluate: Evaluate, per_step: tuple[bool, .
             improvement=jax.tree.map(lambda leaf: leaf.mean((0, 1)), info.improvement),
         )
 
-    return Algorithm(init, step, observe, federation.agent_axes)
+    return Algorithm(init, step, observe, federation.agent_axes, federation.report)
 
 
 def alone_settings(hparams: EvaluatedSettings) -> EvaluatedSettings:

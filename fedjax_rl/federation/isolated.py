@@ -67,4 +67,5 @@ def isolated(
     def agent_axes(state: Pytree) -> Pytree:
         return jax.tree.map(lambda _: 0, state)
 
-    return Algorithm(init, step, observe, agent_axes, float64=alone.float64)
+    report = jax.vmap(alone.report)
+    return Algorithm(init, step, observe, agent_axes, report, float64=alone.float64)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fedjax_rl.algorithm import Algorithm, Array
+from fedjax_rl.algorithm import Algorithm, Array, Report
 from fedjax_rl.federation.isolated import AGENT_AXES, as_federation_of_one
 from fedjax_rl.federation.round import FederationSettings, FederationState
 
@@ -30,8 +30,7 @@ class ObservedState(NamedTuple):
     """A federation's state and the sum of its policies' occupancies.
 
     Attributes:
-        federation: state of the federation; ``shared`` is a `TabularPolicy` and ``local`` has
-            ``multipliers``.
+        federation: state of the federation.
         occupancy_sum: [S, A], over the merged policies of rounds 1 … t.
     """
 
@@ -64,7 +63,7 @@ def observed(federation: Algorithm, *, feasible_rounds: bool = False) -> Algorit
     (not of averaged logits or probabilities), hence the sum.
 
     Args:
-        federation: what is observed.
+        federation: what is observed; its report has a `TabularPolicy` and multipliers [N, K].
         feasible_rounds: whether only policies that satisfy every budget, up to the learner's
             ``tolerance``, count in averages.
     """
@@ -73,7 +72,8 @@ def observed(federation: Algorithm, *, feasible_rounds: bool = False) -> Algorit
         state: FederationState, hparams: ObservedSettings, environment_steps: jax.Array
     ) -> tuple[Observation, jax.Array]:
         model = hparams.federation.learner.model
-        visits = state.shared.occupancy
+        report = federation.report(state)
+        visits = report.policy.occupancy
         scale = 1.0 / (1.0 - model.discount)
         costs = scale * jnp.einsum("sa,msa->m", visits, hparams.costs)
         counted = jnp.ones(())
@@ -83,7 +83,7 @@ def observed(federation: Algorithm, *, feasible_rounds: bool = False) -> Algorit
         row = Observation(
             value=scale * jnp.vdot(visits, model.reward),
             costs=costs,
-            multipliers=state.local.multipliers,
+            multipliers=report.multipliers,
             environment_steps=environment_steps,
             counted=counted,
         )
@@ -107,7 +107,10 @@ def observed(federation: Algorithm, *, feasible_rounds: bool = False) -> Algorit
         assert federation.agent_axes is not None
         return ObservedState(federation.agent_axes(state.federation), None)  # type: ignore[arg-type]
 
-    return Algorithm(init, step, observe, agent_axes, float64=True)
+    def report(state: ObservedState) -> Report:
+        return federation.report(state.federation)
+
+    return Algorithm(init, step, observe, agent_axes, report, float64=True)
 
 
 def alone_settings(hparams: ObservedSettings) -> ObservedSettings:

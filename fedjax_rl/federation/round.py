@@ -7,11 +7,22 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fedjax_rl.algorithm import Aggregator, Algorithm, Learner, Pytree, Time
-from fedjax_rl.errors import InvalidInput
+from fedjax_rl.algorithm import (
+    DIRECT,
+    Aggregator,
+    Algorithm,
+    Channel,
+    Exchange,
+    Learner,
+    Pytree,
+    Report,
+    Time,
+)
 from fedjax_rl.federation.participation import Participation
-from fedjax_rl.ops.means import weighted_mean
+from fedjax_rl.federation.sides import sides_of
+from fedjax_rl.ops.differences import difference
 from fedjax_rl.ops.select import where
+from fedjax_rl.precision import precision
 
 AgentMap = Any
 """Maps a function of one agent over agents; called like `jax.vmap`."""
@@ -52,28 +63,33 @@ def federate(
     num_agents: int,
     local_steps: int = 1,
     participation: Participation | None = None,
+    channel: Channel = DIRECT,
     agent_map: AgentMap = jax.vmap,
 ) -> Algorithm:
     """Turns a learner into an algorithm: E local steps on each of N agents, then one merge.
 
         for each exchange of the learner:
             local_i ← receive(local_i, kept_i, merge of value_1 … value_N)
-        for each agent i in parallel, for e = 0 … E − 1:
-            (shared_i, local_i) ← learner.step(time, shared_i, local_i)
-        shared ← adopt(merge of message_1 … message_N)
+        for each agent i in parallel:
+            shared_i ← shared
+            for e = 0 … E − 1:
+                (shared_i, local_i) ← learner.step(time, shared_i, local_i)
+            send message(shared_i) − message(shared), and a weight
+        shared ← adopt(message(shared) + merge of what was sent)
 
     Every merge weighs an agent by its merge weight, by its own weight where the learner states
-    one, and by 0 while it is absent.
+    one, and by 0 while it is absent. All that is sent passes the channel.
 
     Multipliers and everything else in ``local`` stay with their agent (arXiv 2405.03236).
     Agents that are absent from a round keep their local part; they receive the merged one.
 
     Args:
         learner: what one agent does.
-        aggregator: how messages become one.
+        aggregator: how updates become one.
         num_agents: N, static.
         local_steps: E, static.
         participation: who takes part in a round; everybody unless given.
+        channel: what happens to values on their way; nothing unless given.
         agent_map: maps a function of one agent over agents; takes ``in_axes`` and ``out_axes``.
 
     Returns:
@@ -81,105 +97,134 @@ def federate(
         info of each agent's local steps, leading axes [N, E], zero for absent agents.
 
     Raises:
-        InvalidInput: more than one local step for a learner that merges after every one.
+        InvalidInput: more than one local step for a learner that merges after every one, or an
+            aggregator that needs something else than a sum or messages.
     """
-    if learner.merges_every_step and local_steps > 1:
-        raise InvalidInput("--local-steps", local_steps, "this learner merges after every step: 1")
-
-    def local_round(key, round, shared, local, agent, hparams):  # type: ignore[no-untyped-def]
-        def local_step(carry, at):  # type: ignore[no-untyped-def]
-            (shared, local), (key_step, number) = carry, at
-            time = Time(round, number)
-            shared, local, info = learner.step(key_step, time, shared, local, agent, hparams)
-            return (shared, local), info
-
-        # The last step stands alone: what only a further step would read is never computed.
-        keys, numbers = jax.random.split(key, local_steps), jnp.arange(local_steps)
-        carry, infos = (shared, local), []
-        if local_steps > 1:
-            carry, info = jax.lax.scan(local_step, carry, (keys[:-1], numbers[:-1]))
-            infos.append(info)
-        (shared, local), info = local_step(carry, (keys[-1], numbers[-1]))
-        infos.append(jax.tree.map(lambda leaf: leaf[None], info))
-        info = jax.tree.map(lambda *parts: jnp.concatenate(parts), *infos)
-        weight = None if learner.weight is None else learner.weight(shared, local)
-        return learner.message(shared, local), weight, local, info
-
-    agents_round = agent_map(local_round, in_axes=(0, None, None, 0, 0, None))
+    sides = sides_of(learner, aggregator, local_steps=local_steps, channel=channel)
+    agents_round = agent_map(sides.agent, in_axes=(0, None, None, 0, 0, None))
     agents_init = agent_map(learner.init, in_axes=(0, 0, None))
-    agents_adopt = agent_map(learner.adopt, in_axes=(None, 0, None, None), out_axes=(None, 0))
 
     def init(key: jax.Array, hparams: FederationSettings) -> FederationState:
         key_shared, key_local = jax.random.split(key)
-        first = jax.tree.map(lambda leaf: leaf[0], hparams.agents)
-        shared, first_local = learner.init(key_shared, first, hparams.learner)
-        _, local = agents_init(_agent_keys(key_local), hparams.agents, hparams.learner)
-        return FederationState(shared, local, aggregator.init(learner.message(shared, first_local)))
-
-    def exchanged(
-        key: jax.Array,
-        round: jax.Array,
-        state: FederationState,
-        hparams: FederationSettings,
-        weights: jax.Array,
-    ) -> Pytree:
-        """Every agent's own part after the exchanges ahead of the local steps."""
-        local, time = state.local, Time(round, jnp.zeros((), jnp.int32))
-        for index, exchange in enumerate(learner.exchanges):
-            send = agent_map(exchange.send, in_axes=(0, None, None, 0, 0, None))
-            receive = agent_map(exchange.receive, in_axes=(0, 0, None))
-            keys = _agent_keys(jax.random.fold_in(key, index))
-            values, kept = send(keys, time, state.shared, local, hparams.agents, hparams.learner)
-            local = receive(local, kept, (exchange.merge or weighted_mean)(values, weights))
-        return local
+        shared, _ = learner.init(key_shared, _first(hparams.agents), hparams.learner)
+        keys = agent_keys(key_local, num_agents)
+        _, local = agents_init(keys, hparams.agents, hparams.learner)
+        return FederationState(shared, local, aggregator.init(learner.message(shared)))
 
     def step(
         key: jax.Array, round: jax.Array, state: FederationState, hparams: FederationSettings
     ) -> tuple[FederationState, Pytree]:
         key_participation, key_exchanges, key_agents = jax.random.split(key, 3)
-        equal = jnp.ones(num_agents)
-        weights = equal if hparams.merge_weights is None else jnp.asarray(hparams.merge_weights)
-        present = None
-        if participation is not None:
-            present = participation(key_participation, num_agents)
-            weights = present * weights
-        local = exchanged(key_exchanges, round, state, hparams, weights)
-        messages, own_weights, local, info = agents_round(
-            _agent_keys(key_agents), round, state.shared, local, hparams.agents, hparams.learner
+        present, weights = _attendance(participation, key_participation, hparams, num_agents)
+        local = exchanged(sides.exchanges, agent_map, key_exchanges, round, state, hparams, weights)
+        keys = agent_keys(key_agents, num_agents)
+        sent, local, info = agents_round(
+            keys, round, state.shared, local, hparams.agents, hparams.learner
         )
         if present is not None:
             local = where(present, local, state.local)
             info = where(present, info, jax.tree.map(jnp.zeros_like, info))
-        if own_weights is not None:
-            weights = where(weights > 0, own_weights * weights, weights)
-        merged, carried = aggregator.merge(messages, weights, state.aggregator)
-        shared, local = agents_adopt(state.shared, local, merged, hparams.learner)
+        shared, carried = sides.server(
+            sides.gather(sent, weights), state.shared, state.aggregator, hparams.learner
+        )
         return FederationState(shared, local, carried), info
 
-    def _agent_keys(key: jax.Array) -> jax.Array:
-        return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_agents))
+    def report(state: FederationState) -> Report:
+        axes: Any = Report(None, 0)
+        every: Report = jax.vmap(learner.report, (None, 0), axes)(state.shared, state.local)
+        return every
 
-    def agent_axes(state: FederationState) -> FederationState:
-        everywhere = jax.tree.map(lambda _: None, state)
-        return everywhere._replace(local=jax.tree.map(lambda _: 0, state.local))
-
-    return Algorithm(init, step, agent_axes=agent_axes, float64=learner.float64)
+    return Algorithm(init, step, agent_axes=_agent_axes, report=report, float64=learner.float64)
 
 
-def message_bytes(learner: Learner, hparams: FederationSettings) -> int:
-    """Bytes that one agent sends in a round, from shapes: its message, weight and exchanges."""
+def agent_keys(key: jax.Array, num_agents: int) -> jax.Array:
+    """[N], the key of each agent."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_agents))
 
-    def sent(key: jax.Array) -> Pytree:
-        first = jax.tree.map(lambda leaf: leaf[0], hparams.agents)
-        shared, local = learner.init(key, first, hparams.learner)
+
+def exchanged(
+    exchanges: tuple[Exchange, ...],
+    agent_map: AgentMap,
+    key: jax.Array,
+    round: jax.Array,
+    state: FederationState,
+    hparams: FederationSettings,
+    weights: jax.Array,
+) -> Pytree:
+    """Every agent's own part after the exchanges ahead of the local steps, leading axis N.
+
+    Args:
+        exchanges: as `sides_of` gives them.
+        agent_map: maps a function of one agent over agents.
+        key: of the exchanges of this round.
+        round: t = 1, 2, …
+        state: before the round.
+        hparams: settings of the federation.
+        weights: [N], of each agent in the merges.
+    """
+    local, time = state.local, Time(round, jnp.zeros((), jnp.int32))
+    for index, exchange in enumerate(exchanges):
+        send = agent_map(exchange.send, in_axes=(0, None, None, 0, 0, None))
+        receive = agent_map(exchange.receive, in_axes=(0, 0, None))
+        keys = agent_keys(jax.random.fold_in(key, index), len(weights))
+        sent, kept = send(keys, time, state.shared, local, hparams.agents, hparams.learner)
+        assert exchange.merge is not None, "sides_of has filled it in"
+        local = receive(local, kept, exchange.merge(sent, weights))
+    return local
+
+
+def message_bytes(
+    learner: Learner,
+    aggregator: Aggregator,
+    hparams: FederationSettings,
+    channel: Channel = DIRECT,
+) -> int:
+    """Bytes that one agent sends in a round, from shapes: its update, weight and exchanges.
+
+    Args:
+        learner: what it does; its weight counts where the learner states one.
+        aggregator: what becomes of its message.
+        hparams: leading axis N on what is the agents' own.
+        channel: through which it sends.
+    """
+    exchanges = sides_of(learner, aggregator, channel=channel).exchanges
+
+    def crossing(key: jax.Array) -> Pytree:
+        agent, settings = _first(hparams.agents), hparams.learner
+        shared, local = learner.init(key, agent, settings)
         time = Time(jnp.ones((), jnp.int32), jnp.zeros((), jnp.int32))
-        crossing = [
-            exchange.send(key, time, shared, local, first, hparams.learner)[0]
-            for exchange in learner.exchanges
+        asked = [
+            exchange.send(key, time, shared, local, agent, settings)[0] for exchange in exchanges
         ]
-        if learner.weight is not None:
-            crossing.append(learner.weight(shared, local))
-        return [learner.message(shared, local), *crossing]
+        message = learner.message(shared)
+        value = channel.send(key, (aggregator.encode or difference)(message, message))
+        return asked, value, () if learner.weight is None else learner.weight(shared, local)
 
-    shapes = jax.eval_shape(sent, jax.random.key(0))
+    with precision(learner.float64):
+        shapes = jax.eval_shape(crossing, jax.random.key(0))
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+
+
+def _first(agents: Pytree) -> Pytree:
+    return jax.tree.map(lambda leaf: leaf[0], agents)
+
+
+def _attendance(
+    participation: Participation | None,
+    key: jax.Array,
+    hparams: FederationSettings,
+    num_agents: int,
+) -> tuple[jax.Array | None, jax.Array]:
+    """Who is there [N], or None for everybody, and each agent's weight in every merge [N]."""
+    equal, weights = jnp.ones(num_agents), hparams.merge_weights
+    weights = equal if weights is None else jnp.asarray(weights)
+    if participation is None:
+        return None, weights
+    present = participation(key, num_agents)
+    return present, present * weights
+
+
+def _agent_axes(state: FederationState) -> FederationState:
+    everywhere = jax.tree.map(lambda _: None, state)
+    axes: FederationState = everywhere._replace(local=jax.tree.map(lambda _: 0, state.local))
+    return axes

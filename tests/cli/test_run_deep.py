@@ -249,6 +249,7 @@ MERGES = """
 import jax
 import jax.numpy as jnp
 from fedjax_rl.algorithm import Aggregator
+from fedjax_rl.federation.aggregate import of_messages
 from fedjax_rl.ops.means import weighted_mean
 
 
@@ -258,7 +259,7 @@ def breaks(limit={limit}):
         bad = (count == 1) & (merged.actor["Dense_0"]["kernel"][0, 0] > limit)
         return jax.tree.map(lambda leaf: jnp.where(bad, jnp.nan, leaf), merged), count + 1
 
-    return Aggregator(lambda message: jnp.zeros((), jnp.int32), merge)
+    return of_messages(Aggregator(lambda message: jnp.zeros((), jnp.int32), merge))
 
 
 def always_breaks():

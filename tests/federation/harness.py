@@ -15,6 +15,7 @@ from fedjax_rl.federation.observed import ObservedSettings, observed
 from fedjax_rl.federation.round import FederationSettings, federate
 from fedjax_rl.learners.tabular.agent import TabularSettings, federated_agents
 from fedjax_rl.learners.tabular.npg import npg
+from fedjax_rl.precision import precision
 from tests import support
 
 
@@ -74,10 +75,12 @@ def run(algorithm, hparams, rounds, chunk_rounds=1000, seed=0):
         state = chunk.state
         assert chunk.failed_round is None
     host = to_host(state)
+    with precision(algorithm.float64):
+        report = to_host(algorithm.report(host))
     info = jax.tree.map(lambda *parts: np.concatenate(parts), *infos)
     return Trained(
-        support.softmax(host.federation.shared.logits),
-        host.federation.local.multipliers,
+        support.softmax(report.policy.logits),
+        report.multipliers,
         info,
         host,
     )

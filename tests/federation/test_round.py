@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedjax_rl.algorithm import Aggregator, Learner, check_merge
+from fedjax_rl.algorithm import Aggregator, Learner, Report, check_merge
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.federation.aggregate import logit_mean, probability_mean
 from fedjax_rl.federation.participation import sampled
 from fedjax_rl.federation.round import FederationSettings, federate, message_bytes
 from fedjax_rl.learners.tabular.agent import effective_multipliers
 from fedjax_rl.learners.tabular.npg import npg
-from fedjax_rl.ops.means import weighted_mean
+from fedjax_rl.ops.means import weighted_mean, weighted_sum
 from fedjax_rl.precision import precision
 from tests import support
 from tests.federation.harness import build, run
@@ -102,8 +102,9 @@ def counting_learner():
     return Learner(
         init,
         step,
-        message=lambda shared, local: shared,
-        adopt=lambda shared, local, merged, hparams: (merged, local),
+        message=lambda shared: shared,
+        adopt=lambda shared, merged, hparams: merged,
+        report=Report,
         message_kind="numbers",
     )
 
@@ -137,7 +138,10 @@ def test_merge_that_does_not_fit_the_learner_is_refused():
 def test_probability_merge_stays_finite_at_probability_zero():
     with precision(True):
         messages = jnp.array([[[0.0, -1e30]], [[0.0, -1e30]]])
-        merged, _ = probability_mean().merge(messages, jnp.ones(2), ())
+        mean = probability_mean()
+        sent = jax.vmap(mean.encode, (0, None))(messages, messages[0])
+        total, _ = mean.merge(*weighted_sum(sent, jnp.ones(2)), ())
+        merged = mean.decode(total, messages[0])
         assert np.isfinite(np.asarray(merged)).all()
         np.testing.assert_array_equal(np.asarray(jax.nn.softmax(merged)), [[1.0, 0.0]])
 
@@ -145,7 +149,7 @@ def test_probability_merge_stays_finite_at_probability_zero():
 def test_message_size_is_that_of_the_logits():
     _, hparams = build(support.random_problem(0), ONE_EACH, step=0.1, dual_step=0.1)
     with precision(True):
-        assert message_bytes(npg(), hparams.federation) == 5 * 4 * 8
+        assert message_bytes(npg(), logit_mean(), hparams.federation) == 5 * 4 * 8
 
 
 def test_weighted_merge_moves_the_effective_multipliers():

@@ -151,7 +151,8 @@ def prepare(
         last=np.int32(config.rounds),
     )
     silent = config.reference != "fed" or num_agents == 1
-    exchanged = 0 if silent else 2 * num_agents * message_bytes(learner, hparams.federation)
+    aggregator = contract.aggregators.make(config.merge)
+    each = 0 if silent else message_bytes(learner, aggregator, hparams.federation)
     samples = config.envs * config.rollout * config.local_steps * num_agents * config.seeds
     rounds = int(np.clip(SAMPLES_PER_SECOND * SECONDS_PER_CHUNK / samples, 1, 1000))
     return DeepPrepared(
@@ -166,7 +167,7 @@ def prepare(
             (int(agent), int(slot), int(agents.constraint[agent, slot]))
             for agent, slot in np.argwhere(agents.watches)
         ),
-        bytes_per_round=exchanged,
+        bytes_per_round=2 * num_agents * each,
         chunk_rounds=rounds,
     )
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fedjax_rl import algorithm as contract
 from fedjax_rl.algorithm import Algorithm, Learner
 from fedjax_rl.cluster.devices import ONE, DeviceSettings
 from fedjax_rl.cmdp.dynamics import GatheredDynamics, Model, model_of
@@ -25,7 +26,6 @@ from fedjax_rl.families.tabular.programs import (
 from fedjax_rl.federation.observed import ObservedSettings
 from fedjax_rl.federation.round import FederationSettings, message_bytes
 from fedjax_rl.learners.tabular.agent import TabularSettings, federated_agents, lone_agents
-from fedjax_rl.precision import precision
 from fedjax_rl.settings.values import named_values
 from fedjax_rl.sources.problems import Problem, load_problem
 from fedjax_rl.sources.solutions import certify
@@ -234,10 +234,9 @@ def bytes_per_round(
     """Up and down once for each agent of a round; nothing when there is nobody to talk to."""
     if config.reference != "fed" or num_agents == 1:
         return 0
-    with precision(learner.float64):
-        up = (config.participants or num_agents) * message_bytes(learner, hparams.federation)
-        down = num_agents * message_bytes(learner, hparams.federation)
-    return up + down
+    aggregator = contract.aggregators.make(config.merge)
+    each = message_bytes(learner, aggregator, hparams.federation)
+    return (config.participants or num_agents) * each + num_agents * each
 
 
 def chunk_rounds(config: FedNPGConfig, model: Model, cost_shape: tuple[int, ...]) -> int:

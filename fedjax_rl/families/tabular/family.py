@@ -149,7 +149,7 @@ class Tabular:
             none = no_sums(*first.costs.shape[:2])
             parts.append(columns(1, later, none, prepared.layout)[0])
         history = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        outcome = outcome_of(kept, failed if failed >= 0 else None)
+        outcome = outcome_of(prepared.algorithm, kept, failed if failed >= 0 else None)
         at = thinned(len(history["round"]))
         return Figures(
             summarise(prepared, history, outcome),

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from fedjax_rl.algorithm import Algorithm
 from fedjax_rl.cmdp.model import CMDP, FloatArray
 from fedjax_rl.cmdp.solve import Certificate
 from fedjax_rl.columns import Columns
@@ -17,6 +18,7 @@ from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.families.tabular.history import Sums, columns, initial_columns, no_sums, rows_of
 from fedjax_rl.families.tabular.summary import Outcome, stationary_policy, summarise
 from fedjax_rl.federation.observed import Observation
+from fedjax_rl.precision import precision
 from fedjax_rl.records.checkpoint_files import Arrays
 from fedjax_rl.records.keeper import Keeper, KeepsNothing
 from fedjax_rl.sources.objects import GIVEN, check_known_type, configured, problem_of
@@ -87,7 +89,7 @@ def run(
     work = Work(prepared.algorithm, key, prepared.hparams, config.rounds, prepared.chunk_rounds)
     state, _, clock = carry_out(work, record, on_rows, keeper or KeepsNothing())
     history = record.history()
-    outcome = outcome_of(state, record.failed_round)
+    outcome = outcome_of(prepared.algorithm, state, record.failed_round)
     timing = {"seconds": clock.seconds, "rounds_per_second": _rate(clock)}
     summary = summarise(prepared, history, outcome) | timing
     return FedNPGResult(config, prepared.problem, prepared.certificate, history, summary, outcome)
@@ -152,12 +154,14 @@ def first_failure(chunk: Chunk) -> int | None:
     return int(failed.min()) if failed.size else None
 
 
-def outcome_of(state: Any, failed_round: int | None) -> Outcome:
+def outcome_of(algorithm: Algorithm, state: Any, failed_round: int | None) -> Outcome:
     """What a run ends with, from its last state."""
     host = to_host(state)
-    last_policy = _softmax(host.federation.shared.logits)
+    with precision(algorithm.float64):
+        report = to_host(algorithm.report(host))
+    last_policy = _softmax(report.policy.logits)
     return Outcome(
-        multipliers=host.federation.local.multipliers,
+        multipliers=report.multipliers,
         last_policy=last_policy,
         averaged_policy=stationary_policy(host.occupancy_sum, last_policy),
         failed_round=failed_round,

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fedjax_rl.algorithm import Learner, Pytree, Time
+from fedjax_rl.algorithm import Learner, Pytree, Report, Time
 from fedjax_rl.learners.deep.advantages import estimate, measure
 from fedjax_rl.learners.deep.agent import DeepAgent, DeepSettings
 from fedjax_rl.learners.deep.batch import (
@@ -67,6 +67,7 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
         step=partial(local_step, design, improve),
         message=message,
         adopt=adopt,
+        report=report,
         message_kind="parameters",
         exchanges=(VIOLATION,) if choices.dual_rule == "crpo" else (),
         weight=objective_scale if choices.weigh_merge else None,
@@ -186,10 +187,11 @@ def local_step(
     return shared._replace(critic=parameters.critic), local, info
 
 
-def message(shared: DeepShared, local: DeepLocal) -> DeepShared:
+def message(shared: DeepShared) -> DeepShared:
     """What is merged; moments of observations as sums about the last merged mean.
 
-    Moments about different means have no mean; sums about a common origin do.
+    Moments about different means have no mean; sums about a common origin do. How they have
+    changed since the last merge is what the agent has seen since.
     """
     if shared.observations is None or shared.origin is None:
         return shared
@@ -202,18 +204,20 @@ def objective_scale(shared: DeepShared, local: DeepLocal) -> jax.Array:
     return local.pressure
 
 
-def adopt(
-    shared: DeepShared, local: DeepLocal, merged: DeepShared, hparams: DeepSettings
-) -> tuple[DeepShared, DeepLocal]:
+def adopt(shared: DeepShared, merged: DeepShared, hparams: DeepSettings) -> DeepShared:
     """The merged networks, and moments [D] about the new mean, which is the next origin.
 
     Args:
-        shared: before the merge, with the origin that sums are about.
-        local: the agent's own, which stays as it is.
-        merged: mean of the messages.
+        shared: before the round, with the origin that sums are about.
+        merged: the merged message.
         hparams: not read.
     """
     if merged.observations is None or shared.origin is None:
-        return merged, local
+        return merged
     moments = running.from_sums(shared.origin, merged.observations)
-    return merged._replace(observations=moments, origin=moments.mean), local
+    return merged._replace(observations=moments, origin=moments.mean)
+
+
+def report(shared: DeepShared, local: DeepLocal) -> Report:
+    """The networks that are merged, and λ_ij [K]."""
+    return Report(shared, local.duals.multipliers)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fedjax_rl.algorithm import Exchange, Learner, Time
+from fedjax_rl.algorithm import Exchange, Learner, Report, Time
 from fedjax_rl.cmdp.evaluate import Lagrangian, TabularPolicy, evaluate_exactly
 from fedjax_rl.cmdp.sample import Evaluation
 from fedjax_rl.learners.tabular.agent import Agent, TabularSettings
@@ -18,12 +18,10 @@ class CRPOLocal(NamedTuple):
     """What never leaves the agent.
 
     Attributes:
-        multipliers: [K], always zero; CRPO has none.
         worst: [K], 1 at the agent's most violated cost, all zero when it has none.
         violators: share of agents that reported a violation in this round.
     """
 
-    multipliers: jax.Array
     worst: jax.Array
     violators: jax.Array
 
@@ -51,7 +49,7 @@ def crpo(evaluation: Evaluation = evaluate_exactly) -> Learner:
     ) -> tuple[TabularPolicy, CRPOLocal]:
         policy, _ = base.init(key, agent, hparams)
         zeros = jnp.zeros_like(agent.budgets)
-        return policy, CRPOLocal(zeros, zeros, jnp.zeros(()))
+        return policy, CRPOLocal(zeros, jnp.zeros(()))
 
     def send(
         key: jax.Array,
@@ -90,5 +88,13 @@ def crpo(evaluation: Evaluation = evaluate_exactly) -> Learner:
         info = NPGInfo(estimate.value, estimate.costs, estimate.environment_steps)
         return natural_step(policy, estimate, hparams), local, info
 
-    exchanges = (Exchange(send, receive),)
-    return base._replace(init=init, step=step, exchanges=exchanges, averages_feasible_rounds=True)
+    def report(policy: TabularPolicy, local: CRPOLocal) -> Report:
+        return Report(policy, jnp.zeros_like(local.worst))
+
+    return base._replace(
+        init=init,
+        step=step,
+        report=report,
+        exchanges=(Exchange(send, receive),),
+        averages_feasible_rounds=True,
+    )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fedjax_rl.algorithm import Learner, Time
+from fedjax_rl.algorithm import Learner, Report, Time
 from fedjax_rl.cmdp.evaluate import (
     Estimate,
     Lagrangian,
@@ -79,15 +79,16 @@ def npg(evaluation: Evaluation = evaluate_exactly) -> Learner:
         info = NPGInfo(estimate.value, estimate.costs, estimate.environment_steps)
         return ascended, NPGLocal(multipliers), info
 
-    def message(policy: TabularPolicy, local: NPGLocal) -> jax.Array:
+    def message(policy: TabularPolicy) -> jax.Array:
         return policy.logits
 
-    def adopt(
-        policy: TabularPolicy, local: NPGLocal, merged: jax.Array, hparams: TabularSettings
-    ) -> tuple[TabularPolicy, NPGLocal]:
-        return evaluated(merged, hparams.model), local
+    def adopt(policy: TabularPolicy, merged: jax.Array, hparams: TabularSettings) -> TabularPolicy:
+        return evaluated(merged, hparams.model)
 
-    return Learner(init, step, message, adopt, message_kind="logits", float64=True)
+    def report(policy: TabularPolicy, local: NPGLocal) -> Report:
+        return Report(policy, local.multipliers)
+
+    return Learner(init, step, message, adopt, report, message_kind="logits", float64=True)
 
 
 def natural_step(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fedjax_rl.algorithm import Learner, Time
+from fedjax_rl.algorithm import Learner, Report, Time
 from fedjax_rl.cmdp.evaluate import (
     NO_SUPPORT,
     Lagrangian,
@@ -28,20 +28,12 @@ class OptimisticShared(NamedTuple):
     Attributes:
         policy: π_t, the policy that is evaluated and reported.
         anchor: [S, A], π̂_t, which the optimistic step starts from.
-        point: [S, A], π̂_t + η Q_t before it is projected; what agents send.
+        point: [S, A], π̂_t + η Q_t before it is projected; the message.
     """
 
     policy: TabularPolicy
     anchor: jax.Array
     point: jax.Array
-
-    @property
-    def logits(self) -> jax.Array:
-        return self.policy.logits
-
-    @property
-    def occupancy(self) -> jax.Array:
-        return self.policy.occupancy
 
 
 class OptimisticLocal(NamedTuple):
@@ -83,7 +75,8 @@ def optimistic(evaluation: Evaluation = evaluate_exactly) -> Learner:
         policy = evaluated(uniform_logits(hparams.model.support), hparams.model)
         zeros = jnp.zeros_like(agent.budgets)
         anchor = policy.probabilities
-        return OptimisticShared(policy, anchor, anchor), OptimisticLocal(zeros, zeros)
+        point = jnp.where(hparams.model.support, anchor, NO_SUPPORT)
+        return OptimisticShared(policy, anchor, point), OptimisticLocal(zeros, zeros)
 
     def step(
         key: jax.Array,
@@ -106,26 +99,27 @@ def optimistic(evaluation: Evaluation = evaluate_exactly) -> Learner:
         info = NPGInfo(estimate.value, estimate.costs, estimate.environment_steps)
         return shared._replace(point=point), OptimisticLocal(multipliers, anchor), info
 
-    def message(shared: OptimisticShared, local: OptimisticLocal) -> jax.Array:
+    def message(shared: OptimisticShared) -> jax.Array:
         return shared.point
 
     def adopt(
-        shared: OptimisticShared,
-        local: OptimisticLocal,
-        merged: jax.Array,
-        hparams: TabularSettings,
-    ) -> tuple[OptimisticShared, OptimisticLocal]:
+        shared: OptimisticShared, merged: jax.Array, hparams: TabularSettings
+    ) -> OptimisticShared:
         project = jax.vmap(onto_simplex)
         anchor = project(merged)
         policy = project(anchor + merged - shared.anchor)
         logits = jnp.maximum(jnp.log(policy), NO_SUPPORT)
-        return OptimisticShared(evaluated(logits, hparams.model), anchor, merged), local
+        return OptimisticShared(evaluated(logits, hparams.model), anchor, merged)
+
+    def report(shared: OptimisticShared, local: OptimisticLocal) -> Report:
+        return Report(shared.policy, local.multipliers)
 
     return Learner(
         init,
         step,
         message,
         adopt,
+        report,
         message_kind="points",
         merges_every_step=True,
         float64=True,

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from fedjax_rl.algorithm import Aggregator
+from fedjax_rl.federation.aggregate import parameter_mean
 from fedjax_rl.federation.round import FederationSettings, federate, message_bytes
 from fedjax_rl.ops.means import weighted_mean
 from tests.learners.deep.harness import (
@@ -122,4 +123,4 @@ def test_what_crosses_is_one_bit_for_each_agent_and_the_message():
     networks = [leaf.shape for leaf in jax.tree.leaves((state.shared.actor, state.shared.critic))]
     assert operands == [[(2,)], [(2, *shape) for shape in networks]]
     numbers = sum(int(np.prod(shape)) for shape in networks)
-    assert message_bytes(made, hparams) == 4 * numbers + 4
+    assert message_bytes(made, parameter_mean(), hparams) == 4 * numbers + 4

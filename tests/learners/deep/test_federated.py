@@ -58,10 +58,9 @@ def test_vmapped_agents_equal_a_python_loop(learner, local_steps, choices):
                     key, TIME, mine, locals_[agent], own, settings()
                 )
                 close(agent_at(info, (round - 1, agent, local_step)), own_info, 1e-5, 1e-5)
-            messages.append(made.message(mine, locals_[agent]))
+            messages.append(made.message(mine))
         merged = averaged(messages)
-        adopted = [made.adopt(shared, local, merged, settings()) for local in locals_]
-        shared, locals_ = adopted[0][0], [local for _, local in adopted]
+        shared = made.adopt(shared, merged, settings())
     close(last.shared, shared)
     for agent in range(AGENTS):
         close(agent_at(last.local, agent), locals_[agent])
@@ -109,14 +108,14 @@ def test_equal_agents_with_equal_keys_stay_one_agent():
     for round in range(ROUNDS):
         key = jax.random.key(round)
         shares, several, _ = together(key, TIME, merged, several, agents, settings())
-        merged = averaged([made.message(agent_at(shares, agent), ()) for agent in range(copies)])
+        merged = averaged([made.message(agent_at(shares, agent)) for agent in range(copies)])
         for agent in range(1, copies):
             jax.tree.map(
                 lambda leaf, agent=agent: np.testing.assert_array_equal(leaf[agent], leaf[0]),
                 (shares.actor, shares.critic, several.duals, several.cost_critic),
             )
         shared, local, _ = step(key, TIME, shared, local, alone, settings())
-        close(merged, made.message(shared, local))
+        close(merged, made.message(shared))
         close(agent_at(several.duals, 0), local.duals)
     assert moved(start.actor, shared.actor) > 0.01
     assert (local.duals.multipliers > 0).all(), "the weights of the multipliers must matter"

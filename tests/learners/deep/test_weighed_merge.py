@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fedjax_rl.federation.aggregate import parameter_mean
+from fedjax_rl.ops.means import weighted_sum
 from tests.learners.deep.harness import (
     LEARNERS,
     TIME,
@@ -29,10 +30,10 @@ def test_the_merged_policy_is_the_mean_weighed_by_pressure(normalizes):
     pairs = list(zip((shared, other), agents, strict=True))
     weights = jnp.stack([learner.weight(*pair) for pair in pairs])
     messages = jax.tree.map(
-        lambda *leaves: jnp.stack(leaves), *[learner.message(*pair) for pair in pairs]
+        lambda *leaves: jnp.stack(leaves), *[learner.message(one) for one, _ in pairs]
     )
-    mean, _ = parameter_mean().merge(messages, weights, ())
-    merged, _ = learner.adopt(shared, local, mean, hparams)
+    mean, _ = parameter_mean().merge(*weighted_sum(messages, weights), ())
+    merged = learner.adopt(shared, mean, hparams)
     expected = jax.tree.map(lambda leaf: leaf + 0.75, shared.actor)
     for got, wanted in zip(jax.tree.leaves(merged.actor), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-6)

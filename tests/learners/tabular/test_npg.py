@@ -115,8 +115,8 @@ def test_message_is_the_policy_and_nothing_else():
     with precision(True):
         agent = first(federated_agents(problem, np.eye(4, dtype=bool)))
         learner = npg()
-        policy, local = learner.init(jax.random.key(0), agent, settings(problem))
-        jaxpr = jax.make_jaxpr(learner.message)(policy, local)
+        policy, _ = learner.init(jax.random.key(0), agent, settings(problem))
+        jaxpr = jax.make_jaxpr(learner.message)(policy)
     used = {var for var in jaxpr.jaxpr.outvars}
     logits_variable = jaxpr.jaxpr.invars[0]
     assert used == {logits_variable}
