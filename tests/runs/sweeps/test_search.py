@@ -403,7 +403,7 @@ def test_nothing_is_written_for_a_question_without_an_answer(base, tmp_path, mon
     ):
         with pytest.raises(InvalidInput, match="did you mean 'average_gap'"):
             search_and_record(asked(base, out, question=question))
-    with pytest.raises(InvalidInput, match="--random: got -0.09.* for --step-size"):
+    with pytest.raises(InvalidInput, match=r"--random: got -0.09.* for --step-size"):
         search_and_record(asked(base, out, {"step_size": "uniform:-0.1:1"}))
     with pytest.raises(InvalidInput, match="--out: got nothing"):
         search_and_record(asked(base, None))
