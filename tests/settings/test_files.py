@@ -8,6 +8,8 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.networks.config import DeepConfig
 from fedjax_rl.families.stale.config import HeteroConfig
 from fedjax_rl.families.tabular.config import FedNPGConfig
+from fedjax_rl.hetero.losses.contract import DEFAULT_SETTINGS, LossChoices
+from fedjax_rl.learners.deep.design import Choices
 from fedjax_rl.records.saving import CheckpointSettings, sink_names
 from fedjax_rl.settings.files import read_run_file, read_settings, settings_from, settings_to_yaml
 
@@ -90,3 +92,22 @@ def test_unknown_checkpoint_settings_and_sinks_are_named():
         settings_from(CheckpointSettings, {"often": 1}, "checkpoints")
     with pytest.raises(InvalidInput, match="sinks: got 'paper'; a list of jsonl"):
         sink_names(["paper"])
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "value"),
+    [
+        (FedNPGConfig(problem="random-mdp", problem_args=("discount=9e-1",)), "discount", 0.9),
+        (FedNPGConfig(problem="random-mdp", problem_args=("budget_fraction=7e-1",)), "notes", None),
+    ],
+)
+def test_arguments_of_problems_are_numbers(config, name, value):
+    cmdp = load_configured(config).cmdp
+    assert value is None or getattr(cmdp, name) == value
+
+
+def test_there_is_one_set_of_defaults():
+    defaults = HeteroConfig()
+    assert {name: getattr(defaults, name) for name in DEFAULT_SETTINGS} == DEFAULT_SETTINGS
+    assert LossChoices() == LossChoices(*(getattr(defaults, n) for n in LossChoices._fields))
+    assert not Choices._field_defaults
