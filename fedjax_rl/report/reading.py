@@ -133,8 +133,9 @@ def _kind(algorithm: Any, config: dict[str, Any]) -> str | None:
         settings: Any = family_of(str(algorithm)).settings
     except InvalidInput:
         return None
+    # Any name with a colon may be a loss of somebody's own; its settings tell whether it is.
     known_settings = {field.name for field in dataclasses.fields(settings)}
-    return "run" if known_settings & config.keys() else None
+    return "run" if ":" not in str(algorithm) or known_settings & config.keys() else None
 
 
 def _numbers(cells: list[str]) -> FloatArray:

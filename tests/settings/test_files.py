@@ -7,6 +7,7 @@ import pytest
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.networks.config import DeepConfig
 from fedjax_rl.families.stale.config import HeteroConfig
+from fedjax_rl.families.tabular.assembly import load_configured
 from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.hetero.losses.contract import DEFAULT_SETTINGS, LossChoices
 from fedjax_rl.learners.deep.design import Choices

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from fedjax_rl import algorithm as contract
-from fedjax_rl.algorithm import Algorithm, Learner, Pytree
+from fedjax_rl.algorithm import Algorithm, Learner
 from fedjax_rl.backend import platform
 from fedjax_rl.cluster.devices import ONE, DeviceSettings
 from fedjax_rl.cmdp.model import BoolArray
@@ -292,10 +292,5 @@ def settings_of(config: DeepConfig, task: Task) -> DeepSettings:
         radius=config.radius,
         damping=config.damping,
     )
-    return DeepSettings(*map(_float32, settings))
-
-
-def _float32(value: Pytree) -> Any:
-    if isinstance(value, DualSettings):
-        return DualSettings(*map(np.float32, value))
-    return np.float32(value)
+    typed: DeepSettings = jax.tree.map(np.float32, settings)
+    return typed
