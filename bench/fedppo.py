@@ -23,8 +23,9 @@ from bench.peers import (
 )
 from fedjax_rl.envs.task import Constraint, Task, constrained, vary
 from fedjax_rl.execution.train import start, train
-from fedjax_rl.families.networks.assembly import agents_map, choices_of, settings_of
+from fedjax_rl.families.networks.assembly import agents_map
 from fedjax_rl.families.networks.config import DeepConfig
+from fedjax_rl.families.networks.traced import choices_of, settings_of
 from fedjax_rl.federation.aggregate import parameter_mean
 from fedjax_rl.federation.round import FederationSettings, federate
 from fedjax_rl.learners.deep.agent import deep_agents

@@ -14,7 +14,7 @@ from fedjax_rl.families.stale.config import HeteroConfig
 from fedjax_rl.families.stale.starts import started
 from fedjax_rl.hetero.evaluation import accuracy
 from fedjax_rl.hetero.gradients import batch_gradient, policy_gradient, quality
-from fedjax_rl.hetero.losses import LossChoices, LossSettings, build_loss, default_settings
+from fedjax_rl.hetero.losses import LossChoices, build_loss, default_settings
 from fedjax_rl.hetero.rollout import sampling
 from fedjax_rl.hetero.tasks import TokenTask
 from fedjax_rl.hetero.tasks.split import split
@@ -46,7 +46,8 @@ def measure(quick: bool) -> dict[str, Any]:
         loss = build_loss(name, LossChoices(sequence_weight=weight))
         gradients = sampled(task, policy, loss, batches)
         for clipped in (True, False):
-            settings = default_settings() if clipped else default_settings(**UNCLIPPED)
+            own = {n: UNCLIPPED[n] for n in loss.settings._fields if n in UNCLIPPED}
+            settings = default_settings(loss, **({} if clipped else own))
             measured = {
                 str(lag): figures(gradients(history[-1], history[-1 - lag], settings), true)
                 for lag in lags
@@ -86,8 +87,9 @@ def trajectory(task: TokenTask, policy: TokenPolicy, start: Pytree, steps: int) 
     """Parameters along a synchronous ascent of the policy gradient, by Adam's rule of GRPO."""
     from fedjax_rl.hetero.learner import adam
 
-    ascent = batch_gradient(task, policy, build_loss("grpo"), PROMPTS, GROUP)
-    settings = default_settings()
+    loss = build_loss("grpo")
+    ascent = batch_gradient(task, policy, loss, PROMPTS, GROUP)
+    settings = default_settings(loss)
 
     @jax.jit
     def step(key: jax.Array, parameters: Pytree, moments: Pytree) -> tuple[Pytree, Pytree]:
@@ -110,7 +112,7 @@ def sampled(task: TokenTask, policy: TokenPolicy, loss: Any, batches: int) -> An
     one = batch_gradient(task, policy, loss, PROMPTS, GROUP)
 
     @jax.jit
-    def gradients(learner: Pytree, sampler: Pytree, settings: LossSettings) -> jax.Array:
+    def gradients(learner: Pytree, sampler: Pytree, settings: Pytree) -> jax.Array:
         every = partial(
             one,
             learner=learner,
@@ -129,7 +131,7 @@ def sampled(task: TokenTask, policy: TokenPolicy, loss: Any, batches: int) -> An
 def mean_gradient(task: TokenTask, policy: TokenPolicy, learner: Pytree, batches: int) -> jax.Array:
     """∇ E_p[r] of the noisy reward, from many batches of the learner's own responses."""
     gradients = sampled(task, policy, policy_gradient, batches)
-    mean: jax.Array = gradients(learner, learner, default_settings()).mean(0)
+    mean: jax.Array = gradients(learner, learner, ()).mean(0)
     return mean
 
 

@@ -182,7 +182,7 @@ def swept(number: int, local_steps: int, members: int) -> Algorithm:
 def recording(number: int) -> Aggregator:
     """The mean of logits, by a server that keeps the last round's updates."""
 
-    def init(message: jax.Array) -> jax.Array:
+    def init(message: jax.Array, settings: Any) -> jax.Array:
         return jnp.zeros((number, *message.shape))
 
     def merge(updates: jax.Array, weights: jax.Array, state: Any) -> tuple[Any, jax.Array]:

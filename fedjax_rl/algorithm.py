@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.plugins import NoSettings
 from fedjax_rl.registry import Registry as Registry
 
 Pytree = Any
@@ -118,8 +119,10 @@ class Learner(NamedTuple):
         weight: (shared, local) -> scalar, at least 0: how much the agent's update counts, a
             factor on the weight it has anyway; None where all count alike. It crosses, too.
         merges_every_step: whether more than one local step would have no meaning.
-        averages_feasible_rounds: whether averages are over the rounds whose policy satisfied
-            every budget, as CRPO's theory has it, and not over all.
+        counts: (costs, budgets, hparams) -> whether a policy of these costs [M] counts in
+            averages, as CRPO's theory has it; None where all rounds do.
+        settings: what it has of its own among the settings of a run, a NamedTuple of real
+            numbers (see `fedjax_rl.plugins`); ``hparams.own`` holds their values.
         float64: whether the learner runs in float64.
     """
 
@@ -132,7 +135,8 @@ class Learner(NamedTuple):
     exchanges: tuple[Exchange, ...] = ()
     weight: Callable[[Pytree, Pytree], Array] | None = None
     merges_every_step: bool = False
-    averages_feasible_rounds: bool = False
+    counts: Callable[[Array, Array, Pytree], Array] | None = None
+    settings: Any = NoSettings
     float64: bool = False
 
 
@@ -186,7 +190,8 @@ class Aggregator(NamedTuple):
     """How the agents' updates become one change of the message.
 
     Attributes:
-        init: (message) -> state carried between merges, from the initial message.
+        init: (message, settings) -> state carried between merges, from the initial message and
+            from values of the settings below.
         merge: (values, weights, state) -> (merged, state). What it is handed depends on
             ``needs``. With ``messages`` it is the values of the updates with a leading axis of
             N agents, and ``weights`` [N] says how much each counts: at least 0, not all 0, and 0
@@ -199,14 +204,16 @@ class Aggregator(NamedTuple):
             steps and before them; None for their difference.
         decode: (merged, received) -> message, at the server; None to add ``merged`` to what was
             received. It undoes ``encode``.
+        settings: what it has of its own among the settings of a run, as of a `Learner`.
     """
 
-    init: Callable[[Pytree], Pytree]
+    init: Callable[[Pytree, Any], Pytree]
     merge: Callable[[Pytree, Array, Pytree], tuple[Pytree, Pytree]]
     accepts: tuple[str, ...] = ()
     needs: str = MESSAGES
     encode: Callable[[Pytree, Pytree], Pytree] | None = None
     decode: Callable[[Pytree, Pytree], Pytree] | None = None
+    settings: Any = NoSettings
 
 
 def check_merge(learner: Learner, merge: str, aggregator: Aggregator) -> None:

@@ -108,7 +108,7 @@ responses = np.stack(np.unravel_index(np.arange(TOKENS**LENGTH), (TOKENS,) * LEN
 def judge_of(loss):
     """The compiled weights of a loss."""
     judge = build_loss(loss, LossChoices(sequence_weight="product"))
-    return jax.jit(lambda batch: judge(batch, default_settings()).weights)
+    return jax.jit(lambda batch: judge(batch, default_settings(judge)).weights)
 
 
 judges = {loss: judge_of(loss) for loss in LOSSES}

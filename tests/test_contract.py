@@ -34,15 +34,15 @@ EVALUATIONS = {"exact": evaluate_exactly, "sampled": evaluate_by_sampling(2)}
 @functools.cache
 def algorithm_and_hparams(learner, merge, evaluation, local_steps, alone):
     made = learners.make(learner, EVALUATIONS[evaluation])
-    options = {"step": 0.2, "dual_step": 0.05, "regularization": 0.05}
-    _, hparams = build(support.random_problem(0), ACCESS, **options)
+    own = made.settings(*[np.float64(0.05)] * len(made.settings._fields))
+    _, hparams = build(support.random_problem(0), ACCESS, step=0.2, dual_step=0.05, own=own)
     federation = federate(
         made,
         aggregators.make(merge),
         num_agents=1 if alone else 3,
         local_steps=local_steps,
     )
-    algorithm = observed(federation, feasible_rounds=made.averages_feasible_rounds)
+    algorithm = observed(federation, counts=made.counts)
     return (isolated(algorithm, 3, OBSERVED_AXES, alone_settings) if alone else algorithm), hparams
 
 

@@ -16,7 +16,9 @@ PACKAGE = pathlib.Path(fedjax_rl.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LINES_AT_MOST = 300
 
-BASE = {"errors", "checks", "registry", "algorithm", "precision", "backend", "columns"}
+BASE = {
+    *("errors", "checks", "registry", "plugins", "algorithm", "precision", "backend", "columns"),
+}
 FRONT = {"__init__", "__main__"}
 """The package's own door and ``python -m fedjax_rl``: they may use every room."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,10 +14,10 @@ from fedjax_rl.checks import check_choice
 from fedjax_rl.cli.execution import Execution, execution_of
 from fedjax_rl.cli.parse import check_has_out, flag_value, parse
 from fedjax_rl.cluster.hosts import joined
-from fedjax_rl.errors import InvalidInput
-from fedjax_rl.families.protocol import Family
+from fedjax_rl.errors import InvalidInput, flag
+from fedjax_rl.families.protocol import Family, settings_of
 from fedjax_rl.families.registry import family_of
-from fedjax_rl.settings.files import read_settings
+from fedjax_rl.settings.files import read_run_file, read_settings
 from fedjax_rl.settings.paths import found_again
 
 HELP = """\
@@ -42,7 +43,7 @@ def main(arguments: list[str]) -> int:
     algorithm, words = arguments[0], arguments[1:]
     family = family_of(algorithm)
     settings, content = base(family, algorithm, words)
-    kind = options_of(family)
+    kind = options_of(family, type(settings))
     file = flag_value("--config", words)
     execution = {} if file is None else {"execution": execution_of(Path(file))}
     options = parse(
@@ -64,7 +65,7 @@ def main(arguments: list[str]) -> int:
     return 1 if diverged else 0
 
 
-def options_of(family: Family) -> Any:
+def options_of(family: Family, settings: type) -> Any:
     """The type of a family's options of ``run``: its settings, and how the run is carried out."""
     out = option(
         "out", Path | None, None, "Directory for config.yaml, metrics.csv, results and plots."
@@ -81,19 +82,17 @@ def options_of(family: Family) -> Any:
         dataclasses.field(default_factory=Execution),
     )
     compared = [] if family.references is None else [beside]
-    return made(family, *compared, out, execution)
+    return made(family, settings, *compared, out, execution)
 
 
-def made(family: Family, *fields: Any) -> Any:
-    """A type of options: a family's settings and where they start from, and these fields."""
-    settings = ("settings", Annotated[family.settings, tyro.conf.arg(name="")])
+def made(family: Family, settings: type, *fields: Any) -> Any:
+    """A type of options: settings of a family and where they start from, and these fields."""
+    own = ("settings", Annotated[settings, tyro.conf.arg(name="")])
     help_config = "A config.yaml to start from; flags given here come on top of it."
     starts = [option("config", Path | None, None, help_config)]
     if len(family.presets) > 1:
         starts.append(option("preset", str, "default", family.presets_help))
-    return dataclasses.make_dataclass(
-        "Options", [settings, *starts, *fields], frozen=True, kw_only=True
-    )
+    return dataclasses.make_dataclass("Options", [own, *starts, *fields], frozen=True, kw_only=True)
 
 
 def option(name: str, kind: Any, default: Any, told: str) -> Any:
@@ -101,20 +100,28 @@ def option(name: str, kind: Any, default: Any, told: str) -> Any:
     return name, Annotated[kind, tyro.conf.arg(help=told)], dataclasses.field(default=default)
 
 
-def base(family: Family, algorithm: str, words: list[str]) -> tuple[Any, str | None]:
+def base(
+    family: Family, algorithm: str, words: list[str], *more: Mapping[str, Any]
+) -> tuple[Any, str | None]:
     """Settings before any flag, from ``--config`` or ``--preset``, and the problem's digest.
+
+    Their type has the settings of all plug-ins that the flags, the file or ``more`` name.
 
     Raises:
         InvalidInput: a file or preset that cannot be used, or both.
     """
+    flags = {name: flag_value(flag(name), words) for name in family.named}
     file, name = flag_value("--config", words), flag_value("--preset", words)
+    settings: Any
     if file is None:
+        settings = settings_of(family, algorithm, flags, *more)
         if name is not None and len(family.presets) > 1:
             check_choice("--preset", name, tuple(family.presets))
-            return family.settings(**family.presets[name]), None
-        return family.settings(), None
+            return settings(**family.presets[name]), None
+        return settings(), None
     if name is not None:
         raise InvalidInput("--preset", repr(name), "a preset or a --config, not both")
-    settings: Any
-    settings, origin = read_settings(Path(file), algorithm, family.settings)
+    known = read_run_file(Path(file)).settings
+    kind = settings_of(family, algorithm, flags, known, *more)
+    settings, origin = read_settings(Path(file), algorithm, kind)
     return found_again(settings, family.files, Path(file).parent), origin.get("problem_sha256")

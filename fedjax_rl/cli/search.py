@@ -13,7 +13,7 @@ from fedjax_rl.checks import check_count
 from fedjax_rl.cli.best import conditions_of
 from fedjax_rl.cli.parse import check_has_out, parse
 from fedjax_rl.cli.run import base, made
-from fedjax_rl.cli.sweep import Repeated, chunk_of
+from fedjax_rl.cli.sweep import Repeated, chunk_of, named_lists
 from fedjax_rl.cluster.devices import DeviceSettings
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.registry import family_of
@@ -89,8 +89,9 @@ def main(arguments: list[str]) -> int:
         return 0
     algorithm, words = arguments[0], arguments[1:]
     family = family_of(algorithm)
-    kind = made(family, ("sweep", Annotated[SearchOptions, tyro.conf.arg(name="")]))
-    default = kind(settings=base(family, algorithm, words)[0], sweep=SearchOptions())
+    settings, _ = base(family, algorithm, words, named_lists(family.named, words))
+    kind = made(family, type(settings), ("sweep", Annotated[SearchOptions, tyro.conf.arg(name="")]))
+    default = kind(settings=settings, sweep=SearchOptions())
     options = parse(kind, words, f"search {algorithm}", default=default, description=DESCRIPTION)
     own = options.sweep
     check_has_out(own.out, arguments)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -152,7 +154,8 @@ def _document(arguments: list[str]) -> dict[str, Any]:
 def _parsed(algorithm: str, words: list[str], document: dict[str, Any]) -> Any:
     """The options, on top of the file's and those of ``--config`` or ``--preset``."""
     family = family_of(algorithm)
-    settings, _ = base(family, algorithm, words)
+    lists = {**(document.get("grid") or {}), **named_lists(family.named, words)}
+    settings, _ = base(family, algorithm, words, lists, document.get("settings") or {})
     if document.get("settings") and flag_value("--config", words) is not None:
         raise InvalidInput("--config", flag_value("--config", words), "it or settings in --file")
     own: dict[str, Any] = {
@@ -164,9 +167,19 @@ def _parsed(algorithm: str, words: list[str], document: dict[str, Any]) -> Any:
         own["chunk"] = str(document["chunk"])
     if "feasible_seeds" in document:
         check_share(document["feasible_seeds"])
-    kind = made(family, ("sweep", Annotated[SweepOptions, tyro.conf.arg(name="")]))
+    kind = made(family, type(settings), ("sweep", Annotated[SweepOptions, tyro.conf.arg(name="")]))
     default = kind(settings=_on_top(settings, document), sweep=SweepOptions(**own))
     return parse(kind, words, f"sweep {algorithm}", default=default, description=ABOUT)
+
+
+def named_lists(names: Sequence[str], words: Sequence[str]) -> dict[str, Any]:
+    """What ``--grid`` and ``--random`` list of these settings, before anything is parsed."""
+    found: dict[str, list[str]] = {}
+    for word in words:
+        name, equals, values = word.removeprefix("--grid=").removeprefix("--random=").partition("=")
+        if equals and (name := name.strip().replace("-", "_")) in names:
+            found[name] = [one.strip() for one in re.split(r"[,|]", values.removeprefix("choice:"))]
+    return found
 
 
 def _on_top(base: Any, document: dict[str, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from fedjax_rl.columns import Columns
 from fedjax_rl.records.directory import RunDirectory
 from fedjax_rl.records.keeper import Keeper
 from fedjax_rl.records.sinks.log import Schedule
+from fedjax_rl.settings.own import Named, extended, named_in
 from fedjax_rl.settings.paths import Files
 from fedjax_rl.training.loop import OnRows
 from fedjax_rl.training.protocol import Assembler
@@ -104,6 +106,9 @@ class Family(NamedTuple):
         about: what a run does, for ``--help``.
         headline: what members of a sweep are compared by.
         problem: the setting that names the problem.
+        named: settings whose values name what has settings of its own.
+        own: (algorithm, values of ``named``) -> NamedTuples of the settings that the algorithm and
+            these have of their own; see `settings_of`.
         files: settings that may name a file, and whether a value of theirs does.
         prepare: (algorithm, settings, devices) -> what can start; raises InvalidInput.
         assembler: algorithm -> what makes members of a sweep.
@@ -123,7 +128,33 @@ class Family(NamedTuple):
     prepare: Callable[[str, Any, DeviceSettings], Experiment]
     assembler: Callable[[str], Assembler]
     section: str
+    named: tuple[str, ...] = ()
+    own: Callable[[str, Named], tuple[Any, ...]] = lambda algorithm, named: ()
     files: Files = MappingProxyType({})
     presets: Mapping[str, Mapping[str, Any]] = MappingProxyType({"default": {}})
     presets_help: str = ""
     references: References | None = None
+
+
+def settings_of(family: Family, algorithm: str, *sources: Mapping[str, Any]) -> Any:
+    """The type of the settings of an algorithm, with those of the plug-ins that are named.
+
+    Args:
+        family: of the algorithm.
+        algorithm: its name.
+        sources: mappings by setting that may name plug-ins (a file, flags, lists of a grid); where
+            they name several, the settings of all of them are known.
+
+    Raises:
+        InvalidInput: a plug-in that there is not, or a setting of it that has another's name.
+    """
+    named = named_in(family.settings, family.named, sources)
+    return extended(family.settings, *family.own(algorithm, named))
+
+
+def own_type(family: Family, algorithm: str, settings: Any) -> Any:
+    """Settings as those of their own plug-ins alone; a sweep's know those of all its members."""
+    entries = dataclasses.asdict(settings)
+    kind = settings_of(family, algorithm, entries)
+    known = {field.name for field in dataclasses.fields(kind)}
+    return kind(**{name: value for name, value in entries.items() if name in known})

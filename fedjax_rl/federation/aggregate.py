@@ -12,7 +12,7 @@ LOG_ZERO = -1e30
 """Stands for log 0 in merged logits, which stay finite."""
 
 
-def _stateless(message: Pytree) -> tuple[()]:
+def _stateless(message: Pytree, settings: Pytree) -> tuple[()]:
     return ()
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from fedjax_rl.algorithm import Algorithm, Pytree
 from fedjax_rl.federation.round import AgentMap, FederationSettings
 
-AGENT_AXES: Any = FederationSettings(0, None, None)
+AGENT_AXES: Any = FederationSettings(0, None, None, None)
 """Where the settings of a federation have an axis of agents."""
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from fedjax_rl.algorithm import Algorithm, Array, Report
+from fedjax_rl.algorithm import Algorithm, Array, Pytree, Report
 from fedjax_rl.federation.isolated import AGENT_AXES, as_federation_of_one
 from fedjax_rl.federation.round import FederationSettings, FederationState
+
+Counts = Callable[[Array, Array, Pytree], Array]
 
 
 class ObservedSettings(NamedTuple):
@@ -56,7 +59,7 @@ class Observation(NamedTuple):
     counted: Array
 
 
-def observed(federation: Algorithm, *, feasible_rounds: bool = False) -> Algorithm:
+def observed(federation: Algorithm, *, counts: Counts | None = None) -> Algorithm:
     """Evaluates the merged policy after every round and sums up its occupancies.
 
     A time average of values is attained by the stationary policy of the averaged occupancy
@@ -64,8 +67,7 @@ def observed(federation: Algorithm, *, feasible_rounds: bool = False) -> Algorit
 
     Args:
         federation: what is observed; its report has a `TabularPolicy` and multipliers [N, K].
-        feasible_rounds: whether only policies that satisfy every budget, up to the learner's
-            ``tolerance``, count in averages.
+        counts: which policies count in averages, as of a `Learner`; all where it is None.
     """
 
     def observation(
@@ -77,9 +79,9 @@ def observed(federation: Algorithm, *, feasible_rounds: bool = False) -> Algorit
         scale = 1.0 / (1.0 - model.discount)
         costs = scale * jnp.einsum("sa,msa->m", visits, hparams.costs)
         counted = jnp.ones(())
-        if feasible_rounds:
-            allowed = hparams.budgets + hparams.federation.learner.tolerance
-            counted = jnp.all(costs <= allowed).astype(counted.dtype)
+        if counts is not None:
+            kept = counts(costs, hparams.budgets, hparams.federation.learner)
+            counted = jnp.asarray(kept).astype(counted.dtype)
         row = Observation(
             value=scale * jnp.vdot(visits, model.reward),
             costs=costs,

@@ -35,11 +35,13 @@ class FederationSettings(NamedTuple):
         agents: what is each agent's own, leading axis N on every leaf.
         learner: the learner's settings, common to all agents.
         merge_weights: [N], each agent's weight in every merge; None when all are equal.
+        aggregator: the settings that the aggregator has of its own.
     """
 
     agents: Pytree
     learner: Pytree
     merge_weights: Pytree = None
+    aggregator: Pytree = ()
 
 
 class FederationState(NamedTuple):
@@ -109,7 +111,8 @@ def federate(
         shared, _ = learner.init(key_shared, _first(hparams.agents), hparams.learner)
         keys = agent_keys(key_local, num_agents)
         _, local = agents_init(keys, hparams.agents, hparams.learner)
-        return FederationState(shared, local, aggregator.init(learner.message(shared)))
+        carried = aggregator.init(learner.message(shared), hparams.aggregator)
+        return FederationState(shared, local, carried)
 
     def step(
         key: jax.Array, round: jax.Array, state: FederationState, hparams: FederationSettings

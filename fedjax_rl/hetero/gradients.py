@@ -12,12 +12,12 @@ from jax.flatten_util import ravel_pytree
 from fedjax_rl.algorithm import Array, Pytree
 from fedjax_rl.hetero.groups import group_sampler
 from fedjax_rl.hetero.learner import log_policy, of_tokens
-from fedjax_rl.hetero.losses.contract import Batch, Judged, Loss, LossSettings
+from fedjax_rl.hetero.losses.contract import Batch, Judged, Loss
 from fedjax_rl.hetero.rollout import Sampling
 from fedjax_rl.hetero.tasks.task import TokenTask
 from fedjax_rl.policies.tokens import TokenPolicy
 
-BatchGradient = Callable[[Any, Pytree, Pytree, Sampling, LossSettings, Any], jax.Array]
+BatchGradient = Callable[[Any, Pytree, Pytree, Sampling, Any, Any], jax.Array]
 """(key, learner's parameters, sampler's parameters, sampling, settings, label noise) -> [D]."""
 
 
@@ -52,7 +52,7 @@ def batch_gradient(
         learner: Pytree,
         sampler: Pytree,
         sampling: Sampling,
-        settings: LossSettings,
+        settings: Any,
         label_noise: Array,
     ) -> jax.Array:
         groups = sample(key, sampler, sampling, label_noise)
@@ -70,7 +70,7 @@ def batch_gradient(
     return gradient
 
 
-def policy_gradient(batch: Batch, settings: LossSettings) -> Judged:
+def _policy_gradient(batch: Batch, settings: Any) -> Judged:
     """−mean_i (r_i − r̄_{−i}) log p_i: on-policy, its gradient is an unbiased −∇ E_p[r].
 
     The baseline of each response is the mean reward of the others in its group (REINFORCE
@@ -85,6 +85,10 @@ def policy_gradient(batch: Batch, settings: LossSettings) -> Judged:
         weights=jnp.ones((*advantage.shape, 1)),
         clipped=jnp.zeros(()),
     )
+
+
+policy_gradient = Loss(_policy_gradient)
+"""−∇ E_p[r] of data that are fresh; see `_policy_gradient`."""
 
 
 def quality(gradients: jax.Array, true: jax.Array) -> GradientQuality:

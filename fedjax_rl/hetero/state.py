@@ -7,7 +7,6 @@ from typing import NamedTuple
 from fedjax_rl.algorithm import Array, Pytree
 from fedjax_rl.errors import InvalidInput, flag
 from fedjax_rl.hetero.diagnostics import WeightSpread
-from fedjax_rl.hetero.losses.contract import LossSettings
 from fedjax_rl.hetero.rollout import Sampling
 
 
@@ -64,7 +63,7 @@ class HeteroSettings(NamedTuple):
 
     deliveries: Deliveries
     start: Pytree
-    loss: LossSettings
+    loss: Pytree
     sampling: Sampling
     learning_rate: Array
     gradient_norm: Array

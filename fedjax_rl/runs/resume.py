@@ -7,6 +7,7 @@ from typing import Any
 
 from fedjax_rl.cluster.devices import ONE, DeviceSettings
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.families.protocol import settings_of
 from fedjax_rl.families.registry import family_of
 from fedjax_rl.records.directory import MARK, SWEEP
 from fedjax_rl.records.place import Destination
@@ -47,7 +48,7 @@ def resume(out: Path, devices: DeviceSettings = ONE) -> bool:
     except InvalidInput:
         allowed = "one that fedjax-rl run or sweep wrote"
         raise InvalidInput("run directory", f"{path} of {file.algorithm!r}", allowed) from None
-    settings: Any = settings_from(family.settings, file.settings)
+    settings: Any = settings_from(settings_of(family, algorithm, file.settings), file.settings)
     settings = found_again(settings, family.files, out)
     content = file.made_with.get("problem_sha256")
     request = Request(algorithm, settings, destination, devices, content)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.families.protocol import own_type
 from fedjax_rl.families.registry import family_of
 from fedjax_rl.ranking import (
     Standing,
@@ -30,6 +31,7 @@ from fedjax_rl.sweeps.question import (
     check_metric,
     question_about,
 )
+from fedjax_rl.sweeps.request import type_of
 from fedjax_rl.sweeps.results import read_document, read_rows
 from fedjax_rl.sweeps.space import Chosen
 from fedjax_rl.training.rows import Row
@@ -171,10 +173,10 @@ def best_configuration(path: Path, question: Question | None) -> tuple[str, str]
             "a sweep that says by how much budgets are broken: no configuration keeps them, and "
             "this one was made before that was recorded",
         )
-    kind = family.settings
+    kind = type_of(document, algorithm)
     base: Any = settings_from(kind, document["settings"])
     chosen = {name: value_under("directory", kind, name, v) for name, v in winner.chosen.items()}
-    config = dataclasses.replace(base, **chosen)
+    config = own_type(family, algorithm, dataclasses.replace(base, **chosen))
     if getattr(config, "reference", "fed") == "no-communication" and algorithm == "fednpg":
         config = dataclasses.replace(config, seeds=1)  # of which `run` takes one seed at a time
     text = settings_to_yaml(

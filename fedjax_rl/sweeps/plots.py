@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 
 from fedjax_rl.checks import is_number
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.families.registry import family_of
 from fedjax_rl.figures.style import COLOURS, DASHES, STYLE, save
 from fedjax_rl.statistics import interquartile_mean, stratified_bootstrap
 from fedjax_rl.sweeps.best import Candidate, candidates, ordered
 from fedjax_rl.sweeps.execution import Done
 from fedjax_rl.sweeps.question import Question, check_metric, question_about
+from fedjax_rl.sweeps.request import type_of
 from fedjax_rl.sweeps.results import read_chunks, read_document, read_rows
 from fedjax_rl.sweeps.space import setting
 
@@ -61,14 +61,14 @@ def plot_sweep(path: Path, drawn: Drawn) -> list[str]:
     """
     rows = read_rows(path)
     document, algorithm = read_document(path)
-    family, done = family_of(algorithm), read_chunks(path)
+    done = read_chunks(path)
     question = drawn.question or question_about(path)
     check_metric("--metric", question.metric, rows)
     names = [*document["grid"], *document["random"]]
     drawn = drawn._replace(
-        across=_swept("--across", family.settings, drawn.across, names),
-        up=_swept("--up", family.settings, drawn.up, names),
-        by=_swept("--by", family.settings, drawn.by, names),
+        across=_swept("--across", type_of(document, algorithm), drawn.across, names),
+        up=_swept("--up", type_of(document, algorithm), drawn.up, names),
+        by=_swept("--by", type_of(document, algorithm), drawn.by, names),
     )
     found = candidates(rows, names)
     curve = _curve(drawn.curve, question.metric, done)

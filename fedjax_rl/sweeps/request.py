@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fedjax_rl.cluster.devices import ONE, DeviceSettings
+from fedjax_rl.families.protocol import settings_of
 from fedjax_rl.families.registry import family_of
 from fedjax_rl.ranking import EVERY_SEED
 from fedjax_rl.records.directory import SWEEP
@@ -89,6 +91,21 @@ class Asked(NamedTuple):
         }
 
 
+def type_of(settings: Mapping[str, Any], algorithm: str) -> Any:
+    """The type of the settings of a sweep, by what its ``config.yaml`` names.
+
+    Args:
+        settings: what the file says of the sweep: ``settings``, ``grid`` and ``random``.
+        algorithm: that is swept.
+    """
+    random = {
+        name: str(law).removeprefix("choice:").split("|")
+        for name, law in (settings.get("random") or {}).items()
+    }
+    lists = settings.get("grid") or {}, random
+    return settings_of(family_of(algorithm), algorithm, settings.get("settings") or {}, *lists)
+
+
 def asked_again(
     file: RunFile, algorithm: str, destination: Destination, devices: DeviceSettings
 ) -> Asked:
@@ -98,9 +115,10 @@ def asked_again(
         InvalidInput: it holds what cannot be.
     """
     family, document = family_of(algorithm), file.settings
-    base: Any = settings_from(family.settings, document["settings"])
+    kind = type_of(document, algorithm)
+    base: Any = settings_from(kind, document["settings"])
     laws = document["grid"] or {}, document["random"] or {}
-    space = space_of(family.settings, *laws, document["samples"], document["sample_seed"])
+    space = space_of(kind, *laws, document["samples"], document["sample_seed"])
     if destination.out is not None:
 
         def renamed(name: str, value: str) -> str:
@@ -108,7 +126,7 @@ def asked_again(
             return str(found_name(value, files[name], out)) if name in files and out else value
 
         base = found_again(base, family.files, destination.out)
-        space = space.renamed(family.settings, renamed)
+        space = space.renamed(kind, renamed)
     chunk = None if document["chunk"] == "auto" else document["chunk"]
     share = recorded_share(document)
     return Asked(algorithm, base, space, chunk, destination, devices, share, file.compare)

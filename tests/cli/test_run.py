@@ -312,7 +312,9 @@ BAD_FLAGS = {
     "--participants 2 --reference omniscient": "--participants: got 2; only with --reference fed",
     "--merge-weights 1 2": "--merge-weights: got (1.0, 2.0); one weight for each of 4 agents",
     "--merge-weights 1 1 1 0": "--merge-weights: got 0.0; positive numbers",
-    "--regularization -1": "--regularization: got -1.0; a number of at least 0",
+    "--learner regularized --regularization -1": "--regularization: got -1.0; a number of at least",
+    "--regularization 0.1": "options: got --regularization 0.1; expected a known option",
+    "--learner crpo --regularization 1": "options: got --regularization 1; expected a known option",
     "--learner optimistic --local-steps 2": "--local-steps: got 2; this learner merges after every",
     "--learner optimistic --merge logits": "this learner sends points, and that merge takes logits",
     "--learner crpo --correction control-variate": "--correction: got control-variate; a learner",
@@ -341,7 +343,7 @@ def test_a_factory_of_the_current_directory(run_cli, tmp_path):
         "def first():\n"
         "    def merge(messages, weights, state):\n"
         "        return weighted_mean(messages, weights), state\n"
-        "    return Aggregator(lambda message: (), merge)\n"
+        "    return Aggregator(lambda message, settings: (), merge)\n"
     )
     finished = run_cli("run", "fednpg", "--rounds", "3", "--merge", "my_merge:first")
     assert finished.returncode == 0, finished.stderr

@@ -259,7 +259,7 @@ def breaks(limit={limit}):
         bad = (count == 1) & (merged.actor["Dense_0"]["kernel"][0, 0] > limit)
         return jax.tree.map(lambda leaf: jnp.where(bad, jnp.nan, leaf), merged), count + 1
 
-    return of_messages(Aggregator(lambda message: jnp.zeros((), jnp.int32), merge))
+    return of_messages(Aggregator(lambda message, settings: jnp.zeros((), jnp.int32), merge))
 
 
 def always_breaks():

@@ -37,25 +37,24 @@ def build(
     evaluation=evaluate_exactly,
     cap=10.0,
     learner=npg,
-    regularization=0.0,
-    tolerance=0.0,
+    own=(),
     **federate_options,
 ):
     """The algorithm and its hparams."""
+    learner = learner(evaluation)
+    own = own or learner.settings()  # its defaults
     settings = TabularSettings(
         np.float64(step),
         np.float64(dual_step),
         np.float64(cap),
         model_of(problem),
-        np.float64(regularization),
-        np.float64(tolerance),
+        own,
     )
     hparams = ObservedSettings(
         FederationSettings(federated_agents(problem, access), settings),
         problem.costs,
         problem.budgets,
     )
-    learner = learner(evaluation)
     federation = federate(
         learner,
         aggregator or logit_mean(),
@@ -63,7 +62,7 @@ def build(
         local_steps=local_steps,
         **federate_options,
     )
-    return observed(federation, feasible_rounds=learner.averages_feasible_rounds), hparams
+    return observed(federation, counts=learner.counts), hparams
 
 
 def run(algorithm, hparams, rounds, chunk_rounds=1000, seed=0):

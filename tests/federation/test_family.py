@@ -8,6 +8,8 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.federation.correction import control_variate
 from fedjax_rl.federation.round import federate
 from fedjax_rl.learners.tabular import crpo, npg, optimistic, regularized
+from fedjax_rl.learners.tabular.crpo import CRPOSettings
+from fedjax_rl.learners.tabular.regularized import RegularizedSettings
 from fedjax_rl.ops.means import weighted_mean
 from tests import support
 from tests.federation.harness import build, run
@@ -20,7 +22,7 @@ STEP, DUAL_STEP = 0.2, 0.02
 
 def points_mean():
     return Aggregator(
-        lambda message: (), lambda x, weights, state: (weighted_mean(x, weights), state)
+        lambda message, settings: (), lambda x, weights, state: (weighted_mean(x, weights), state)
     )
 
 
@@ -56,7 +58,7 @@ def test_more_local_steps_of_the_optimistic_learner_are_refused():
 @pytest.mark.parametrize("weight", [0.02, 0.3])
 def test_regularized_federation_is_the_soft_q_iteration(weight):
     problem = support.random_problem(2)
-    options = {"step": STEP, "dual_step": DUAL_STEP, "regularization": weight}
+    options = {"step": STEP, "dual_step": DUAL_STEP, "own": RegularizedSettings(weight)}
     trained = run(*build(problem, ONE_EACH, learner=regularized, **options), rounds=300)
     policy, dual = support.centralised_regularized(
         problem, STEP / 4, DUAL_STEP, rounds=300, weight=weight
@@ -76,7 +78,7 @@ def test_regularized_without_weight_is_npg():
 @pytest.mark.parametrize("tolerance", [0.0, 0.05])
 def test_crpo_federation_is_the_centralised_method(tolerance):
     problem = support.random_problem(0)
-    options = {"step": STEP, "dual_step": 1.0, "tolerance": tolerance, "learner": crpo}
+    options = {"step": STEP, "dual_step": 1.0, "own": CRPOSettings(tolerance), "learner": crpo}
     trained = run(*build(problem, ONE_EACH, **options), rounds=300)
     policy, reward_steps = support.centralised_crpo(problem, STEP / 4, 300, tolerance)
     np.testing.assert_allclose(trained.policy, policy, atol=1e-11)
@@ -107,7 +109,9 @@ def test_only_one_bit_of_each_crpo_agent_crosses_before_the_steps():
         (exchange,) = learner.exchanges
         return learner._replace(exchanges=(exchange._replace(merge=recording),))
 
-    spying = Aggregator(lambda message: (), lambda x, weights, s: (recording(x, weights), s))
+    spying = Aggregator(
+        lambda message, settings: (), lambda x, weights, s: (recording(x, weights), s)
+    )
     algorithm, hparams = build(
         problem, ONE_EACH, step=STEP, dual_step=1.0, learner=watched, aggregator=spying
     )

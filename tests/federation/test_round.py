@@ -30,7 +30,7 @@ def test_only_messages_reach_the_merge():
         seen.append([leaf.shape for leaf in jax.tree.leaves((messages, weights))])
         return weighted_mean(messages, weights), state
 
-    spying = Aggregator(lambda message: (), recording, ("logits",))
+    spying = Aggregator(lambda message, settings: (), recording, ("logits",))
     algorithm, hparams = build(problem, ONE_EACH, step=0.1, dual_step=0.1, aggregator=spying)
     trained = run(algorithm, hparams, rounds=3)
     assert seen and all(shapes == [(4, 5, 4), (4,)] for shapes in seen)
@@ -47,7 +47,7 @@ def test_multipliers_influence_others_only_through_the_merged_policy():
     def merge(messages, weights, state):
         return weighted_mean(messages.at[0].set(0.0), weights), state
 
-    silenced = Aggregator(lambda message: (), merge, ("logits",))
+    silenced = Aggregator(lambda message, settings: (), merge, ("logits",))
     options = {"step": 0.3, "dual_step": 0.1, "aggregator": silenced}
     one = run(*build(problem, ONE_EACH, **options), rounds=20)
     other = run(*build(changed, ONE_EACH, **options), rounds=20)
@@ -111,7 +111,8 @@ def counting_learner():
 
 def test_round_by_hand():
     mean = Aggregator(
-        lambda message: jnp.zeros(()), lambda x, weights, s: (weighted_mean(x, weights), s + 1)
+        lambda message, settings: jnp.zeros(()),
+        lambda x, weights, s: (weighted_mean(x, weights), s + 1),
     )
     algorithm = federate(counting_learner(), mean, num_agents=3, local_steps=4)
     hparams = FederationSettings(jnp.array([1.0, 2.0, 6.0]), ())

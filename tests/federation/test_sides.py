@@ -84,7 +84,7 @@ def test_moments_of_observations_pool_the_same_as_differences():
 @functools.cache
 def federation(learner, local_steps=2, aggregator=logit_mean, channel=DIRECT):
     """The parts of a federation on a random problem, and its settings."""
-    _, observed = build(support.random_problem(0), ONE_EACH, **STEPS)
+    _, observed = build(support.random_problem(0), ONE_EACH, **STEPS, learner=learner)
     made, merge = learner(evaluate_exactly), aggregator()
     together = federate(made, merge, num_agents=AGENTS, local_steps=local_steps, channel=channel)
     sides = sides_of(made, merge, local_steps=local_steps, channel=channel)
@@ -166,7 +166,7 @@ def test_registered_merges_need_no_more_than_a_sum(name):
         alike = sides.gather(Update(mean, jnp.ones(2)), weights.sum() * jnp.array([0.25, 0.75]))
         assert plain.value.shape == (5, 4) and plain.weight.shape == ()
         chex.assert_trees_all_close(plain, alike, atol=1e-14)
-        state = aggregator.init(values[0])
+        state = aggregator.init(values[0], ())
         merged, _ = aggregator.merge(plain.value, plain.weight, state)
         np.testing.assert_allclose(merged, mean[0], atol=1e-14)
         encode = aggregator.encode or (lambda message, received: message - received)
@@ -177,7 +177,7 @@ def test_registered_merges_need_no_more_than_a_sum(name):
 
 def test_an_absent_agent_is_not_heard_whatever_it_sends():
     for needs in ("sum", "messages"):
-        mean = Aggregator(lambda message: (), lambda x, w, s: (x, s), needs=needs)
+        mean = Aggregator(lambda message, settings: (), lambda x, w, s: (x, s), needs=needs)
         gather = sides_of(npg(), mean).gather
         sent = Update(jnp.array([1.0, jnp.nan, 3.0]), jnp.array([1.0, jnp.nan, 3.0]))
         value, weight = gather(sent, jnp.array([1.0, 0.0, 1.0]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,20 +13,30 @@ from fedjax_rl.hetero.losses import (
     Batch,
     Judged,
     LossChoices,
-    LossSettings,
     build_loss,
-    default_settings,
+    losses,
 )
+from fedjax_rl.hetero.losses.contract import KLSettings, Loss, default_settings
+from fedjax_rl.plugins import joined
 
 DEFAULT_CHOICES = LossChoices("geometric")
-SETTINGS = default_settings()
+ALL = joined(KLSettings, *(losses.make(name, DEFAULT_CHOICES).settings for name in losses))
+"""The constants of all losses, so that one object serves any of them."""
+
+
+def settings_with(**changes: float) -> Any:
+    """The defaults of all losses, or as changed."""
+    return default_settings(Loss(lambda batch, settings: None, ALL), **changes)
+
+
+SETTINGS = settings_with()
 
 
 @functools.cache
 def _compiled(name: str, choices: LossChoices) -> Callable:
     loss = build_loss(name, choices)
 
-    def both(batch: Batch, settings: LossSettings) -> tuple[Judged, jax.Array]:
+    def both(batch: Batch, settings: Any) -> tuple[Judged, jax.Array]:
         def of(log_p: jax.Array) -> tuple[jax.Array, Judged]:
             judged = loss(batch._replace(log_p=log_p), settings)
             return judged.loss, judged
@@ -40,7 +51,7 @@ def judge(
     name: str,
     batch: Batch,
     choices: LossChoices = DEFAULT_CHOICES,
-    settings: LossSettings = SETTINGS,
+    settings: Any = SETTINGS,
 ) -> tuple[Judged, np.ndarray]:
     """What a loss says of a batch, and its gradient in log p [P, G, L]."""
     judged, gradient = _compiled(name, choices)(batch, settings)

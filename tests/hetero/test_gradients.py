@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 
 from fedjax_rl.hetero.gradients import batch_gradient, policy_gradient, quality
-from fedjax_rl.hetero.losses import Judged, LossChoices, build_loss, default_settings
+from fedjax_rl.hetero.losses import Judged, LossChoices, build_loss
 from fedjax_rl.hetero.rollout import sampling
 from fedjax_rl.hetero.tasks import prefix_sum
 from fedjax_rl.hetero.tasks.split import is_held_out
 from fedjax_rl.policies.table import table
+from tests.hetero.judging import settings_with
 from tests.quick import quick_compilation  # noqa: F401
 
 TASK = prefix_sum(length=2, modulus=3)
 POLICY = table(TASK.vocabulary, TASK.response_length, TASK.contexts, TASK.context)
 LEARNER = 0.5 * jax.random.normal(jax.random.key(1), (9, 3))
 SAMPLER = LEARNER + 0.4 * jax.random.normal(jax.random.key(2), (9, 3))
-UNCLIPPED = default_settings(clip_low=1.0, clip_high=1e30)
+UNCLIPPED = settings_with(clip_low=1.0, clip_high=1e30)
 BATCHES = 4000
 
 

@@ -13,13 +13,14 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.sweep import sweep
 from fedjax_rl.execution.train import start, train
 from fedjax_rl.hetero.learner import asynchronous
-from fedjax_rl.hetero.losses import LossChoices, build_loss, default_settings
+from fedjax_rl.hetero.losses import LossChoices, build_loss
 from fedjax_rl.hetero.rollout import generator, sampling
 from fedjax_rl.hetero.schedule import ScheduleSettings, depth, simulate, staleness
 from fedjax_rl.hetero.state import Deliveries, HeteroChoices, HeteroSettings
 from fedjax_rl.hetero.tasks import prefix_sum
 from fedjax_rl.hetero.tasks.split import split
 from fedjax_rl.policies.table import table
+from tests.hetero.judging import settings_with
 from tests.quick import quick_compilation  # noqa: F401
 
 PROMPTS, GROUP, STEPS, RATE, NOISE = 3, 4, 12, 0.1, 0.1
@@ -41,7 +42,7 @@ def settings(schedule, rate=RATE):
     return HeteroSettings(
         deliveries=Deliveries(schedule.version, schedule.sampler, schedule.batch),
         start=START,
-        loss=default_settings(),
+        loss=settings_with(),
         sampling=sampling(),
         learning_rate=np.float32(rate),
         gradient_norm=np.float32(1e9),

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedjax_rl.hetero.losses import Batch, LossChoices, LossSettings, default_settings, losses
-from tests.hetero.judging import judge
+from fedjax_rl.hetero.losses import Batch, LossChoices, losses
+from tests.hetero.judging import ALL, judge, settings_with
 from tests.hetero.loss_reference import REFERENCES, Case, Variant, kl_term, slope, two_prompts
 
 pytestmark = pytest.mark.timeout(120)
@@ -49,7 +49,7 @@ def judged(name: str, how: Variant, case: Case, kl: str = "none"):
     """Settings that a variant does not change stay the package's own, which are so tested."""
     changes = {k: v for k, v in how._asdict().items() if v != getattr(Variant(), k)}
     choices = LossChoices(how.sequence_weight, how.denominator, kl)
-    settings = default_settings(**{k: v for k, v in changes.items() if k in LossSettings._fields})
+    settings = settings_with(**{k: v for k, v in changes.items() if k in ALL._fields})
     return judge(name, batch_of(case), choices, settings)
 
 

@@ -1,5 +1,7 @@
 """What every loss keeps: gradients on-policy, stopped gradients, log space, groups, plugging in."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,15 +12,14 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.hetero.losses import (
     Batch,
     Judged,
+    Loss,
     LossChoices,
-    LossSettings,
     build_loss,
-    default_settings,
     losses,
     register_loss,
 )
 from fedjax_rl.hetero.losses.weights import weight
-from tests.hetero.judging import DEFAULT_CHOICES, SETTINGS, judge
+from tests.hetero.judging import DEFAULT_CHOICES, SETTINGS, judge, settings_with
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -37,7 +38,7 @@ def random_batch(seed: int, spread: float, prompts: int = 2, group: int = 4, len
     return Batch(*single, jnp.asarray(mask), jnp.asarray(rewards, jnp.float32))
 
 
-def gradient(name: str, batch: Batch, *how: LossChoices | LossSettings) -> np.ndarray:
+def gradient(name: str, batch: Batch, *how: Any) -> np.ndarray:
     return judge(name, batch, *how)[1]
 
 
@@ -85,7 +86,7 @@ def test_gepos_denominator_carries_no_gradient_and_eqps_does(weighing: str, shar
     """
     batch = random_batch(2, spread=0.0, prompts=1, group=3, length=2)
     batch = batch._replace(mask=jnp.ones((1, 3, 2), bool), rewards=jnp.array([[1.0, 0.0, 0.0]]))
-    free = default_settings(clip_low=1.0, clip_high=1e6)
+    free = settings_with(clip_low=1.0, clip_high=1e6)
     choices = LossChoices(weighing)
     p = np.exp(share * np.asarray(batch.log_p, np.float64)[0].sum(-1))
     weights = p / (p @ p / p.sum())
@@ -234,13 +235,13 @@ def test_bnpo_is_zero_where_it_is_undefined_and_only_there():
 def reinforce(choices: LossChoices):
     """Group-centred REINFORCE on a response's log-probability, blind to staleness."""
 
-    def loss(batch: Batch, settings: LossSettings) -> Judged:
+    def loss(batch: Batch, settings: Any) -> Judged:
         advantages = batch.rewards - batch.rewards.mean(-1, keepdims=True)
         log_p = jnp.where(batch.mask, batch.log_p, 0.0).sum(-1)
         unweighted = jnp.ones_like(advantages)[..., None]
         return Judged(-(advantages * log_p).mean(), advantages, unweighted, jnp.zeros(()))
 
-    return loss
+    return Loss(loss)
 
 
 def test_a_loss_of_ones_own_is_one_function_and_one_line():
@@ -268,7 +269,7 @@ def test_losses_vmap_over_settings():
 
 
 def test_settings_are_strongly_typed_float32():
-    changed = default_settings(clip_low=1)
+    changed = settings_with(clip_low=1)
     assert all(leaf.dtype == jnp.float32 and not leaf.weak_type for leaf in changed)
     assert float(changed.clip_low) == 1.0 and float(changed.clip_high) == pytest.approx(0.2)
 

@@ -13,14 +13,17 @@ import numpy as np
 import yaml
 from flax import struct
 
-from fedjax_rl.algorithm import Aggregator
+from fedjax_rl.algorithm import Aggregator, learners
 from fedjax_rl.envs.known import TwoActions
 from fedjax_rl.envs.task import NO_LIMIT, Constraint, Task, constrained
 from fedjax_rl.families.networks.config import DeepConfig
 from fedjax_rl.families.stale.config import HeteroConfig
-from fedjax_rl.families.tabular.config import FedNPGConfig
-from fedjax_rl.hetero.losses import Batch, Judged, LossChoices, LossSettings, losses
+from fedjax_rl.families.tabular.programs import settings_type
+from fedjax_rl.hetero.losses import Batch, Judged, Loss, LossChoices, losses
+from fedjax_rl.hetero.losses.contract import KLSettings
 from fedjax_rl.ops.means import weighted_mean
+from fedjax_rl.plugins import joined
+from fedjax_rl.settings.own import extended
 from fedjax_rl.sources.problems import save_problem
 from tests import support
 
@@ -61,7 +64,7 @@ class Table(NamedTuple):
 
 FINITE = Table(
     algorithms=("fednpg",),
-    base=FedNPGConfig(problem="a.npz", access="a.yaml", rounds=6),
+    base=settings_type({"learner": list(learners)})(problem="a.npz", access="a.yaml", rounds=6),
     data={
         "problem": Axis("a.npz,b.npz"),
         "problem_args": Axis("[states=4,seed=1],[states=4,seed=2]", variant=1),
@@ -162,9 +165,12 @@ NETWORKS = Table(
     ),
 )
 
+EVERY_LOSS = joined(KLSettings, *(losses.make(name, LossChoices()).settings for name in losses))
+"""The constants of all losses."""
+
 STALE = Table(
     algorithms=("tests.sweeps.axes:every_loss",),
-    base=HeteroConfig(
+    base=extended(HeteroConfig, EVERY_LOSS)(
         task="brackets",  # whose answers differ in length
         task_args=("length=5", "kinds=2"),
         window=3,
@@ -318,16 +324,16 @@ def halfway() -> Aggregator:
     def merge(messages, weights, state):
         return jax.tree.map(lambda leaf: leaf / 2, weighted_mean(messages, weights)), state
 
-    return Aggregator(lambda message: (), merge, accepts=("parameters",))
+    return Aggregator(lambda message, settings: (), merge, accepts=("parameters",))
 
 
 def every_loss(choices: LossChoices):
     """The sum of all registered losses, in which every setting of theirs has its effect."""
     each = [losses.make(name, choices) for name in losses]
 
-    def loss(batch: Batch, settings: LossSettings) -> Judged:
+    def loss(batch: Batch, settings: Any) -> Judged:
         judged = [one(batch, settings) for one in each]
         first = next(one for one in judged if one.weights.shape == batch.log_p.shape)
         return first._replace(loss=sum(one.loss for one in judged))
 
-    return loss
+    return Loss(loss, joined(*(one.settings for one in each)))

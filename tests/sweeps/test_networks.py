@@ -17,8 +17,10 @@ from fedjax_rl.families.stale.config import HeteroConfig
 from fedjax_rl.families.stale.family import Stale
 from fedjax_rl.families.stale.training import run as run_stale
 from fedjax_rl.settings.fields import TRACED, names
-from fedjax_rl.sweeps import plan
+from fedjax_rl.settings.own import extended
+from fedjax_rl.training import members as side_by_side
 from tests.quick import quick_compilation  # noqa: F401
+from tests.sweeps.axes import EVERY_LOSS
 from tests.sweeps.harness import groups_of, swept
 
 pytestmark = pytest.mark.timeout(400)
@@ -35,7 +37,7 @@ TINY = DeepConfig(
     minibatches=2,
     evaluate_every=1,
 )
-STALE = HeteroConfig(
+STALE = extended(HeteroConfig, EVERY_LOSS)(
     task_args=("length=3", "modulus=3"),
     steps=3,
     prompts=2,
@@ -56,14 +58,14 @@ OTHER = {
 
 def counted(monkeypatch, traces):
     """Programs that are built; all together may be traced so many times."""
-    made, swept_by = [], plan.sweep
+    made, swept_by = [], side_by_side.sweep
 
     def counting(*arguments):
         together = swept_by(*arguments)
         made.append(together)
         return together._replace(step=chex.assert_max_traces(together.step, n=traces))
 
-    monkeypatch.setattr(plan, "sweep", counting)
+    monkeypatch.setattr(side_by_side, "sweep", counting)
     chex.clear_trace_counter()
     return made
 

@@ -12,13 +12,14 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.tabular.assembly import prepare
 from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.families.tabular.family import CURVES, Tabular
+from fedjax_rl.families.tabular.programs import settings_type
 from fedjax_rl.families.tabular.training import run
 from fedjax_rl.precision import precision
 from fedjax_rl.settings.fields import TRACED, names
 from fedjax_rl.sources.problems import save_problem
-from fedjax_rl.sweeps import plan
 from fedjax_rl.sweeps.estimate import Estimate, estimate
 from fedjax_rl.sweeps.execution import run_chunk
+from fedjax_rl.training import members as side_by_side
 from fedjax_rl.training.protocol import POINTS, thinned
 from tests import support
 from tests.quick import quick_compilation  # noqa: F401
@@ -106,8 +107,8 @@ def test_there_are_as_many_compilations_as_groups(small, monkeypatch):
             init=chex.assert_max_traces(together.init, n=4),
         )
 
-    swept_by = plan.sweep
-    monkeypatch.setattr(plan, "sweep", counting)
+    swept_by = side_by_side.sweep
+    monkeypatch.setattr(side_by_side, "sweep", counting)
     chex.clear_trace_counter()
     grid = {
         **{"step_size": [0.05, 0.1, 0.2], "local_steps": [1, 2], "discount": [0.9, 0.8]},
@@ -165,9 +166,12 @@ def program(assembled):
     return str(step)
 
 
-@pytest.mark.parametrize("name", names(FedNPGConfig, TRACED))
+OWN = settings_type({"learner": ["regularized", "crpo"]})
+
+
+@pytest.mark.parametrize("name", names(OWN, TRACED))
 def test_settings_that_are_called_real_change_traced_settings_alone(small, name):
-    family, base = Tabular(), FedNPGConfig(problem=small, rounds=5, learner="regularized")
+    family, base = Tabular(), OWN(problem=small, rounds=5, learner="regularized")
     first = family.assemble(base)
     config = dataclasses.replace(base, **{name: OTHER[name]})
     member, alone = family.assemble(config), prepare(config)
@@ -216,10 +220,10 @@ def test_auto_chunks_fit_memory(small, monkeypatch):
     steps = {"step_size": np.linspace(0.1, 1, 100).tolist()}
     (group,) = groups_of(Tabular(), base, steps)
     assert group.size == 50, "two chunks of even size, of at most 64"
-    monkeypatch.setattr(plan, "free_bytes", lambda: 20 * group.member_bytes)
+    monkeypatch.setattr(side_by_side, "free_bytes", lambda: 20 * group.member_bytes)
     (group,) = groups_of(Tabular(), base, steps)
     assert group.size == 10
-    monkeypatch.setattr(plan, "free_bytes", lambda: 1)
+    monkeypatch.setattr(side_by_side, "free_bytes", lambda: 1)
     assert groups_of(Tabular(), base, steps)[0].size == 1
     longer = groups_of(Tabular(), dataclasses.replace(base, rounds=10_000), steps)[0]
     assert longer.member_bytes > group.member_bytes + 9_900 * 100, "rows are counted"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -19,7 +19,8 @@ from fedjax_rl.cmdp.solve import Certificate
 from fedjax_rl.envs.task import Task
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
 from fedjax_rl.execution.sweep import sweep
-from fedjax_rl.families.networks.config import DeepConfig
+from fedjax_rl.families.networks.config import DeepConfig, aggregator_of
+from fedjax_rl.families.networks.traced import choices_of, merge_settings, settings_of
 from fedjax_rl.federation.evaluated import (
     EVALUATED_AXES,
     EvaluatedSettings,
@@ -29,12 +30,11 @@ from fedjax_rl.federation.evaluated import (
 from fedjax_rl.federation.grouped import in_groups
 from fedjax_rl.federation.isolated import isolated
 from fedjax_rl.federation.round import AgentMap, FederationSettings, federate, message_bytes
-from fedjax_rl.learners.deep.agent import DeepAgent, DeepSettings, deep_agents
-from fedjax_rl.learners.deep.design import Choices, Design, design_of
+from fedjax_rl.learners.deep.agent import DeepAgent, deep_agents
+from fedjax_rl.learners.deep.design import Design, design_of
 from fedjax_rl.learners.deep.evaluation import evaluate
 from fedjax_rl.learners.deep.natural import natural
 from fedjax_rl.learners.deep.ppo import ppo
-from fedjax_rl.ops.duals import DualSettings
 from fedjax_rl.precision import precision
 from fedjax_rl.settings.values import named_values
 from fedjax_rl.sources.solutions import certify
@@ -48,8 +48,6 @@ ENVIRONMENTS_AT_ONCE = 128
 """Of all agents and seeds side by side: what they do fits a second-level cache (bench/fedppo)."""
 LINE_SEARCH_STEPS = 10
 """Halvings of a natural step at most."""
-AUTO_CAP = 10.0
-"""Of multipliers, in returns per budget, and the least in reward per cost (`ops.duals.caps`)."""
 ALONE = ("no-communication", "one-shot")
 ONE_AGENT = ("omniscient", "unconstrained")
 
@@ -146,12 +144,12 @@ def prepare(
     if config.seeds > 1:
         algorithm = sweep(algorithm, None, config.seeds, placement.map_of("members"))
     hparams = EvaluatedSettings(
-        FederationSettings(agents, settings_of(config, task)),
+        FederationSettings(agents, settings_of(config, task), None, merge_settings(config)),
         every=np.int32(config.evaluate_every),
         last=np.int32(config.rounds),
     )
     silent = config.reference != "fed" or num_agents == 1
-    aggregator = contract.aggregators.make(config.merge)
+    aggregator = aggregator_of(config.merge)
     each = 0 if silent else message_bytes(learner, aggregator, hparams.federation)
     samples = config.envs * config.rollout * config.local_steps * num_agents * config.seeds
     rounds = int(np.clip(SAMPLES_PER_SECOND * SECONDS_PER_CHUNK / samples, 1, 1000))
@@ -187,7 +185,7 @@ def algorithm_of(
     """
     alone = config.reference in ALONE
     each = 1 if alone else num_agents
-    aggregator = contract.aggregators.make(config.merge)
+    aggregator = aggregator_of(config.merge)
     contract.check_merge(learner, config.merge, aggregator)
     federation = federate(
         learner,
@@ -241,56 +239,3 @@ def access_of(config: DeepConfig, access: BoolArray) -> BoolArray:
     if config.reference == "omniscient":
         return np.ones_like(access[:1])
     return np.zeros_like(access[:1]) if config.reference == "unconstrained" else access
-
-
-def choices_of(config: DeepConfig) -> Choices:
-    """The static part of the settings."""
-    return Choices(
-        envs=config.envs,
-        rollout=config.rollout,
-        epochs=config.epochs,
-        minibatches=config.minibatches,
-        hidden=tuple(config.hidden),
-        activation=config.activation,
-        dual_rule=config.duals,
-        cost_surrogate=config.cost_surrogate,
-        standardize=config.standardize,
-        kl_stop=config.kl_limit is not None,
-        share_critic=config.share == "actor-and-critic",
-        weigh_merge=config.merge_by == "lagrangian",
-        normalize_observations=config.normalize_observations,
-        scale_returns=config.scale_returns,
-        conjugate_steps=config.conjugate_steps,
-        line_search_steps=LINE_SEARCH_STEPS,
-    )
-
-
-def settings_of(config: DeepConfig, task: Task) -> DeepSettings:
-    """The traced part, strongly typed so that no value is compiled in."""
-    automatic = config.multiplier_cap == "auto"
-    settings: Any = DeepSettings(
-        learning_rate=config.learning_rate,
-        learning_rate_decay=config.learning_rate_decay,
-        total_updates=config.rounds * config.local_steps,
-        clip=config.clip,
-        discount=task.discount if config.discount is None else config.discount,
-        gae_decay=config.gae,
-        cost_gae_decay=config.cost_gae,
-        entropy_weight=config.entropy,
-        kl_limit=np.inf if config.kl_limit is None else config.kl_limit,
-        gradient_norm=config.gradient_norm,
-        duals=DualSettings(
-            step_size=config.dual_step_size,
-            proportional=config.proportional_gain,
-            integral=config.integral_gain,
-            derivative=config.derivative_gain,
-            smoothing=config.dual_smoothing,
-            cap=AUTO_CAP if automatic else config.multiplier_cap,
-            cap_in_returns=AUTO_CAP if automatic else 0.0,
-        ),
-        tolerance=config.tolerance,
-        radius=config.radius,
-        damping=config.damping,
-    )
-    typed: DeepSettings = jax.tree.map(np.float32, settings)
-    return typed

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
+import fedjax_rl.federation.aggregate  # noqa: F401  registers
+from fedjax_rl.algorithm import Aggregator, aggregators
 from fedjax_rl.checks import at_least, check_choice, finite, in_range, not_negative, positive
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.settings.fields import PROBLEM, TRACED, check_fields, name_values
+from fedjax_rl.settings.own import Named, extended, named_in
 
 ALGORITHMS = ("fedppo", "fednatural")
 
@@ -166,3 +171,32 @@ def preset(name: str) -> DeepConfig:
     """
     check_choice("--preset", name, tuple(PRESETS))
     return DeepConfig(**PRESETS[name])
+
+
+NAMED = ("merge",)
+"""Settings that name what has settings of its own."""
+
+
+def own_settings(algorithm: str, named: Named) -> tuple[Any, ...]:
+    """The settings that merges have of their own.
+
+    Args:
+        algorithm: ``fedppo`` or ``fednatural``.
+        named: for ``merge`` the values that it may have.
+
+    Raises:
+        InvalidInput: no such merge.
+    """
+    return tuple(dict.fromkeys(aggregator_of(name).settings for name in named["merge"]))
+
+
+def settings_type(entries: Mapping[str, Any]) -> type[DeepConfig]:
+    """The type of the settings with the merges that these entries name."""
+    return extended(DeepConfig, *own_settings("fedppo", named_in(DeepConfig, NAMED, [entries])))
+
+
+@functools.lru_cache(maxsize=64)
+def aggregator_of(merge: str) -> Aggregator:
+    """A registered aggregator, or that of a ``module:factory``."""
+    aggregator: Aggregator = aggregators.make(merge)
+    return aggregator

@@ -22,15 +22,14 @@ from fedjax_rl.families.networks.assembly import (
     LEARNERS,
     DeepPrepared,
     algorithm_of,
-    choices_of,
     prepare,
-    settings_of,
 )
-from fedjax_rl.families.networks.config import PRESETS, DeepConfig
+from fedjax_rl.families.networks.config import NAMED, PRESETS, DeepConfig, own_settings
 from fedjax_rl.families.networks.history import columns, evaluations_of, shaped, tidy
 from fedjax_rl.families.networks.policy_file import policy_arrays
 from fedjax_rl.families.networks.result import DeepResult
 from fedjax_rl.families.networks.summary import summarise
+from fedjax_rl.families.networks.traced import choices_of, merge_settings, settings_of
 from fedjax_rl.families.networks.training import run
 from fedjax_rl.families.protocol import Experiment, Family, Headline, References, Result
 from fedjax_rl.records.directory import RunDirectory
@@ -133,13 +132,16 @@ class Networks:
                 "--reference", "'one-shot'", "another in a sweep: its one merge is a run's end"
             )
         choices = choices_of(config)
-        defaults = {name: getattr(DeepConfig, name) for name in names(DeepConfig, TRACED)}
+        kind = type(config)
+        defaults = {name: getattr(kind, name) for name in names(kind, TRACED)}
         likewise = dataclasses.replace(config, **defaults), choices
         if likewise not in self._prepared:
             self._prepared[likewise] = prepare(self.algorithm, config, self._task(config))
         prepared = self._prepared[likewise]
         federation = prepared.hparams.federation
-        federation = federation._replace(learner=settings_of(config, prepared.task))
+        federation = federation._replace(
+            learner=settings_of(config, prepared.task), aggregator=merge_settings(config)
+        )
         hparams = prepared.hparams._replace(federation=federation)
         return Assembled(
             program=(
@@ -231,6 +233,8 @@ such rounds make a run. The table shows reward and violations in the agents' own
 multipliers, and what the merged policy does in episodes of its own.""",
     headline=Headline("reward", True, "feasible"),
     problem="problem",
+    named=NAMED,
+    own=own_settings,
     files=PROBLEM_FILES,
     prepare=_prepare,
     assembler=Networks,

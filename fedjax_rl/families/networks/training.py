@@ -15,7 +15,7 @@ from fedjax_rl.envs.task import Task
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.train import Chunk, to_host
 from fedjax_rl.families.networks.assembly import DeepPrepared, prepare
-from fedjax_rl.families.networks.config import DeepConfig
+from fedjax_rl.families.networks.config import settings_type
 from fedjax_rl.families.networks.history import (
     Evaluations,
     columns,
@@ -61,9 +61,10 @@ def _run_on(
     algorithm: str, problem: Task | CMDP | Problem | str, settings: dict[str, Any]
 ) -> DeepResult:
     check_known_type(problem, (Task, CMDP, Problem))
+    kind = settings_type(settings)
     if isinstance(problem, str):
-        return run(prepare(algorithm, configured(DeepConfig, "problem", problem, settings)))
-    config = configured(DeepConfig, "problem", GIVEN, settings)
+        return run(prepare(algorithm, configured(kind, "problem", problem, settings)))
+    config = configured(kind, "problem", GIVEN, settings)
     given = task_of(
         problem,
         agents=config.agents,

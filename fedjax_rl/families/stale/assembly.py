@@ -17,7 +17,7 @@ from fedjax_rl.families.stale.config import HeteroConfig
 from fedjax_rl.families.stale.laws import latency_of, named_by_flags, schedule_settings
 from fedjax_rl.families.stale.starts import started
 from fedjax_rl.hetero.learner import asynchronous
-from fedjax_rl.hetero.losses import LossChoices, LossSettings, build_loss
+from fedjax_rl.hetero.losses import Loss, LossChoices, build_loss
 from fedjax_rl.hetero.rollout import sampling
 from fedjax_rl.hetero.schedule import Schedule, Traffic, depth, simulate, stack
 from fedjax_rl.hetero.state import Deliveries, HeteroChoices, HeteroSettings
@@ -27,6 +27,7 @@ from fedjax_rl.policies.table import table
 from fedjax_rl.policies.tokens import TokenPolicy
 from fedjax_rl.policies.transformer import transformer
 from fedjax_rl.precision import precision
+from fedjax_rl.settings.own import own_values
 from fedjax_rl.settings.values import named_values
 
 LEARNING_RATES = {"table": 0.4, "transformer": 1e-3}
@@ -127,7 +128,7 @@ def prepare(
     hparams = HeteroSettings(
         deliveries=Deliveries(schedules.version, schedules.sampler, schedules.batch),
         start=start.parameters,
-        loss=LossSettings(*(np.float32(getattr(config, field)) for field in LossSettings._fields)),
+        loss=own_values(config, loss_of(loss, config).settings, np.float32),
         sampling=sampling(config.temperature, config.top_p),
         learning_rate=np.array([member.learning_rate for member in members], np.float32),
         gradient_norm=np.float32(config.gradient_norm),
@@ -162,7 +163,7 @@ def learner_of(
     Raises:
         InvalidInput: no such loss.
     """
-    judge = build_loss(loss, LossChoices(config.sequence_weight, config.denominator, config.kl))
+    judge = loss_of(loss, config)
     choices = HeteroChoices(
         prompts=config.prompts,
         group_size=config.group_size,
@@ -173,6 +174,15 @@ def learner_of(
         geometric=config.sequence_weight == "geometric",
     )
     return asynchronous(task, policy, judge, choices)
+
+
+def loss_of(name: str, config: HeteroConfig) -> Loss:
+    """The loss of the settings.
+
+    Raises:
+        InvalidInput: no such loss.
+    """
+    return build_loss(name, LossChoices(config.sequence_weight, config.denominator, config.kl))
 
 
 def resolved(config: HeteroConfig) -> HeteroConfig:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from fedjax_rl.checks import at_least, in_range, not_negative, positive
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.hetero.losses.contract import DEFAULT_CHOICES, DEFAULT_SETTINGS
+from fedjax_rl.hetero.losses import LossChoices, build_loss
+from fedjax_rl.hetero.losses.contract import ALLOWED_CHOICES, DEFAULT_CHOICES
 from fedjax_rl.settings.fields import PROBLEM, START, TRACED, check_fields, name_values
+from fedjax_rl.settings.own import Named, extended, named_in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,30 +90,6 @@ class HeteroConfig:
     """Of gepo, gepo+ and eqp: the group's mean of q, weighted by q or plain."""
     kl: Literal["none", "code", "true"] = DEFAULT_CHOICES.kl
     """Penalty added to the loss: the paper's code's estimator, or that of KL(p‖q)."""
-    kl_weight: Annotated[float, not_negative, TRACED] = DEFAULT_SETTINGS["kl_weight"]
-    """Of the penalty."""
-    clip_low: Annotated[float, not_negative, TRACED] = DEFAULT_SETTINGS["clip_low"]
-    """ε below 1."""
-    clip_high: Annotated[float, not_negative, TRACED] = DEFAULT_SETTINGS["clip_high"]
-    """ε above 1."""
-    gmpo_clip: Annotated[float, positive, TRACED] = DEFAULT_SETTINGS["gmpo_clip"]
-    """gmpo: bound of a token's |log p − log q|."""
-    tis_cap: Annotated[float, positive, TRACED] = DEFAULT_SETTINGS["tis_cap"]
-    """tis: largest token weight."""
-    cispo_cap: Annotated[float, positive, TRACED] = DEFAULT_SETTINGS["cispo_cap"]
-    """cispo: largest token weight."""
-    defensive: Annotated[float, in_range(0, 1), TRACED] = DEFAULT_SETTINGS["defensive"]
-    """ds-gspo: share of the learner's policy in the denominator."""
-    length_exponent: Annotated[float, not_negative, TRACED] = DEFAULT_SETTINGS["length_exponent"]
-    """delta_ln: α of L^−α."""
-    trace_rho: Annotated[float, positive, TRACED] = DEFAULT_SETTINGS["trace_rho"]
-    """v-trace: ρ̄."""
-    trace_c: Annotated[float, positive, TRACED] = DEFAULT_SETTINGS["trace_c"]
-    """v-trace: c̄."""
-    baseline: Annotated[float, in_range(0, 1), TRACED] = DEFAULT_SETTINGS["baseline"]
-    """v-trace: value of an unfinished response."""
-    kl_threshold: Annotated[float, not_negative, TRACED] = DEFAULT_SETTINGS["kl_threshold"]
-    """gepo+: divergence below which a response keeps its own denominator."""
     evaluate_every: Annotated[int, at_least(1)] = 20
     """Learner steps between two evaluations; steps 0 and T always have one."""
     held_out: Annotated[int, at_least(1)] = 256
@@ -133,3 +112,27 @@ class HeteroConfig:
                 f"{len(self.sampler_seconds)} numbers",
                 f"one, or one for each of {self.samplers} samplers",
             )
+
+
+NAMED = ("kl",)
+"""Settings that name what has settings of its own."""
+
+
+def own_settings(loss: str, named: Named) -> tuple[Any, ...]:
+    """The settings that a loss and its KL term have of their own.
+
+    Args:
+        loss: its name.
+        named: for ``kl`` the values that it may have.
+
+    Raises:
+        InvalidInput: no such loss.
+    """
+    known = [kl for kl in named.get("kl", ()) if kl in ALLOWED_CHOICES["kl"]]
+    kinds = [build_loss(loss, LossChoices(kl=kl)).settings for kl in known]
+    return tuple(dict.fromkeys([build_loss(loss).settings, *kinds]))
+
+
+def settings_type(loss: str, entries: Mapping[str, Any]) -> type[HeteroConfig]:
+    """The type of the settings of a loss; see `extended`."""
+    return extended(HeteroConfig, *own_settings(loss, named_in(HeteroConfig, NAMED, [entries])))

@@ -16,7 +16,7 @@ from fedjax_rl.families.protocol import Experiment, Family, Headline, Result
 from fedjax_rl.families.stale import words
 from fedjax_rl.families.stale.assembly import HeteroPrepared, learner_of, prepare
 from fedjax_rl.families.stale.cells import Cell, cells_of, columns
-from fedjax_rl.families.stale.config import HeteroConfig
+from fedjax_rl.families.stale.config import NAMED, HeteroConfig, own_settings
 from fedjax_rl.families.stale.evaluations import parameter_arrays, tidy
 from fedjax_rl.families.stale.laws import names_trace
 from fedjax_rl.families.stale.starts import digest
@@ -158,6 +158,8 @@ everybody. The table shows staleness, the learner's distance from the sampler, w
 importance weights, and accuracy on held-out prompts.""",
     headline=Headline("last", True),
     problem="task",
+    named=NAMED,
+    own=own_settings,
     files={"latency": names_trace},
     prepare=_prepare,
     assembler=Stale,

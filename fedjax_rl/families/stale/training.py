@@ -12,7 +12,7 @@ from fedjax_rl.columns import Columns
 from fedjax_rl.execution.train import Chunk, to_host
 from fedjax_rl.families.stale.assembly import HeteroPrepared, prepare
 from fedjax_rl.families.stale.cells import Cell, cells_of, columns, shown
-from fedjax_rl.families.stale.config import HeteroConfig
+from fedjax_rl.families.stale.config import settings_type
 from fedjax_rl.families.stale.summary import summarise
 from fedjax_rl.hetero.state import HeteroRow
 from fedjax_rl.hetero.tasks import TokenTask
@@ -54,8 +54,8 @@ def hetero_rl(
     """
     check_known_type(task, (TokenTask,))
     if isinstance(task, str):
-        return run(prepare(loss, configured(HeteroConfig, "task", task, settings)))
-    config = configured(HeteroConfig, "task", GIVEN, settings)
+        return run(prepare(loss, configured(settings_type(loss, settings), "task", task, settings)))
+    config = configured(settings_type(loss, settings), "task", GIVEN, settings)
     check_no_arguments("--task-args", config.task_args)
     return run(prepare(loss, config, task=task))
 

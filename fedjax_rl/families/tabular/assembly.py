@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedjax_rl import algorithm as contract
 from fedjax_rl.algorithm import Algorithm, Learner
 from fedjax_rl.cluster.devices import ONE, DeviceSettings
 from fedjax_rl.cmdp.dynamics import GatheredDynamics, Model, model_of
@@ -18,6 +17,7 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.families.tabular.history import Layout
 from fedjax_rl.families.tabular.programs import (
+    aggregator_of,
     algorithm_of,
     evaluation_of,
     seed_sweep,
@@ -26,6 +26,8 @@ from fedjax_rl.families.tabular.programs import (
 from fedjax_rl.federation.observed import ObservedSettings
 from fedjax_rl.federation.round import FederationSettings, message_bytes
 from fedjax_rl.learners.tabular.agent import TabularSettings, federated_agents, lone_agents
+from fedjax_rl.plugins import NoSettings
+from fedjax_rl.settings.own import own_values
 from fedjax_rl.settings.values import named_values
 from fedjax_rl.sources.problems import Problem, load_problem
 from fedjax_rl.sources.solutions import certify
@@ -173,11 +175,16 @@ def settings(
             multiplier_cap(config, dual_bound or reward_range / cost_ranges.min(), weights)
         ),
         model=known_model(cmdp),
-        regularization=np.float64(config.regularization),
-        tolerance=np.float64(config.tolerance),
+        own=own_values(config, tabular_learner(config.learner, "exact").settings, np.float64),
     )
-    federation = FederationSettings(agents, learner, weights)
+    federation = FederationSettings(agents, learner, weights, merge_settings(config))
     return ObservedSettings(federation, cmdp.costs, cmdp.budgets)
+
+
+def merge_settings(config: FedNPGConfig) -> Any:
+    """What the aggregator has of its own; the automatic one has nothing."""
+    kind = NoSettings if config.merge == "auto" else aggregator_of(config.merge).settings
+    return own_values(config, kind, np.float64)
 
 
 def multiplier_cap(config: FedNPGConfig, dual_bound: float, weights: FloatArray | None) -> float:
@@ -234,7 +241,7 @@ def bytes_per_round(
     """Up and down once for each agent of a round; nothing when there is nobody to talk to."""
     if config.reference != "fed" or num_agents == 1:
         return 0
-    aggregator = contract.aggregators.make(config.merge)
+    aggregator = aggregator_of(config.merge)
     each = message_bytes(learner, aggregator, hparams.federation)
     return (config.participants or num_agents) * each + num_agents * each
 

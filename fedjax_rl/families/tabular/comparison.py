@@ -19,7 +19,7 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.tabular.assembly import Prepared, load_configured, prepare
 from fedjax_rl.families.tabular.comparison_budgets import POLICIES, judged, judged_after
 from fedjax_rl.families.tabular.config import FedNPGConfig
-from fedjax_rl.families.tabular.programs import tabular_learner
+from fedjax_rl.families.tabular.programs import settings_type, tabular_learner
 from fedjax_rl.families.tabular.training import FedNPGResult, run
 from fedjax_rl.ranking import EVERY_SEED
 from fedjax_rl.records.directory import RunDirectory, made_with
@@ -119,7 +119,7 @@ def plan(settings: FedNPGConfig, grid: Grid) -> tuple[list[Variant], list[str]]:
         name = variant_name(chosen)
         try:
             _check_reference(chosen, grid)
-            prepared = prepare(FedNPGConfig(**_common(settings), **chosen), problem)
+            prepared = prepare(_variant(settings, chosen), problem)
         except InvalidInput as error:
             left_out[name] = str(error)
             continue
@@ -140,10 +140,18 @@ def plan(settings: FedNPGConfig, grid: Grid) -> tuple[list[Variant], list[str]]:
 
 def _common(settings: FedNPGConfig) -> dict[str, Any]:
     """The settings that all variants share."""
-    known = dataclasses.fields(FedNPGConfig)
+    known = dataclasses.fields(settings)
     return {
         field.name: getattr(settings, field.name) for field in known if field.name not in COMPARED
     }
+
+
+def _variant(settings: FedNPGConfig, chosen: dict[str, Any]) -> FedNPGConfig:
+    """The settings of a variant: its own, and those common ones that it reads."""
+    kind = settings_type(chosen)
+    known = {field.name for field in dataclasses.fields(kind)}
+    common = {name: value for name, value in _common(settings).items() if name in known}
+    return kind(**common, **chosen)
 
 
 def _check_reference(chosen: dict[str, Any], grid: Grid) -> None:
@@ -203,7 +211,7 @@ def measures(finished: Finished, round: int) -> Measures:
         kept = judged(finished.result, finished.feasible_seeds)
     else:
         learner = tabular_learner(finished.result.config.learner, "exact")
-        kept = judged_after(finished.result, round, learner.averages_feasible_rounds)
+        kept = judged_after(finished.result, round, learner.counts is not None)
     return {
         "round": round,
         **taken,

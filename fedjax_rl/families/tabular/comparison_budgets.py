@@ -94,7 +94,7 @@ def _costs_after(
     counted = np.full(costs.shape[1], True)
     if averages_feasible:
         excess = costs - cmdp.budgets[:, None]
-        counted = np.all(excess <= result.config.tolerance, axis=0)
+        counted = np.all(excess <= getattr(result.config, "tolerance", 0.0), axis=0)
     averaged: FloatArray = costs[:, counted].mean(1) if counted.any() else costs[:, -1]
     return averaged, costs[:, -1]
 

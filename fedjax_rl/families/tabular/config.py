@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Literal
 
-from fedjax_rl.checks import at_least, finite, in_range, not_negative, positive
+from fedjax_rl.checks import at_least, finite, in_range, positive
 from fedjax_rl.settings.fields import PROBLEM, TRACED, check_fields, name_values
 
 
@@ -31,10 +31,6 @@ class FedNPGConfig:
     """What an agent does in a local step: npg, optimistic, regularized, crpo, or module:factory."""
     correction: Literal["none", "control-variate"] = "none"
     """control-variate: one more exchange per round, of increments, that removes client drift."""
-    regularization: Annotated[float, not_negative, TRACED] = 0.0
-    """τ of learner regularized, in the problem's own units of reward."""
-    tolerance: Annotated[float, not_negative, TRACED] = 0.0
-    """How far above its budget a cost may be before learner crpo acts, in its own units."""
     local_steps: Annotated[int, at_least(1)] = 1
     """E, local steps between two merges."""
     rounds: Annotated[int, at_least(1)] = 10_000

@@ -24,7 +24,7 @@ from fedjax_rl.families.tabular.assembly import (
 )
 from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.families.tabular.history import columns, initial_columns, no_sums, rows_of
-from fedjax_rl.families.tabular.programs import algorithm_of
+from fedjax_rl.families.tabular.programs import NAMED, algorithm_of, own_settings
 from fedjax_rl.families.tabular.summary import summarise
 from fedjax_rl.families.tabular.table import HEADER, cells
 from fedjax_rl.families.tabular.training import FedNPGResult, outcome_of, run
@@ -95,7 +95,8 @@ class Tabular:
 
     def assemble(self, config: FedNPGConfig) -> Assembled:
         """A member; only what differs from members with the same problem is made anew."""
-        defaults = {name: getattr(FedNPGConfig, name) for name in names(FedNPGConfig, TRACED)}
+        kind = type(config)
+        defaults = {name: getattr(kind, name) for name in names(kind, TRACED)}
         likewise = dataclasses.replace(config, **defaults)
         if likewise not in self._prepared:
             content = (
@@ -175,6 +176,8 @@ its value, the gap to the constrained optimum V*, how far each cost is above its
 agent's multipliers, and gap and violation of the average over rounds.""",
     headline=Headline("average_gap", False, "feasible_average", "feasible_last"),
     problem="problem",
+    named=NAMED,
+    own=own_settings,
     files=PROBLEM_FILES,
     prepare=_prepare,
     assembler=Tabular,

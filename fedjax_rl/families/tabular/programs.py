@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 
 from fedjax_rl import algorithm as contract
-from fedjax_rl.algorithm import Algorithm, Learner
+from fedjax_rl.algorithm import Aggregator, Algorithm, Learner
 from fedjax_rl.cmdp.evaluate import evaluate_exactly
 from fedjax_rl.cmdp.sample import evaluate_by_sampling
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
@@ -18,6 +20,38 @@ from fedjax_rl.federation.isolated import isolated
 from fedjax_rl.federation.observed import OBSERVED_AXES, alone_settings, observed
 from fedjax_rl.federation.participation import sampled
 from fedjax_rl.federation.round import federate
+from fedjax_rl.settings.own import Named, extended, named_in
+
+NAMED = ("learner", "merge")
+"""Settings that name what has settings of its own."""
+
+
+def own_settings(algorithm: str, named: Named) -> tuple[Any, ...]:
+    """The settings that learners and merges have of their own.
+
+    Args:
+        algorithm: ``fednpg``.
+        named: for ``learner`` and ``merge`` the values that they may have.
+
+    Raises:
+        InvalidInput: no such learner or merge.
+    """
+    kinds = [tabular_learner(name, "exact").settings for name in named["learner"]]
+    kinds += [aggregator_of(name).settings for name in named["merge"] if name != "auto"]
+    return tuple(dict.fromkeys(kinds))
+
+
+def settings_type(entries: Mapping[str, Any]) -> type[FedNPGConfig]:
+    """The type of the settings of FedNPG with the plug-ins that these entries name."""
+    named = named_in(FedNPGConfig, NAMED, [entries])
+    return extended(FedNPGConfig, *own_settings("fednpg", named))
+
+
+@functools.lru_cache(maxsize=64)
+def aggregator_of(merge: str) -> Aggregator:
+    """A registered aggregator, or that of a ``module:factory``."""
+    aggregator: Aggregator = contract.aggregators.make(merge)
+    return aggregator
 
 
 def evaluation_of(config: FedNPGConfig) -> str | int:
@@ -77,7 +111,7 @@ def fednpg_algorithm(
         InvalidInput: unknown names, or a merge that cannot take what the learner sends.
     """
     learner = tabular_learner(learner_name, evaluation, correction)
-    aggregator = contract.aggregators.make(merge)
+    aggregator = aggregator_of(merge)
     contract.check_merge(learner, merge, aggregator)
     alone, agent_map = reference == "no-communication", placement.map_of("agents")
     federation = federate(
@@ -88,7 +122,7 @@ def fednpg_algorithm(
         participation=sampled(participants) if participants is not None else None,
         agent_map=jax.vmap if alone else agent_map,
     )
-    algorithm = observed(federation, feasible_rounds=learner.averages_feasible_rounds)
+    algorithm = observed(federation, counts=learner.counts)
     if not alone:
         return algorithm
     return isolated(algorithm, num_agents, OBSERVED_AXES, alone_settings, agent_map=agent_map)

@@ -16,6 +16,7 @@ from fedjax_rl.execution.train import Chunk, to_host
 from fedjax_rl.families.tabular.assembly import Prepared, prepare
 from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.families.tabular.history import Sums, columns, initial_columns, no_sums, rows_of
+from fedjax_rl.families.tabular.programs import settings_type
 from fedjax_rl.families.tabular.summary import Outcome, stationary_policy, summarise
 from fedjax_rl.federation.observed import Observation
 from fedjax_rl.precision import precision
@@ -61,8 +62,8 @@ def fednpg(problem: CMDP | Problem | str, **settings: Any) -> FedNPGResult:
     """
     check_known_type(problem, (CMDP, Problem))
     if isinstance(problem, str):
-        return run(prepare(configured(FedNPGConfig, "problem", problem, settings)))
-    config = configured(FedNPGConfig, "problem", GIVEN, settings)
+        return run(prepare(configured(settings_type(settings), "problem", problem, settings)))
+    config = configured(settings_type(settings), "problem", GIVEN, settings)
     given = problem_of(
         problem,
         agents=config.agents,

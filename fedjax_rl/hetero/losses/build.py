@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fedjax_rl.errors import InvalidInput, flag
 from fedjax_rl.hetero.losses import kl
 from fedjax_rl.hetero.losses.contract import (
@@ -9,12 +11,13 @@ from fedjax_rl.hetero.losses.contract import (
     DEFAULT_CHOICES,
     Batch,
     Judged,
+    KLSettings,
     Loss,
     LossChoices,
-    LossSettings,
     losses,
 )
 from fedjax_rl.hetero.losses.weights import mean_over_responses
+from fedjax_rl.plugins import joined
 
 
 def build_loss(name: str, choices: LossChoices = DEFAULT_CHOICES) -> Loss:
@@ -32,18 +35,18 @@ def build_loss(name: str, choices: LossChoices = DEFAULT_CHOICES) -> Loss:
         chosen = getattr(choices, field)
         if chosen not in allowed:
             raise InvalidInput(flag(field), repr(chosen), f"allowed: {', '.join(allowed)}")
-    loss = losses.make(name, choices)
+    loss: Loss = losses.make(name, choices)
     estimator = kl.ESTIMATORS[choices.kl] if choices.kl != "none" else None
 
-    def judge(batch: Batch, settings: LossSettings) -> Judged:
+    def judge(batch: Batch, settings: Any) -> Judged:
         _check(batch)
-        judged = loss(batch, settings)
+        judged = loss.judge(batch, settings)
         if estimator is None:
             return judged
         term = mean_over_responses(estimator(batch), batch.mask)
         return judged._replace(loss=judged.loss + settings.kl_weight * term)
 
-    return judge
+    return Loss(judge, loss.settings if estimator is None else joined(loss.settings, KLSettings))
 
 
 def _check(batch: Batch) -> None:

@@ -7,11 +7,13 @@ learner's policy, q the one that sampled.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 
 from fedjax_rl.algorithm import Array, Registry
+from fedjax_rl.checks import not_negative
+from fedjax_rl.plugins import NoSettings as NoSettings
 
 
 class Batch(NamedTuple):
@@ -57,60 +59,14 @@ ALLOWED_CHOICES = {
 }
 
 
-class LossSettings(NamedTuple):
-    """Real-valued settings of the losses; float32 scalars, traced.
+class KLSettings(NamedTuple):
+    """Of the term that is added to every loss.
 
     Attributes:
-        clip_low: ε below, in clip(w, 1 − ε, 1 + ε).
-        clip_high: ε above.
-        tis_cap: tis, the largest token weight.
-        cispo_cap: cispo, its ε_high, the largest token weight; there is no lower bound.
-        defensive: ds-gspo, α, the share of p in the denominator.
-        length_exponent: delta_ln, α in L_i^−α.
-        gmpo_clip: gmpo, c, the bound of a token's |log p − log q|.
-        trace_rho: v-trace, ρ̄, the bound of the weights of a step and of the last one.
-        trace_c: v-trace, c̄, the bound of the weights between them.
-        baseline: v-trace, b, the value of every unfinished response.
-        kl_threshold: gepo+, the divergence below which a response keeps its own denominator.
-        kl_weight: the factor of the KL term, where there is one.
+        kl_weight: its factor.
     """
 
-    clip_low: Array
-    clip_high: Array
-    tis_cap: Array
-    cispo_cap: Array
-    defensive: Array
-    length_exponent: Array
-    gmpo_clip: Array
-    trace_rho: Array
-    trace_c: Array
-    baseline: Array
-    kl_threshold: Array
-    kl_weight: Array
-
-
-DEFAULT_SETTINGS = {
-    "clip_low": 0.2,
-    "clip_high": 0.2,
-    "tis_cap": 1.0,
-    "cispo_cap": 5.0,
-    "defensive": 0.005,
-    "length_exponent": 0.75,
-    "gmpo_clip": 0.4,
-    "trace_rho": 1.0,
-    "trace_c": 1.0,
-    "baseline": 0.5,
-    "kl_threshold": 0.002,
-    "kl_weight": 0.005,
-}
-"""The papers' values, which the command line has, too. Not theirs: cispo's cap, which arXiv
-2506.13585 leaves open, and v-trace's baseline, which suits rewards of 0 and 1."""
-
-
-def default_settings(**changes: float) -> LossSettings:
-    """`DEFAULT_SETTINGS`, or as changed."""
-    values = DEFAULT_SETTINGS | changes
-    return LossSettings(**{name: jnp.float32(value) for name, value in values.items()})
+    kl_weight: Annotated[float, not_negative, "Of the penalty of --kl."] = 0.005
 
 
 class Judged(NamedTuple):
@@ -131,9 +87,32 @@ class Judged(NamedTuple):
     clipped: Array
 
 
-Loss = Callable[[Batch, LossSettings], Judged]
+class Loss(NamedTuple):
+    """A loss and the constants that it reads.
 
-losses = Registry("loss")
+    Attributes:
+        judge: (batch, settings) -> `Judged`; ``settings`` has the fields below, as float32
+            scalars that are traced.
+        settings: a NamedTuple of real numbers with defaults, each annotated with what it must be
+            and its help on the command line: ``Annotated[float, positive, "largest weight"]``.
+            They are flags, settings in YAML and in Python, and axes of sweeps like any other.
+    """
+
+    judge: Callable[[Batch, Any], Judged]
+    settings: Any = NoSettings
+
+    def __call__(self, batch: Batch, settings: Any) -> Judged:
+        """What the loss says of a batch."""
+        return self.judge(batch, settings)
+
+
+def default_settings(loss: Loss, **changes: float) -> Any:
+    """The settings of a loss, strongly typed: its defaults, or as changed."""
+    values = loss.settings._field_defaults | changes
+    return loss.settings(**{name: jnp.float32(value) for name, value in values.items()})
+
+
+losses = Registry("loss", Loss)
 
 
 def register_loss(name: str, factory: Callable[[LossChoices], Any]) -> Callable[[LossChoices], Any]:

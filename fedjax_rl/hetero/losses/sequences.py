@@ -8,22 +8,24 @@ the loss is −mean_i S(w_i, A_i), with S(w, A) = min(w A, clip(w, 1 − ε_low,
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 
+from fedjax_rl.checks import in_range, not_negative, positive
 from fedjax_rl.hetero.losses.advantages import centred, standardised
 from fedjax_rl.hetero.losses.contract import (
     Batch,
     Judged,
     Loss,
     LossChoices,
-    LossSettings,
     register_loss,
 )
 from fedjax_rl.hetero.losses.kl import chi_square_less_kl
 from fedjax_rl.hetero.losses.weights import (
+    ClipSettings,
     clipped_objective,
     group_log_mean,
     lengths,
@@ -32,15 +34,51 @@ from fedjax_rl.hetero.losses.weights import (
     token_log_ratios,
     weight,
 )
+from fedjax_rl.plugins import joined
 
-LogWeight = Callable[[Batch, LossSettings], jax.Array]
+
+class GepoPlusSettings(NamedTuple):
+    """Of gepo+, beside ε.
+
+    Attributes:
+        kl_threshold: the divergence below which a response keeps its own denominator.
+    """
+
+    kl_threshold: Annotated[
+        float, not_negative, "Divergence below which a response keeps its own denominator."
+    ] = 0.002
+
+
+class DefensiveSettings(NamedTuple):
+    """Of ds-gspo, beside ε.
+
+    Attributes:
+        defensive: α, the share of p in the denominator.
+    """
+
+    defensive: Annotated[
+        float, in_range(0, 1), "Share of the learner's policy in the denominator."
+    ] = 0.005
+
+
+class GmpoSettings(NamedTuple):
+    """Of gmpo.
+
+    Attributes:
+        gmpo_clip: c, the bound of a token's |log p − log q|.
+    """
+
+    gmpo_clip: Annotated[float, positive, "Bound of a token's |log p − log q|."] = 0.4
+
+
+LogWeight = Callable[[Batch, Any], jax.Array]
 """(batch, settings) -> log w [P, G]."""
 
 
 def gspo(choices: LossChoices) -> Loss:
     """Group sequence policy optimisation (arXiv 2507.18071): w_i = p_i / q_i."""
 
-    def log_weight(batch: Batch, settings: LossSettings) -> jax.Array:
+    def log_weight(batch: Batch, settings: Any) -> jax.Array:
         log_p, log_q = sequence_logs(batch, choices)
         return log_p - log_q
 
@@ -53,7 +91,7 @@ def gepo(choices: LossChoices) -> Loss:
     E = Σ_j q_j² / Σ_j q_j over the prompt's group if weighted, Σ_j q_j / G if plain.
     """
 
-    def log_weight(batch: Batch, settings: LossSettings) -> jax.Array:
+    def log_weight(batch: Batch, settings: Any) -> jax.Array:
         log_p, log_q = sequence_logs(batch, choices)
         return log_p - stop_gradient(group_log_mean(log_q, log_q, choices))
 
@@ -68,14 +106,14 @@ def gepo_plus(choices: LossChoices) -> Loss:
     KL_i is the response's mean over tokens of `kl.chi_square_less_kl`.
     """
 
-    def log_weight(batch: Batch, settings: LossSettings) -> jax.Array:
+    def log_weight(batch: Batch, settings: Any) -> jax.Array:
         log_p, log_q = sequence_logs(batch, choices)
         divergence = chi_square_less_kl(batch).sum(-1) / lengths(batch.mask)
         near = divergence < settings.kl_threshold
         log_mean = group_log_mean(log_q, log_q, choices)
         return log_p - stop_gradient(jnp.where(near, log_q, log_mean))
 
-    return _clipped(log_weight, centred)
+    return _clipped(log_weight, centred, joined(ClipSettings, GepoPlusSettings))
 
 
 def eqp(choices: LossChoices) -> Loss:
@@ -84,7 +122,7 @@ def eqp(choices: LossChoices) -> Loss:
     q̂_j = q_j / Σ_j q_j if weighted, 1 / G if plain (arXiv 2508.17850).
     """
 
-    def log_weight(batch: Batch, settings: LossSettings) -> jax.Array:
+    def log_weight(batch: Batch, settings: Any) -> jax.Array:
         log_p, log_q = sequence_logs(batch, choices)
         return log_p - group_log_mean(log_p, log_q, choices)
 
@@ -97,13 +135,13 @@ def ds_gspo(choices: LossChoices) -> Loss:
     Responses still come from q: this smooths the weights, and E_q[w] ≠ 1 (arXiv 2508.17850).
     """
 
-    def log_weight(batch: Batch, settings: LossSettings) -> jax.Array:
+    def log_weight(batch: Batch, settings: Any) -> jax.Array:
         log_p, log_q = sequence_logs(batch, choices)
         alpha = settings.defensive
         share = jnp.log(alpha) + stop_gradient(log_p)
         return log_p - jnp.logaddexp(jnp.log1p(-alpha) + log_q, share)
 
-    return _clipped(log_weight, standardised)
+    return _clipped(log_weight, standardised, joined(ClipSettings, DefensiveSettings))
 
 
 def gmpo(choices: LossChoices) -> Loss:
@@ -114,7 +152,7 @@ def gmpo(choices: LossChoices) -> Loss:
     Its weight is a geometric mean by definition, whatever the choice of sequence weight.
     """
 
-    def loss(batch: Batch, settings: LossSettings) -> Judged:
+    def loss(batch: Batch, settings: Any) -> Judged:
         log_ratios = token_log_ratios(batch)
         advantage = centred(batch.rewards)
         sign = jnp.sign(advantage)[..., None]
@@ -129,7 +167,7 @@ def gmpo(choices: LossChoices) -> Loss:
             clipped=mean_over_tokens(bounded < free, batch.mask),
         )
 
-    return loss
+    return Loss(loss, GmpoSettings)
 
 
 def topr(choices: LossChoices) -> Loss:
@@ -138,7 +176,7 @@ def topr(choices: LossChoices) -> Loss:
     k_i = 1 where A_i ≥ 0, and min(p_i / q_i, 1) elsewhere.
     """
 
-    def loss(batch: Batch, settings: LossSettings) -> Judged:
+    def loss(batch: Batch, settings: Any) -> Judged:
         log_p, log_q = sequence_logs(batch, choices)
         advantage = centred(batch.rewards)
         log_ratio = log_p - log_q
@@ -150,11 +188,15 @@ def topr(choices: LossChoices) -> Loss:
             clipped=((advantage < 0.0) & (log_ratio > 0.0)).mean(dtype=jnp.float32),
         )
 
-    return loss
+    return Loss(loss)
 
 
-def _clipped(log_weight_of: LogWeight, advantage_of: Callable[[jax.Array], jax.Array]) -> Loss:
-    def loss(batch: Batch, settings: LossSettings) -> Judged:
+def _clipped(
+    log_weight_of: LogWeight,
+    advantage_of: Callable[[jax.Array], jax.Array],
+    settings: Any = ClipSettings,
+) -> Loss:
+    def loss(batch: Batch, settings: Any) -> Judged:
         log_weight = log_weight_of(batch, settings)
         advantage = advantage_of(batch.rewards)
         objective, active = clipped_objective(log_weight, advantage, settings)
@@ -165,7 +207,7 @@ def _clipped(log_weight_of: LogWeight, advantage_of: Callable[[jax.Array], jax.A
             clipped=active.mean(dtype=jnp.float32),
         )
 
-    return loss
+    return Loss(loss, settings)
 
 
 register_loss("gspo", gspo)

@@ -7,20 +7,22 @@ the number of responses, L_i the length of one, sg the stopped gradient.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from fedjax_rl.checks import in_range, not_negative, positive
 from fedjax_rl.hetero.losses import advantages
 from fedjax_rl.hetero.losses.contract import (
     Batch,
     Judged,
     Loss,
     LossChoices,
-    LossSettings,
     register_loss,
 )
 from fedjax_rl.hetero.losses.weights import (
+    ClipSettings,
     clipped_objective,
     lengths,
     mean_over_responses,
@@ -29,16 +31,62 @@ from fedjax_rl.hetero.losses.weights import (
     token_log_ratios,
     weight,
 )
+from fedjax_rl.plugins import joined
+
+
+class DeltaLnSettings(NamedTuple):
+    """Of delta_ln, beside ε.
+
+    Attributes:
+        length_exponent: α in L_i^−α.
+    """
+
+    length_exponent: Annotated[float, not_negative, "α of L^−α."] = 0.75
+
+
+class CispoSettings(NamedTuple):
+    """Of cispo. arXiv 2506.13585 leaves the value open.
+
+    Attributes:
+        cispo_cap: its ε_high, the largest token weight; there is no lower bound.
+    """
+
+    cispo_cap: Annotated[float, positive, "Largest token weight."] = 5.0
+
+
+class TisSettings(NamedTuple):
+    """Of tis.
+
+    Attributes:
+        tis_cap: the largest token weight.
+    """
+
+    tis_cap: Annotated[float, positive, "Largest token weight."] = 1.0
+
+
+class VTraceSettings(NamedTuple):
+    """Of v-trace; the baseline suits rewards of 0 and 1.
+
+    Attributes:
+        trace_rho: ρ̄, the bound of the weights of a step and of the last one.
+        trace_c: c̄, the bound of the weights between them.
+        baseline: b, the value of every unfinished response.
+    """
+
+    trace_rho: Annotated[float, positive, "ρ̄."] = 1.0
+    trace_c: Annotated[float, positive, "c̄."] = 1.0
+    baseline: Annotated[float, in_range(0, 1), "Value of an unfinished response."] = 0.5
+
 
 Advantage = Callable[[jax.Array], jax.Array]
-Aggregate = Callable[[jax.Array, jax.Array, LossSettings], jax.Array]
+Aggregate = Callable[[jax.Array, jax.Array, Any], jax.Array]
 """(values [P, G, L], mask, settings) -> scalar."""
 
 
 def grpo(choices: LossChoices) -> Loss:
     """Group relative policy optimisation (arXiv 2402.03300): −mean_i Σ_t S / L_i."""
 
-    def aggregate(values: jax.Array, mask: jax.Array, settings: LossSettings) -> jax.Array:
+    def aggregate(values: jax.Array, mask: jax.Array, settings: Any) -> jax.Array:
         return mean_over_responses(values, mask)
 
     return _clipped(advantages.standardised, aggregate)
@@ -47,7 +95,7 @@ def grpo(choices: LossChoices) -> Loss:
 def dr_grpo(choices: LossChoices) -> Loss:
     """GRPO without its biases of length and difficulty (arXiv 2503.20783): −Σ S / (B L)."""
 
-    def aggregate(values: jax.Array, mask: jax.Array, settings: LossSettings) -> jax.Array:
+    def aggregate(values: jax.Array, mask: jax.Array, settings: Any) -> jax.Array:
         return jnp.where(mask, values, 0.0).mean()
 
     return _clipped(advantages.centred, aggregate)
@@ -72,11 +120,11 @@ def delta_ln(choices: LossChoices) -> Loss:
     ω_i = L_i^−α / Σ_j L_j^−α, over all responses of the batch.
     """
 
-    def aggregate(values: jax.Array, mask: jax.Array, settings: LossSettings) -> jax.Array:
+    def aggregate(values: jax.Array, mask: jax.Array, settings: Any) -> jax.Array:
         shares = jax.nn.softmax(-settings.length_exponent * jnp.log(lengths(mask)), axis=(0, 1))
         return (shares * jnp.where(mask, values, 0.0).sum(-1)).sum() / mask.shape[-1]
 
-    return _clipped(advantages.centred, aggregate)
+    return _clipped(advantages.centred, aggregate, joined(ClipSettings, DeltaLnSettings))
 
 
 def cispo(choices: LossChoices) -> Loss:
@@ -85,12 +133,12 @@ def cispo(choices: LossChoices) -> Loss:
     −Σ_it sg min(w, ε_high) A log p / Σ_i L_i: ε_high bounds the weight itself, nothing bounds it
     from below.
     """
-    return _truncated(lambda settings: settings.cispo_cap)
+    return _truncated(lambda settings: settings.cispo_cap, CispoSettings)
 
 
 def tis(choices: LossChoices) -> Loss:
     """Truncated importance sampling (Ionides 2008): −Σ_it sg min(w, cap) A log p / Σ_i L_i."""
-    return _truncated(lambda settings: settings.tis_cap)
+    return _truncated(lambda settings: settings.tis_cap, TisSettings)
 
 
 def v_trace(choices: LossChoices) -> Loss:
@@ -102,7 +150,7 @@ def v_trace(choices: LossChoices) -> Loss:
     truncation are Π_{u≥t} w_u.
     """
 
-    def loss(batch: Batch, settings: LossSettings) -> Judged:
+    def loss(batch: Batch, settings: Any) -> Judged:
         log_ratios = token_log_ratios(batch)
         last = batch.mask & (_sum_from_here(batch.mask) == 1)
         rho = jnp.minimum(log_ratios, jnp.log(settings.trace_rho))
@@ -114,11 +162,11 @@ def v_trace(choices: LossChoices) -> Loss:
         active = truncated & (advantage != 0.0)[..., None]
         return _policy_gradient(batch, terms, advantage, _sum_from_here(log_ratios), active)
 
-    return loss
+    return Loss(loss, VTraceSettings)
 
 
-def _clipped(advantage_of: Advantage, aggregate: Aggregate) -> Loss:
-    def loss(batch: Batch, settings: LossSettings) -> Judged:
+def _clipped(advantage_of: Advantage, aggregate: Aggregate, settings: Any = ClipSettings) -> Loss:
+    def loss(batch: Batch, settings: Any) -> Judged:
         log_ratios = token_log_ratios(batch)
         advantage = advantage_of(batch.rewards)
         objective, active = clipped_objective(log_ratios, advantage[..., None], settings)
@@ -129,15 +177,15 @@ def _clipped(advantage_of: Advantage, aggregate: Aggregate) -> Loss:
             clipped=mean_over_tokens(active, batch.mask),
         )
 
-    return loss
+    return Loss(loss, settings)
 
 
-def _per_token(values: jax.Array, mask: jax.Array, settings: LossSettings) -> jax.Array:
+def _per_token(values: jax.Array, mask: jax.Array, settings: Any) -> jax.Array:
     return mean_over_tokens(values, mask)
 
 
-def _truncated(cap_of: Callable[[LossSettings], jax.Array]) -> Loss:
-    def loss(batch: Batch, settings: LossSettings) -> Judged:
+def _truncated(cap_of: Callable[[Any], jax.Array], settings: Any) -> Loss:
+    def loss(batch: Batch, settings: Any) -> Judged:
         log_ratios = token_log_ratios(batch)
         log_cap = jnp.log(cap_of(settings))
         advantage = advantages.centred(batch.rewards)
@@ -145,7 +193,7 @@ def _truncated(cap_of: Callable[[LossSettings], jax.Array]) -> Loss:
         active = (log_ratios > log_cap) & (advantage != 0.0)[..., None]
         return _policy_gradient(batch, terms, advantage, log_ratios, active)
 
-    return loss
+    return Loss(loss, settings)
 
 
 def _policy_gradient(

@@ -6,10 +6,13 @@ nothing here leaves log space before the ratio is taken.
 
 from __future__ import annotations
 
+from typing import Annotated, Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 
-from fedjax_rl.hetero.losses.contract import Batch, LossChoices, LossSettings
+from fedjax_rl.checks import not_negative
+from fedjax_rl.hetero.losses.contract import Batch, LossChoices
 
 LARGEST_LOG_WEIGHT = 40.0
 """Weights are held at e^40, whose square is still a float32: 0 · ∞ would be NaN."""
@@ -69,8 +72,20 @@ def group_log_mean(log_values: jax.Array, log_q: jax.Array, choices: LossChoices
     return log_sum(log_q + log_values) - log_sum(log_q)
 
 
+class ClipSettings(NamedTuple):
+    """Of losses that clip their weights to [1 − ε_low, 1 + ε_high].
+
+    Attributes:
+        clip_low: ε_low.
+        clip_high: ε_high.
+    """
+
+    clip_low: Annotated[float, not_negative, "ε below 1."] = 0.2
+    clip_high: Annotated[float, not_negative, "ε above 1."] = 0.2
+
+
 def clipped_objective(
-    log_weight: jax.Array, advantage: jax.Array, settings: LossSettings
+    log_weight: jax.Array, advantage: jax.Array, settings: Any
 ) -> tuple[jax.Array, jax.Array]:
     """min(w A, clip(w, 1 − ε_low, 1 + ε_high) A), elementwise (arXiv 1707.06347, eq. 7).
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedjax_rl.algorithm import Array
+from fedjax_rl.algorithm import Array, Pytree
 from fedjax_rl.cmdp.access import split_weights
 from fedjax_rl.cmdp.dynamics import Model
 from fedjax_rl.cmdp.model import CMDP, BoolArray, FloatArray
@@ -20,16 +20,14 @@ class TabularSettings(NamedTuple):
         dual_step_size: η_λ, scalar; multiplied by each constraint's ``dual_scale``.
         multiplier_cap: λ_max, scalar, in the problem's own units.
         model: what every agent knows of the problem.
-        regularization: τ, weight of entropy and of ½λ², scalar; for learners that use it.
-        tolerance: how far above its budget a cost may be, scalar; for learners that use it.
+        own: what a learner has of its own, of the type of its ``settings``.
     """
 
     step_size: Array
     dual_step_size: Array
     multiplier_cap: Array
     model: Model
-    regularization: Array = 0.0
-    tolerance: Array = 0.0
+    own: Pytree = ()
 
 
 class Agent(NamedTuple):

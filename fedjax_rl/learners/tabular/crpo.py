@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from fedjax_rl.algorithm import Exchange, Learner, Report, Time
+from fedjax_rl.checks import not_negative
 from fedjax_rl.cmdp.evaluate import Lagrangian, TabularPolicy, evaluate_exactly
 from fedjax_rl.cmdp.sample import Evaluation
 from fedjax_rl.learners.tabular.agent import Agent, TabularSettings
 from fedjax_rl.learners.tabular.npg import NPGInfo, natural_step, npg
+
+
+class CRPOSettings(NamedTuple):
+    """Of learner crpo.
+
+    Attributes:
+        tolerance: how far above its budget a cost may be before the learner acts.
+    """
+
+    tolerance: Annotated[
+        float, not_negative, "How far above its budget a cost may be, in its own units."
+    ] = 0.0
 
 
 class CRPOLocal(NamedTuple):
@@ -61,7 +74,7 @@ def crpo(evaluation: Evaluation = evaluate_exactly) -> Learner:
     ) -> tuple[jax.Array, jax.Array]:
         nothing = Lagrangian(jnp.zeros(()), jnp.zeros_like(agent.budgets), agent.costs)
         costs = evaluation(key, policy, nothing, hparams.model).costs
-        excess = jnp.where(agent.watches, costs - agent.budgets - hparams.tolerance, -jnp.inf)
+        excess = jnp.where(agent.watches, costs - agent.budgets - hparams.own.tolerance, -jnp.inf)
         violated = jnp.max(excess) > 0.0
         worst = (jnp.arange(excess.shape[0]) == jnp.argmax(excess)) & violated
         return violated.astype(costs.dtype), worst.astype(costs.dtype)
@@ -91,10 +104,14 @@ def crpo(evaluation: Evaluation = evaluate_exactly) -> Learner:
     def report(policy: TabularPolicy, local: CRPOLocal) -> Report:
         return Report(policy, jnp.zeros_like(local.worst))
 
+    def counts(costs: jax.Array, budgets: jax.Array, hparams: TabularSettings) -> jax.Array:
+        return jnp.all(costs <= budgets + hparams.own.tolerance)
+
     return base._replace(
         init=init,
         step=step,
         report=report,
         exchanges=(Exchange(send, receive),),
-        averages_feasible_rounds=True,
+        counts=counts,
+        settings=CRPOSettings,
     )

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Annotated, NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 from fedjax_rl.algorithm import Learner, Time
+from fedjax_rl.checks import not_negative
 from fedjax_rl.cmdp.evaluate import Lagrangian, TabularPolicy, evaluate_exactly
 from fedjax_rl.cmdp.sample import Evaluation
 from fedjax_rl.learners.tabular.agent import Agent, TabularSettings
 from fedjax_rl.learners.tabular.npg import NPGInfo, NPGLocal, dual_step, natural_step, npg
+
+
+class RegularizedSettings(NamedTuple):
+    """Of learner regularized.
+
+    Attributes:
+        regularization: τ, weight of entropy and of ½λ².
+    """
+
+    regularization: Annotated[float, not_negative, "τ, in the problem's own units of reward."] = 0.0
 
 
 def regularized(evaluation: Evaluation = evaluate_exactly) -> Learner:
@@ -37,16 +50,16 @@ def regularized(evaluation: Evaluation = evaluate_exactly) -> Learner:
         hparams: TabularSettings,
     ) -> tuple[TabularPolicy, NPGLocal, NPGInfo]:
         model = hparams.model
-        entropy_weight = hparams.regularization * agent.reward_weight
+        entropy_weight = hparams.own.regularization * agent.reward_weight
         log_policy = jax.nn.log_softmax(policy.logits)
         bonus = jnp.where(model.support, -entropy_weight * log_policy, 0.0)
         lagrangian = Lagrangian(
             agent.reward_weight, agent.weights * local.multipliers, agent.costs, bonus
         )
         estimate = evaluation(key, policy, lagrangian, model)
-        violation = estimate.costs - agent.budgets - hparams.regularization * local.multipliers
+        violation = estimate.costs - agent.budgets - hparams.own.regularization * local.multipliers
         multipliers = dual_step(local.multipliers, violation, agent, hparams)
         info = NPGInfo(estimate.value, estimate.costs, estimate.environment_steps)
         return natural_step(policy, estimate, hparams), NPGLocal(multipliers), info
 
-    return npg(evaluation)._replace(step=step)
+    return npg(evaluation)._replace(step=step, settings=RegularizedSettings)

@@ -6,7 +6,7 @@ import pytest
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.stale.assembly import Member, prepare
 from fedjax_rl.families.stale.cells import finite_mean
-from fedjax_rl.families.stale.config import HeteroConfig
+from fedjax_rl.families.stale.config import HeteroConfig, settings_type
 from fedjax_rl.families.stale.summary import by_seed
 from fedjax_rl.families.stale.training import hetero_rl, run
 from tests.quick import quick_compilation  # noqa: F401
@@ -39,7 +39,9 @@ def test_members_are_windows_then_rates_then_seeds():
 
 
 def test_a_member_that_diverges_is_marked_and_the_others_go_on():
-    config = HeteroConfig(**TINY, window=2, kl="code", kl_weight=1e30, label_noise=0.5)
+    config = settings_type("gepo", {"kl": "code"})(
+        **TINY, window=2, kl="code", kl_weight=1e30, label_noise=0.5
+    )
     cells = run(prepare("grpo", config, learning_rates=(0.1, 3e38))).cells
     assert cells[0].failed.tolist() == [-1]
     (failed,) = cells[1].failed

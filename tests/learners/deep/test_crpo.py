@@ -116,7 +116,9 @@ def test_what_crosses_is_one_bit_for_each_agent_and_the_message():
         return weighted_mean(values, weights)
 
     watched = made._replace(exchanges=(exchange._replace(merge=recording),))
-    spying = Aggregator(lambda message: (), lambda x, weights, s: (recording(x, weights), s))
+    spying = Aggregator(
+        lambda message, settings: (), lambda x, weights, s: (recording(x, weights), s)
+    )
     algorithm = federate(watched, spying, num_agents=2)
     hparams = FederationSettings(agents, settings())
     jax.eval_shape(algorithm.step, jax.random.key(0), 1, state, hparams)

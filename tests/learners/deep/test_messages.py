@@ -49,7 +49,7 @@ def test_only_actor_and_critic_and_moments_are_merged(learner, rule, shares, nor
 
     made = LEARNERS[learner](design)
     exchanges = tuple(exchange._replace(merge=opinion) for exchange in made.exchanges)
-    spying = Aggregator(lambda message: (), merge)
+    spying = Aggregator(lambda message, settings: (), merge)
     algorithm = federate(made._replace(exchanges=exchanges), spying, num_agents=AGENTS)
     hparams = FederationSettings(mixed_agents(), settings())
     state = jax.eval_shape(algorithm.init, jax.random.key(0), hparams)
@@ -85,7 +85,9 @@ def test_a_silenced_agent_cannot_be_heard():
         return weighted_mean(silenced, weights), state
 
     learner = LEARNERS["ppo"](designed(WORLDS["two"], 2, epochs=1))
-    algorithm = federate(learner, Aggregator(lambda message: (), merge), num_agents=AGENTS)
+    algorithm = federate(
+        learner, Aggregator(lambda message, settings: (), merge), num_agents=AGENTS
+    )
     outcomes = []
     for factor in (1.0, 0.5):
         agents = mixed_agents()

@@ -1,0 +1,76 @@
+"""From settings to what the program of networks is built from, and what is traced."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from fedjax_rl.envs.task import Task
+from fedjax_rl.families.networks.config import DeepConfig, aggregator_of
+from fedjax_rl.learners.deep.agent import DeepSettings
+from fedjax_rl.learners.deep.design import Choices
+from fedjax_rl.ops.duals import DualSettings
+from fedjax_rl.settings.own import own_values
+
+AUTO_CAP = 10.0
+"""Of multipliers, in returns per budget, and the least in reward per cost (`ops.duals.caps`)."""
+
+
+def merge_settings(config: DeepConfig) -> Any:
+    """What the aggregator has of its own, traced."""
+    return own_values(config, aggregator_of(config.merge).settings, np.float32)
+
+
+def choices_of(config: DeepConfig) -> Choices:
+    """The static part of the settings."""
+    return Choices(
+        envs=config.envs,
+        rollout=config.rollout,
+        epochs=config.epochs,
+        minibatches=config.minibatches,
+        hidden=tuple(config.hidden),
+        activation=config.activation,
+        dual_rule=config.duals,
+        cost_surrogate=config.cost_surrogate,
+        standardize=config.standardize,
+        kl_stop=config.kl_limit is not None,
+        share_critic=config.share == "actor-and-critic",
+        weigh_merge=config.merge_by == "lagrangian",
+        normalize_observations=config.normalize_observations,
+        scale_returns=config.scale_returns,
+        conjugate_steps=config.conjugate_steps,
+        line_search_steps=LINE_SEARCH_STEPS,
+    )
+
+
+def settings_of(config: DeepConfig, task: Task) -> DeepSettings:
+    """The traced part, strongly typed so that no value is compiled in."""
+    automatic = config.multiplier_cap == "auto"
+    settings: Any = DeepSettings(
+        learning_rate=config.learning_rate,
+        learning_rate_decay=config.learning_rate_decay,
+        total_updates=config.rounds * config.local_steps,
+        clip=config.clip,
+        discount=task.discount if config.discount is None else config.discount,
+        gae_decay=config.gae,
+        cost_gae_decay=config.cost_gae,
+        entropy_weight=config.entropy,
+        kl_limit=np.inf if config.kl_limit is None else config.kl_limit,
+        gradient_norm=config.gradient_norm,
+        duals=DualSettings(
+            step_size=config.dual_step_size,
+            proportional=config.proportional_gain,
+            integral=config.integral_gain,
+            derivative=config.derivative_gain,
+            smoothing=config.dual_smoothing,
+            cap=AUTO_CAP if automatic else config.multiplier_cap,
+            cap_in_returns=AUTO_CAP if automatic else 0.0,
+        ),
+        tolerance=config.tolerance,
+        radius=config.radius,
+        damping=config.damping,
+    )
+    typed: DeepSettings = jax.tree.map(np.float32, settings)
+    return typed
