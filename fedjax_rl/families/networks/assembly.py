@@ -46,8 +46,6 @@ SAMPLES_PER_SECOND = 100_000
 SECONDS_PER_CHUNK = 1.0
 ENVIRONMENTS_AT_ONCE = 128
 """Of all agents and seeds side by side: what they do fits a second-level cache (bench/fedppo)."""
-LINE_SEARCH_STEPS = 10
-"""Halvings of a natural step at most."""
 ALONE = ("no-communication", "one-shot")
 ONE_AGENT = ("omniscient", "unconstrained")
 

@@ -14,6 +14,8 @@ from fedjax_rl.learners.deep.design import Choices
 from fedjax_rl.ops.duals import DualSettings
 from fedjax_rl.settings.own import own_values
 
+LINE_SEARCH_STEPS = 10
+"""Halvings of a natural step at most."""
 AUTO_CAP = 10.0
 """Of multipliers, in returns per budget, and the least in reward per cost (`ops.duals.caps`)."""
 
