@@ -60,6 +60,7 @@ SMALL = {
     "compare": STALE,
     "sweep": "--rounds 20",
     "sweep --file": "--rounds 20 --samples 1 --seeds 2",
+    "sweep tempered:tempered": STALE,
     "search": "--rounds 20 --trials 2 --batch 2",
     "eval": "--episodes 100 --no-film",
 }

@@ -9,7 +9,7 @@ import yaml
 
 from fedjax_rl.cli import main
 from fedjax_rl.families.stale.assembly import policy_of, task_of
-from fedjax_rl.families.stale.config import HeteroConfig
+from fedjax_rl.families.stale.config import settings_type
 from fedjax_rl.families.stale.starts import started
 from fedjax_rl.settings.files import read_settings
 from tests.quick import quick_compilation  # noqa: F401
@@ -113,7 +113,7 @@ def test_the_transformer_runs_from_a_warm_start_that_is_kept(tmp_path, capsys, m
     assert "warm-started to accuracy 0." in capsys.readouterr().out
     assert len(np.load(out / "policy.npz").files) > 5
     (kept,) = (tmp_path / "cache" / "starts").iterdir()
-    config, _ = read_settings(out / "config.yaml", "tis", HeteroConfig)
+    config, _ = read_settings(out / "config.yaml", "tis", settings_type("tis", {}))
     task = task_of(config)
     started_again = started(config, task, policy_of(config, task))
     accuracy = json.loads((out / "summary.json").read_text())["warm_start_accuracy"]
