@@ -69,7 +69,9 @@ def swept_members(table, algorithm):
     """Both members of every axis of an algorithm, and a variant of which there is no axis."""
     kind = family_of(algorithm).assembler(algorithm)
     variants = ({}, *table.variants)
-    own = {n: axis for n, axis in table.data.items() if algorithm in (axis.only or (algorithm,))}
+    # What algorithms of a table share is swept with the first of them; the others, what is theirs.
+    shared = (table.algorithms[0],)
+    own = {n: axis for n, axis in table.data.items() if algorithm in (axis.only or shared)}
     asked = [
         {**variants[axis.variant], **axis.common} | {name: listed(name, axis.values)}
         for name, axis in own.items()
