@@ -9,7 +9,7 @@ import yaml
 
 from fedjax_rl.cli import main
 from fedjax_rl.families.networks.config import DeepConfig
-from fedjax_rl.families.stale.config import HeteroConfig
+from fedjax_rl.families.stale.config import settings_type
 from fedjax_rl.settings.files import read_settings
 from fedjax_rl.sources.problems import save_problem
 from tests import support
@@ -268,5 +268,5 @@ def test_stale_data_is_swept_and_the_best_can_be_run(tmp_path, capsys):
     capsys.readouterr()
     assert main(["best", str(out), "--metric", "last", "--maximize"]) == 0
     (tmp_path / "best.yaml").write_text(capsys.readouterr().out)
-    config, _ = read_settings(tmp_path / "best.yaml", "gspo", HeteroConfig)
+    config, _ = read_settings(tmp_path / "best.yaml", "gspo", settings_type("gspo", {}))
     assert config.window in (0, 2)

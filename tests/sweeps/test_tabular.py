@@ -62,7 +62,7 @@ def assert_figures_agree(member, row, summary):
     ],
 )
 def test_every_member_equals_the_run_alone(small, common, grid):
-    base = FedNPGConfig(problem=small, rounds=20, seeds=2, seed=3, **common)
+    base = settings_type(common)(problem=small, rounds=20, seeds=2, seed=3, **common)
     members = swept(Tabular(), base, grid, chunk=4)
     assert len(members) == 2 * math.prod(map(len, grid.values()))
     for member, done, kept in members:
