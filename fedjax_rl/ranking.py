@@ -122,8 +122,8 @@ def worth_of(metric: str, maximize: bool, values: Sequence[float]) -> float:
 
 
 def is_gap(metric: str) -> bool:
-    """Whether a figure is V* minus what a policy earns."""
-    return metric == "gap" or metric.endswith("_gap")
+    """Whether a figure, in whatever view of a comparison, is V* minus what a policy earns."""
+    return metric == "gap" or metric.endswith(("_gap", "/gap"))
 
 
 def check_share(share: object) -> float:

@@ -1,11 +1,11 @@
 """One order for everything that calls a result the best: budgets first, then the metric."""
 
 import csv
+import io
 import itertools
 import json
 import math
 import re
-import types
 
 import numpy as np
 import optuna
@@ -15,8 +15,7 @@ import yaml
 from fedjax_rl.cli import main
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.registry import family_of
-from fedjax_rl.families.tabular import comparison_words
-from fedjax_rl.families.tabular.comparison_budgets import JUDGED_BY
+from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.families.tabular.summary import Judged, recommended
 from fedjax_rl.ranking import (
     Standing,
@@ -33,6 +32,7 @@ from fedjax_rl.report.page import read_section
 from fedjax_rl.runs.resume import resume
 from fedjax_rl.sweeps import plots, words
 from fedjax_rl.sweeps.best import best_configuration, candidates, ordered
+from fedjax_rl.sweeps.comparison import csv_text, layout_of, verdicts
 from fedjax_rl.sweeps.execution import Done
 from fedjax_rl.sweeps.question import Question, question_about, question_of
 from fedjax_rl.sweeps.results import SweepDirectory, read_chunks, read_rows
@@ -85,7 +85,7 @@ def rows_of(members):
 def sweep_of(path, rows, share=1.0):
     """A directory as a sweep leaves it."""
     document = {"algorithm": "sweep fednpg", "random": {}, "samples": None, "sample_seed": 0}
-    document |= {"grid": {"step_size": list(dict.fromkeys(row["step_size"] for row in rows))}}
+    document |= {"grid": {"step_size": list(dict.fromkeys(row.get("step_size") for row in rows))}}
     document |= {"feasible_seeds": share, "settings": {"problem": "windy-cliff", "seeds": 2}}
     document |= {"made_with": {"problem_sha256": "ab"}}
     curves = {"round": np.arange(3.0), "average_gap": np.ones(3)}
@@ -285,57 +285,51 @@ POLICIES = {
     "as good": [(True, -0.2, 0.0), (True, -0.2, 4.0)],
 }
 COMPARISONS = [
-    (["breaks most", "feasible", "better", "as good"], "the last policy of better"),
-    (["as good", "better"], "the averaged policy of as good"),
-    (["breaks most", "feasible"], "the averaged policy of feasible"),
-    (["breaks most"], "the last policy of breaks most"),
+    (["breaks most", "feasible", "better", "as good"], ("as good", "better")),
+    (["as good", "better"], ("as good", "better")),
+    (["breaks most", "feasible"], ("feasible", "feasible")),
+    (["breaks most"], ("breaks most", "breaks most")),
 ]
+"""Variants, and the first of them by their averaged and by their last policies."""
 
 
 def compared(names):
-    rows = {}
-    for name in names:
-        row = {"feasible": any(feasible for feasible, _, _ in POLICIES[name])}
-        for (policy, gap), figures in zip(JUDGED_BY.values(), POLICIES[name], strict=True):
+    """Members of a comparison of learners of these names, after 3 rounds."""
+    rows = []
+    for place, name in enumerate(names):
+        row = {"member": place, "configuration": place, "learner": name, "seed": 0}
+        row |= {"status": "finished", "failed_round": None, "equal_rounds/round": 3}
+        for policy, gap, figures in zip(
+            ("average", "last"), ("average_gap", "gap"), POLICIES[name], strict=True
+        ):
             columns = f"feasible_{policy}", f"relative_violation_{policy}", gap
-            row |= dict(zip(columns, figures, strict=True))
-            row[f"feasible_share_{policy}"] = float(figures[0])
-        rows[name] = row
+            row |= {f"equal_rounds/{n}": value for n, value in zip(columns, figures, strict=True)}
+        rows.append(row)
     return rows
 
 
 @pytest.mark.parametrize(("names", "expected"), COMPARISONS)
-def test_variants_are_ordered_alike(names, expected, tmp_path, monkeypatch):
-    """In the verdict of ``compare``, in the report on its directory, and between two policies."""
+def test_variants_are_ordered_alike(names, expected, tmp_path):
+    """In the verdicts of ``compare``, in its table, and in the report on its directory."""
     rows = compared(names)
-    monkeypatch.setattr(comparison_words, "views_of", lambda finished: {"equal_rounds": rows})
-    one = types.SimpleNamespace(
-        feasible_seeds=1.0, result=types.SimpleNamespace(config=types.SimpleNamespace(seeds=1))
-    )
-    kept = any(row["feasible"] for row in rows.values())
-    verdict = comparison_words.verdict("equal_rounds", [one])
-    assert expected in verdict
-    assert verdict.startswith("Best feasible" if kept else "No variant is feasible")
-
-    made_with = {"problem_sha256": "ab"}
-    document = {"algorithm": "compare fednpg", "rounds": 3, "made_with": made_with}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(document))
-    for recorded in (True, False):
-        with (tmp_path / "comparison.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            columns = [name for name in rows[names[0]] if recorded or "relative" not in name]
-            writer.writerow(["variant", "local_steps", "failed_round"])
-            writer.writerows([name, 1, ""] for name in names)
-        with (tmp_path / "comparison.csv").open() as file:
-            lines = file.read().splitlines()
-        lines[0] += "," + ",".join(f"equal_rounds/{name}" for name in columns)
-        for place, name in enumerate(names, 1):
-            lines[place] += "," + ",".join(str(rows[name][column]) for column in columns)
-        (tmp_path / "comparison.csv").write_text("\n".join(lines) + "\n")
-        np.savez(tmp_path / "curves.npz")
-        sentence = read_section(tmp_path, "").verdict[1]
-        assert (expected in sentence) == (recorded or kept)
-        assert recorded or kept or "not on record" in sentence
+    layout = layout_of(family_of("fednpg"), [FedNPGConfig(rounds=3)], 1.0)
+    told = verdicts(layout, rows, "equal_rounds")
+    lines = list(csv.DictReader(io.StringIO(csv_text(layout, rows))))
+    for line, first, place in zip(told, expected, (0, 1), strict=True):
+        keeps = any(POLICIES[name][place][0] for name in names)
+        assert (f" with {first};" if keeps else f"closest: {first}, ") in line
+        assert ("none keeps every budget" in line) == (not keeps)
+    assert {line["rank"]: line["variant"] for line in lines}["1"] == expected[0]
+    assert [line["equal_rounds/feasible"] for line in lines] == [
+        str(any(feasible for feasible, _, _ in POLICIES[name])) for name in names
+    ]
+    path = sweep_of(tmp_path / "sweep", rows)
+    config = yaml.safe_load((path / "config.yaml").read_text())
+    config |= {"grid": {"learner": names}, "compare": True}
+    config["settings"] = {"rounds": 3}
+    (path / "config.yaml").write_text(yaml.safe_dump(config))
+    section = read_section(path, "")
+    assert section.tables[0].note == f"{'; '.join(told)}."
 
 
 @pytest.mark.parametrize(
@@ -481,24 +475,22 @@ def test_a_comparison_counts_the_seeds(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert yaml.safe_load((out / "config.yaml").read_text())["feasible_seeds"] == 0.5
     with (out / "comparison.csv").open() as file:
-        rows = {row["learner"]: row for row in csv.DictReader(file)}
-    for learner, row in rows.items():
-        run = tmp_path / learner
-        wanted = [*flags[:-2], "--learner", learner, "--out", str(run)]
-        assert main(["run", "fednpg", *wanted]) == 0
-        summary = json.loads((run / "summary.json").read_text())
-        for policy in ("average", "last"):
-            kept = summary[f"feasible_{policy}_by_seed"]
-            share = float(row[f"equal_rounds/feasible_share_{policy}"])
-            assert share == sum(kept) / 4
-            assert (row[f"equal_rounds/feasible_{policy}"] == "True") == (share >= 0.5)
-            violations = sorted(summary[f"relative_violation_{policy}_by_seed"])
-            told = float(row[f"equal_rounds/relative_violation_{policy}"])
-            assert told == pytest.approx(violations[1], abs=1e-9)
-            assert summary[f"feasible_{policy}"] == all(kept)
-            worst = summary[f"relative_violation_{policy}"]
-            assert worst == pytest.approx(violations[-1], abs=1e-12)
-    assert " of 4" in printed and "in at least 2 of 4 seeds" in printed
+        (row,) = csv.DictReader(file)
+    run = tmp_path / "npg"
+    assert main(["run", "fednpg", *flags[:-2], "--learner", "npg", "--out", str(run)]) == 0
+    summary = json.loads((run / "summary.json").read_text())
+    for policy in ("average", "last"):
+        kept = summary[f"feasible_{policy}_by_seed"]
+        share = float(row[f"equal_rounds/feasible_share_{policy}"])
+        assert share == sum(kept) / 4
+        assert (row[f"equal_rounds/feasible_{policy}"] == "True") == (share >= 0.5)
+        violations = sorted(summary[f"relative_violation_{policy}_by_seed"])
+        told = float(row[f"equal_rounds/relative_violation_{policy}"])
+        assert told == pytest.approx(violations[1], abs=1e-9)
+        assert summary[f"feasible_{policy}"] == all(kept)
+        worst = summary[f"relative_violation_{policy}"]
+        assert worst == pytest.approx(violations[-1], abs=1e-12)
+    assert " of 4" in printed and "of 4 seeds feasible" in printed
 
 
 @pytest.mark.parametrize("share", ["0", "1.5", "nan", "-1"])
@@ -558,16 +550,3 @@ def test_who_asks_for_no_budgets_gets_the_metric_alone():
     rows = rows_of(BROKEN)
     first = ordered(candidates(rows), Question("average_gap", maximize=True))[0]
     assert first[1].chosen == {"step_size": 0.3}
-
-
-def test_it_is_said_where_the_worst_seed_decides(monkeypatch):
-    """Before a run's end only the worst of several seeds is on record."""
-    rows = compared(["feasible", "better"])
-    monkeypatch.setattr(comparison_words, "views_of", lambda finished: {"equal_rounds": rows})
-    result = types.SimpleNamespace(config=types.SimpleNamespace(seeds=4))
-    said = "of a run that goes on after this round the worst seed decides"
-    for share, known in ((0.5, True), (0.5, False), (1.0, False)):
-        rows["feasible"]["feasible_share_last"] = 0.0 if known else None
-        one = types.SimpleNamespace(feasible_seeds=share, result=result)
-        verdict = comparison_words.verdict("equal_rounds", [one])
-        assert (said in verdict) == (share < 1 and not known)

@@ -1,22 +1,22 @@
-"""``fedjax-rl compare ALGORITHM``."""
+"""``fedjax-rl compare ALGORITHM``: a sweep with a table, by ``--grid`` or by lists of its own."""
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from fedjax_rl.checks import at_least
 from fedjax_rl.cli import choose
-from fedjax_rl.cli.parse import parse
+from fedjax_rl.cli.parse import flag_value, parse
+from fedjax_rl.cli.sweep import SweepOptions, carried_out
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.registry import family_of
+from fedjax_rl.families.stale.config import HeteroConfig
 from fedjax_rl.families.tabular.config import FedNPGConfig
-
-if TYPE_CHECKING:
-    from fedjax_rl.families.tabular.comparison import Finished, Grid
+from fedjax_rl.settings.own import extended
 
 ALGORITHMS = ("fednpg",)
 """Those with lists of their own, beside --grid."""
@@ -28,8 +28,11 @@ usage: fedjax-rl compare ALGORITHM --grid NAME=A,B [OPTIONS]
        fedjax-rl compare --losses A,B --windows 0,4,32 [OPTIONS]
 
   --grid     settings of any algorithm, as fedjax-rl sweep takes them, and a table of what came out
-  fednpg     variants of federated natural policy gradient, also at equal local steps
-  --losses   losses of group policy optimisation on stale data, on one token task
+  fednpg     learners, local steps, corrections, merges and references as lists
+  --losses   losses of group policy optimisation on stale data, and windows, as lists
+
+All of them are a sweep: combinations that make no sense are left out, with the reason, the others
+run in as few programs as there can be, and fedjax-rl resume goes on with what was killed.
 
 fedjax-rl compare fednpg --help and fedjax-rl compare --losses gepo --help explain every option.
 """
@@ -46,6 +49,17 @@ REFERENCES = ("fed", "omniscient", "no-communication")
 
 
 @dataclasses.dataclass(frozen=True)
+class ListOptions(SweepOptions):
+    """What a comparison by lists has of a sweep's options: all but the space."""
+
+    grid: tyro.conf.Suppress[tyro.conf.Fixed[tuple[str, ...]]] = ()
+    random: tyro.conf.Suppress[tyro.conf.Fixed[tuple[str, ...]]] = ()
+    samples: tyro.conf.Suppress[tyro.conf.Fixed[None]] = None
+    sample_seed: tyro.conf.Suppress[tyro.conf.Fixed[int]] = 0
+    file: tyro.conf.Suppress[tyro.conf.Fixed[None]] = None
+
+
+@dataclasses.dataclass(frozen=True)
 class CommonSettings(FedNPGConfig):
     """Settings that all variants share: those of a run without the ones that are compared."""
 
@@ -58,8 +72,7 @@ class CommonSettings(FedNPGConfig):
     ] = "fed"
     rounds: Annotated[int, at_least(1)] = 10_000
     """T, merges in each variant."""
-    log_every: Annotated[int, at_least(1)] = 1
-    """Rounds between two points of curves.npz; rounds 0 and T are always written."""
+    log_every: tyro.conf.Suppress[tyro.conf.Fixed[int]] = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,14 +82,14 @@ class CompareFedNPG:
     Every combination of the lists (commas, no spaces) is a variant; those that make no sense are
     left out, with the reason. All run T rounds; one table shows them after T rounds, and where E
     differs another at the round where each has taken as many local steps as the shortest. "avg" is
-    of the averages over rounds, "strong" averages the positive part of the violation, "gap" and
-    "viol" are of the last policy; bytes are all that crossed between agents, seconds contain
-    compilation. "feasible" names the policies that keep every budget; of several seeds it says how
-    many of the averaged and how many of the last ones do. The best of those is named; where there
-    is none, the one with the least relative violation.
+    of the averages over rounds, "strong" averages the positive part of the violation, "gap" is of
+    the last policy; bytes are all that crossed between agents. "feasible" says in how many seeds
+    the averaged and the last policy keep every budget, and so do relative violation and rank. The
+    best of those is named; where there is none, the one with the least relative violation.
     """
 
     settings: Annotated[CommonSettings, tyro.conf.arg(name="")]
+    sweep: Annotated[ListOptions, tyro.conf.arg(name="")]
     learners: str = "npg"
     """List of npg, optimistic, regularized, crpo, or module:factory."""
     local_steps: str = "1"
@@ -86,30 +99,46 @@ class CompareFedNPG:
     merges: str = "auto"
     """List of auto, logits, probabilities, points, or module:factory."""
     references: str = "fed"
-    """List of fed, omniscient and no-communication; the latter two run with the first correction
-    and the first merge only."""
-    feasible_seeds: float = 1.0
-    """Share of --seeds that must keep every budget after all rounds; at equal local steps the
-    worst seed decides."""
-    out: Path | None = None
-    """Directory for config.yaml, comparison.csv, .md and .png, and curves.npz."""
-    overwrite: bool = False
-    """Replace the run that is in --out."""
+    """List of fed, omniscient and no-communication; the latter two merge nothing, so that one
+    correction and one merge stand for all."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedSettings(HeteroConfig):
+    """Settings that all losses and windows share."""
+
+    window: tyro.conf.Suppress[tyro.conf.Fixed[int]] = 32
+    log_every: tyro.conf.Suppress[tyro.conf.Fixed[int]] = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareLosses:
+    """Run losses at several windows on one task and put them side by side.
+
+    All losses start at the same policy, and at one window they get batches at the same virtual
+    times; seeds and windows of a loss are one program. Accuracy is on held-out prompts: the best
+    of all evaluations, and the last.
+    """
+
+    settings: Annotated[SharedSettings, tyro.conf.arg(name="")]
+    sweep: Annotated[ListOptions, tyro.conf.arg(name="")]
+    losses: str = "gepo,gspo,grpo"
+    """List of losses (see: fedjax-rl list losses), or module:factory."""
+    windows: str = "0,4,32"
+    """List of W; 0 is synchronous."""
 
 
 def main(arguments: list[str]) -> int:
-    """Compares variants of an algorithm; exit status 1 when one of them diverged.
+    """Compares configurations; exit status 1 when a member diverged.
 
     Raises:
-        InvalidInput: an unknown algorithm, or a single value where compare takes a list.
+        InvalidInput: an unknown algorithm, or nothing that is to be compared.
     """
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP, end="")
         return 0
     if arguments[0].startswith("--"):
-        from fedjax_rl.cli import compare_hetero
-
-        return compare_hetero.main(arguments)
+        return compare_losses(arguments)
     family_of(arguments[0])
     if any(word.partition("=")[0] in BY_GRID for word in arguments[1:]):
         from fedjax_rl.cli import sweep
@@ -117,37 +146,67 @@ def main(arguments: list[str]) -> int:
         return sweep.main(arguments, compare=True)
     if arguments[0] not in ALGORITHMS:
         raise InvalidInput("--grid", "nothing", "what to compare: --grid NAME=A,B")
-    for flag in (word.partition("=")[0] for word in arguments[1:]):
+    return compare_fednpg(arguments[1:])
+
+
+def compare_fednpg(arguments: list[str]) -> int:
+    """Compares the combinations of the lists of FedNPG.
+
+    Raises:
+        InvalidInput: a single value where compare takes a list, or before anything is written.
+    """
+    for flag in (word.partition("=")[0] for word in arguments):
         if flag in LISTS:
             raise InvalidInput(flag, "a single value", f"compare takes a list: {LISTS[flag]} A,B")
-    default = CompareFedNPG(CommonSettings())
-    options = parse(CompareFedNPG, arguments[1:], "compare fednpg", default=default)
-    if options.overwrite and options.out is None:
-        raise InvalidInput("--overwrite", "no --out", "--out DIR says what to overwrite")
-
-    from fedjax_rl.ranking import check_share
-
-    check_share(options.feasible_seeds)
-    return 1 if compare(options, grid(options)) else 0
-
-
-def grid(options: CompareFedNPG) -> Grid:
-    """The lists of the command line, each entry checked but the names of plug-ins."""
-    from fedjax_rl.families.tabular.comparison import Grid
-
+    named = {
+        name: (flag_value(flag, arguments) or default).split(",")
+        for name, flag, default in (("learner", "--learners", "npg"), ("merge", "--merges", "auto"))
+    }
+    family = family_of("fednpg")
+    own = family.own("fednpg", {name: tuple(words) for name, words in named.items()})
+    default = CompareFedNPG(extended(CommonSettings, *own)(), ListOptions())
+    options = parse(CompareFedNPG, arguments, "compare fednpg", default=default)
     corrections = _entries("--corrections", options.corrections)
     references = _entries("--references", options.references)
-    return Grid(
-        learners=_entries("--learners", options.learners),
-        local_steps=tuple(map(_count, _entries("--local-steps", options.local_steps))),
-        corrections=tuple(choose("--corrections", word, CORRECTIONS) for word in corrections),
-        merges=_entries("--merges", options.merges),
-        references=tuple(choose("--references", word, REFERENCES) for word in references),
-    )
+    grid: dict[str, Sequence[Any]] = {
+        "learner": _entries("--learners", options.learners),
+        "local_steps": [_count(entry) for entry in _entries("--local-steps", options.local_steps)],
+        "correction": [choose("--corrections", word, CORRECTIONS) for word in corrections],
+        "merge": _entries("--merges", options.merges),
+        "reference": [choose("--references", word, REFERENCES) for word in references],
+    }
+    return _compared("fednpg", extended(FedNPGConfig, *own), options, grid, arguments)
 
 
-def _entries(flag: str, text: str) -> tuple[str, ...]:
-    entries = tuple(entry.strip() for entry in text.split(","))
+def compare_losses(arguments: list[str]) -> int:
+    """Compares losses at several windows."""
+    names = losses_of(flag_value("--losses", arguments) or CompareLosses.losses)
+    kl = (flag_value("--kl", arguments) or "none",)
+    own = [kind for name in names for kind in family_of(name).own(name, {"kl": kl})]
+    default = CompareLosses(extended(SharedSettings, *own)(), ListOptions())
+    options = parse(CompareLosses, arguments, "compare", default=default)
+    grid: dict[str, Sequence[Any]] = {"algorithm": names, "window": windows_of(options.windows)}
+    return _compared(names[0], extended(HeteroConfig, *own), options, grid, arguments)
+
+
+def _compared(
+    algorithm: str,
+    kind: type,
+    options: CompareFedNPG | CompareLosses,
+    grid: Mapping[str, Sequence[Any]],
+    arguments: list[str],
+) -> int:
+    """Carries out a comparison that lists ask for."""
+    from fedjax_rl.sweeps.space import space_of
+
+    names = [field.name for field in dataclasses.fields(kind)]
+    settings = kind(**{name: getattr(options.settings, name) for name in names})
+    space = space_of(kind, grid, {}, None)
+    return carried_out(algorithm, settings, space, options.sweep, arguments, compare=True)
+
+
+def _entries(flag: str, text: str) -> list[str]:
+    entries = [entry.strip() for entry in text.split(",")]
     if not all(entries):
         raise InvalidInput(flag, repr(text), "a list with commas and no empty entry")
     return entries
@@ -160,44 +219,33 @@ def _count(entry: str) -> int:
     return int(entry)
 
 
-def compare(options: CompareFedNPG, grid: Grid) -> bool:
-    """Runs every variant, prints their tables and writes them when asked to.
-
-    Returns:
-        Whether any variant diverged; the others are complete.
+def losses_of(text: str) -> list[str]:
+    """The losses of a list, each known and named once.
 
     Raises:
-        InvalidInput: before anything is written; no combination makes sense, for one.
+        InvalidInput: a loss that is unknown or named twice.
     """
-    from rich.console import Console
+    from fedjax_rl.hetero.losses import losses
 
-    from fedjax_rl.families.tabular import comparison, comparison_words
-    from fedjax_rl.records.directory import check_writable, opened
-    from fedjax_rl.terminal.live import working
+    names = [entry.strip() for entry in text.split(",")]
+    for name in names:
+        if ":" not in name:
+            choose("--losses", name, list(losses))
+    if len(set(names)) != len(names):
+        raise InvalidInput("--losses", repr(text), "every loss once")
+    return names
 
-    settings = options.settings
-    if options.out is not None:
-        check_writable(options.out, overwrite=options.overwrite)
-    with working(f"solving {settings.problem} exactly"):
-        variants, left_out = comparison.plan(settings, grid)
-    print("\n".join([comparison.opening(variants), *left_out]), flush=True)
-    with opened(options.out, overwrite=options.overwrite) as directory:
-        if directory is not None:
-            asked = settings, grid, variants, left_out, options.feasible_seeds
-            directory.write_text("config.yaml", comparison.configuration(*asked))
-        console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-        finished: list[Finished] = []
-        for number, variant in enumerate(variants, 1):
-            console.print(f"{number} of {len(variants)}: {variant.name} …")
-            finished.append(comparison.run_variant(variant, options.feasible_seeds))
-            if directory is not None:
-                directory.write_text("comparison.csv", comparison.csv_text(finished))
-        comparison_words.show(finished)
-        if directory is None:
-            print("Nothing was written; --out DIR keeps the tables, the curves and a plot.")
-        else:
-            directory.write_text("comparison.md", comparison_words.markdown(finished, left_out))
-            with working("drawing"):
-                comparison.record_curves(directory, finished)
-            print(f"Written to {directory.path}: {', '.join(directory.names())}", flush=True)
-    return any(one.result.outcome.failed_round is not None for one in finished)
+
+def windows_of(text: str) -> list[int]:
+    """The windows of a list, each at least 0 and named once.
+
+    Raises:
+        InvalidInput: an entry that is no such number, or named twice.
+    """
+    entries = [entry.strip() for entry in text.split(",")]
+    if not all(entry.isascii() and entry.isdigit() for entry in entries):
+        raise InvalidInput("--windows", repr(text), "whole numbers of at least 0, such as 0,4,32")
+    windows = [int(entry) for entry in entries]
+    if len(set(windows)) != len(windows):
+        raise InvalidInput("--windows", repr(text), "every window once")
+    return windows

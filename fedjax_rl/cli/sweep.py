@@ -86,7 +86,7 @@ up to rounding. --seed and --seeds say which seeds every combination is run with
 
 
 def main(arguments: list[str], compare: bool = False) -> int:
-    """Runs a sweep; exit status 1 when every member diverged.
+    """Runs a sweep; exit status 1 when every member diverged, of a comparison when any did.
 
     Args:
         arguments: of the command.
@@ -109,7 +109,31 @@ def main(arguments: list[str], compare: bool = False) -> int:
         raise InvalidInput("--file", document["algorithm"], f"a sweep of {algorithm}")
     options = _parsed(algorithm, words, document)
 
-    own = options.sweep
+    space = _space(type(options.settings), options.sweep, document)
+    return carried_out(algorithm, options.settings, space, options.sweep, arguments, compare)
+
+
+def carried_out(
+    algorithm: str,
+    settings: Any,
+    space: Any,
+    own: SweepOptions,
+    arguments: list[str],
+    compare: bool,
+) -> int:
+    """The exit status of a sweep over a space.
+
+    Args:
+        algorithm: its name.
+        settings: that are not swept.
+        space: those that are.
+        own: what it has beside these.
+        arguments: of the command.
+        compare: whether configurations are put side by side in the end.
+
+    Raises:
+        InvalidInput: before anything is written.
+    """
     check_has_out(own.out, arguments)
     with joined(own.hosts):
         from fedjax_rl.records.place import Destination
@@ -119,8 +143,8 @@ def main(arguments: list[str], compare: bool = False) -> int:
         diverged = sweep_and_record(
             Asked(
                 algorithm=algorithm,
-                base=options.settings,
-                space=_space(type(options.settings), own, document),
+                base=settings,
+                space=space,
                 chunk=chunk_of(own.chunk),
                 destination=Destination(own.out, own.overwrite, own.checkpoints),
                 devices=own.devices,

@@ -62,6 +62,16 @@ class Experiment(NamedTuple):
     run: Callable[[OnRows, Keeper, Callable[[int], int]], Result]
 
 
+def told(value: Any) -> str:
+    """A setting as a table has it: lists as YAML would write them in a line."""
+    return f"[{','.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
+
+
+def in_words(chosen: Mapping[str, Any]) -> str:
+    """Settings by name as ``step_size 0.1, local_steps 5``."""
+    return ", ".join(f"{name} {told(value)}" for name, value in chosen.items())
+
+
 class Headline(NamedTuple):
     """The figure that members are compared by unless another is asked for.
 
@@ -95,6 +105,39 @@ class References(NamedTuple):
     write: Callable[[RunDirectory, Mapping[str, Result]], None]
 
 
+class Comparison(NamedTuple):
+    """What a family adds where configurations are put side by side.
+
+    A view is something that all configurations are measured after, such as as many local steps.
+    Where there are views, members have a figure ``view/name`` of each of them for every name below.
+
+    Attributes:
+        called: (swept settings by name) -> a configuration in a few words.
+        check: (grid) -> raises InvalidInput for a name in its lists that nothing bears, which
+            is a mistake and no combination to leave out.
+        same: (settings) -> settings that compute the same, equal where two configurations do.
+        views: (settings of all members) -> what each view puts at equal, by its name.
+        measured: (assembler, settings of all members) -> one whose figures have the views.
+        figures: those in the table, by their headings.
+        columns: those of ``comparison.csv``; means over seeds.
+        judged: what configurations are ordered by, in a word or two; the headline unless there
+            are any. The first of them ranks in ``comparison.csv``.
+        draw: ``module:function`` of (rows and curves of the seeds of each configuration, by what
+            it is called) -> a figure; a reference, for it imports a library. Empty for the
+            curves of the headline.
+    """
+
+    called: Callable[[Mapping[str, Any]], str] = in_words
+    check: Callable[[Mapping[str, Sequence[Any]]], None] = lambda grid: None
+    same: Callable[[Any], Any] = lambda settings: settings
+    views: Callable[[Sequence[Any]], Mapping[str, str]] = lambda settings: {"": ""}
+    measured: Callable[[Any, Sequence[Any]], Assembler] = lambda assembler, settings: assembler
+    figures: Mapping[str, str] = MappingProxyType({})
+    columns: Sequence[str] = ()
+    judged: Mapping[str, Headline] = MappingProxyType({})
+    draw: str = ""
+
+
 class Family(NamedTuple):
     """A kind of experiment.
 
@@ -117,6 +160,7 @@ class Family(NamedTuple):
         presets: settings by name, each on top of the defaults.
         presets_help: a sentence on them.
         references: what a run can be put beside, or None.
+        comparison: what it adds where configurations are put side by side.
     """
 
     name: str
@@ -134,14 +178,15 @@ class Family(NamedTuple):
     presets: Mapping[str, Mapping[str, Any]] = MappingProxyType({"default": {}})
     presets_help: str = ""
     references: References | None = None
+    comparison: Comparison = Comparison()
 
 
-def settings_of(family: Family, algorithm: str, *sources: Mapping[str, Any]) -> Any:
+def settings_of(family: Family, algorithm: str | Sequence[str], *sources: Mapping[str, Any]) -> Any:
     """The type of the settings of an algorithm, with those of the plug-ins that are named.
 
     Args:
         family: of the algorithm.
-        algorithm: its name.
+        algorithm: its name, or those of several that are compared.
         sources: mappings by setting that may name plug-ins (a file, flags, lists of a grid); where
             they name several, the settings of all of them are known.
 
@@ -149,7 +194,9 @@ def settings_of(family: Family, algorithm: str, *sources: Mapping[str, Any]) -> 
         InvalidInput: a plug-in that there is not, or a setting of it that has another's name.
     """
     named = named_in(family.settings, family.named, sources)
-    return extended(family.settings, *family.own(algorithm, named))
+    algorithms = (algorithm,) if isinstance(algorithm, str) else algorithm
+    own = (kind for one in algorithms for kind in family.own(one, named))
+    return extended(family.settings, *dict.fromkeys(own))
 
 
 def own_type(family: Family, algorithm: str, settings: Any) -> Any:

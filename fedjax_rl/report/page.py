@@ -15,19 +15,15 @@ from fedjax_rl.families.registry import family_of
 from fedjax_rl.records.directory import write_atomically
 from fedjax_rl.report.curves import overlaid, thinned
 from fedjax_rl.report.document import Page, Section
-from fedjax_rl.report.losses import losses_section
 from fedjax_rl.report.reading import FIELD, Source, open_source
 from fedjax_rl.report.rendering import html_of
 from fedjax_rl.report.solution import solution_section
 from fedjax_rl.report.sweeps import sweep_section
 from fedjax_rl.report.together import different_environments, different_settings, glances
-from fedjax_rl.report.variants import variants_section
 
 NAME = "report.html"
 READERS: dict[str, Callable[[Source, str], Section]] = {
     "run": lambda source, name: _referred(family_of(source.algorithm).section)(source, name),
-    "variants": variants_section,
-    "losses": losses_section,
     "sweep": sweep_section,
     "solution": solution_section,
 }

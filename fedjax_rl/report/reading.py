@@ -28,7 +28,7 @@ class Source(NamedTuple):
 
     Attributes:
         path: of it.
-        kind: ``run``, ``variants``, ``losses``, ``sweep`` or ``solution``.
+        kind: ``run``, ``sweep`` or ``solution``.
         algorithm: its name.
         config: the document.
     """
@@ -116,17 +116,13 @@ def open_source(path: Path) -> Source:
         algorithm = config.get("algorithm")
         kind = _kind(algorithm, config)
         if kind is not None:
-            name = str(algorithm or "losses").removeprefix(SWEEP).removeprefix("compare ")
-            return Source(path, kind, name, config)
+            return Source(path, kind, str(algorithm).removeprefix(SWEEP), config)
     raise InvalidInput(FIELD, path / MARK, f"that of {WRITERS}")
 
 
 def _kind(algorithm: Any, config: dict[str, Any]) -> str | None:
-    known = {"compare fednpg": "variants", "solve": "solution"}
-    if algorithm in known:
-        return known[algorithm]
-    if algorithm is None:
-        return "losses" if "losses" in config and "windows" in config else None
+    if algorithm is None or algorithm == "solve":
+        return "solution" if algorithm else None
     if isinstance(algorithm, str) and algorithm.startswith(SWEEP):
         return "sweep" if isinstance(config.get("settings"), dict) else None
     try:

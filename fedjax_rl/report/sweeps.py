@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -17,10 +18,13 @@ from fedjax_rl.report.numbers import estimate, exactly, number, plural, shown
 from fedjax_rl.report.reading import FIELD, Source
 from fedjax_rl.report.satisfaction import Members, satisfaction, summary_words
 from fedjax_rl.report.sweep_figures import best_curves, heat_maps
+from fedjax_rl.settings.files import settings_from
 from fedjax_rl.sweeps.best import Candidate, candidates, ordered
+from fedjax_rl.sweeps.comparison import layout_of, table, verdicts
 from fedjax_rl.sweeps.execution import DIVERGED, Done
 from fedjax_rl.sweeps.question import Question, question_of, recorded_share
 from fedjax_rl.sweeps.results import read_chunks
+from fedjax_rl.sweeps.space import ALGORITHM
 from fedjax_rl.training.rows import Row
 
 CELLS = 8_000
@@ -92,7 +96,7 @@ def sweep_section(source: Source, name: str) -> Section:
         ),
         satisfaction=_satisfaction(swept),
         figures=(*figures, *best_curves(swept.best, swept.done, metric)),
-        tables=tuple(filter(None, (_configurations(swept), _members(swept, rows)))),
+        tables=(*_views(source, swept, rows), *_tables(swept, rows)),
         diverged=diverged,
         glance={
             "problem": settings.get("problem", settings.get("task")),
@@ -118,6 +122,7 @@ def _swept(source: Source) -> Swept:
     metrics = [name for name in dict.fromkeys([question.metric, *PREFERRED]) if name in known]
     planned = math.prod(len(values) for values in grid.values())
     planned *= (source.config.get("samples") or 1) if random else 1
+    planned -= len(source.config.get("left_out") or ())
     planned *= source.config["settings"].get("seeds") or 1
     return Swept(names, question, found, best, tuple(metrics), done, planned)
 
@@ -220,6 +225,29 @@ def _within(row: Row, prefix: str) -> dict[str, Any]:
     """The figures that a row has one of for each constraint."""
     start = f"{prefix}/"
     return {name.removeprefix(start): row[name] for name in row if name.startswith(start)}
+
+
+def _views(source: Source, swept: Swept, rows: Sequence[Row]) -> tuple[Table, ...]:
+    """The views of a comparison, where its family has tables of its own."""
+    family = family_of(source.algorithm)
+    if not source.config.get("compare") or not rows or not family.comparison.figures:
+        return ()
+    base: Any = settings_from(family.settings, source.config["settings"])
+    settings = [
+        dataclasses.replace(base, **{n: v for n, v in one.chosen.items() if n != ALGORITHM})
+        for one in swept.found
+    ]
+    layout = layout_of(family, settings, swept.question.feasible_seeds)
+    found = []
+    for view, title in layout.views.items():
+        titles, *lines = table(layout, rows, view)
+        note = f"{'; '.join(verdicts(layout, rows, view))}."
+        found.append(Table(title or "Variants", tuple(titles), tuple(map(tuple, lines)), note))
+    return tuple(found)
+
+
+def _tables(swept: Swept, rows: Sequence[Row]) -> tuple[Table, ...]:
+    return tuple(filter(None, (_configurations(swept), _members(swept, rows))))
 
 
 def _configurations(swept: Swept) -> Table | None:

@@ -33,7 +33,7 @@ from fedjax_rl.sweeps.question import (
 )
 from fedjax_rl.sweeps.request import type_of
 from fedjax_rl.sweeps.results import read_document, read_rows
-from fedjax_rl.sweeps.space import Chosen
+from fedjax_rl.sweeps.space import ALGORITHM, Chosen
 from fedjax_rl.training.rows import Row
 
 COSTS = {"feasible_average": "occupancy_costs", "feasible_last": "last_costs", "feasible": "costs"}
@@ -175,7 +175,9 @@ def best_configuration(path: Path, question: Question | None) -> tuple[str, str]
         )
     kind = type_of(document, algorithm)
     base: Any = settings_from(kind, document["settings"])
-    chosen = {name: value_under("directory", kind, name, v) for name, v in winner.chosen.items()}
+    swept = dict(winner.chosen)
+    algorithm = swept.pop(ALGORITHM, algorithm)
+    chosen = {name: value_under("directory", kind, name, v) for name, v in swept.items()}
     config = own_type(family, algorithm, dataclasses.replace(base, **chosen))
     if getattr(config, "reference", "fed") == "no-communication" and algorithm == "fednpg":
         config = dataclasses.replace(config, seeds=1)  # of which `run` takes one seed at a time

@@ -2,136 +2,298 @@
 
 from __future__ import annotations
 
-import csv
+import importlib
 import math
 from collections.abc import Mapping, Sequence
-from io import StringIO
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fedjax_rl.cluster import hosts
+from fedjax_rl.families.protocol import Comparison, Family, Headline
+from fedjax_rl.ranking import deciding_seed
 from fedjax_rl.statistics import Interval, interquartile_mean, stratified_bootstrap
+from fedjax_rl.sweeps import words
 from fedjax_rl.sweeps.best import Candidate, candidates, ordered, violation_of
 from fedjax_rl.sweeps.execution import FINISHED, Done
-from fedjax_rl.sweeps.question import Question, as_float
-from fedjax_rl.sweeps.results import SweepDirectory, cell
+from fedjax_rl.sweeps.question import Question, as_float, question_of
+from fedjax_rl.sweeps.results import SweepDirectory
+from fedjax_rl.sweeps.results import csv_text as rows_as_csv
 from fedjax_rl.training.rows import Row
 
 
-class Compared(NamedTuple):
-    """A configuration among the others.
+class Layout(NamedTuple):
+    """How configurations are put side by side.
 
     Attributes:
-        rank: 1 for the best; None for one that diverged or keeps no condition.
-        name: its swept settings, in words.
-        chosen: the same by name.
+        added: what their family adds.
+        views: what each view puts at equal, by its name.
+        judged: what configurations are ordered by, in a word or two.
+        feasible_seeds: share of seeds that must keep every budget.
+    """
+
+    added: Comparison
+    views: Mapping[str, str]
+    judged: Mapping[str, Headline]
+    feasible_seeds: float
+
+    def questions(self, view: str) -> dict[str, Question]:
+        """What is best in a view, by what it is called."""
+        return {
+            whose: question_of(
+                headline._replace(
+                    metric=within(view, headline.metric),
+                    feasible=headline.feasible and within(view, headline.feasible),
+                ),
+                feasible_seeds=self.feasible_seeds,
+            )
+            for whose, headline in self.judged.items()
+        }
+
+
+def layout_of(family: Family, settings: Sequence[Any], feasible_seeds: float) -> Layout:
+    """How members of a family with these settings are put side by side."""
+    added = family.comparison
+    return Layout(
+        added, added.views(settings), added.judged or {"": family.headline}, feasible_seeds
+    )
+
+
+def within(view: str, name: str) -> str:
+    """The column of a figure in a view."""
+    return f"{view}/{name}" if view else name
+
+
+class Judged(NamedTuple):
+    """A configuration among the others, by one figure.
+
+    Attributes:
+        rank: 1 for the best; None for one that diverged.
         mean: of the metric over seeds that did not diverge.
         iqm: interquartile mean over them, NaN where there is none.
         low: lower end of its 95 % bootstrap interval.
         high: its upper end.
         feasible: how many seeds keep every budget.
         relative_violation: of the worst seed; NaN where it is not known.
-        diverged: how many seeds did.
-        seeds: K.
     """
 
     rank: int | None
-    name: str
-    chosen: dict[str, Any]
     mean: float
     iqm: float
     low: float
     high: float
     feasible: int
     relative_violation: float
-    diverged: int
-    seeds: int
 
 
-def compared(rows: Sequence[Row], question: Question) -> list[Compared]:
+class Compared(NamedTuple):
+    """A configuration in a view.
+
+    Attributes:
+        name: what it is called.
+        one: its settings and members.
+        judged: in the order of the layout.
+    """
+
+    name: str
+    one: Candidate
+    judged: tuple[Judged, ...]
+
+    @property
+    def diverged(self) -> int:
+        """How many seeds did."""
+        return sum(row["status"] != FINISHED for row in self.one.rows)
+
+    @property
+    def failed_round(self) -> int | None:
+        """The first one that was not finite, of any seed."""
+        failed = [row["failed_round"] for row in self.one.rows if row["status"] != FINISHED]
+        return min(failed, default=None)
+
+
+def compared(layout: Layout, rows: Sequence[Row], view: str) -> list[Compared]:
     """All configurations, in the order in which they were asked for."""
     found = candidates(rows)
+    each = [_judged(found, question) for question in layout.questions(view).values()]
+    return [
+        Compared(layout.added.called(one.chosen), one, tuple(own[place] for own in each))
+        for place, one in enumerate(found)
+    ]
+
+
+def _judged(found: Sequence[Candidate], question: Question) -> list[Judged]:
     ranks = {one.configuration: rank for rank, (_, one) in enumerate(ordered(found, question), 1)}
-    return [_compared(one, question, ranks.get(one.configuration)) for one in found]
-
-
-def _compared(one: Candidate, question: Question, rank: int | None) -> Compared:
-    finished = [row for row in one.rows if row["status"] == FINISHED]
-    values = np.array([as_float(row.get(question.metric)) for row in finished])
-    values = values[np.isfinite(values)]
-    interval = Interval(math.nan, math.nan, math.nan)
-    if values.size:
-        interval = stratified_bootstrap(values, interquartile_mean, seed=0)
-    violations = [violation_of(row, question.feasible) for row in finished if question.feasible]
-    return Compared(
-        rank,
-        ", ".join(f"{name} {cell(value)}" for name, value in one.chosen.items()),
-        one.chosen,
-        float(values.mean()) if values.size else math.nan,
-        *interval,
-        sum(one.feasible(question)),
-        max(violations, default=math.nan),
-        len(one.rows) - len(finished),
-        len(one.rows),
-    )
-
-
-def header(question: Question) -> list[str]:
-    """Titles of `cells`."""
-    budgets = ["feasible seeds", "relative violation"] if question.feasible else []
-    return ["configuration", question.metric, "IQM [95 %]", *budgets, "diverged", "rank"]
-
-
-def cells(one: Compared, question: Question) -> list[str]:
-    """A configuration as the texts of a table's row."""
-    budgets = []
-    if question.feasible:
-        budgets = [f"{one.feasible} of {one.seeds}", _number(one.relative_violation)]
-    interval = f"{_number(one.iqm)} [{_number(one.low)}, {_number(one.high)}]"
-    rank = "" if one.rank is None else str(one.rank)
-    return [one.name, _number(one.mean), interval, *budgets, str(one.diverged), rank]
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}" if math.isfinite(value) else "-"
-
-
-def text_table(found: Sequence[Compared], question: Question) -> str:
-    """The table in columns, for a terminal."""
-    lines = [header(question), *(cells(one, question) for one in found)]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
-    first, *others = widths
-    return "\n".join(
-        "  ".join([line[0].ljust(first), *map(str.rjust, line[1:], others)]) for line in lines
-    )
-
-
-def markdown(found: Sequence[Compared], question: Question) -> str:
-    """The table in Markdown."""
-    lines = [header(question), ["---"] * len(header(question))]
-    lines += [cells(one, question) for one in found]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def csv_text(found: Sequence[Compared]) -> str:
-    """One line for each configuration, with its settings in columns of their own."""
-    table = StringIO()
-    figures = [name for name in Compared._fields if name not in ("name", "chosen")]
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow([*found[0].chosen, *figures] if found else figures)
+    judged = []
     for one in found:
-        numbers = [getattr(one, name) for name in figures]
-        writer.writerow([cell(value) for value in (*one.chosen.values(), *numbers)])
-    return table.getvalue()
+        finished = [row for row in one.rows if row["status"] == FINISHED]
+        values = np.array([as_float(row.get(question.metric)) for row in finished])
+        values = values[np.isfinite(values)]
+        interval = Interval(math.nan, math.nan, math.nan)
+        if values.size:
+            interval = stratified_bootstrap(values, interquartile_mean, seed=0)
+        violations = [violation_of(row, question.feasible) for row in finished if question.feasible]
+        judged.append(
+            Judged(
+                ranks.get(one.configuration),
+                float(values.mean()) if values.size else math.nan,
+                *interval,
+                sum(one.feasible(question)),
+                max(violations, default=math.nan),
+            )
+        )
+    return judged
 
 
-def write_comparison(
-    directory: SweepDirectory, done: Mapping[int, Done], question: Question
+def over_seeds(one: Candidate, column: str) -> Any:
+    """The mean of a figure over seeds that did not diverge; what all have in common as it is."""
+    values = [row.get(column) for row in one.rows if row["status"] == FINISHED]
+    if values and all(value == values[0] for value in values):
+        return values[0]
+    numbers = np.array([as_float(value) for value in values])
+    numbers = numbers[np.isfinite(numbers)]
+    return float(numbers.mean()) if numbers.size else None
+
+
+def table(layout: Layout, rows: Sequence[Row], view: str) -> list[list[str]]:
+    """A view as texts: the titles of its columns, and a row for each configuration."""
+    found, questions = compared(layout, rows, view), layout.questions(view).values()
+    figures = layout.added.figures or {question.metric: question.metric for question in questions}
+    seeds = max((len(each.one.rows) for each in found), default=1)
+    budgets = any(question.feasible for question in questions)
+    diverged = any(each.diverged for each in found)
+    titles = ["variant", *figures, *["IQM [95 %]"] * (seeds > 1)]
+    titles += ["feasible", "relative violation"] * budgets + ["diverged"] * diverged + ["rank"]
+    lines = [titles]
+    for each in found:
+        first, kept = each.judged[0], ", ".join(str(own.feasible) for own in each.judged)
+        line = [each.name]
+        line += [_number(over_seeds(each.one, within(view, name))) for name in figures.values()]
+        if seeds > 1:
+            line.append(f"{_number(first.iqm)} [{_number(first.low)}, {_number(first.high)}]")
+        if budgets:
+            far = ", ".join(_number(own.relative_violation) for own in each.judged)
+            line += [f"{kept} of {len(each.one.rows)}", far]
+        line += [str(each.diverged)] * diverged
+        line.append(", ".join(str(own.rank or "-") for own in each.judged))
+        lines.append(line)
+    return lines
+
+
+def _number(value: Any) -> str:
+    whole = isinstance(value, int | str)
+    return str(value) if whole else f"{value:.4g}" if math.isfinite(as_float(value)) else "-"
+
+
+def verdicts(layout: Layout, rows: Sequence[Row], view: str) -> list[str]:
+    """The best of a view in words, by each of the figures that configurations are judged by."""
+    told = {
+        whose: words.best(rows, question, layout.added.called) or words.NOBODY
+        for whose, question in layout.questions(view).items()
+    }
+    return [f"{whose}: {line}" if whose else line for whose, line in told.items()]
+
+
+def text(layout: Layout, rows: Sequence[Row]) -> str:
+    """All views for a terminal, and who diverged."""
+    lines: list[str] = []
+    for view, title in layout.views.items():
+        cells = table(layout, rows, view)
+        first, *others = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines += ["", f"{title}:"] if title else [""]
+        lines += [
+            "  ".join([line[0].ljust(first), *map(str.rjust, line[1:], others)]) for line in cells
+        ]
+        lines += verdicts(layout, rows, view)
+    found = compared(layout, rows, next(iter(layout.views)))
+    lost = [f"{one.name} in round {one.failed_round}" for one in found if one.diverged]
+    lines += [f"DIVERGED: {which}; the others are complete." for which in lost]
+    return "\n".join(lines)
+
+
+def markdown(layout: Layout, rows: Sequence[Row], left_out: Mapping[str, str]) -> str:
+    """All views in Markdown, and what was left out."""
+    lines: list[str] = []
+    for view, title in layout.views.items():
+        titles, *others = table(layout, rows, view)
+        lines += [f"## {title}", ""] if title else []
+        lines += [_line(line) for line in (titles, ["---"] * len(titles), *others)]
+        lines += ["", *(f"- {line}" for line in verdicts(layout, rows, view)), ""]
+    lines += [f"- Left out: {name}: {why}" for name, why in left_out.items()]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(one.replace('|', '/') for one in cells)} |"
+
+
+def csv_text(layout: Layout, rows: Sequence[Row]) -> str:
+    """One line for each configuration: its settings, how it ranks, and the columns of its family.
+
+    It ranks by what comes first, in the first view.
+    """
+    found = compared(layout, rows, next(iter(layout.views)))
+    lines = []
+    for each in found:
+        line: Row = {"variant": each.name, **each.one.chosen, "failed_round": each.failed_round}
+        line |= each.judged[0]._asdict()
+        line |= {"diverged": each.diverged, "seeds": len(each.one.rows)}
+        for view in layout.views:
+            names = [within(view, name) for name in layout.added.columns]
+            line |= {name: over_seeds(each.one, name) for name in names}
+            if view:
+                line |= _kept(each.one, layout, view)
+        lines.append(line)
+    return rows_as_csv(lines)
+
+
+def _kept(one: Candidate, layout: Layout, view: str) -> Row:
+    """How a configuration keeps its budgets: the seed that decides, the share that does, or any."""
+    found: Row = {within(view, "feasible"): False}
+    for question in layout.questions(view).values():
+        if question.feasible is None:
+            return {}
+        feasible = one.feasible(question)
+        violations = [violation_of(row, question.feasible) for row in one.rows]
+        seed = deciding_seed(feasible, violations, layout.feasible_seeds)
+        found[within(view, "feasible")] |= feasible[seed]
+        for stem, value in (
+            ("feasible", feasible[seed]),
+            ("relative_violation", violations[seed]),
+            ("feasible_share", float(np.mean(feasible))),
+        ):
+            found[question.feasible.replace("feasible", stem, 1)] = value
+    return found
+
+
+def write(
+    directory: SweepDirectory, layout: Layout, done: Mapping[int, Done], left_out: Mapping[str, str]
 ) -> None:
-    """Writes ``comparison.csv``, ``comparison.md`` and ``comparison.png``."""
-    from fedjax_rl.sweeps.plots import plot_comparison
+    """Writes ``comparison.md``, ``comparison.png`` and ``comparison.csv``."""
+    rows = [done[member].row for member in sorted(done)]
+    directory.write_text("comparison.md", markdown(layout, rows, left_out))
+    if hosts.writes():
+        draw(directory.path / "comparison.png", layout, done)
+    # The last of all: a comparison that has it is whole.
+    directory.write_text("comparison.csv", csv_text(layout, rows))
 
-    found = compared([done[member].row for member in sorted(done)], question)
-    directory.write_text("comparison.md", markdown(found, question))
-    plot_comparison(directory.path, done, question)
-    directory.write_text("comparison.csv", csv_text(found))  # last: a comparison with it is whole
+
+def draw(path: Path, layout: Layout, done: Mapping[int, Done]) -> None:
+    """Writes a figure as the family draws it, or of the best configurations."""
+    import matplotlib
+
+    from fedjax_rl.figures.style import STYLE, save
+    from fedjax_rl.sweeps.plots import of_the_best
+
+    called, (module, _, name) = layout.added.called, layout.added.draw.partition(":")
+    found = candidates([done[member].row for member in sorted(done)])
+    with matplotlib.rc_context(STYLE):
+        if name:
+            runs = {
+                called(one.chosen): [(row, done[row["member"]].curves) for row in one.rows]
+                for one in found
+            }
+            save(getattr(importlib.import_module(module), name)(runs), path)
+        else:
+            first, *_ = layout.questions(next(iter(layout.views))).values()
+            save(of_the_best(done, first), path)

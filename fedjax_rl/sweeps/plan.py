@@ -4,28 +4,83 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.sweeps.space import Chosen, Space
+from fedjax_rl.families.protocol import Comparison
+from fedjax_rl.families.registry import family_of
+from fedjax_rl.sweeps.space import ALGORITHM, Chosen, Space
 from fedjax_rl.training.members import Member
 from fedjax_rl.training.protocol import Assembler
+
+
+def assemblers_of(algorithm: str, space: Space) -> dict[str, Assembler]:
+    """What makes the members of every algorithm of a space; of the one where it is no axis.
+
+    Raises:
+        InvalidInput: an unknown algorithm, or one of another kind.
+    """
+    family = family_of(algorithm)
+    names = space.grid.get(ALGORITHM, (algorithm,))
+    for name in names:
+        if family_of(name).name != family.name:
+            raise InvalidInput(ALGORITHM, repr(name), f"algorithms of one kind, as {algorithm} is")
+    return {name: family.assembler(name) for name in names}
 
 
 def members_of(assembler: Assembler, base: Any, space: Space) -> Iterator[Member]:
     """Every combination of the space for every seed, validated.
 
     Args:
-        assembler: makes them.
+        assembler: makes them; where algorithms are an axis, only those of its own.
         base: settings that are not swept; ``seeds`` of them count up from ``seed``.
         space: those that are.
 
     Raises:
         InvalidInput: a combination cannot be used.
     """
-    for configuration, chosen in enumerate(space.combinations(type(base))):
+    for configuration, chosen in _combinations(assembler, base, space):
         yield from seeds_of(assembler, base, configuration, chosen)
+
+
+def sensible_members(
+    assembler: Assembler,
+    base: Any,
+    space: Space,
+    comparison: Comparison,
+    left_out: dict[str, str],
+) -> Iterator[Member]:
+    """The same without combinations that cannot be used, or that compute the same as another.
+
+    Args:
+        assembler: as of `members_of`.
+        base: likewise.
+        space: likewise; its combinations keep their numbers.
+        comparison: says which compute the same, and what they are called.
+        left_out: is given why, by what a combination that is left out is called.
+    """
+    known: list[tuple[str, Any]] = []
+    for configuration, chosen in _combinations(assembler, base, space):
+        name = comparison.called(chosen)
+        try:
+            members = list(_seeds(assembler, base, configuration, chosen))
+        except InvalidInput as error:
+            left_out[name] = str(error)
+            continue
+        own = comparison.same(members[0].config)
+        if same := [other for other, settings in known if settings == own]:
+            left_out[name] = f"the same as {same[0]}"
+            continue
+        known.append((name, own))
+        yield from members
+
+
+def nothing_left(left_out: Mapping[str, str]) -> InvalidInput:
+    """The error where every combination is left out, in the words of the first reason."""
+    reasons = list(dict.fromkeys(left_out.values()))
+    more = f" (and {len(reasons) - 1} other reasons)" if len(reasons) > 1 else ""
+    return InvalidInput("the lists", "no combination that makes sense", f"{reasons[0]}{more}")
 
 
 def seeds_of(
@@ -36,24 +91,35 @@ def seeds_of(
     Raises:
         InvalidInput: the combination cannot be used.
     """
+    try:
+        yield from _seeds(assembler, base, configuration, chosen)
+    except InvalidInput as error:
+        told = ", ".join(f"{name} {value}" for name, value in chosen.items())
+        raise InvalidInput(
+            error.field, error.value, f"{error.allowed}; in the combination {told}"
+        ) from None
+
+
+def _combinations(assembler: Assembler, base: Any, space: Space) -> Iterator[tuple[int, Chosen]]:
+    """The numbered combinations of the assembler's algorithm."""
+    for configuration, chosen in enumerate(space.combinations(type(base))):
+        if chosen.get(ALGORITHM, assembler.algorithm) == assembler.algorithm:
+            yield configuration, chosen
+
+
+def _seeds(assembler: Assembler, base: Any, configuration: int, chosen: Chosen) -> Iterator[Member]:
+    settings = {name: value for name, value in chosen.items() if name != ALGORITHM}
     for place in range(base.seeds):
-        try:
-            config = dataclasses.replace(base, **chosen, seed=base.seed + place, seeds=1)
-            assembled = assembler.assemble(config)
-        except InvalidInput as error:
-            told = ", ".join(f"{name} {value}" for name, value in chosen.items())
-            raise InvalidInput(
-                error.field, error.value, f"{error.allowed}; in the combination {told}"
-            ) from None
+        config = dataclasses.replace(base, **settings, seed=base.seed + place, seeds=1)
         number = configuration * base.seeds + place
-        yield Member(number, configuration, chosen, config, assembled)
+        yield Member(number, configuration, chosen, config, assembler.assemble(config))
 
 
 def content_of(assembler: Assembler, names: Sequence[str], members: Iterable[Member]) -> str:
     """SHA-256 of the content of every problem that members have, in the order of the members.
 
     Args:
-        assembler: makes them.
+        assembler: makes them; where there are several, any of them.
         names: settings that the content depends on.
         members: all of them.
     """

@@ -22,7 +22,7 @@ from fedjax_rl.sweeps.execution import Done
 from fedjax_rl.sweeps.question import Question, check_metric, question_about
 from fedjax_rl.sweeps.request import type_of
 from fedjax_rl.sweeps.results import read_chunks, read_document, read_rows
-from fedjax_rl.sweeps.space import setting
+from fedjax_rl.sweeps.space import ALGORITHM, setting
 
 CELLS = 12
 """With more values than this a setting is an axis of points and not of cells."""
@@ -83,12 +83,10 @@ def plot_sweep(path: Path, drawn: Drawn) -> list[str]:
     return sorted(figures)
 
 
-def plot_comparison(path: Path, done: Mapping[int, Done], question: Question) -> None:
-    """Writes comparison.png, the curves of the best configurations."""
+def of_the_best(done: Mapping[int, Done], question: Question) -> Figure:
+    """The curves of the best configurations."""
     found = candidates([done[member].row for member in sorted(done)])
-    with matplotlib.rc_context(STYLE):
-        curve = _curve(None, question.metric, done)
-        save(curves(found, done, question, curve, None), path / "comparison.png")
+    return curves(found, done, question, _curve(None, question.metric, done), None)
 
 
 def heat_map(found: Sequence[Candidate], question: Question, across: str, up: str) -> Figure:
@@ -243,7 +241,8 @@ def _swept(option: str, config: type, asked: str | None, names: Sequence[str]) -
     """The name, if it is that of a setting that was swept."""
     if asked is None:
         return None
-    if (name := setting(option, config, asked)) not in names:
+    name = asked if asked == ALGORITHM else setting(option, config, asked)
+    if name not in names:
         raise InvalidInput(option, repr(asked), f"a swept setting: {', '.join(names)}")
     return name
 

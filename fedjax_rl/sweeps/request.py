@@ -21,7 +21,7 @@ from fedjax_rl.settings.paths import (
     without_folders,
 )
 from fedjax_rl.sweeps.question import Question, question_of, recorded_share
-from fedjax_rl.sweeps.space import Space, space_of
+from fedjax_rl.sweeps.space import ALGORITHM, Space, space_of
 
 
 class Asked(NamedTuple):
@@ -102,8 +102,10 @@ def type_of(settings: Mapping[str, Any], algorithm: str) -> Any:
         name: str(law).removeprefix("choice:").split("|")
         for name, law in (settings.get("random") or {}).items()
     }
-    lists = settings.get("grid") or {}, random
-    return settings_of(family_of(algorithm), algorithm, settings.get("settings") or {}, *lists)
+    grid = settings.get("grid") or {}
+    algorithms = tuple(map(str, grid.get(ALGORITHM, (algorithm,))))
+    sources = settings.get("settings") or {}, grid, random
+    return settings_of(family_of(algorithm), algorithms, *sources)
 
 
 def asked_again(

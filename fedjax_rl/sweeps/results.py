@@ -15,6 +15,7 @@ import numpy as np
 
 from fedjax_rl.cluster import hosts
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.families.protocol import told
 from fedjax_rl.records.checkpoint_files import digest_of
 from fedjax_rl.records.checkpoints import Origin
 from fedjax_rl.records.directory import (
@@ -38,7 +39,7 @@ from fedjax_rl.training.rows import Row
 CHUNKS = "chunks"
 """Folder of the files of chunks."""
 CHUNK_FILES = "[0-9]*.npz"
-ANEW = ("chunk", "checkpoints", "made_with", "feasible_seeds", "compare")
+ANEW = ("chunk", "checkpoints", "made_with", "feasible_seeds")
 """What may differ when a sweep goes on: how members are dealt and saved, the versions, and which
 are then called feasible. (A search depends on the latter, and has it among what it asked for.)"""
 
@@ -239,9 +240,9 @@ def csv_text(rows: Sequence[Row]) -> str:
 
 
 def cell(value: Any) -> Any:
-    """A value as a table has it: lists as YAML would write them in a line."""
+    """A value as a table has it."""
     if isinstance(value, list | tuple):
-        return f"[{','.join(map(str, value))}]"
+        return told(value)
     return "" if value is None or value != value else value
 
 

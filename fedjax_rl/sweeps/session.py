@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, NamedTuple
 
 from fedjax_rl.algorithm import Algorithm
 from fedjax_rl.cluster import hosts
@@ -15,9 +16,16 @@ from fedjax_rl.records.directory import made_with
 from fedjax_rl.records.keeper import Keeper, KeepsNothing
 from fedjax_rl.settings.fields import PROBLEM, names
 from fedjax_rl.sweeps import comparison, words
+from fedjax_rl.sweeps.comparison import layout_of
 from fedjax_rl.sweeps.estimate import estimate
 from fedjax_rl.sweeps.execution import DIVERGED, Done, run_chunk
-from fedjax_rl.sweeps.plan import content_of, members_of
+from fedjax_rl.sweeps.plan import (
+    assemblers_of,
+    content_of,
+    members_of,
+    nothing_left,
+    sensible_members,
+)
 from fedjax_rl.sweeps.progress import SweepProgress
 from fedjax_rl.sweeps.question import Question
 from fedjax_rl.sweeps.request import Asked
@@ -28,13 +36,29 @@ from fedjax_rl.training.members import Group, Member, grouped
 from fedjax_rl.training.protocol import Assembler
 
 
+class Planned(NamedTuple):
+    """Members that are to run.
+
+    Attributes:
+        work: groups of one program each, with what made their members.
+        settings: of all members.
+        content: digest of the problems' content.
+        left_out: why, by what a combination that is left out of a comparison is called.
+    """
+
+    work: list[tuple[Assembler, Group]]
+    settings: list[Any]
+    content: str
+    left_out: dict[str, str]
+
+
 def sweep_and_record(asked: Asked) -> bool:
     """Runs the members that are not done, chunk by chunk, and writes what came out.
 
     Several processes share the members, and each writes the chunks of its own.
 
     Returns:
-        Whether every member diverged.
+        Whether every member diverged; of a comparison, whether any did.
 
     Raises:
         InvalidInput: before anything is written.
@@ -42,23 +66,19 @@ def sweep_and_record(asked: Asked) -> bool:
     """
     asked.destination.check()
     asked, question = asked.resolved(), asked.question
-    family = family_of(asked.algorithm)
-    assembler = family.assembler(asked.algorithm)
     with working("preparing every member"):
-        groups = grouped(members_of(assembler, asked.base, asked.space), asked.chunk)
-        everyone = (member for group in groups for member in group.members)
-        content = content_of(assembler, names(family.settings, PROBLEM), everyone)
+        plan = planned(asked)
     every = asked.destination.checkpoints.chunk
-    groups = [group.share(*hosts.share()).visited(every) for group in groups]
-    groups = [group for group in groups if group.members]
-    for group in groups:
+    work = [(of, group.share(*hosts.share()).visited(every)) for of, group in plan.work]
+    work = [(of, group) for of, group in work if group.members]
+    for assembler, group in work:
         group.placement(assembler, asked.devices)  # refuses before an earlier sweep is overwritten
-    with opened(asked, content) as directory:
+    with opened(asked, plan) as directory:
         done = {} if directory is None else directory.done()
-        told = words.plan(asked.algorithm, asked.space, asked.base.seeds, groups, set(done))
-        print(told, flush=True)
+        print(words.plan(asked, [group for _, group in work], set(done)), flush=True)
+        print("".join(f"Left out: {name}: {why}\n" for name, why in plan.left_out.items()), end="")
         try:
-            _run(assembler, groups, asked.devices, directory, done, question)
+            _run(work, asked.devices, directory, done, question)
         except Stopped as stop:
             if directory is not None and done:
                 directory.write(done.values())
@@ -66,9 +86,10 @@ def sweep_and_record(asked: Asked) -> bool:
         hosts.wait_for_all()
         done = done if directory is None else directory.done()
         rows = [done[member].row for member in sorted(done)]
+        layout = layout_of(family_of(asked.algorithm), plan.settings, asked.feasible_seeds)
         if asked.compare:
-            print(comparison.text_table(comparison.compared(rows, question), question))
-        print(words.closing(rows, question), flush=True)
+            print(comparison.text(layout, rows))
+        print(words.closing(rows, None if asked.compare else question), flush=True)
         if directory is None:
             print("Nothing was written; --out DIR keeps the table and the curves.")
         else:
@@ -76,34 +97,63 @@ def sweep_and_record(asked: Asked) -> bool:
             if asked.compare:
                 import_matplotlib(directory.path)
                 with working("drawing"):
-                    comparison.write_comparison(directory, done, question)
+                    comparison.write(directory, layout, done, plan.left_out)
             print(f"Written to {directory.path}: {directory.names()}", flush=True)
-    return all(row["status"] == DIVERGED for row in rows)
+    diverged = [row["status"] == DIVERGED for row in rows]
+    return any(diverged) if asked.compare else all(diverged)
 
 
-def opened(asked: Asked, content: str) -> AbstractContextManager[SweepDirectory | None]:
-    """The directory of a sweep on a problem of that digest, or None when nothing is written."""
+def planned(asked: Asked) -> Planned:
+    """Every member, and those that share a program together.
+
+    Raises:
+        InvalidInput: a combination cannot be used; of a comparison, none can.
+    """
+    family, left_out = family_of(asked.algorithm), dict[str, str]()
+    assemblers = assemblers_of(asked.algorithm, asked.space)
+    if asked.compare:
+        family.comparison.check(asked.space.grid)
+    work: list[tuple[Assembler, Group]] = []
+    for assembler in assemblers.values():
+        of = assembler, asked.base, asked.space
+        sensible = sensible_members(*of, family.comparison, left_out)
+        members = sensible if asked.compare else members_of(*of)
+        work += [(assembler, group) for group in grouped(members, asked.chunk)]
+    everyone = [member for _, group in work for member in group.members]
+    if not everyone:
+        raise nothing_left(left_out)
+    content = content_of(work[0][0], names(family.settings, PROBLEM), everyone)
+    settings = [member.config for member in everyone]
+    if asked.compare:
+        work = [(family.comparison.measured(of, settings), group) for of, group in work]
+    return Planned(work, settings, content, left_out)
+
+
+def opened(asked: Asked, plan: Planned) -> AbstractContextManager[SweepDirectory | None]:
+    """The directory of a sweep, or None when nothing is written."""
     if asked.destination.out is None:
         return nullcontext()
-    made = {"made_with": made_with(content)}
-    return SweepDirectory(asked.destination, asked.document() | made, asked.identity() | made)
+    made = {"made_with": made_with(plan.content)}
+    told = {"left_out": plan.left_out} if asked.compare else {}
+    return SweepDirectory(
+        asked.destination, asked.document() | told | made, asked.identity() | made
+    )
 
 
 def _run(
-    assembler: Assembler,
-    groups: Sequence[Group],
+    work: Sequence[tuple[Assembler, Group]],
     devices: DeviceSettings,
     directory: SweepDirectory | None,
     done: dict[int, Done],
     question: Question,
 ) -> None:
     """Fills ``done``, which holds members by number."""
-    waiting = [group for group in groups if group.chunks(done)]
-    left = sum(len(group.chunks(done)) for group in waiting)
+    waiting = [(assembler, group) for assembler, group in work if group.chunks(done)]
+    left = sum(len(group.chunks(done)) for _, group in waiting)
     marks = [time.perf_counter()]
-    program = _timed(assembler, waiting, devices, done) if waiting else None
+    program = _timed(waiting, devices, done) if waiting else None
     with SweepProgress(left) as progress:
-        for group in waiting:
+        for assembler, group in waiting:
             program = program or group.program(assembler, devices)
             for members in group.chunks(done):
                 progress.chunk(group.rounds)
@@ -121,13 +171,14 @@ def _run(
 
 
 def _timed(
-    assembler: Assembler, groups: Sequence[Group], devices: DeviceSettings, done: dict[int, Done]
+    work: Sequence[tuple[Assembler, Group]], devices: DeviceSettings, done: dict[int, Done]
 ) -> Algorithm:
     """Says how long groups will take; the first one's program, compiled on the way."""
-    program = groups[0].program(assembler, devices)
+    assembler, first = work[0]
+    program = first.program(assembler, devices)
     with working("compiling the first group"):
-        told = estimate(groups[0], program)
-    print(words.duration(told, groups, done), flush=True)
+        told = estimate(first, program)
+    print(words.duration(told, [group for _, group in work], done), flush=True)
     return program
 
 

@@ -19,6 +19,8 @@ from fedjax_rl.settings.values import UNREADABLE, number, parse
 LAWS = "loguniform:LOW:HIGH, uniform:LOW:HIGH or choice:A|B|C"
 OWN = ("seed", "seeds")
 """Settings that a sweep has options of its own for."""
+ALGORITHM = "algorithm"
+"""An axis of the grid that is no setting: several algorithms with the same settings."""
 OF_ROWS = ("log_every",)
 """Settings of the rows of a run, of which a sweep keeps none."""
 
@@ -95,7 +97,10 @@ def space_of(
     """
     if not grid and not random:
         raise InvalidInput("--grid", "nothing", f"--grid NAME=A,B or --random NAME={LAWS}")
-    lists = {_axis("--grid", config, name): values for name, values in grid.items()}
+    lists = {
+        name if name == ALGORITHM else _axis("--grid", config, name): values
+        for name, values in grid.items()
+    }
     laws = {_axis("--random", config, name): law for name, law in random.items()}
     if twice := sorted(set(lists) & set(laws)):
         raise InvalidInput("--random", twice[0], "a setting that is not in --grid as well")
@@ -250,6 +255,7 @@ def _values(config: type, name: str, values: Any) -> tuple[Any, ...]:
         raise InvalidInput("--grid", f"{name}={values}", "a list of at least one value")
     found: list[Any] = []
     for value in values:
-        if (one := value_under("--grid", config, name, value)) not in found:
+        one = str(value) if name == ALGORITHM else value_under("--grid", config, name, value)
+        if one not in found:
             found.append(one)
     return tuple(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fedjax_rl.ranking import seeds_in_words
@@ -11,29 +11,32 @@ from fedjax_rl.sweeps.best import candidates, ordered
 from fedjax_rl.sweeps.estimate import Estimate
 from fedjax_rl.sweeps.execution import DIVERGED
 from fedjax_rl.sweeps.question import Question
-from fedjax_rl.sweeps.space import Space
+from fedjax_rl.sweeps.space import ALGORITHM, Space
 from fedjax_rl.training.members import Group
 from fedjax_rl.training.memory import free_bytes
 from fedjax_rl.training.rows import Row
 
 if TYPE_CHECKING:
+    from fedjax_rl.sweeps.request import Asked
     from fedjax_rl.sweeps.search_request import Search
     from fedjax_rl.sweeps.study import Trial
 
 GROUPS_LISTED = 12
+NOBODY = "No configuration has a figure to compare."
 
 
-def plan(
-    algorithm: str, space: Space, seeds: int, groups: Sequence[Group], done: Container[int]
-) -> str:
+def plan(asked: Asked, groups: Sequence[Group], done: Container[int]) -> str:
     """How many members and groups, and what they need."""
+    space, seeds = asked.space, asked.base.seeds
+    algorithms = " and ".join(space.grid.get(ALGORITHM, (asked.algorithm,)))
     members = sum(len(group.members) for group in groups)
     swept = [f"{name} ({len(values)})" for name, values in space.grid.items()]
     swept += [f"{name} ({law})" for name, law in space.random.items()]
     drawn = f", {space.samples} samples" if space.random else ""
     chunks = sum(len(group.chunks()) for group in groups)
     lines = [
-        f"Sweep of {algorithm} over {', '.join(swept)}{drawn}, {seeds} seed{'s' * (seeds > 1)}",
+        f"{'Comparison' if asked.compare else 'Sweep'} of {algorithms} over {', '.join(swept)}"
+        f"{drawn}, {seeds} seed{'s' * (seeds > 1)}",
         f"{_counted(members, 'member')} in {_counted(len(groups), 'group')}, one compilation each; "
         f"{_counted(chunks, 'chunk')}",
     ]
@@ -109,24 +112,32 @@ def passed(marks: Sequence[float], chunks: int, what: str = "chunk") -> str:
     return f"{what} {done} of {chunks}: {in_time(taken)}, about {left} to go"
 
 
-def closing(rows: Sequence[Row], question: Question) -> str:
-    """How many are whole, and the best configuration so far."""
+def closing(rows: Sequence[Row], question: Question | None) -> str:
+    """How many are whole, and the best configuration so far if there is a question."""
     diverged = sum(row["status"] == DIVERGED for row in rows)
-    lines = [f"{len(rows)} members, {diverged} diverged (marked; the others are whole)."]
-    lines.append(best(rows, question) or "No configuration has a figure to compare.")
-    return "\n".join(lines)
+    line = f"{len(rows)} members, {diverged} diverged (marked; the others are whole)."
+    return line if question is None else f"{line}\n{best(rows, question) or NOBODY}"
 
 
-def best(rows: Sequence[Row], question: Question) -> str:
+def best(
+    rows: Sequence[Row],
+    question: Question,
+    called: Callable[[Mapping[str, Any]], str] | None = None,
+) -> str:
     """The best configuration of the rows, in one line; empty when there is none.
 
     Where none keeps every budget, the line says so and names the one that is closest.
+
+    Args:
+        rows: of the table.
+        question: what is best.
+        called: what a configuration is called; by its settings unless given.
     """
     found = ordered(candidates(rows), question)
     if not found:
         return ""
     value, one = found[0]
-    settings = ", ".join(f"{name} {told(setting)}" for name, setting in one.chosen.items())
+    settings = (called or _short)(one.chosen)
     seeds, excess = len(one.rows), one.standing(question).excess
     among = f" (mean of {seeds} seeds)" if seeds > 1 else ""
     figure = f"{question.metric} {value:.6g}{among}"
@@ -139,9 +150,10 @@ def best(rows: Sequence[Row], question: Question) -> str:
     return f"none keeps every budget{everywhere}; closest: {settings}, {far}; {figure}, {share}"
 
 
-def told(value: Any) -> str:
-    """A setting, short."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _short(chosen: Mapping[str, Any]) -> str:
+    """Settings by name, numbers short."""
+    values = {n: f"{v:.4g}" if isinstance(v, float) else str(v) for n, v in chosen.items()}
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def in_bytes(count: float) -> str:

@@ -1,23 +1,39 @@
-"""``fedjax-rl compare fednpg`` as a user meets it."""
+"""``fedjax-rl compare`` as a user meets it: variants of FedNPG, and what all comparisons share."""
 
 import csv
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 import yaml
 
 from fedjax_rl.cli import main
-from fedjax_rl.families.tabular.comparison import FIGURES, Grid, plan, run_variant
-from fedjax_rl.families.tabular.comparison_budgets import judged_after
-from fedjax_rl.families.tabular.comparison_words import markdown, verdict
+from fedjax_rl.errors import InvalidInput
+from fedjax_rl.families.registry import family_of
+from fedjax_rl.families.tabular.comparison import FIGURES, equal, judged_after
 from fedjax_rl.families.tabular.config import FedNPGConfig
+from fedjax_rl.families.tabular.family import Tabular
 from fedjax_rl.families.tabular.training import fednpg
+from fedjax_rl.records.keeper import CheckpointKeeper
+from fedjax_rl.runs.resume import resume
 from fedjax_rl.sources.problems import save_problem
+from fedjax_rl.sweeps import session
+from fedjax_rl.sweeps.plan import sensible_members
+from fedjax_rl.sweeps.space import space_of
 from tests import support
+from tests.conftest import fresh_environment
+from tests.sweeps.harness import groups_of
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
-FILES = {"config.yaml", "comparison.csv", "comparison.md", "comparison.png", "curves.npz"}
+FILES = {
+    *("config.yaml", "comparison.csv", "comparison.md", "comparison.png", "curves.npz"),
+    *("sweep.csv", "sweep.parquet", "chunks"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -27,75 +43,107 @@ def small(tmp_path_factory):
     return str(path)
 
 
-def names(grid, **settings):
-    variants, left_out = plan(FedNPGConfig(rounds=10, **settings), grid)
-    return [variant.name for variant in variants], left_out
+def names(problem, **lists):
+    """What the variants of lists are called, and why others are left out."""
+    usual = {"learner": ["npg"], "local_steps": [1], "correction": ["none"]}
+    grid = {**usual, "merge": ["auto"], "reference": ["fed"], **lists}
+    base, added, left_out = FedNPGConfig(problem=problem, rounds=10), family().comparison, {}
+    space = space_of(FedNPGConfig, grid, {}, None)
+    members = sensible_members(Tabular(), base, space, added, left_out)
+    return [added.called(member.chosen) for member in members], left_out
 
 
-def kept_after(finished, round):
-    averages_feasible = finished.result.config.learner == "crpo"
-    kept = judged_after(finished.result, round, averages_feasible)
-    return kept["feasible_average"], kept["feasible_last"]
+def family():
+    return family_of("fednpg")
 
 
 def compare(*flags):
     return main(["compare", "fednpg", *map(str, flags)])
 
 
+def table(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
 def rows_of(out):
-    with (out / "comparison.csv").open() as file:
-        return {row["variant"]: row for row in csv.DictReader(file)}
+    return {row["variant"]: row for row in table(out / "comparison.csv")}
 
 
 def test_variants_are_the_product_without_what_makes_no_sense(small):
-    grid = Grid(("npg", "optimistic", "crpo"), (1, 5), ("none", "control-variate"))
-    kept, left_out = names(grid, problem=small)
+    lists = {"learner": ["npg", "optimistic", "crpo"], "local_steps": [1, 5]}
+    kept, left_out = names(small, **lists, correction=["none", "control-variate"])
     npg = ["npg E=1", "npg E=1 control-variate", "npg E=5", "npg E=5 control-variate"]
     assert kept == [*npg, "optimistic E=1", "crpo E=1", "crpo E=5"]
-    assert len(left_out) == 12 - len(kept) and not any("\n" in line for line in left_out)
-    assert "Left out: optimistic E=5: --local-steps: got 5; this learner merges" in left_out[1]
+    assert len(left_out) == 12 - len(kept) and not any("\n" in why for why in left_out.values())
+    assert left_out["optimistic E=5"].startswith("--local-steps: got 5; this learner merges")
 
 
 def test_merges_and_references_are_compared_where_they_fit(small):
-    merges = Grid(("npg", "optimistic"), merges=("auto", "logits", "probabilities"))
-    kept, left_out = names(merges, problem=small)
+    merges = ["auto", "logits", "probabilities"]
+    kept, left_out = names(small, learner=["npg", "optimistic"], merge=merges)
     assert kept == ["npg E=1", "npg E=1 probabilities", "optimistic E=1"]
-    assert left_out[0] == "Left out: npg E=1 logits: the same as npg E=1"
-    assert "this learner sends points" in left_out[1]
-    everything = Grid(
-        corrections=("none", "control-variate"),
-        merges=("auto", "probabilities"),
-        references=("fed", "omniscient", "no-communication"),
+    assert left_out["npg E=1 logits"] == "the same as npg E=1"
+    assert "this learner sends points" in left_out["optimistic E=1 logits"]
+    kept, left_out = names(
+        small,
+        correction=["none", "control-variate"],
+        merge=["auto", "probabilities"],
+        reference=["fed", "omniscient", "no-communication"],
     )
-    kept, left_out = names(everything, problem=small)
     alone = [name for name in kept if name.endswith(("omniscient", "no-communication"))]
     assert alone == ["npg E=1 omniscient", "npg E=1 no-communication"]
-    assert sum("a reference runs with the first only" in line for line in left_out) == 6
+    assert sum(why.startswith("the same as npg E=1 ") for why in left_out.values()) == 6
 
 
-def test_both_views_are_rounds_of_the_same_run(small, tmp_path, capsys):
-    out = tmp_path / "drift"
+def test_settings_that_are_no_lists_are_in_the_name():
+    called = family().comparison.called
+    assert called({"learner": "npg", "step_size": 0.1}) == "npg, step_size 0.1"
+    assert called({"local_steps": 5, "merge": "logits"}) == "E=5 logits"
+    assert called({"step_size": 0.1, "budgets": (1.0, 2.0)}) == "step_size 0.1, budgets [1.0,2.0]"
+    assert called({"reference": "fed"}) == "reference fed"
+
+
+@pytest.fixture(scope="module")
+def drift(small, tmp_path_factory):
+    out = tmp_path_factory.mktemp("comparisons") / "drift"
     flags = ["--learners", "npg,crpo", "--local-steps", "2,3", "--references", "fed,omniscient"]
     assert compare("--problem", small, "--rounds", 20, *flags, "--out", out) == 0
-    told = capsys.readouterr()
-    assert "1 of 8: npg E=2 …" in told.err and "After 40 local steps each" in told.out
-    assert max(map(len, told.out.split("Written")[0].splitlines()[2:])) <= 120
-    assert {path.name for path in out.iterdir()} == FILES
-    assert (out / "comparison.png").stat().st_size > 10_000
-    rows, curves = rows_of(out), np.load(out / "curves.npz")
+    return out
+
+
+def test_both_views_are_rounds_of_the_same_run(small, drift):
+    assert {path.name for path in drift.iterdir()} == FILES
+    assert (drift / "comparison.png").stat().st_size > 10_000
+    rows = rows_of(drift)
     assert len(rows) == 8
     for name in ("npg E=3", "crpo E=3"):
         run = fednpg(small, rounds=20, local_steps=3, learner=name.split()[0])
         for view, round in (("equal_rounds", 20), ("equal_local_steps", 13)):
             assert int(rows[name][f"{view}/round"]) == round
             for figure in (*FIGURES, "bytes_exchanged"):
-                assert float(rows[name][f"{view}/{figure}"]) == run.history[figure][round]
+                told, known = float(rows[name][f"{view}/{figure}"]), run.history[figure][round]
+                assert told == pytest.approx(known, abs=1e-10)
         for policy in ("feasible_average", "feasible_last"):
             assert rows[name][f"equal_rounds/{policy}"] == str(run.summary[policy])
-        np.testing.assert_array_equal(curves[f"{name}/value"], run.history["value"])
     assert rows["npg E=2"]["equal_local_steps/round"] == "20"
     assert rows["npg E=2 omniscient"]["equal_rounds/bytes_exchanged"] == "0"
-    assert "| npg E=3 | 13 |" in (out / "comparison.md").read_text()
+    assert not any("seconds" in column for column in rows["npg E=2"]), "they run side by side"
+    text = (drift / "comparison.md").read_text()
+    assert (
+        "## After 40 local steps each, to the nearest round" in text and "| npg E=3 | 13 |" in text
+    )
+
+
+def test_lists_are_short_for_a_grid(small, drift, tmp_path, capsys):
+    out = tmp_path / "grid"
+    grid = ["learner=npg,crpo", "local_steps=2,3", "correction=none", "merge=auto"]
+    flags = [word for axis in [*grid, "reference=fed,omniscient"] for word in ("--grid", axis)]
+    assert compare("--problem", small, "--rounds", 20, *flags, "--out", out) == 0
+    told = capsys.readouterr().out
+    assert max(map(len, told[told.index("After") :].splitlines()[1:9])) <= 120
+    for name in ("comparison.csv", "comparison.md", "sweep.csv"):
+        assert (out / name).read_bytes() == (drift / name).read_bytes()
 
 
 def test_views_that_are_the_same_are_shown_once(small, tmp_path, capsys):
@@ -103,46 +151,91 @@ def test_views_that_are_the_same_are_shown_once(small, tmp_path, capsys):
     flags = ["--learners", "npg,crpo", "--local-steps", 2, "--out", out]
     assert compare("--problem", small, "--rounds", 20, *flags) == 0
     told = capsys.readouterr().out
-    assert told.count("avg gap") == told.count("Best feasible") + told.count("No variant") == 1
+    assert told.count("avg gap") == told.count("averaged policies: ") == 1
     assert "After 20 rounds (40 local steps) each:" in told
     assert (out / "comparison.md").read_text().count("| variant |") == 1
-    assert rows_of(out)["crpo E=2"]["equal_local_steps/round"] == "20"
 
 
-def test_feasibility_from_the_history_is_that_of_the_summary():
-    """At the last round both are known: one from columns, one from the policies themselves."""
+def test_equal_steps_are_those_of_the_shortest_variant():
+    configs = [
+        FedNPGConfig(rounds=rounds, local_steps=steps)
+        for rounds, steps in ((20, 2), (10, 5), (20, 7))
+    ]
+    same = equal(configs)
+    assert (same.rounds, same.steps) == (10, 40)
+    assert [same.at(config)["equal_local_steps"] for config in configs] == [20, 8, 6]
+    assert equal([FedNPGConfig(rounds=1, local_steps=1)]).at(configs[2]) == {
+        "equal_rounds": 1,
+        "equal_local_steps": 1,
+    }
+
+
+@pytest.mark.parametrize("reference", ["fed", "no-communication"])
+def test_feasibility_from_rows_is_that_of_the_summary(reference):
+    """At the last round both are known: one from rows, one from the policies themselves."""
     seen = set()
     for learner, budgets in (("npg", (4.0,) * 4), ("npg", (9.0,) * 4), ("crpo", None)):
         for rounds in (1, 20, 200):
-            config = FedNPGConfig(rounds=rounds, budgets=budgets, step_size=0.05)
-            finished = run_variant(plan(config, Grid((learner,)))[0][0])
-            summary = finished.result.summary
-            expected = summary["feasible_average"], summary["feasible_last"]
-            assert kept_after(finished, rounds) == expected
-            seen.add(expected)
-    assert len(seen) >= 3, seen
+            base = FedNPGConfig(
+                rounds=rounds, budgets=budgets, step_size=0.05, learner=learner, reference=reference
+            )
+            seen.add(judged_from_rows(base))
+    assert len(seen) >= 3 - (reference == "no-communication"), seen
 
 
-def test_several_policies_are_feasible_when_the_worst_is():
-    for budget, expected in ((40.0, (True, True)), (None, (False, False))):
-        config = FedNPGConfig(rounds=5, budgets=budget and (budget,) * 4)
-        variants, _ = plan(config, Grid(references=("no-communication",)))
-        assert kept_after(run_variant(variants[0]), 3) == expected
+def judged_from_rows(base):
+    """Whether both policies keep budgets, from rows, after it was compared with the summary."""
+    kept = {}
+
+    class Rows(Tabular):
+        def figures(self, prepared, rows, own, failed):
+            found = super().figures(prepared, rows, own, failed)
+            kept["rows"] = judged_after(prepared, rows, base.rounds)
+            kept["summary"] = found.summary
+            return found
+
+    (group,) = groups_of(Rows(), base, {"step_size": [base.step_size]})
+    session.run_chunk(Rows(), group, group.program(Rows()), group.members)
+    for name, value in kept["rows"].items():
+        assert value == pytest.approx(kept["summary"][name], abs=1e-9)
+    return kept["rows"]["feasible_average"], kept["rows"]["feasible_last"]
 
 
 def test_config_lists_everything(small, tmp_path, capsys):
     out = tmp_path / "out"
     flags = ["--problem", small, "--rounds", "4", "--learners", "npg,optimistic"]
     assert compare(*flags, "--local-steps", "1,2", "--seed", "3", "--out", out) == 0
-    settings = yaml.safe_load((out / "config.yaml").read_text())
-    assert settings["algorithm"] == "compare fednpg" and settings["seed"] == 3
-    assert settings["learners"] == ["npg", "optimistic"] and settings["local_steps"] == [1, 2]
-    assert [entry["variant"] for entry in settings["variants"]][2] == "optimistic E=1"
-    assert len(settings["left_out"]) == 1 and settings["made_with"]["problem_sha256"]
+    document = yaml.safe_load((out / "config.yaml").read_text())
+    assert document["algorithm"] == "sweep fednpg" and document["compare"]
+    assert document["settings"]["seed"] == 3
+    assert document["grid"]["learner"] == ["npg", "optimistic"]
+    assert document["grid"]["local_steps"] == [1, 2]
+    assert list(document["left_out"]) == ["optimistic E=2"]
+    assert document["made_with"]["problem_sha256"]
+    assert [row["variant"] for row in table(out / "comparison.csv")][2] == "optimistic E=1"
     assert compare(*flags, "--out", out) == 2
     assert "the directory exists and is not empty" in capsys.readouterr().err
-    assert compare(*flags, "--overwrite", "--out", out, "--log-every", "3") == 0
-    assert np.load(out / "curves.npz")["npg E=1/round"].tolist() == [0, 3, 4]
+    assert compare(*flags, "--overwrite", "--out", out) == 0
+    assert len(np.load(out / "curves.npz")["round"]) == 2
+    again = tmp_path / "again"
+    assert main(["sweep", "--file", str(out / "config.yaml"), "--out", str(again)]) == 2
+    assert "left_out" not in capsys.readouterr().err
+
+
+def test_several_seeds_are_counted_at_equal_steps_too(small, tmp_path):
+    out = tmp_path / "out"
+    flags = ["--rounds", 12, "--seeds", 3, "--local-steps", "1,2", "--evaluation", "sampled"]
+    assert compare("--problem", small, *flags, "--rollouts", 2, "--out", out) == 0
+    members = table(out / "sweep.csv")
+    for row in rows_of(out).values():
+        own = [one for one in members if one["local_steps"] == row["local_steps"]]
+        assert len(own) == int(row["seeds"]) == 3
+        for column in ("equal_local_steps/average_gap", "equal_rounds/gap"):
+            mean = np.mean([float(one[column]) for one in own])
+            assert float(row[column]) == pytest.approx(mean, abs=1e-12)
+        kept = [one["equal_local_steps/feasible_last"] == "True" for one in own]
+        assert float(row["equal_local_steps/feasible_share_last"]) == np.mean(kept)
+        assert (row["equal_local_steps/feasible_last"] == "True") == all(kept)
 
 
 def test_a_variant_that_diverges_harms_no_other(small, tmp_path, monkeypatch, capsys):
@@ -164,17 +257,17 @@ def test_a_variant_that_diverges_harms_no_other(small, tmp_path, monkeypatch, ca
     rows = rows_of(tmp_path / "out")
     assert rows["brittle:breaks E=1"]["failed_round"] == "1"
     assert rows["brittle:breaks E=1"]["equal_rounds/average_gap"] == ""
+    assert rows["brittle:breaks E=1"]["rank"] == ""
     assert float(rows["npg E=1"]["equal_rounds/average_gap"])
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
 
 
-def test_the_verdict_is_honest():
-    loose = FedNPGConfig(rounds=3, budgets=(9.0,) * 4)
-    tight = FedNPGConfig(rounds=3)
-    for config, words in ((loose, "Best feasible: the "), (tight, "No variant is feasible: no")):
-        finished = [run_variant(variant) for variant in plan(config, Grid())[0]]
-        assert verdict("equal_rounds", finished).startswith(words)
-        assert words in markdown(finished, [])
+def test_the_verdict_is_honest(capsys):
+    for budget, words in ((9.0, "best equal_rounds/"), (2.0, "none keeps every budget; closest: ")):
+        assert compare("--rounds", 3, "--budgets", *[budget] * 4) == 0
+        told = capsys.readouterr().out
+        for policies in ("averaged policies: ", "last policies: "):
+            assert f"\n{policies}{words}" in told
 
 
 def test_a_plot_is_drawn_where_nothing_is_positive(tmp_path, capsys):
@@ -183,13 +276,93 @@ def test_a_plot_is_drawn_where_nothing_is_positive(tmp_path, capsys):
     assert (tmp_path / "out" / "comparison.png").stat().st_size > 10_000
 
 
+LONG = ["--rounds", "4000", "--learners", "npg,crpo", "--local-steps", "1,2", "--chunk", "1"]
+
+
+def same_comparison(one, other):
+    """Not to the bit: one process compiled its program, the other read it from a cache."""
+    for own, known in zip(table(one), table(other), strict=True):
+        assert list(own) == list(known)
+        for name, value in known.items():
+            try:
+                assert float(own[name]) == pytest.approx(float(value), rel=1e-9, abs=1e-9)
+            except ValueError:
+                assert own[name] == value
+
+
+def test_a_comparison_that_was_killed_goes_on_to_the_same_table(small, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    words = [*LONG, "--problem", small]
+    assert compare(*words, "--out", whole) == 0
+    child = subprocess.Popen(
+        [sys.executable, "-m", "fedjax_rl", "compare", "fednpg", *words, "--out", str(killed)],
+        env=fresh_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not list(killed.glob("chunks/*.npz")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait(timeout=30)
+    assert (killed / "sweep.csv").exists() or list(killed.glob("chunks/*.npz"))
+    assert not (killed / "comparison.csv").exists()
+    assert main(["resume", str(killed)]) == 0
+    assert len(rows_of(killed)) == 4
+    same_comparison(killed / "comparison.csv", whole / "comparison.csv")
+    assert main(["resume", str(killed)]) == 0
+
+
+def test_a_comparison_that_was_stopped_goes_on_to_the_same_bits(
+    small, tmp_path, monkeypatch, capsys
+):
+    words = ["--problem", small, "--rounds", 60, "--local-steps", "1,2", "--checkpoint-every", 7]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert compare(*words, "--out", whole) == 0
+    visits, visit = [], CheckpointKeeper.visit
+
+    def stopped(keeper, round, progress):
+        visits.append(round)
+        if len(visits) == 12:  # in the second chunk
+            signal.raise_signal(signal.SIGTERM)
+        visit(keeper, round, progress)
+
+    monkeypatch.setattr(CheckpointKeeper, "visit", stopped)
+    assert compare(*words, "--out", cut) == 128 + signal.SIGTERM
+    assert f"go on with: fedjax-rl resume {cut}" in capsys.readouterr().err
+    monkeypatch.setattr(CheckpointKeeper, "visit", visit)
+    assert len(table(cut / "sweep.csv")) == 1 and not (cut / "comparison.csv").exists()
+    assert not resume(cut)
+    for name in ("comparison.csv", "comparison.md", "sweep.csv"):
+        assert (cut / name).read_bytes() == (whole / name).read_bytes()
+    capsys.readouterr()
+    assert not resume(cut) and "nothing to do" in capsys.readouterr().out
+
+
+def test_a_sweep_is_not_gone_on_with_as_a_comparison(small, tmp_path):
+    """Its members have no figures of the views."""
+    out = tmp_path / "sweep"
+    words = ["sweep", "fednpg", "--problem", small, "--rounds", "3", "--grid", "local_steps=1,2"]
+    assert main([*words, "--out", str(out)]) == 0
+    config = out / "config.yaml"
+    config.write_text(config.read_text() + "compare: true\n")
+    with pytest.raises(InvalidInput, match="members of the sweep that"):
+        resume(out)
+
+
+def test_members_are_dealt_to_devices(small, capsys):
+    flags = ["--problem", small, "--rounds", 3, "--local-steps", "1,2", "--devices", 99]
+    assert compare(*flags) == 2
+    assert "--devices: got 99" in capsys.readouterr().err
+
+
 BAD_FLAGS = {
     "--learners ngp": "learner: got 'ngp'; did you mean 'npg'?",
     "--learners npg,": "--learners: got 'npg,'; a list with commas and no empty entry",
     "--local-steps 1,x": "--local-steps: got 'x'; whole numbers of at least 1, with commas",
     "--local-steps 0": "--local-steps: got '0'",
     "--local-steps 2.5": "--local-steps: got '2.5'",
-    "--local-steps 99999999999": "--local-steps: got 99999999999; a whole number of at most",
+    "--local-steps 99999999999": "99999999999 for --local-steps; a whole number of at most",
     "--corrections control": "--corrections: got 'control'; did you mean 'control-variate'?",
     "--merges logit": "merge: got 'logit'; did you mean 'logits'?",
     "--merges auto,os:getcwd": "merge: got 'os:getcwd'; a factory of Aggregator, not of str",
@@ -203,6 +376,9 @@ BAD_FLAGS = {
     "--budgets -1 1 1 1": "by 1 (Slater slack -1); raising that one may do",
     "--overwrite": "--overwrite: got no --out",
     "--config some.yaml": "options: got --config some.yaml",
+    "--log-every 3": "options: got --log-every 3",
+    "--grid learner=npg,ngp": "learner: got 'ngp'; did you mean 'npg'?",
+    "--grid local_steps=5 --learner optimistic": "--local-steps: got 5; this learner merges after",
 }
 
 
@@ -216,9 +392,10 @@ def test_a_bad_flag_is_told_in_one_line(flags, capsys):
 
 def test_help_names_the_lists_and_not_the_single_values(capsys):
     assert main(["compare"]) == 0
+    capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
         compare("--help")
     helped = capsys.readouterr().out.split()
     assert stop.value.code == 0
-    assert {"--learners", "--local-steps", "--rounds", "--out"} <= set(helped)
-    assert not {"--learner", "--merge", "--correction", "--reference"} & set(helped)
+    assert {"--learners", "--local-steps", "--rounds", "--out", "--devices"} <= set(helped)
+    assert not {"--learner", "--merge", "--correction", "--reference", "--grid"} & set(helped)

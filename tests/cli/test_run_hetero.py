@@ -153,16 +153,49 @@ def test_losses_and_windows_side_by_side(tmp_path, capsys):
     flags = ["--losses", "gepo,grpo", "--windows", "0,2", "--seeds", "2", "--out", str(out)]
     assert main(["compare", *flags, *TINY]) == 0
     told = capsys.readouterr().out
-    assert "W = 0" in told and "W = 2" in told and "grpo" in told
+    assert "gepo, W = 0" in told and "grpo, W = 2" in told and "IQM [95 %]" in told
+    pairs = [(loss, window) for loss in ("gepo", "grpo") for window in "02"]
     rows = rows_of(out / "comparison.csv")
-    assert [(r["loss"], r["window"], r["seed"]) for r in rows] == [
-        (loss, window, seed) for loss in ("gepo", "grpo") for window in "02" for seed in "01"
+    assert [(r["loss"], r["window"]) for r in rows] == pairs
+    members = rows_of(out / "sweep.csv")
+    assert [(r["loss"], r["window"], r["seed"]) for r in members] == [
+        (*pair, seed) for pair in pairs for seed in "01"
     ]
+    for place, row in enumerate(rows):
+        own = [float(member["last"]) for member in members[2 * place : 2 * place + 2]]
+        assert float(row["last"]) == float(row["mean"]) == pytest.approx(np.mean(own))
     document = yaml.safe_load((out / "config.yaml").read_text())
-    assert document["losses"] == ["gepo", "grpo"] and document["windows"] == [0, 2]
+    assert document["grid"] == {"algorithm": ["gepo", "grpo"], "window": [0, 2]}
     assert (out / "comparison.md").read_text().count("\n| g") == 4
-    names = {path.name for path in out.iterdir()}
-    assert {"accuracy.png", "diagnostics.png", "staleness.png", "evaluations.csv"} <= names
+    assert (out / "comparison.png").stat().st_size > 5_000
+    # A loss that is missing is run again alone, to the same table.
+    table = (out / "comparison.csv").read_bytes()
+    (out / "comparison.csv").unlink()
+    (out / "chunks" / "000004.npz").unlink()
+    assert main(["resume", str(out)]) == 0
+    assert "going on: 4 of 8 members are done" in capsys.readouterr().out
+    assert (out / "comparison.csv").read_bytes() == table
+    best = max(rows, key=lambda row: float(row["mean"]))
+    assert main(["best", str(out)]) == 0
+    winner = yaml.safe_load(capsys.readouterr().out)
+    assert (winner["algorithm"], str(winner["window"])) == (best["loss"], best["window"])
+    assert main(["plot", str(out), "--across", "algorithm"]) == 0
+    assert "heatmap.png" in capsys.readouterr().out
+
+
+def test_algorithms_of_one_kind_are_an_axis(tmp_path, capsys):
+    out = tmp_path / "sweep"
+    grid = ["--grid", "algorithm=gepo,grpo", "--steps", "2"]
+    assert main(["sweep", "gepo", *TINY, *grid, "--out", str(out)]) == 0
+    assert [row["algorithm"] for row in rows_of(out / "sweep.csv")] == ["gepo", "grpo"]
+    capsys.readouterr()
+    for other, told in (
+        ("fednpg", "algorithm: got 'fednpg'; algorithms of one kind, as gepo is"),
+        ("gepoo", "algorithm: got 'gepoo'; did you mean 'gepo'?"),
+    ):
+        assert main(["sweep", "gepo", *TINY, "--grid", f"algorithm=gepo,{other}"]) == 2
+        error = capsys.readouterr().err
+        assert told in error and error.count("\n") == 1
 
 
 BAD = [
@@ -185,6 +218,8 @@ BAD = [
     (["run", "gepo", "--temperature", "0"], "--temperature: got 0"),
     (["run", "gepo", "--policy", "transformer", "--layers", "5"], "--layers: got 5"),
     (["run", "gepo", "--overwrite"], "--overwrite: got no --out"),
+    (["compare", "--losses", "gepo", "--window", "3"], "options: got --window 3; "),
+    (["compare", "--losses", "gepo", "--feasible-seeds", "0.5"], "these runs have no budgets"),
     (["compare", "--losses", "gepo,nope"], "--losses: got 'nope'; did you mean"),
     (["compare", "--losses", "gepo,gepo"], "--losses: got 'gepo,gepo'; every loss once"),
     (["compare", "--windows", "0,-4"], "--windows: got '0,-4'; "),

@@ -162,38 +162,6 @@ def stale(path: pathlib.Path) -> pathlib.Path:
     return path
 
 
-def losses(path: pathlib.Path) -> pathlib.Path:
-    """Two losses at two windows, without ``algorithm`` in the configuration."""
-    config(path, losses=["gepo", "gspo"], windows=[0, 8], task="sums", steps=2, seeds=1)
-    pairs = [(loss, window) for loss in ("gepo", "gspo") for window in (0, 8)]
-    cells = [
-        {"loss": loss, "window": window, "last": 0.9 - 0.1 * place, "best": 0.9,
-         "last_by_seed": [0.9], "failed_seeds": [{"seed": 0, "step": 1}] if place == 3 else []}
-        for place, (loss, window) in enumerate(pairs)
-    ]  # fmt: skip
-    document(path / "summary.json", {"cells": cells})
-    lines = [(*pair, step, 0, 60 * step, 0.5) for pair in pairs for step in (0, 2)]
-    names = ("loss", "window", "step", "seed", "virtual_seconds", "accuracy")
-    table(path / "evaluations.csv", dict(zip(names, zip(*lines, strict=True), strict=True)))
-    return path
-
-
-def variants(path: pathlib.Path) -> pathlib.Path:
-    """Two variants: one keeps its budgets, the other diverged."""
-    listed = [{"variant": "npg E=1"}, {"variant": "npg E=5"}]
-    config(path, algorithm="compare fednpg", problem="hill", rounds=3, variants=listed)
-    columns = {"variant": ["npg E=1", "npg E=5"], "local_steps": [1, 5], "failed_round": ["", 2]}
-    columns |= {"equal_rounds/round": [3, 3], "equal_rounds/strong_violation": [0.5, ""]}
-    columns |= {"equal_rounds/average_violation": [0.1, ""], "equal_rounds/violation": [-0.25, ""]}
-    columns |= {"equal_rounds/feasible": [True, ""], "equal_rounds/feasible_average": [False, ""]}
-    columns |= {"equal_rounds/feasible_last": [True, ""], "equal_rounds/seconds": [90.0, ""]}
-    table(path / "comparison.csv", columns)
-    curves = {"npg E=1/round": [0, 1, 2, 3], "npg E=1/strong_violation": [4, 3, 2, 0.5]}
-    curves |= {"npg E=5/round": [0, 1], "npg E=5/strong_violation": [4, 1]}
-    np.savez(path / "curves.npz", **curves)
-    return path
-
-
 def solution(path: pathlib.Path) -> pathlib.Path:
     """An exact optimum: one budget binds."""
     config(path, algorithm="solve", problem="hill", solver="auto")
@@ -209,7 +177,5 @@ KINDS = {
     "networks": networks,
     "sweep": sweep,
     "stale": stale,
-    "losses": losses,
-    "variants": variants,
     "solution": solution,
 }

@@ -16,6 +16,7 @@ from fedjax_rl.families.protocol import Experiment, Family, Headline, Result
 from fedjax_rl.families.stale import words
 from fedjax_rl.families.stale.assembly import HeteroPrepared, learner_of, prepare
 from fedjax_rl.families.stale.cells import Cell, cells_of, columns
+from fedjax_rl.families.stale.comparison import COMPARISON
 from fedjax_rl.families.stale.config import NAMED, HeteroConfig, own_settings
 from fedjax_rl.families.stale.evaluations import parameter_arrays, tidy
 from fedjax_rl.families.stale.laws import names_trace
@@ -164,4 +165,5 @@ importance weights, and accuracy on held-out prompts.""",
     prepare=_prepare,
     assembler=Stale,
     section="fedjax_rl.report.stale:stale_section",
+    comparison=COMPARISON,
 )

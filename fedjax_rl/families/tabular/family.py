@@ -22,6 +22,7 @@ from fedjax_rl.families.tabular.assembly import (
     settings,
     simulated,
 )
+from fedjax_rl.families.tabular.comparison import Equal, comparison, equal, measures
 from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.families.tabular.history import columns, initial_columns, no_sums, rows_of
 from fedjax_rl.families.tabular.programs import NAMED, algorithm_of, own_settings
@@ -88,8 +89,8 @@ def _write(result: FedNPGResult, directory: RunDirectory) -> None:
 class Tabular:
     """The `Assembler` of ``fednpg``. Problems are loaded and solved once."""
 
-    def __init__(self, algorithm: str = "fednpg") -> None:
-        self.algorithm = algorithm
+    def __init__(self, algorithm: str = "fednpg", equal: Equal | None = None) -> None:
+        self.algorithm, self._equal = algorithm, equal
         self._problems: dict[Any, Problem] = {}
         self._prepared: dict[Any, Prepared] = {}
 
@@ -152,10 +153,13 @@ class Tabular:
         history = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         outcome = outcome_of(prepared.algorithm, kept, failed if failed >= 0 else None)
         at = thinned(len(history["round"]))
-        return Figures(
-            summarise(prepared, history, outcome),
-            {name: history[name][at] for name in ("round", *CURVES)},
-        )
+        summary = summarise(prepared, history, outcome)
+        if self._equal is not None:
+            summary |= {
+                view: measures(prepared, rows, history, summary, round)
+                for view, round in self._equal.at(prepared.config).items()
+            }
+        return Figures(summary, {name: history[name][at] for name in ("round", *CURVES)})
 
     def digest(self, prepared: Prepared) -> str:
         """SHA-256 of the problem's arrays."""
@@ -182,4 +186,5 @@ agent's multipliers, and gap and violation of the average over rounds.""",
     prepare=_prepare,
     assembler=Tabular,
     section="fedjax_rl.report.finite:finite_section",
+    comparison=comparison(lambda assembler, settings: Tabular("fednpg", equal(settings))),
 )

@@ -122,14 +122,14 @@ def columns(first_round: int, rows: Rows, before: Sums, layout: Layout) -> tuple
     value_sum = _running(rows.counted * rows.value, before.value)
     cost_sum = _running(rows.counted[:, None] * rows.costs, before.costs)
     strong_sum = _running(rows.counted * strong, before.strong)
-    average_costs = _average(cost_sum, count[:, None], rows.costs)
+    average_costs = average(cost_sum, count[:, None], rows.costs)
     steps = before.environment_steps + np.cumsum(rows.environment_steps)
     measures = {
         "gap": layout.optimal_value - rows.value,
-        "average_gap": layout.optimal_value - _average(value_sum, count, rows.value),
+        "average_gap": layout.optimal_value - average(value_sum, count, rows.value),
         "violation": violation,
         "average_violation": (average_costs - budgets).max(1),
-        "strong_violation": _average(strong_sum, count, strong),
+        "strong_violation": average(strong_sum, count, strong),
     }
     table: Columns = {"round": round, "value": rows.value.mean(0)}
     table |= {name: measure.mean(0) for name, measure in measures.items()}
@@ -148,10 +148,11 @@ def columns(first_round: int, rows: Rows, before: Sums, layout: Layout) -> tuple
     return table, after
 
 
-def _average(sums: FloatArray, count: FloatArray, otherwise: FloatArray) -> FloatArray:
+def average(sums: FloatArray, count: FloatArray, otherwise: FloatArray) -> FloatArray:
+    """Sums over how many there are; what is to stand in where there is none yet."""
     if (count > 0).all():
-        average: FloatArray = sums / count
-        return average
+        quotient: FloatArray = sums / count
+        return quotient
     return np.where(count > 0, sums / np.maximum(count, 1), otherwise)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 from fedjax_rl.cmdp.model import FloatArray
+from fedjax_rl.columns import Columns
 from fedjax_rl.families.tabular.training import FedNPGResult
 from fedjax_rl.figures.style import COLOURS, DASHES, POINTS_DRAWN, STYLE, save
 
@@ -26,12 +28,6 @@ def plot_run(result: FedNPGResult, directory: Path) -> None:
             ("multipliers.png", multipliers),
         ):
             save(draw(result), directory / name)
-
-
-def plot_comparison(results: Mapping[str, FedNPGResult], directory: Path) -> None:
-    """Writes comparison.png; the variants by name."""
-    with matplotlib.rc_context(STYLE):
-        save(variants(results), directory / "comparison.png")
 
 
 def value_and_gap(result: FedNPGResult) -> Figure:
@@ -59,9 +55,13 @@ def value_and_gap(result: FedNPGResult) -> Figure:
     return figure
 
 
-def variants(results: Mapping[str, FedNPGResult]) -> Figure:
-    """Average violation and absolute average gap, against rounds and against local steps."""
-    lines = -(-len(results) // LEGEND_COLUMNS)
+def variants(runs: Mapping[str, Sequence[tuple[Mapping[str, Any], Columns]]]) -> Figure:
+    """Average violation and absolute average gap, against rounds and against local steps.
+
+    Args:
+        runs: row and curves of every seed, by variant; lines are means over seeds.
+    """
+    lines = -(-len(runs) // LEGEND_COLUMNS)
     figure = Figure(figsize=(11, 8 + 0.25 * lines), layout="constrained")
     axes = figure.subplots(2, 2, sharey="row")
     names = {
@@ -70,15 +70,13 @@ def variants(results: Mapping[str, FedNPGResult]) -> Figure:
     }
     for row, (column, label) in zip(axes, names.items(), strict=True):
         positive = False
-        for index, (name, result) in enumerate(results.items()):
-            at = _thinned(result)[1:]
-            values = result.history[column][at]
+        for index, (name, seeds) in enumerate(runs.items()):
+            rounds, values = _mean(column, [curves for _, curves in seeds])
             values = np.abs(values) if column == "average_gap" else values
             shown = np.where(values > 0, values, np.nan)
             positive |= bool((values > 0).any())
             colour, dashes = COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS) % 4]
-            for axis, pace in zip(row, (1, result.config.local_steps), strict=True):
-                rounds = result.history["round"][at]
+            for axis, pace in zip(row, (1, seeds[0][0]["local_steps"]), strict=True):
                 axis.plot(rounds * pace, shown, color=colour, ls=dashes, label=name)
         for axis, against in zip(row, ("round", "local steps (rounds · E)"), strict=True):
             axis.set(xlabel=against, ylabel=label if positive else f"{label}: nowhere positive")
@@ -86,8 +84,15 @@ def variants(results: Mapping[str, FedNPGResult]) -> Figure:
                 axis.set(xscale="log", yscale="log")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=LEGEND_COLUMNS)
-    figure.suptitle(next(iter(results.values())).problem.name)
+    figure.suptitle(next(iter(runs.values()))[0][0]["problem"])
     return figure
+
+
+def _mean(column: str, seeds: Sequence[Columns]) -> tuple[np.ndarray, np.ndarray]:
+    """Rounds from 1 on that all seeds have, and means over seeds there."""
+    finite = [curves["round"][np.isfinite(curves["round"])] for curves in seeds]
+    length = min(map(len, finite))
+    return finite[0][1:length], np.mean([curves[column][1:length] for curves in seeds], 0)
 
 
 def costs_and_budgets(result: FedNPGResult) -> Figure:
