@@ -158,12 +158,9 @@ def compare_fednpg(arguments: list[str]) -> int:
     for flag in (word.partition("=")[0] for word in arguments):
         if flag in LISTS:
             raise InvalidInput(flag, "a single value", f"compare takes a list: {LISTS[flag]} A,B")
-    named = {
-        name: (flag_value(flag, arguments) or default).split(",")
-        for name, flag, default in (("learner", "--learners", "npg"), ("merge", "--merges", "auto"))
-    }
-    family = family_of("fednpg")
-    own = family.own("fednpg", {name: tuple(words) for name, words in named.items()})
+    learners = _entries("--learners", flag_value("--learners", arguments) or "npg")
+    merges = _entries("--merges", flag_value("--merges", arguments) or "auto")
+    own = family_of("fednpg").own("fednpg", {"learner": tuple(learners), "merge": tuple(merges)})
     default = CompareFedNPG(extended(CommonSettings, *own)(), ListOptions())
     options = parse(CompareFedNPG, arguments, "compare fednpg", default=default)
     corrections = _entries("--corrections", options.corrections)
