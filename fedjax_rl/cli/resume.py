@@ -20,7 +20,8 @@ class Resume:
 
     The run is finished from its newest undamaged checkpoint, or from the start where there is
     none. On the same machine every number is what it would have been, to the last bit; only
-    timings differ. A comparison (run fedppo --compare) is resumed as a whole.
+    timings differ. What run fedppo --compare began is resumed as a whole; a sweep, a search or a
+    comparison runs the members that are missing.
     """
 
     directory: tyro.conf.Positional[Path]

@@ -163,7 +163,7 @@ def _document(arguments: list[str]) -> dict[str, Any]:
     document = read_yaml("--file", Path(file))
     if not isinstance(document, dict):
         raise InvalidInput("--file", file, "a YAML mapping with grid or random")
-    for name in ("made_with", "checkpoints"):
+    for name in ("made_with", "checkpoints", "compare", "left_out"):
         document.pop(name, None)
     if unknown := sorted(set(document) - set(FILE)):
         raise InvalidInput("--file", unknown[0], f"known: {', '.join(FILE)}")

@@ -217,9 +217,11 @@ def test_config_lists_everything(small, tmp_path, capsys):
     assert "the directory exists and is not empty" in capsys.readouterr().err
     assert compare(*flags, "--overwrite", "--out", out) == 0
     assert len(np.load(out / "curves.npz")["round"]) == 2
+    lists = yaml.safe_dump(document | {"grid": document["grid"] | {"learner": ["npg"]}})
+    (tmp_path / "sweep.yaml").write_text(lists)
     again = tmp_path / "again"
-    assert main(["sweep", "--file", str(out / "config.yaml"), "--out", str(again)]) == 2
-    assert "left_out" not in capsys.readouterr().err
+    assert main(["sweep", "--file", str(tmp_path / "sweep.yaml"), "--out", str(again)]) == 0
+    assert not (again / "comparison.csv").exists()
 
 
 def test_several_seeds_are_counted_at_equal_steps_too(small, tmp_path):

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import fedjax_rl.federation.aggregate  # noqa: F401  registers the merges
-from fedjax_rl.algorithm import Learner, aggregators
+from fedjax_rl.algorithm import Learner, Report, aggregators
 from fedjax_rl.checks import at_least, positive
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families import Assembled, Headline
@@ -83,8 +83,9 @@ def _step(key: Any, time: Any, x: Any, local: Any, agent: Any, step_size: Any) -
 LEARNER = Learner(
     init=lambda key, agent, step_size: (jax.random.normal(key, (FEATURES,)), jnp.zeros(())),
     step=_step,
-    message=lambda x, local: x,
-    adopt=lambda x, local, merged, step_size: (merged, local),
+    message=lambda x: x,
+    adopt=lambda x, merged, step_size: merged,
+    report=lambda x, local: Report(x, local),
     message_kind="parameters",
     float64=True,
 )
