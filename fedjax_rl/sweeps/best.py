@@ -22,6 +22,7 @@ from fedjax_rl.ranking import (
 )
 from fedjax_rl.settings.fields import PROBLEM, names, value_under
 from fedjax_rl.settings.files import settings_from, settings_to_yaml
+from fedjax_rl.settings.paths import absolute, found_again
 from fedjax_rl.sweeps.execution import FINISHED
 from fedjax_rl.sweeps.question import (
     RELATIONS,
@@ -175,6 +176,7 @@ def best_configuration(path: Path, question: Question | None) -> tuple[str, str]
     base: Any = settings_from(kind, document["settings"])
     chosen = {name: value_under("directory", kind, name, v) for name, v in winner.chosen.items()}
     config = dataclasses.replace(base, **chosen)
+    config = absolute(found_again(config, family.files, path), family.files)
     if getattr(config, "reference", "fed") == "no-communication" and algorithm == "fednpg":
         config = dataclasses.replace(config, seeds=1)  # of which `run` takes one seed at a time
     text = settings_to_yaml(

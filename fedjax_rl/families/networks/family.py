@@ -26,7 +26,7 @@ from fedjax_rl.families.networks.assembly import (
     prepare,
     settings_of,
 )
-from fedjax_rl.families.networks.config import PRESETS, DeepConfig
+from fedjax_rl.families.networks.config import PRESETS, DeepConfig, check_own
 from fedjax_rl.families.networks.history import columns, evaluations_of, shaped, tidy
 from fedjax_rl.families.networks.policy_file import policy_arrays
 from fedjax_rl.families.networks.result import DeepResult
@@ -86,8 +86,10 @@ def _write(result: DeepResult, directory: RunDirectory) -> None:
 
 def _as_reference(settings: DeepConfig, reference: Any) -> DeepConfig:
     """The settings of a reference; CRPO means nothing to one that sees no cost."""
-    duals = "gradient" if reference == "unconstrained" else settings.duals
-    return dataclasses.replace(settings, reference=reference, duals=duals)
+    changes: dict[str, Any] = {"reference": reference}
+    if reference == "unconstrained" and settings.duals == "crpo":
+        changes |= {"duals": "gradient", "tolerance": 0.0}
+    return dataclasses.replace(settings, **changes)
 
 
 def _table(results: Mapping[str, Result]) -> str:
@@ -132,6 +134,7 @@ class Networks:
             raise InvalidInput(
                 "--reference", "'one-shot'", "another in a sweep: its one merge is a run's end"
             )
+        check_own(self.algorithm, config)
         choices = choices_of(config)
         defaults = {name: getattr(DeepConfig, name) for name in names(DeepConfig, TRACED)}
         likewise = dataclasses.replace(config, **defaults), choices

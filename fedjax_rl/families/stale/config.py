@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from fedjax_rl.checks import at_least, in_range, not_negative, positive
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.hetero.losses.contract import DEFAULT_CHOICES, DEFAULT_SETTINGS
-from fedjax_rl.settings.fields import PROBLEM, START, TRACED, check_fields, name_values
+from fedjax_rl.settings.fields import PROBLEM, START, TRACED, check_fields, name_values, only_with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,13 +22,15 @@ class HeteroConfig:
     """Arguments of the task's factory, each NAME=VALUE, such as length=12."""
     policy: Annotated[Literal["table", "transformer"], START] = "table"
     """table: a softmax for every context of the task; transformer: a causal network."""
-    layers: Annotated[int, at_least(1), START] = 2
+    layers: Annotated[int, at_least(1), START, only_with("policy", "transformer")] = 2
     """Of the transformer, 1 to 4."""
-    width: Annotated[int, at_least(1), START] = 64
+    width: Annotated[int, at_least(1), START, only_with("policy", "transformer")] = 64
     """Of the transformer."""
-    heads: Annotated[int, at_least(1), START] = 4
+    heads: Annotated[int, at_least(1), START, only_with("policy", "transformer")] = 4
     """Of the transformer's attention; a divisor of the width."""
-    dtype: Annotated[Literal["float32", "bfloat16"], START] = "float32"
+    dtype: Annotated[Literal["float32", "bfloat16"], START, only_with("policy", "transformer")] = (
+        "float32"
+    )
     """What the transformer computes in; its parameters are float32."""
     warm_start: Annotated[float, in_range(0, 1, "[)"), START, TRACED] = 0.18
     """Accuracy of the policy at step 0, reached by supervised learning; 0 for none."""
@@ -37,7 +39,7 @@ class HeteroConfig:
     window: Annotated[int, at_least(0), TRACED] = 32
     """W: the learner takes batches at most so many steps old, or twice that when none is newer;
     0 is synchronous: everybody waits for everybody."""
-    latency: Annotated[str, TRACED] = "lognormal"
+    latency: Annotated[str, TRACED, PROBLEM] = "lognormal"
     """How long a sampler keeps its parameters: lognormal, weibull, exponential, constant, a CSV
     file of seconds, or module:factory."""
     latency_low: Annotated[float, positive, TRACED] = 60.0
@@ -87,7 +89,9 @@ class HeteroConfig:
     """Of gepo, gepo+ and eqp: the group's mean of q, weighted by q or plain."""
     kl: Literal["none", "code", "true"] = DEFAULT_CHOICES.kl
     """Penalty added to the loss: the paper's code's estimator, or that of KL(p‖q)."""
-    kl_weight: Annotated[float, not_negative, TRACED] = DEFAULT_SETTINGS["kl_weight"]
+    kl_weight: Annotated[float, not_negative, TRACED, only_with("kl", "code", "true")] = (
+        DEFAULT_SETTINGS["kl_weight"]
+    )
     """Of the penalty."""
     clip_low: Annotated[float, not_negative, TRACED] = DEFAULT_SETTINGS["clip_low"]
     """ε below 1."""
