@@ -257,7 +257,7 @@ SPOILED = {
     "no mapping": (
         lambda path: (path / "config.yaml").write_text("- 1"),
         "directory: got",
-        "a run of fedppo or fednatural",
+        "a YAML mapping of settings",
     ),
     "no yaml": (
         lambda path: (path / "config.yaml").write_text("a: ["),
