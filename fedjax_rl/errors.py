@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable
 
 
@@ -39,7 +40,8 @@ class Stopped(Exception):
 
     def __init__(self, number: int, what: str, directory: object):
         name = {2: "interrupted", 15: "terminated"}.get(number, f"stopped by signal {number}")
-        super().__init__(f"{name}, {what}; go on with: fedjax-rl resume {directory}")
+        again = f"fedjax-rl resume {shlex.quote(str(directory))}"
+        super().__init__(f"{name}, {what}; go on with: {again}")
         self.number, self.what, self.status = number, what, 128 + number
 
     def of(self, directory: object) -> Stopped:

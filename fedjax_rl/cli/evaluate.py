@@ -17,7 +17,7 @@ class Evaluate:
 
     Every seed's policy plays episodes as it acts, and as many with its mode; reward and costs
     are shown with 95 % intervals, beside the budgets. The directory gets evaluation.json and,
-    where the task can be drawn, episode.gif; an earlier evaluation is replaced.
+    where the task can be drawn, episode.gif.
     """
 
     directory: tyro.conf.Positional[Path]
@@ -32,6 +32,8 @@ class Evaluate:
     """Whose dynamics are filmed; without communication, whose policy too."""
     no_film: bool = False
     """Leave episode.gif out."""
+    overwrite: bool = False
+    """Replace the evaluation that is in the directory."""
 
 
 def main(arguments: list[str]) -> int:
@@ -44,6 +46,7 @@ def main(arguments: list[str]) -> int:
         options.directory,
         Asked(options.episodes, options.eval_seed, options.member, options.agent),
         film=not options.no_film,
+        overwrite=options.overwrite,
     )
     sys.stdout.flush()
     return 0

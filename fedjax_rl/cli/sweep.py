@@ -208,9 +208,9 @@ def named_lists(names: Sequence[str], words: Sequence[str]) -> dict[str, Any]:
 
 def _on_top(base: Any, document: dict[str, Any]) -> Any:
     """The settings with those of a file on top."""
-    from fedjax_rl.sweeps.space import setting
+    from fedjax_rl.sweeps.space import setting, spelled
 
-    changes = dict(document.get("settings") or {})
+    changes = spelled("--file", document.get("settings") or {})
     if "seeds" in document:
         changes["seeds"] = document["seeds"]
     for name in changes:
@@ -221,11 +221,12 @@ def _on_top(base: Any, document: dict[str, Any]) -> Any:
 
 def _space(config: type, own: SweepOptions, document: dict[str, Any]) -> Any:
     """The space of the flags, on top of the file's."""
-    from fedjax_rl.sweeps.space import entries, listed, space_of
+    from fedjax_rl.sweeps.space import entries, listed, space_of, spelled
 
+    filed = {name: spelled("--file", document.get(name) or {}) for name in ("grid", "random")}
     flags = entries("--grid", own.grid).items()
-    grid = {**(document.get("grid") or {}), **{name: listed(name, text) for name, text in flags}}
-    random = {**(document.get("random") or {}), **entries("--random", own.random)}
+    grid = {**filed["grid"], **{name: listed(name, text) for name, text in flags}}
+    random = {**filed["random"], **entries("--random", own.random)}
     return space_of(config, grid, random, own.samples, own.sample_seed)
 
 

@@ -123,10 +123,19 @@ def prepared(request: Request) -> Experiment:
     with working(f"preparing {name}"):
         experiment = family.prepare(request.algorithm, request.settings, request.devices)
     if content is not None and content != experiment.digest:
-        raise InvalidInput(
-            "--config", name, "the problem's content is not what that run was made with"
-        )
+        whose = whose_content(request.settings, family)
+        raise InvalidInput("--config", name, f"{whose} content is not what that run was made with")
     return experiment._replace(settings=absolute(experiment.settings, family.files))
+
+
+def whose_content(settings: Any, family: Family) -> str:
+    """``the problem's``, or that of another file, too, where one is named."""
+    others = [
+        getattr(settings, name)
+        for name, is_file in family.files.items()
+        if name != family.problem and getattr(settings, name) and is_file(getattr(settings, name))
+    ]
+    return "the problem's" + "".join(f" or {name}'s" for name in others)
 
 
 @contextmanager

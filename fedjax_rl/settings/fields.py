@@ -12,7 +12,7 @@ import functools
 import os
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 from fedjax_rl.checks import Rule, checked, finite, plain, shown, whole
@@ -31,6 +31,23 @@ class Mark(enum.Enum):
 TRACED, PROBLEM, START = Mark.TRACED, Mark.PROBLEM, Mark.START
 
 
+class OnlyWith(NamedTuple):
+    """That a setting has no effect unless another one has one of these values.
+
+    Attributes:
+        name: of the other setting.
+        values: of the other setting.
+    """
+
+    name: str
+    values: tuple[Any, ...]
+
+
+def only_with(name: str, *values: Any) -> OnlyWith:
+    """Refuses a setting that is not at its default unless another one has one of these values."""
+    return OnlyWith(name, values)
+
+
 def name_values(field: str, entries: tuple[str, ...]) -> None:
     """Raises InvalidInput unless every entry is NAME=VALUE, and no name comes twice."""
     named_values(field, entries)
@@ -46,6 +63,7 @@ class Annotation(NamedTuple):
         optional: whether None may.
         rule: of the number, or of each of a tuple.
         checks: of the whole value.
+        company: other settings without which it has no effect.
         marks: what else is said.
     """
 
@@ -55,6 +73,7 @@ class Annotation(NamedTuple):
     optional: bool
     rule: Rule
     checks: tuple[Callable[[str, Any], None], ...]
+    company: tuple[OnlyWith, ...]
     marks: tuple[Mark, ...]
 
     @property
@@ -92,6 +111,7 @@ def _read(annotation: Any) -> Annotation:
         optional=types.NoneType in parts,
         rule=rule,
         checks=tuple(extra for extra in extras if isinstance(extra, types.FunctionType)),
+        company=tuple(extra for extra in extras if isinstance(extra, OnlyWith)),
         marks=tuple(extra for extra in extras if isinstance(extra, Mark)),
     )
 
@@ -121,12 +141,32 @@ def check_fields(settings: Any) -> None:
     bytes become plain Python values, a whole number that stands for a real one a float.
 
     Raises:
-        InvalidInput: a value that does not fit, under the flag's name.
+        InvalidInput: a value that does not fit, under the flag's name, or one that has no effect
+            beside the others.
     """
     kind: type = type(settings)
     for name in declared(kind):
         value = value_of(flag(name), kind, name, getattr(settings, name))
         object.__setattr__(settings, name, value)
+    for name, annotation in declared(kind).items():
+        for other, values in annotation.company:
+            if getattr(settings, other) not in values:
+                allowed = " or ".join(map(str, values))
+                check_default(settings, (name,), f"{flag(other)} {allowed}")
+
+
+def check_default(settings: Any, names: Iterable[str], company: str) -> None:
+    """Raises InvalidInput for a setting that is not at its default.
+
+    Args:
+        settings: of a dataclass.
+        names: of the settings.
+        company: what they would need to have an effect, in words.
+    """
+    for name in names:
+        value, default = getattr(settings, name), getattr(type(settings), name)
+        if value != default:
+            raise InvalidInput(flag(name), shown(value), f"only with {company}; else {default}")
 
 
 def value_of(field: str, kind: type, name: str, value: object) -> Any:

@@ -99,9 +99,9 @@ def space_of(
         raise InvalidInput("--grid", "nothing", f"--grid NAME=A,B or --random NAME={LAWS}")
     lists = {
         name if name == ALGORITHM else _axis("--grid", config, name): values
-        for name, values in grid.items()
+        for name, values in spelled("--grid", grid).items()
     }
-    laws = {_axis("--random", config, name): law for name, law in random.items()}
+    laws = {_axis("--random", config, n): law for n, law in spelled("--random", random).items()}
     if twice := sorted(set(lists) & set(laws)):
         raise InvalidInput("--random", twice[0], "a setting that is not in --grid as well")
     if laws and samples is None:
@@ -115,6 +115,20 @@ def space_of(
     space = Space(checked, laws, samples, sample_seed)
     next(space.combinations(config))  # reads the laws
     return space
+
+
+def spelled(option: str, named: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by name, ``step-size`` as ``step_size``.
+
+    Raises:
+        InvalidInput: a name is given in both spellings.
+    """
+    found: dict[str, Any] = {}
+    for name, value in named.items():
+        if (plain := str(name).replace("-", "_")) in found:
+            raise InvalidInput(option, repr(name), f"{plain} once; - and _ are the same")
+        found[plain] = value
+    return found
 
 
 def entries(option: str, texts: Sequence[str]) -> dict[str, str]:

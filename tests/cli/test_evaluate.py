@@ -99,16 +99,33 @@ def test_an_episode_is_filmed(played):
 
 def test_the_same_seed_plays_the_same_episodes_and_another_others(cartpole, played, capsys):
     figures, content = played
-    assert evaluate(cartpole, *FILMED)[1] == figures
+    again = "--overwrite"
+    assert evaluate(cartpole, *FILMED, again)[1] == figures
     assert (cartpole / "episode.gif").read_bytes() == content
     (cartpole / "episode.gif").unlink()
-    other = evaluate(cartpole, *FILMED, "--no-film", "--eval-seed", 4)[1]
+    other = evaluate(cartpole, *FILMED, "--no-film", "--eval-seed", 4, again)[1]
     assert not (cartpole / "episode.gif").exists() and "film" not in other
     low, high = figures["reward_interval"]
     assert 0 < abs(other["reward"] - figures["reward"]) < 3 * (high - low)
     printed = capsys.readouterr().out
     for words in ("102 episodes of each of 2 policies", "position-2", "±", "seed 8: reward"):
         assert words in printed
+
+
+def test_an_evaluation_is_replaced_only_when_asked(tmp_path, capsys):
+    path = written(tmp_path / "run")
+    for there, flags in (
+        ("evaluation.json", ["--no-film"]),
+        ("evaluation.json", []),
+        ("episode.gif", []),
+    ):
+        (path / there).write_text("kept")
+        capsys.readouterr()
+        assert main(["eval", str(path), *flags]) == 2
+        (line,) = capsys.readouterr().err.splitlines()[-1:]
+        assert line == f"fedjax-rl: directory: got {path}; it has {there}: --overwrite replaces it"
+        assert (path / there).read_text() == "kept"
+        (path / there).unlink()
 
 
 def test_agents_that_never_communicate_are_played_each_in_its_own_dynamics(tmp_path, capsys):
@@ -240,7 +257,7 @@ SPOILED = {
     "no mapping": (
         lambda path: (path / "config.yaml").write_text("- 1"),
         "directory: got",
-        "a run of fedppo or fednatural",
+        "a YAML mapping of settings",
     ),
     "no yaml": (
         lambda path: (path / "config.yaml").write_text("a: ["),

@@ -2,17 +2,20 @@
 
 import contextlib
 import json
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
 
 from bench import survival
 from fedjax_rl.cli import main
+from fedjax_rl.errors import Stopped
 from fedjax_rl.records import checkpoints
 from tests.conftest import fresh_environment
 from tests.quick import compiled_quickly
@@ -75,6 +78,13 @@ def test_a_stopped_run_is_saved_and_nobody_else_may_write(tmp_path, number, stat
     assert damaged == []
     assert 0 < saved.manifest["round"] < 400_000
     assert not (out / "summary.json").exists()
+
+
+def test_the_command_to_go_on_with_can_be_pasted():
+    stopped = Stopped(2, "saved after round 3", Path("my runs/it's"))
+    words = str(stopped.of(Path("my runs/all"))).partition("go on with: ")[2]
+    assert shlex.split(words) == ["fedjax-rl", "resume", "my runs/all"]
+    assert shlex.split(str(stopped))[-1] == "my runs/it's"
 
 
 def finished_run(out, *flags):
@@ -157,6 +167,7 @@ def test_a_full_disk_is_one_error_and_no_loss(tmp_path, run_python):
     done = run_python(f"""
 import resource
 from fedjax_rl.cli import main
+from fedjax_rl.errors import Stopped
 resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
 raise SystemExit(main(["run", "fednpg", *{flags}, {str(out)!r}]))
 """)

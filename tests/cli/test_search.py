@@ -119,3 +119,18 @@ def test_networks_are_searched(tmp_path, capsys):
     assert main(["best", str(out)]) == 0
     document = yaml.safe_load(capsys.readouterr().out)
     assert 1e-3 <= document["learning_rate"] <= 1e-2 and document["duals"] == "gradient"
+
+
+def test_trials_lie_on_several_devices(small, tmp_path, run_cli):
+    words = ["fednpg", "--problem", small, "--rounds", "5", *LAW, "--trials", "2", "--batch", "2"]
+    assert search(*words, "--devices", "99") == 2
+    told = run_cli("search", *words, "--devices", "2", "--out", str(tmp_path / "two"), devices=2)
+    assert told.returncode == 0, told.stderr
+    assert search(*words, "--out", tmp_path / "one") == 0
+    tables = [
+        [row.split(",") for row in (tmp_path / out / "sweep.csv").read_text().splitlines()]
+        for out in ("one", "two")
+    ]
+    at = tables[0][0].index("average_gap")
+    gaps = [[float(row[at]) for row in table[1:]] for table in tables]
+    assert gaps[0] == pytest.approx(gaps[1], rel=1e-9) and len(gaps[0]) == 2

@@ -228,6 +228,8 @@ def test_mistakes_about_a_sweep_are_told_in_one_line(made, words, told, capsys):
         ({"grid": [1]}, "a mapping by setting"),
         ({"algorithm": "fedppo"}, "--file: got fedppo; a sweep of fednpg"),
         ({"settings": {"round": 3}}, "--file: got 'round'; did you mean 'rounds'"),
+        ({"grid": {"step-size": [1], "step_size": [2]}}, "--file: got 'step_size'; step_size once"),
+        ({"settings": {"log-every": 1, "log_every": 2}}, "--file: got 'log_every'; log_every once"),
         ({"grid": {"step_size": 3}}, "--grid: got step_size=3; a list"),
     ],
 )
@@ -236,6 +238,19 @@ def test_mistakes_in_a_file_are_told_in_one_line(document, told, tmp_path, capsy
     assert sweep("fednpg", "--file", tmp_path / "sweep.yaml") == 2
     error = capsys.readouterr().err
     assert told in error and error.count("\n") == 1
+
+
+def test_names_in_a_file_have_hyphens_or_not(small, tmp_path):
+    document = {
+        "grid": {"step-size": [0.1], "local-steps": [1, 2]},
+        "settings": {"dual-step-size": 0.1, "problem": small, "rounds": 2},
+    }
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(document))
+    words = ["--file", tmp_path / "sweep.yaml", "--out", tmp_path / "out"]
+    assert sweep("fednpg", *words, "--grid", "step_size=0.3,0.4") == 0
+    assert {row["step_size"] for row in table(tmp_path / "out")} == {"0.3", "0.4"}
+    written = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
+    assert written["settings"]["dual_step_size"] == 0.1
 
 
 def test_a_run_is_no_sweep(small, tmp_path, capsys):

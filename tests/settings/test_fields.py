@@ -53,6 +53,11 @@ def in_numpy(value):
     return np.array(value) if isinstance(value, tuple) else np.array([value])[0]
 
 
+def beside(kind, name):
+    """Settings without which that one has no effect."""
+    return {other: values[0] for other, values in declared(kind)[name].company}
+
+
 def versions(value):
     """What else should mean the same."""
     yield in_numpy(value)
@@ -81,7 +86,7 @@ def test_scalars_arrays_and_paths_are_plain_values(case):
     kind, name = case
     value = sample(kind, name)
     for version in versions(value):
-        found = getattr(kind(**{name: version}), name)
+        found = getattr(kind(**{name: version}, **beside(kind, name)), name)
         assert found == value and nested_types(found) == nested_types(value), repr(version)
 
 
@@ -91,11 +96,11 @@ def test_single_precision_is_the_number_it_stands_for(case):
     value = sample(kind, name)
     if isinstance(value, float):
         for scalar in (np.float32(value), jnp.float32(value), np.array(value, np.float32)):
-            found = getattr(kind(**{name: scalar}), name)
+            found = getattr(kind(**{name: scalar}, **beside(kind, name)), name)
             assert type(found) is float and found == float(np.float32(value))
         whole = 0 if declared(kind)[name].rule.holds(0) else 1
         if declared(kind)[name].rule.holds(whole):  # some hold of neither 0 nor 1
-            found = getattr(kind(**{name: whole}), name)
+            found = getattr(kind(**{name: whole}, **beside(kind, name)), name)
             assert type(found) is float and found == whole
 
 
@@ -164,7 +169,7 @@ def test_no_layer_at_all():
 
 
 def test_marks_are_read_from_annotations():
-    assert names(HeteroConfig, PROBLEM) == ("task", "task_args")
+    assert names(HeteroConfig, PROBLEM) == ("task", "task_args", "latency")
     assert names(HeteroConfig, START)[-2:] == ("dtype", "warm_start")
     assert {"step_size", "seed"} <= {*names(FedNPGConfig, TRACED)}
     for kind in KINDS:
@@ -176,3 +181,20 @@ def test_settings_are_hashable_whatever_they_were_made_from():
     config = DeepConfig(hidden=np.array([8, 8]), budgets=jnp.ones(2))
     assert config == DeepConfig(hidden=(8, 8), budgets=(1.0, 1.0))
     assert hash(config) == hash(DeepConfig(hidden=[8, 8], budgets=[1, 1]))
+
+
+def test_a_setting_without_effect_is_refused_unless_it_is_at_its_default():
+    assert FedNPGConfig(rollouts=10).rollouts == 10
+    with pytest.raises(InvalidInput) as refused:
+        FedNPGConfig(rollouts=3)
+    assert str(refused.value) == "--rollouts: got 3; only with --evaluation sampled; else 10"
+    with pytest.raises(InvalidInput, match="only with --duals gradient or pid; else auto"):
+        DeepConfig(duals="crpo", multiplier_cap=0.5)
+
+
+def test_what_a_setting_needs_is_a_value_of_another():
+    for kind in KINDS:
+        for name, annotation in declared(kind).items():
+            for other, values in annotation.company:
+                needed = declared(kind)[other]
+                assert values and set(values) < {*needed.words}, name

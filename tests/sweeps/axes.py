@@ -16,8 +16,9 @@ from flax import struct
 from fedjax_rl.algorithm import Aggregator, learners
 from fedjax_rl.envs.known import TwoActions
 from fedjax_rl.envs.task import NO_LIMIT, Constraint, Task, constrained
-from fedjax_rl.families.networks.config import DeepConfig
+from fedjax_rl.families.networks.config import OWN, DeepConfig
 from fedjax_rl.families.stale.config import HeteroConfig
+from fedjax_rl.families.stale.laws import FITTED
 from fedjax_rl.families.tabular.programs import settings_type
 from fedjax_rl.hetero.losses import Batch, Judged, Loss, LossChoices, losses
 from fedjax_rl.hetero.losses.contract import KLSettings
@@ -168,6 +169,8 @@ NETWORKS = Table(
 EVERY_LOSS = joined(KLSettings, *(losses.make(name, LossChoices()).settings for name in losses))
 """The constants of all losses."""
 
+UNFITTED = {name: getattr(HeteroConfig, name) for name in FITTED}
+"""A trace has no quantiles."""
 STALE = Table(
     algorithms=("tests.sweeps.axes:every_loss",),
     base=extended(HeteroConfig, EVERY_LOSS)(
@@ -190,7 +193,7 @@ STALE = Table(
         "warm_start": Axis("0,0.3"),
         "samplers": Axis("4,2"),
         "window": Axis("3,1"),
-        "latency": Axis("lognormal,trace.csv"),
+        "latency": Axis("lognormal,trace.csv", common=MappingProxyType(UNFITTED)),
         "latency_low": Axis("30,90"),
         "latency_high": Axis("200,400"),
         "latency_offset": Axis("0,20"),
@@ -241,6 +244,29 @@ STALE = Table(
         },
     ),
 )
+
+
+def whole_table_of(algorithm: str) -> Table:
+    """The table of an algorithm and of all that share its type of settings."""
+    return next(one for one in (FINITE, NETWORKS, STALE) if algorithm in one.algorithms)
+
+
+def table_of(algorithm: str) -> Table:
+    """The table of an algorithm, without what others of its family alone read."""
+    table = whole_table_of(algorithm)
+    others = {name for one in OWN if one != algorithm for name in OWN[one]}
+    if algorithm not in OWN:
+        return table
+    kind = type(table.base)
+    return Table(
+        (algorithm,),
+        dataclasses.replace(table.base, **{name: getattr(kind, name) for name in others}),
+        {name: axis for name, axis in table.data.items() if name not in others},
+        tuple(
+            {name: value for name, value in variant.items() if name not in others}
+            for variant in table.variants
+        ),
+    )
 
 
 def make_files(folder):

@@ -110,21 +110,18 @@ def program(prepared):
 
 @pytest.mark.parametrize("algorithm", axes.NETWORKS.algorithms)
 def test_axes_of_networks(files, algorithm):
-    kind, groups = swept_members(axes.NETWORKS, algorithm)
+    table = axes.table_of(algorithm)
+    kind, groups = swept_members(table, algorithm)
     # Alone they have one program, too, and it is compiled once. That real-valued settings change
     # nothing else is tested where they are listed; here it is shown of the others together.
-    base = {name: getattr(axes.NETWORKS.base, name) for name in axes.NETWORKS.data}
+    base = {name: getattr(table.base, name) for name in table.data}
     others = {
         name: listed(name, axis.values)[1:]
-        for name, axis in axes.NETWORKS.data.items()
-        if name not in names(type(axes.NETWORKS.base), TRACED)
+        for name, axis in table.data.items()
+        if name not in names(type(table.base), TRACED)
     }
-    (changed,) = members_of(
-        kind, axes.NETWORKS.base, space_of(type(axes.NETWORKS.base), others, {}, None)
-    )
-    prepared = [
-        deep_assembly.prepare(algorithm, config) for config in (axes.NETWORKS.base, changed.config)
-    ]
+    (changed,) = members_of(kind, table.base, space_of(type(table.base), others, {}, None))
+    prepared = [deep_assembly.prepare(algorithm, config) for config in (table.base, changed.config)]
     assert program(prepared[0]) == program(prepared[1])
     found, compiled, known = ran(kind, groups), {}, {}
     for member, done, kept in found:
@@ -135,7 +132,7 @@ def test_axes_of_networks(files, algorithm):
             result = deep_training.run(prepared._replace(algorithm=single))
             known[member.config] = result.policy, result.summary
         assert_equal(member, done, kept, *known[member.config], 1e-5)
-    assert_axes_matter(axes.NETWORKS, found)
+    assert_axes_matter(table, found)
 
 
 def test_axes_of_stale_data(files):

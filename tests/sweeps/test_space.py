@@ -72,6 +72,19 @@ def test_values_are_of_their_settings_type():
         ({"stepsize": [1]}, {}, None, "--grid: got 'stepsize'; did you mean 'step_size'"),
         ({"seed": [1]}, {}, None, "--seeds K"),
         ({"local_steps": [1.5]}, {}, None, "1.5 for --local-steps; a whole number"),
+        (
+            {"step-size": [1.0], "step_size": [2.0]},
+            {},
+            None,
+            "--grid: got 'step_size'; step_size once",
+        ),
+        ({}, {"tolerance": "uniform:0:1", "tolerance-": "uniform:0:1"}, 2, "did you mean"),
+        (
+            {},
+            {"step_size": "uniform:0:1", "step-size": "uniform:0:1"},
+            2,
+            "--random: got 'step-size'; step_size once",
+        ),
         ({"local_steps": ["many"]}, {}, None, "many for --local-steps; a whole number"),
         ({"local_steps": [True]}, {}, None, "True for --local-steps; a whole number"),
         (

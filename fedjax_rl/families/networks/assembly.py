@@ -19,7 +19,7 @@ from fedjax_rl.cmdp.solve import Certificate
 from fedjax_rl.envs.task import Task
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
 from fedjax_rl.execution.sweep import sweep
-from fedjax_rl.families.networks.config import DeepConfig, aggregator_of
+from fedjax_rl.families.networks.config import DeepConfig, aggregator_of, check_own
 from fedjax_rl.families.networks.traced import choices_of, merge_settings, settings_of
 from fedjax_rl.federation.evaluated import (
     EVALUATED_AXES,
@@ -116,6 +116,7 @@ def prepare(
     Raises:
         InvalidInput: a setting or the task cannot be used.
     """
+    check_own(name, config)
     chosen = chosen or load_task(
         config.problem,
         agents=config.agents,

@@ -11,10 +11,22 @@ import fedjax_rl.federation.aggregate  # noqa: F401  registers
 from fedjax_rl.algorithm import Aggregator, aggregators
 from fedjax_rl.checks import at_least, check_choice, finite, in_range, not_negative, positive
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.settings.fields import PROBLEM, TRACED, check_fields, name_values
+from fedjax_rl.settings.fields import (
+    PROBLEM,
+    TRACED,
+    check_default,
+    check_fields,
+    name_values,
+    only_with,
+)
 from fedjax_rl.settings.own import Named, extended, named_in
 
 ALGORITHMS = ("fedppo", "fednatural")
+OWN = {
+    "fedppo": ("clip", "cost_surrogate", "kl_limit"),
+    "fednatural": ("radius", "damping", "conjugate_steps"),
+}
+"""Settings that one algorithm alone reads."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,19 +111,21 @@ class DeepConfig:
     every agent's step goes down a violated cost of its own until nobody reports one."""
     dual_units: Literal["budget", "raw"] = "budget"
     """budget: violations count in budgets, (J − d)/d; raw: in the cost's own unit."""
-    dual_step_size: Annotated[float, not_negative, TRACED] = 0.1
+    dual_step_size: Annotated[float, not_negative, TRACED, only_with("duals", "gradient")] = 0.1
     """η_λ of --duals gradient."""
-    proportional_gain: Annotated[float, not_negative, TRACED] = 1.0
+    proportional_gain: Annotated[float, not_negative, TRACED, only_with("duals", "pid")] = 1.0
     """K_P of --duals pid."""
-    integral_gain: Annotated[float, not_negative, TRACED] = 0.1
+    integral_gain: Annotated[float, not_negative, TRACED, only_with("duals", "pid")] = 0.1
     """K_I of --duals pid."""
-    derivative_gain: Annotated[float, not_negative, TRACED] = 0.0
+    derivative_gain: Annotated[float, not_negative, TRACED, only_with("duals", "pid")] = 0.0
     """K_D of --duals pid."""
-    dual_smoothing: Annotated[float, in_range(0, 1), TRACED] = 0.0
+    dual_smoothing: Annotated[float, in_range(0, 1), TRACED, only_with("duals", "pid")] = 0.0
     """Share of the old cost kept in the smoothed one, of --duals pid."""
-    multiplier_cap: Annotated[float | Literal["auto"], positive, TRACED] = "auto"
+    multiplier_cap: Annotated[
+        float | Literal["auto"], positive, TRACED, only_with("duals", "gradient", "pid")
+    ] = "auto"
     """λ_max, in reward per cost; auto: ten returns per budget, and 10 at least."""
-    tolerance: Annotated[float, not_negative, TRACED] = 0.0
+    tolerance: Annotated[float, not_negative, TRACED, only_with("duals", "crpo")] = 0.0
     """How far above its budget a cost may be for --duals crpo, in --dual-units."""
     radius: Annotated[float, positive, TRACED] = 0.01
     """Largest mean KL divergence of a step of fednatural."""
@@ -136,6 +150,13 @@ class DeepConfig:
         check_fields(self)
         if not self.hidden:
             raise InvalidInput("--hidden", "nothing", "the width of at least one layer")
+
+
+def check_own(algorithm: str, settings: DeepConfig) -> None:
+    """Raises InvalidInput for a setting that another algorithm reads and this one does not."""
+    for other in OWN:
+        if other != algorithm:
+            check_default(settings, OWN[other], other)
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -29,6 +29,8 @@ from fedjax_rl.sources.content import digest_of_task
 from fedjax_rl.terminal.drawing import import_matplotlib
 from fedjax_rl.terminal.live import working
 
+FIGURES, FILM = "evaluation.json", "episode.gif"
+"""What an evaluation writes."""
 NORMAL_QUANTILE = 1.959964
 """Of a 95 % interval; an evaluation has at least 100 episodes."""
 
@@ -61,34 +63,38 @@ class Played(NamedTuple):
     mode: Episodes
 
 
-def evaluate_and_record(directory: Path, asked: Asked, *, film: bool) -> dict[str, Any]:
+def evaluate_and_record(
+    directory: Path, asked: Asked, *, film: bool, overwrite: bool = False
+) -> dict[str, Any]:
     """Plays, prints, and writes ``evaluation.json`` and ``episode.gif``.
 
     Returns:
         What ``evaluation.json`` holds.
 
     Raises:
-        InvalidInput: before anything is written; no such run, or its files cannot be used.
+        InvalidInput: before anything is written; no such run, its files cannot be used, or an
+            earlier evaluation is there and not to be overwritten.
     """
     check_asked(asked)
     with working(f"reading {directory}"):
         prepared, policy = load(directory)
     check_filmed(asked, prepared)
+    check_new(directory, film=film, overwrite=overwrite)
     with working("playing episodes"):
         played = play_all(policy, prepared, asked)
     figures = summarise(played, policy, prepared, asked)
     print(words.evaluation(figures), flush=True)
-    written = ["evaluation.json"]
+    written = [FIGURES]
     if film and prepared.task.picture is not None:
         figures["film"] = _record_film(directory, prepared, policy, asked)
-        written.append("episode.gif")
+        written.append(FILM)
         if not figures["film"]["ended"]:
             steps = figures["film"]["steps"]
             print(f"The film stops after {steps} steps, before the episode's end.")
     elif film:
         print(f"No film: {prepared.config.problem} has no picture.")
     text = json.dumps(plain(figures), indent=2, allow_nan=False) + "\n"
-    write_atomically(directory / "evaluation.json", text.encode())
+    write_atomically(directory / FIGURES, text.encode())
     print(f"Written to {directory}: {', '.join(written)}", flush=True)
     return figures
 
@@ -99,6 +105,13 @@ def check_asked(asked: Asked) -> None:
     for field in ("seed", "member", "agent"):
         name = "--eval-seed" if field == "seed" else f"--{field}"
         check_count(name, getattr(asked, field), least=0)
+
+
+def check_new(directory: Path, *, film: bool, overwrite: bool) -> None:
+    """Raises InvalidInput where an earlier evaluation would be replaced and need not be."""
+    for name in (FIGURES, FILM) if film else (FIGURES,):
+        if not overwrite and (directory / name).exists():
+            raise InvalidInput("directory", directory, f"it has {name}: --overwrite replaces it")
 
 
 def check_filmed(asked: Asked, prepared: DeepPrepared) -> None:
@@ -238,7 +251,7 @@ def _record_film(
 
     with working("filming an episode"):
         film = film_of(prepared, policy, asked)
-        write_atomically(directory / "episode.gif", gif(film, prepared.task))
+        write_atomically(directory / FILM, gif(film, prepared.task))
     names = prepared.task.constraint_names
     return {
         "seed": prepared.config.seed + asked.member,

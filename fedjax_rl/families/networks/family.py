@@ -24,7 +24,13 @@ from fedjax_rl.families.networks.assembly import (
     algorithm_of,
     prepare,
 )
-from fedjax_rl.families.networks.config import NAMED, PRESETS, DeepConfig, own_settings
+from fedjax_rl.families.networks.config import (
+    NAMED,
+    PRESETS,
+    DeepConfig,
+    check_own,
+    own_settings,
+)
 from fedjax_rl.families.networks.history import columns, evaluations_of, shaped, tidy
 from fedjax_rl.families.networks.policy_file import policy_arrays
 from fedjax_rl.families.networks.result import DeepResult
@@ -85,8 +91,10 @@ def _write(result: DeepResult, directory: RunDirectory) -> None:
 
 def _as_reference(settings: DeepConfig, reference: Any) -> DeepConfig:
     """The settings of a reference; CRPO means nothing to one that sees no cost."""
-    duals = "gradient" if reference == "unconstrained" else settings.duals
-    return dataclasses.replace(settings, reference=reference, duals=duals)
+    changes: dict[str, Any] = {"reference": reference}
+    if reference == "unconstrained" and settings.duals == "crpo":
+        changes |= {"duals": "gradient", "tolerance": 0.0}
+    return dataclasses.replace(settings, **changes)
 
 
 def _table(results: Mapping[str, Result]) -> str:
@@ -131,6 +139,7 @@ class Networks:
             raise InvalidInput(
                 "--reference", "'one-shot'", "another in a sweep: its one merge is a run's end"
             )
+        check_own(self.algorithm, config)
         choices = choices_of(config)
         kind = type(config)
         defaults = {name: getattr(kind, name) for name in names(kind, TRACED)}

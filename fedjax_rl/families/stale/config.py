@@ -10,7 +10,7 @@ from fedjax_rl.checks import at_least, in_range, not_negative, positive
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.hetero.losses import LossChoices, build_loss
 from fedjax_rl.hetero.losses.contract import ALLOWED_CHOICES, DEFAULT_CHOICES
-from fedjax_rl.settings.fields import PROBLEM, START, TRACED, check_fields, name_values
+from fedjax_rl.settings.fields import PROBLEM, START, TRACED, check_fields, name_values, only_with
 from fedjax_rl.settings.own import Named, extended, named_in
 
 
@@ -25,13 +25,15 @@ class HeteroConfig:
     """Arguments of the task's factory, each NAME=VALUE, such as length=12."""
     policy: Annotated[Literal["table", "transformer"], START] = "table"
     """table: a softmax for every context of the task; transformer: a causal network."""
-    layers: Annotated[int, at_least(1), START] = 2
+    layers: Annotated[int, at_least(1), START, only_with("policy", "transformer")] = 2
     """Of the transformer, 1 to 4."""
-    width: Annotated[int, at_least(1), START] = 64
+    width: Annotated[int, at_least(1), START, only_with("policy", "transformer")] = 64
     """Of the transformer."""
-    heads: Annotated[int, at_least(1), START] = 4
+    heads: Annotated[int, at_least(1), START, only_with("policy", "transformer")] = 4
     """Of the transformer's attention; a divisor of the width."""
-    dtype: Annotated[Literal["float32", "bfloat16"], START] = "float32"
+    dtype: Annotated[Literal["float32", "bfloat16"], START, only_with("policy", "transformer")] = (
+        "float32"
+    )
     """What the transformer computes in; its parameters are float32."""
     warm_start: Annotated[float, in_range(0, 1, "[)"), START, TRACED] = 0.18
     """Accuracy of the policy at step 0, reached by supervised learning; 0 for none."""
@@ -40,7 +42,7 @@ class HeteroConfig:
     window: Annotated[int, at_least(0), TRACED] = 32
     """W: the learner takes batches at most so many steps old, or twice that when none is newer;
     0 is synchronous: everybody waits for everybody."""
-    latency: Annotated[str, TRACED] = "lognormal"
+    latency: Annotated[str, TRACED, PROBLEM] = "lognormal"
     """How long a sampler keeps its parameters: lognormal, weibull, exponential, constant, a CSV
     file of seconds, or module:factory."""
     latency_low: Annotated[float, positive, TRACED] = 60.0

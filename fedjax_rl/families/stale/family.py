@@ -20,7 +20,7 @@ from fedjax_rl.families.stale.comparison import COMPARISON
 from fedjax_rl.families.stale.config import NAMED, HeteroConfig, own_settings
 from fedjax_rl.families.stale.evaluations import parameter_arrays, tidy
 from fedjax_rl.families.stale.laws import names_trace
-from fedjax_rl.families.stale.starts import digest
+from fedjax_rl.families.stale.starts import content_digest
 from fedjax_rl.families.stale.summary import summarise
 from fedjax_rl.families.stale.training import run
 from fedjax_rl.hetero.losses import losses
@@ -42,7 +42,7 @@ def _prepare(algorithm: str, settings: HeteroConfig, devices: DeviceSettings) ->
     config = prepared.config
     return Experiment(
         settings=config,
-        digest=digest(config, prepared.task),
+        digest=content_digest(config, prepared.task),
         logged=Schedule("step", config.steps, config.log_every, config.seeds),
         opening=words.opening(prepared),
         header=words.HEADER,
@@ -137,8 +137,8 @@ class Stale:
         return Figures(summarise(cell, prepared, {}), curves)
 
     def digest(self, prepared: HeteroPrepared) -> str:
-        """SHA-256 of the task's content."""
-        return digest(prepared.config, prepared.task)
+        """SHA-256 of the content of the task and of a trace."""
+        return content_digest(prepared.config, prepared.task)
 
 
 def _lengthened(leaf: np.ndarray, missing: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from fedjax_rl.errors import InvalidInput, flag
 from fedjax_rl.families.stale.config import HeteroConfig
 from fedjax_rl.hetero.latency import Latency, LatencyChoices, latencies
 from fedjax_rl.hetero.settings import ScheduleSettings
+from fedjax_rl.settings.fields import check_default
 from fedjax_rl.settings.text_file import Line, read_csv
 
 FLAGS = {
@@ -21,6 +22,8 @@ FLAGS = {
     "times": "--latency",
     "sync_seconds": "--latency",
 }
+FITTED = ("latency_low", "latency_high", "latency_offset")
+"""Settings of laws that are fitted to quantiles; a trace has none, the constant law the first."""
 NAME = re.compile(r"(?!(?:nan|na|n/a|inf|infinity|null|none)$)[^\W\d_][^;,\t]*", re.IGNORECASE)
 """What heads a column: it begins with a letter, and is no way of writing that there is nothing."""
 
@@ -62,13 +65,16 @@ def latency_of(config: HeteroConfig) -> Latency:
     """The law of the time between two syncs.
 
     Raises:
-        InvalidInput: no such law, an unreadable trace, times that are none, or low ≥ high.
+        InvalidInput: no such law, an unreadable trace, times that are none, low ≥ high, or a
+            setting that the law does not have.
     """
     name = config.latency
     times: tuple[float, ...] = ()
     if names_trace(name):
+        check_default(config, FITTED, "a law that is fitted")
         name, times = "trace", read_trace(Path(name))
     elif name == "constant":
+        check_default(config, FITTED[1:], "a law that is fitted")
         times = (config.latency_low,)
     choices = LatencyChoices(
         low=config.latency_low, high=config.latency_high, offset=config.latency_offset, times=times

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jax
 import numpy as np
 
 from fedjax_rl.algorithm import Pytree
 from fedjax_rl.families.stale.config import HeteroConfig
+from fedjax_rl.families.stale.laws import names_trace, read_trace
 from fedjax_rl.hetero.tasks import TokenTask
 from fedjax_rl.hetero.warm_start import Teaching, WarmStart, warm_start
 from fedjax_rl.policies.tokens import TokenPolicy
@@ -54,6 +57,14 @@ def _read(arrays: dict[str, np.ndarray] | None, shapes: Pytree) -> WarmStart | N
         return None
     parameters = jax.tree.unflatten(structure, found)
     return WarmStart(parameters, float(arrays["accuracy"]), int(arrays["steps"]))
+
+
+def content_digest(config: HeteroConfig, task: TokenTask) -> str:
+    """SHA-256 of what a run is about: the task, its start, and the times of a trace."""
+    known = digest(config, task)
+    if not names_trace(config.latency):
+        return known
+    return key_of(known, read_trace(Path(config.latency)))
 
 
 @precision(False)

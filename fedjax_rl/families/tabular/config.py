@@ -6,7 +6,7 @@ import dataclasses
 from typing import Annotated, Literal
 
 from fedjax_rl.checks import at_least, finite, in_range, positive
-from fedjax_rl.settings.fields import PROBLEM, TRACED, check_fields, name_values
+from fedjax_rl.settings.fields import PROBLEM, TRACED, check_fields, name_values, only_with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class FedNPGConfig:
     """Agents drawn to take part in each round; unless given, all."""
     evaluation: Literal["exact", "sampled"] = "exact"
     """How agents evaluate their policies: exact solves, or Monte-Carlo rollouts."""
-    rollouts: Annotated[int, at_least(1)] = 10
+    rollouts: Annotated[int, at_least(1), only_with("evaluation", "sampled")] = 10
     """K, rollouts from each state and action when evaluation is sampled."""
     reference: Literal["fed", "omniscient", "no-communication"] = "fed"
     """fed; omniscient: one agent that sees every cost; no-communication: nothing is merged. The

@@ -20,9 +20,8 @@ def test_one_trace_for_all_rounds_seeds_and_settings(algorithm):
     federation = prepared.algorithm._replace(step=counted)
     policies = []
     for seed, rate in ((0, 1e-3), (5, 1e-2)):
-        config = DeepConfig(
-            **SMALL, learning_rate=rate, clip=0.1 + rate, radius=rate, rounds=3, seed=seed
-        )
+        own = {"clip": 0.1 + rate} if algorithm == "fedppo" else {"radius": rate}
+        config = DeepConfig(**SMALL, **own, learning_rate=rate, rounds=3, seed=seed)
         keys = jax.vmap(jax.random.key)(seed + np.arange(2))
         hparams = prepare(algorithm, config, prepared.chosen).hparams
         state, _ = start(federation, keys, hparams)
