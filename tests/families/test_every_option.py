@@ -83,7 +83,11 @@ OF_DUALS: dict[str, dict[str, Any]] = {
     "tolerance": {"duals": "gradient"},
 }
 USELESS: dict[str, dict[str, dict[str, Any]]] = {
-    "fednpg": {"rollouts": {}},
+    "fednpg": {
+        "rollouts": {},
+        "regularization": {"learner": "crpo"},
+        "tolerance": {"learner": "regularized"},
+    },
     "fedppo": {**OF_DUALS, **{name: {} for name in OWN["fednatural"]}},
     "fednatural": {**OF_DUALS, **{name: {} for name in OWN["fedppo"]}},
     EVERY_LOSS: {
@@ -136,7 +140,7 @@ class Walk(NamedTuple):
     def given(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """All settings that are not at their defaults, by name."""
         merged = {**fields_of(self.base), **changes}
-        kind = self.family.settings
+        kind = type(self.base)
         return {name: value for name, value in merged.items() if value != getattr(kind, name)}
 
 
@@ -154,7 +158,8 @@ def walk_of(algorithm: str) -> Walk:
     for variant in reversed(whole.variants):
         values |= variant
     values |= {name: listed(name, axis.values)[-1] for name, axis in whole.data.items()}
-    plain = {n: value_of(flag(n), family.settings, n, value) for n, value in values.items()}
+    kind = type(table.base)
+    plain = {n: value_of(flag(n), kind, n, value) for n, value in values.items()}
     others = [name for one, own in OWN.items() if one != algorithm for name in own]
     read = tuple(name for name in plain if algorithm not in OWN or name not in others)
     if algorithm == "fednatural":  # whose programs differ from those of fedppo in these alone
@@ -185,8 +190,8 @@ def words_of(settings: Mapping[str, Any]) -> list[str]:
 
 def by_flags(walk: Walk, changes: Mapping[str, Any]) -> Any:
     words = words_of(walk.given(changes))
-    kind = options_of(walk.family)
     settings, _ = read_base(walk.family, walk.algorithm, words)
+    kind = options_of(walk.family, type(settings))
     options = parse(kind, words, f"run {walk.algorithm}", default=kind(settings=settings))
     return walk.family.prepare(walk.algorithm, options.settings, ONE)
 
@@ -222,11 +227,11 @@ ROUTES = (by_flags, by_file, by_name, by_object)
 
 
 def refused(route: Route, walk: Walk, changes: Mapping[str, Any], name: str) -> bool:
-    """Whether a route refuses; in one line, and by the name of the flag."""
+    """Whether a route refuses; in one line, and by the name of the setting."""
     try:
         route(walk, changes)
     except InvalidInput as error:
-        assert error.field == flag(name), error
+        assert flag(name) in str(error) or name in str(error).partition(";")[0], error
         assert "\n" not in str(error)
         return True
     return False
