@@ -27,7 +27,7 @@ from fedjax_rl.records.saving import CheckpointSettings
 from fedjax_rl.runs.resume import resume
 from fedjax_rl.settings.files import read_settings
 from fedjax_rl.sources.problems import save_problem
-from fedjax_rl.sweeps import plan, results
+from fedjax_rl.sweeps import results
 from fedjax_rl.sweeps import search as searching
 from fedjax_rl.sweeps.batches import Programs, prototypes
 from fedjax_rl.sweeps.best import best_configuration
@@ -38,6 +38,7 @@ from fedjax_rl.sweeps.search import excess, outcome, search_and_record
 from fedjax_rl.sweeps.search_request import search_of
 from fedjax_rl.sweeps.space import law_of, space_of
 from fedjax_rl.sweeps.study import Study
+from fedjax_rl.training import members as grouping
 from tests import support
 from tests.conftest import fresh_environment
 
@@ -142,13 +143,13 @@ def test_seeds_decide_about_the_trials(whole, base, tmp_path):
 @pytest.mark.parametrize(("laws", "groups"), [(LAWS, 1), ({"learner": "choice:npg|crpo"}, 2)])
 def test_batches_share_their_compilation(base, tmp_path, monkeypatch, laws, groups):
     """Six batches, the last of them smaller: a program is traced once for each group."""
-    swept_by = plan.sweep
+    swept_by = grouping.sweep
 
     def counting(*arguments):
         together = swept_by(*arguments)
         return together._replace(step=chex.assert_max_traces(together.step, n=groups))
 
-    monkeypatch.setattr(plan, "sweep", counting)
+    monkeypatch.setattr(grouping, "sweep", counting)
     chex.clear_trace_counter()
     search_and_record(asked(base, tmp_path / "out", laws | {"step_size": "uniform:0:1"}, 11, 2))
     assert len(told(tmp_path / "out")) == 11
