@@ -16,9 +16,9 @@ from fedjax_rl.families.tabular.training import run
 from fedjax_rl.precision import precision
 from fedjax_rl.settings.fields import TRACED, names
 from fedjax_rl.sources.problems import save_problem
-from fedjax_rl.sweeps import plan
 from fedjax_rl.sweeps.estimate import Estimate, estimate
 from fedjax_rl.sweeps.execution import run_chunk
+from fedjax_rl.training import members as grouping
 from fedjax_rl.training.protocol import POINTS, thinned
 from tests import support
 from tests.quick import quick_compilation  # noqa: F401
@@ -106,8 +106,8 @@ def test_there_are_as_many_compilations_as_groups(small, monkeypatch):
             init=chex.assert_max_traces(together.init, n=4),
         )
 
-    swept_by = plan.sweep
-    monkeypatch.setattr(plan, "sweep", counting)
+    swept_by = grouping.sweep
+    monkeypatch.setattr(grouping, "sweep", counting)
     chex.clear_trace_counter()
     grid = {
         **{"step_size": [0.05, 0.1, 0.2], "local_steps": [1, 2], "discount": [0.9, 0.8]},
@@ -216,10 +216,10 @@ def test_auto_chunks_fit_memory(small, monkeypatch):
     steps = {"step_size": np.linspace(0.1, 1, 100).tolist()}
     (group,) = groups_of(Tabular(), base, steps)
     assert group.size == 50, "two chunks of even size, of at most 64"
-    monkeypatch.setattr(plan, "free_bytes", lambda: 20 * group.member_bytes)
+    monkeypatch.setattr(grouping, "free_bytes", lambda: 20 * group.member_bytes)
     (group,) = groups_of(Tabular(), base, steps)
     assert group.size == 10
-    monkeypatch.setattr(plan, "free_bytes", lambda: 1)
+    monkeypatch.setattr(grouping, "free_bytes", lambda: 1)
     assert groups_of(Tabular(), base, steps)[0].size == 1
     longer = groups_of(Tabular(), dataclasses.replace(base, rounds=10_000), steps)[0]
     assert longer.member_bytes > group.member_bytes + 9_900 * 100, "rows are counted"
