@@ -29,7 +29,7 @@ from tests.sweeps.harness import ran
 
 pytestmark = pytest.mark.timeout(400)
 
-PAGE = pathlib.Path(__file__).parents[3] / "docs" / "sweeps.md"
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "sweeps.md"
 TABLES = {"fednpg": axes.FINITE, "fedppo": axes.NETWORKS, "gepo": axes.STALE}
 
 
