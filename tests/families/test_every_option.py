@@ -28,11 +28,12 @@ from fedjax_rl.families.networks.config import OWN, DeepConfig
 from fedjax_rl.families.protocol import Experiment, Family
 from fedjax_rl.families.registry import family_of
 from fedjax_rl.families.stale import training as of_stale_data
+from fedjax_rl.families.stale.config import HeteroConfig
 from fedjax_rl.families.stale.laws import FITTED
 from fedjax_rl.families.tabular import training as of_finite_problems
 from fedjax_rl.hetero.tasks import tasks
 from fedjax_rl.precision import precision
-from fedjax_rl.settings.fields import PROBLEM, TRACED, names, value_of
+from fedjax_rl.settings.fields import PROBLEM, TRACED, names, static_names, value_of
 from fedjax_rl.settings.values import dump
 from fedjax_rl.sources.objects import GIVEN
 from fedjax_rl.sources.problems import load_problem
@@ -42,13 +43,21 @@ from tests.sweeps import axes
 pytestmark = pytest.mark.timeout(300)
 
 (EVERY_LOSS,) = axes.STALE.algorithms
-ALGORITHMS = ("fednpg", "fedppo", "fednatural", EVERY_LOSS)
+ALGORITHMS = ("fednpg", "fedppo", "fednatural", "gepo", EVERY_LOSS)
 CALLS = {
     "fednpg": runs.fednpg,
     "fedppo": runs.fedppo,
     "fednatural": runs.fednatural,
+    "gepo": lambda task, **settings: runs.hetero_rl("gepo", task, **settings),
     EVERY_LOSS: lambda task, **settings: runs.hetero_rl(EVERY_LOSS, task, **settings),
 }
+
+
+def fields_of(settings: Any) -> dict[str, Any]:
+    """Settings by name."""
+    names = (field.name for field in dataclasses.fields(settings))
+    return {name: getattr(settings, name) for name in names}
+
 
 TRANSFORMER = ("layers", "width", "heads", "dtype")
 PID = ("proportional_gain", "integral_gain", "derivative_gain", "dual_smoothing")
@@ -90,8 +99,8 @@ USELESS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "fedppo": {**OF_DUALS, **{name: {} for name in OWN["fednatural"]}},
     "fednatural": {**OF_DUALS, **{name: {} for name in OWN["fedppo"]}},
+    "gepo": {name: {} for name in TRANSFORMER},
     EVERY_LOSS: {
-        **{name: {} for name in TRANSFORMER},
         "kl_weight": {"kl": "none"},
         **{name: {**axes.UNFITTED, "latency": "trace.csv"} for name in FITTED},
         "latency_high": {**axes.UNFITTED, "latency": "constant"},
@@ -99,11 +108,17 @@ USELESS: dict[str, dict[str, dict[str, Any]]] = {
 }
 """Beside which settings one has no effect, and is refused."""
 
-OF_NATURAL = (
-    *(*OWN["fednatural"], *names(DeepConfig, TRACED)),
-    *("epochs", "minibatches", "standardize", "problem_args", "access", "vary"),
-)
-"""What is walked of fednatural: what a program is not built from, and what its learner reads."""
+STATIC = static_names(HeteroConfig)
+WALKED = {
+    "fednatural": (
+        *(*OWN["fednatural"], *names(DeepConfig, TRACED)),
+        *("epochs", "minibatches", "standardize", "problem_args", "access", "vary"),
+    ),
+    "gepo": (*STATIC, "seed"),
+    EVERY_LOSS: tuple(n for n in fields_of(axes.STALE.base) if n not in STATIC),
+}
+"""What is walked where it is not all. Settings that two algorithms share are walked once where they
+shape programs, which take long to trace, and numbers of losses with the one that reads them all."""
 
 KEYS_AND_ROWS = {"seed": "the keys of all rounds", "log_every": "which rows are written"}
 ELSEWHERE: dict[str, dict[str, str]] = {
@@ -144,16 +159,13 @@ class Walk(NamedTuple):
         return {name: value for name, value in merged.items() if value != getattr(kind, name)}
 
 
-def fields_of(settings: Any) -> dict[str, Any]:
-    """Settings by name."""
-    names = (field.name for field in dataclasses.fields(settings))
-    return {name: getattr(settings, name) for name in names}
-
-
 def walk_of(algorithm: str) -> Walk:
     """The base and the values of the tables that sweeps are tested with."""
-    family, table = family_of(algorithm), axes.table_of(algorithm)
-    whole = axes.whole_table_of(algorithm)
+    family, table = (
+        family_of(algorithm),
+        axes.table_of(EVERY_LOSS if algorithm == "gepo" else algorithm),
+    )
+    whole = axes.whole_table_of(table.algorithms[0])
     values: dict[str, Any] = {"seed": 5, "seeds": 2, "log_every": 2}
     for variant in reversed(whole.variants):
         values |= variant
@@ -162,8 +174,7 @@ def walk_of(algorithm: str) -> Walk:
     plain = {n: value_of(flag(n), kind, n, value) for n, value in values.items()}
     others = [name for one, own in OWN.items() if one != algorithm for name in own]
     read = tuple(name for name in plain if algorithm not in OWN or name not in others)
-    if algorithm == "fednatural":  # whose programs differ from those of fedppo in these alone
-        read = tuple(name for name in read if name in OF_NATURAL)
+    read = tuple(name for name in read if name in WALKED.get(algorithm, read))
     return Walk(algorithm, family, table.base, plain, read)
 
 
