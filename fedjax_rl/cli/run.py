@@ -116,8 +116,8 @@ def base(
     if file is None:
         settings = settings_of(family, algorithm, flags, *more)
         if name is not None and len(family.presets) > 1:
-            check_choice("--preset", name, tuple(family.presets))
-            return settings(**family.presets[name]), None
+            check_choice("--preset", name, family.presets)
+            return settings(**family.preset(algorithm, name)), None
         return settings(), None
     if name is not None:
         raise InvalidInput("--preset", repr(name), "a preset or a --config, not both")

@@ -157,7 +157,8 @@ class Family(NamedTuple):
         assembler: algorithm -> what makes members of a sweep.
         section: ``module:function`` of (source, name) -> a run's part of a report; a reference,
             for families know nothing of reports.
-        presets: settings by name, each on top of the defaults.
+        presets: names of settings that a run can start from.
+        preset: (algorithm, name of one) -> its settings, on top of the defaults.
         presets_help: a sentence on them.
         references: what a run can be put beside, or None.
         comparison: what it adds where configurations are put side by side.
@@ -175,7 +176,8 @@ class Family(NamedTuple):
     named: tuple[str, ...] = ()
     own: Callable[[str, Named], tuple[Any, ...]] = lambda algorithm, named: ()
     files: Files = MappingProxyType({})
-    presets: Mapping[str, Mapping[str, Any]] = MappingProxyType({"default": {}})
+    presets: tuple[str, ...] = ("default",)
+    preset: Callable[[str, str], Mapping[str, Any]] = lambda algorithm, name: {}
     presets_help: str = ""
     references: References | None = None
     comparison: Comparison = Comparison()

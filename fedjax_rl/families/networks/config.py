@@ -184,14 +184,15 @@ PRESETS: dict[str, dict[str, Any]] = {
 steps per agent and update, up to 20 full-batch epochs with a KL stop at 0.1, λ in [0, 1])."""
 
 
-def preset(name: str) -> DeepConfig:
-    """The settings of a preset.
+def preset(algorithm: str, name: str) -> dict[str, Any]:
+    """The settings of a preset that an algorithm reads, on top of the defaults.
 
     Raises:
         InvalidInput: an unknown name.
     """
     check_choice("--preset", name, tuple(PRESETS))
-    return DeepConfig(**PRESETS[name])
+    others = [setting for one, own in OWN.items() if one != algorithm for setting in own]
+    return {setting: value for setting, value in PRESETS[name].items() if setting not in others}
 
 
 NAMED = ("merge",)

@@ -30,6 +30,7 @@ from fedjax_rl.families.networks.config import (
     DeepConfig,
     check_own,
     own_settings,
+    preset,
 )
 from fedjax_rl.families.networks.history import columns, evaluations_of, shaped, tidy
 from fedjax_rl.families.networks.policy_file import policy_arrays
@@ -248,7 +249,8 @@ multipliers, and what the merged policy does in episodes of its own.""",
     prepare=_prepare,
     assembler=Networks,
     section="fedjax_rl.report.networks:networks_section",
-    presets=PRESETS,
+    presets=tuple(PRESETS),
+    preset=preset,
     presets_help=(
         "default: ours, chosen on cartpole-pos2; paper: of the experiments of arXiv 2405.03236."
     ),

@@ -64,12 +64,13 @@ def test_a_bad_value_is_named_in_one_line(case):
 
 def test_presets_are_whole_and_known_by_name():
     assert {"default", "paper"} <= set(PRESETS)
-    assert preset("default") == DeepConfig()
-    paper = preset("paper")
+    assert preset("fedppo", "default") == {}
+    paper = DeepConfig(**preset("fedppo", "paper"))
     assert (paper.learning_rate, paper.epochs, paper.kl_limit) == (1e-4, 20, 0.1)
     assert paper.envs * paper.rollout == 10_000 and paper.duals == "gradient"
     with pytest.raises(InvalidInput, match="--preset: got 'nope'; one of default, paper"):
-        preset("nope")
+        preset("fedppo", "nope")
+    assert {*preset("fedppo", "paper")} - {*preset("fednatural", "paper")} == {"kl_limit"}
 
 
 UNUSUAL = {
