@@ -9,10 +9,13 @@ import numpy as np
 from bench.named_problems import Named, Trajectories, named_problems, trajectories
 from bench.rates import rounded
 from fedjax_rl.families.tabular.config import FedNPGConfig
+from fedjax_rl.families.tabular.programs import settings_type
 from fedjax_rl.statistics import slope_interval
 
 TARGET = 1e-10
 STEPS = {"step_size": 0.8, "dual_step_size": 0.2}
+REGULARIZED: Any = settings_type({"learner": "regularized"})
+"""Settings of FedNPG with those that the regularised learner has of its own."""
 WEIGHTS = (0.16, 0.08, 0.04, 0.02, 0.01)
 
 
@@ -54,7 +57,7 @@ def regularized(problems: list[Named], weights: tuple[float, ...]) -> dict[str, 
     errors = np.zeros((3, len(problems), len(weights)))
     movement = []
     for column, weight in enumerate(weights):
-        config = FedNPGConfig(
+        config = REGULARIZED(
             learner="regularized",
             regularization=weight,
             rounds=int(40 / weight**2),

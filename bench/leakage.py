@@ -145,7 +145,7 @@ def watch(problems: Drawn, size: float, local_steps: int, rounds: int) -> View:
     """FedNPG on every problem as a sweep, seen from the merge; leaves lead with [T, B]."""
     number, members = problems.cmdps[0].num_constraints, len(problems.cmdps)
     access = default_access(number, number)
-    cap, unused = np.float64(10.0), np.float64(0.0)
+    cap = np.float64(10.0)
     hparams = [
         FederationSettings(
             federated_agents(cmdp, access),
@@ -154,8 +154,6 @@ def watch(problems: Drawn, size: float, local_steps: int, rounds: int) -> View:
                 np.float64(DUAL_RATIO * size),
                 cap,
                 model_of(cmdp),
-                unused,
-                unused,
             ),
         )
         for cmdp in problems.cmdps

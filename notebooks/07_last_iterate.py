@@ -33,7 +33,7 @@
 # %%
 import numpy as np
 
-from bench.last_iterate import STEPS, distances, first_for_good
+from bench.last_iterate import REGULARIZED, STEPS, distances, first_for_good
 from bench.named_problems import trajectories
 from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.statistics import median_interval, slope_interval
@@ -108,7 +108,7 @@ print(f"powers of ten per 1000 rounds: {written(median_interval(rate[arrived], s
 bias = np.zeros((3, len(NAMED), len(WEIGHTS)))
 moved = 0.0
 for column, weight in enumerate(WEIGHTS):
-    config = FedNPGConfig(
+    config = REGULARIZED(
         learner="regularized",
         regularization=float(weight),
         rounds=int(40 / weight**2),
@@ -133,7 +133,7 @@ print(f"multipliers moved by at most {moved:.0e} in the last 100 rounds")
 # %%
 regularized = trajectories(
     NAMED,
-    FedNPGConfig(
+    REGULARIZED(
         learner="regularized",
         regularization=0.04,
         rounds=ROUNDS,

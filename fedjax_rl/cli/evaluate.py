@@ -13,17 +13,18 @@ from fedjax_rl.cli.parse import parse
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
-    """Play episodes with the policy of a finished run of networks, and film one.
+    """Play episodes with the policies of a finished run, and film one.
 
-    Every seed's policy plays episodes as it acts, and as many with its mode; reward and costs
-    are shown with 95 % intervals, beside the budgets. The directory gets evaluation.json and,
-    where the task can be drawn, episode.gif.
+    Networks: every seed's policy plays episodes as it acts, and as many with its mode; reward and
+    costs are shown with 95 % intervals, beside the budgets. The directory gets evaluation.json and,
+    where the task can be drawn, episode.gif. Policies over tokens (run gepo and other losses)
+    answer as many held-out prompts, one response to each.
     """
 
     directory: tyro.conf.Positional[Path]
-    """A directory that run fedppo or run fednatural wrote."""
+    """A directory that run fedppo, run fednatural or run gepo wrote."""
     episodes: int = 128
-    """Episodes of every policy, at least 100: so many of it, as many of its mode."""
+    """Episodes (prompts) of every policy, at least 100: so many of it, as many of its mode."""
     eval_seed: int = 1000
     """Seed of the episodes; the run's own seed has no part in them."""
     member: int = 0
@@ -40,13 +41,19 @@ def main(arguments: list[str]) -> int:
     """Evaluates the policy of a run directory."""
     options = parse(Evaluate, arguments, "eval")
 
-    from fedjax_rl.families.networks.evaluation import Asked, evaluate_and_record
+    from fedjax_rl.families.protocol import Played
+    from fedjax_rl.runs.evaluate import evaluate
 
-    evaluate_and_record(
+    evaluate(
         options.directory,
-        Asked(options.episodes, options.eval_seed, options.member, options.agent),
-        film=not options.no_film,
-        overwrite=options.overwrite,
+        Played(
+            options.episodes,
+            options.eval_seed,
+            options.member,
+            options.agent,
+            film=not options.no_film,
+            overwrite=options.overwrite,
+        ),
     )
     sys.stdout.flush()
     return 0

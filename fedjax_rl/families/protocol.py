@@ -138,6 +138,27 @@ class Comparison(NamedTuple):
     draw: str = ""
 
 
+class Played(NamedTuple):
+    """How saved policies are to be evaluated.
+
+    Attributes:
+        episodes: of every policy, at least 100; of policies over tokens responses, one to each
+            prompt.
+        seed: of the episodes.
+        member: which seed's policy is filmed, an index.
+        agent: whose dynamics are filmed, and whose policy where nothing was merged.
+        film: whether an episode is filmed, where there is something to be seen.
+        overwrite: whether an earlier evaluation may be replaced.
+    """
+
+    episodes: int = 128
+    seed: int = 1000
+    member: int = 0
+    agent: int = 0
+    film: bool = True
+    overwrite: bool = False
+
+
 class Family(NamedTuple):
     """A kind of experiment.
 
@@ -157,6 +178,8 @@ class Family(NamedTuple):
         assembler: algorithm -> what makes members of a sweep.
         section: ``module:function`` of (source, name) -> a run's part of a report; a reference,
             for families know nothing of reports.
+        evaluate: ``module:function`` of (directory, `Played`) that evaluates the saved policies of
+            a run and writes ``evaluation.json``; empty where there is nothing to play.
         presets: names of settings that a run can start from.
         preset: (algorithm, name of one) -> its settings, on top of the defaults.
         presets_help: a sentence on them.
@@ -173,6 +196,7 @@ class Family(NamedTuple):
     prepare: Callable[[str, Any, DeviceSettings], Experiment]
     assembler: Callable[[str], Assembler]
     section: str
+    evaluate: str = ""
     named: tuple[str, ...] = ()
     own: Callable[[str, Named], tuple[Any, ...]] = lambda algorithm, named: ()
     files: Files = MappingProxyType({})

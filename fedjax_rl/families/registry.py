@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 from fedjax_rl.errors import InvalidInput, nearest
-from fedjax_rl.families.protocol import Family
+from fedjax_rl.families.protocol import Family, settings_of
+from fedjax_rl.settings.files import RunFile, settings_from
+from fedjax_rl.settings.paths import found_again
 
 BUILT_IN = {
     "fednpg": "fedjax_rl.families.tabular.family",
@@ -64,3 +67,15 @@ def _imported(module: str) -> Family:
     found: Any = importlib.import_module(module)
     family: Family = found.FAMILY
     return family
+
+
+def settings_in(file: RunFile, directory: Path) -> tuple[Family, str, Any]:
+    """Family, algorithm and settings of a run's ``config.yaml``, with files found where they are.
+
+    Raises:
+        InvalidInput: no algorithm that there is, or settings that cannot be used.
+    """
+    algorithm = str(file.algorithm)
+    family = family_of(algorithm)
+    settings: Any = settings_from(settings_of(family, algorithm, file.settings), file.settings)
+    return family, algorithm, found_again(settings, family.files, directory)

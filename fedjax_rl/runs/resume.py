@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from fedjax_rl.cluster.devices import ONE, DeviceSettings
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.families.protocol import settings_of
-from fedjax_rl.families.registry import family_of
+from fedjax_rl.families.registry import family_of, settings_in
 from fedjax_rl.records.directory import MARK, SWEEP
 from fedjax_rl.records.place import Destination
 from fedjax_rl.records.saving import CheckpointSettings, sink_names
 from fedjax_rl.runs.session import Request, compare_and_record, run_and_record
 from fedjax_rl.settings.files import RunFile, read_run_file, settings_from
-from fedjax_rl.settings.paths import found_again
 
 
 def resume(out: Path, devices: DeviceSettings = ONE) -> bool:
@@ -44,12 +41,11 @@ def resume(out: Path, devices: DeviceSettings = ONE) -> bool:
     if (algorithm := str(file.algorithm)).startswith(SWEEP):
         return _sweep(file, algorithm.removeprefix(SWEEP), destination, devices)
     try:
-        family = family_of(algorithm)
+        family_of(algorithm)
     except InvalidInput:
         allowed = "one that fedjax-rl run or sweep wrote"
         raise InvalidInput("run directory", f"{path} of {file.algorithm!r}", allowed) from None
-    settings: Any = settings_from(settings_of(family, algorithm, file.settings), file.settings)
-    settings = found_again(settings, family.files, out)
+    _, _, settings = settings_in(file, out)
     content = file.made_with.get("problem_sha256")
     request = Request(algorithm, settings, destination, devices, content)
     return (compare_and_record if file.compare else run_and_record)(request)

@@ -252,7 +252,7 @@ SPOILED = {
     "fednpg": (
         lambda path: (path / "config.yaml").write_text("algorithm: fednpg"),
         "directory: got",
-        "of fednpg; a run of fedppo or fednatural",
+        "of fednpg; a run of networks or of policies over tokens",
     ),
     "no mapping": (
         lambda path: (path / "config.yaml").write_text("- 1"),
@@ -289,3 +289,43 @@ def test_no_directory_is_told_in_one_line(tmp_path, capsys):
     for words in ([], [str(tmp_path / "nowhere")]):
         assert main(["eval", *words]) == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+TOKENS = """
+    run gepo --task-args length=3 modulus=3 --steps 3 --prompts 2 --group-size 3 --held-out 16
+    --on-policy 2 --warm-start 0.3 --seeds 2
+"""
+
+
+def test_policies_over_tokens_answer_held_out_prompts(tmp_path, capsys):
+    """The same prompts to all of them, anew for each --eval-seed; as accurate as by hand."""
+    out = tmp_path / "gepo"
+    assert main([*TOKENS.split(), "--out", str(out)]) == 0
+    assert main(["eval", str(out), "--episodes", "400"]) == 0
+    found = json.loads((out / "evaluation.json").read_text())
+    low, high = found["accuracy_interval"]
+    assert found["seeds"] == [0, 1] and found["prompts"] == 400
+    assert found["accuracy"] == pytest.approx(np.mean(found["accuracy_by_seed"]))
+    # Wilson (1927): where 95 % of normal errors around the interval's own ends would lie.
+    for end in (low, high):
+        distance = 1.959964 * (end * (1 - end) / 800) ** 0.5
+        assert abs(found["accuracy"] - end) == pytest.approx(distance, rel=1e-6)
+    # A policy of three steps is still about what it began as.
+    assert 0.15 < found["accuracy"] < 0.55
+    assert "accuracy" in capsys.readouterr().out
+    assert main(["eval", str(out), "--episodes", "400"]) == 2
+    assert "--overwrite replaces it" in capsys.readouterr().err
+    again = ["eval", str(out), "--episodes", "400", "--overwrite"]
+    assert main(again) == 0
+    assert json.loads((out / "evaluation.json").read_text()) == found
+    assert main([*again, "--eval-seed", "7"]) == 0
+    other = json.loads((out / "evaluation.json").read_text())
+    assert other["accuracy_by_seed"] != found["accuracy_by_seed"]
+    capsys.readouterr()
+    for option in (["--member", "1"], ["--agent", "1"], ["--no-film"], ["--episodes", "9"]):
+        assert main([*again, *option]) == 2
+        assert option[0] in capsys.readouterr().err
+    arrays = dict(np.load(out / "policy.npz"))
+    np.savez(out / "policy.npz", **{name: leaf[:1] for name, leaf in arrays.items()})
+    assert main(again) == 2
+    assert "policy: got" in capsys.readouterr().err

@@ -18,9 +18,7 @@ from tests.quick import quick_compilation  # noqa: F401
 pytestmark = pytest.mark.timeout(120)
 
 AXES = ObservedSettings(
-    FederationSettings(
-        agents=None, learner=TabularSettings(0, 0, None, None, None, None), merge_weights=None
-    ),
+    FederationSettings(agents=None, learner=TabularSettings(0, 0, None, None), merge_weights=None),
     costs=None,
     budgets=None,
 )

@@ -434,7 +434,7 @@ def test_programs_grow_with_what_members_need():
     base = HeteroConfig(
         task_args=("length=3", "modulus=3"),
         **{"steps": 12, "prompts": 2, "group_size": 3, "held_out": 16, "on_policy": 2},
-        **{"warm_start": 0.0, "latency": "constant", "latency_offset": 0.0, "samplers": 1},
+        **{"warm_start": 0.0, "latency": "constant", "samplers": 1},
     )
     kind, laws = Stale("gspo"), {"latency_low": law_of(HeteroConfig, "latency_low", "uniform:1:40")}
     programs = Programs(kind, list(prototypes(kind, base, laws)), 1)

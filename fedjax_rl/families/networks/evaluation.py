@@ -16,15 +16,16 @@ from fedjax_rl.checks import check_count
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.networks import words
 from fedjax_rl.families.networks.assembly import DeepPrepared, prepare
-from fedjax_rl.families.networks.config import ALGORITHMS, DeepConfig
 from fedjax_rl.families.networks.film import Film, filmed
 from fedjax_rl.families.networks.policy_file import read_policy
 from fedjax_rl.families.networks.summary import FEASIBILITY_TOLERANCE, exact_figures, feasible
+from fedjax_rl.families.protocol import Played
+from fedjax_rl.families.registry import settings_in
 from fedjax_rl.learners.deep.evaluation import Episodes, play
 from fedjax_rl.learners.deep.state import DeepShared
 from fedjax_rl.precision import precision
 from fedjax_rl.records.directory import plain, write_atomically
-from fedjax_rl.settings.files import read_run_file, settings_from
+from fedjax_rl.settings.files import read_run_file
 from fedjax_rl.sources.content import digest_of_task
 from fedjax_rl.terminal.drawing import import_matplotlib
 from fedjax_rl.terminal.live import working
@@ -35,23 +36,7 @@ NORMAL_QUANTILE = 1.959964
 """Of a 95 % interval; an evaluation has at least 100 episodes."""
 
 
-class Asked(NamedTuple):
-    """What to play.
-
-    Attributes:
-        episodes: of every policy, at least 100; as many of its mode.
-        seed: of the episodes.
-        member: which seed's policy is filmed, an index.
-        agent: whose dynamics are filmed, and whose policy where nothing was merged.
-    """
-
-    episodes: int = 128
-    seed: int = 1000
-    member: int = 0
-    agent: int = 0
-
-
-class Played(NamedTuple):
+class Episodic(NamedTuple):
     """Episodes of every policy, leading axes [K, P, episodes], as it acts and of its mode.
 
     Attributes:
@@ -63,9 +48,7 @@ class Played(NamedTuple):
     mode: Episodes
 
 
-def evaluate_and_record(
-    directory: Path, asked: Asked, *, film: bool, overwrite: bool = False
-) -> dict[str, Any]:
+def evaluate_and_record(directory: Path, asked: Played) -> dict[str, Any]:
     """Plays, prints, and writes ``evaluation.json`` and ``episode.gif``.
 
     Returns:
@@ -79,19 +62,19 @@ def evaluate_and_record(
     with working(f"reading {directory}"):
         prepared, policy = load(directory)
     check_filmed(asked, prepared)
-    check_new(directory, film=film, overwrite=overwrite)
+    check_new(directory, film=asked.film, overwrite=asked.overwrite)
     with working("playing episodes"):
         played = play_all(policy, prepared, asked)
     figures = summarise(played, policy, prepared, asked)
     print(words.evaluation(figures), flush=True)
     written = [FIGURES]
-    if film and prepared.task.picture is not None:
+    if asked.film and prepared.task.picture is not None:
         figures["film"] = _record_film(directory, prepared, policy, asked)
         written.append(FILM)
         if not figures["film"]["ended"]:
             steps = figures["film"]["steps"]
             print(f"The film stops after {steps} steps, before the episode's end.")
-    elif film:
+    elif asked.film:
         print(f"No film: {prepared.config.problem} has no picture.")
     text = json.dumps(plain(figures), indent=2, allow_nan=False) + "\n"
     write_atomically(directory / FIGURES, text.encode())
@@ -99,7 +82,7 @@ def evaluate_and_record(
     return figures
 
 
-def check_asked(asked: Asked) -> None:
+def check_asked(asked: Played) -> None:
     """Raises InvalidInput unless the numbers can be used."""
     check_count("--episodes", asked.episodes, least=100)
     for field in ("seed", "member", "agent"):
@@ -114,7 +97,7 @@ def check_new(directory: Path, *, film: bool, overwrite: bool) -> None:
             raise InvalidInput("directory", directory, f"it has {name}: --overwrite replaces it")
 
 
-def check_filmed(asked: Asked, prepared: DeepPrepared) -> None:
+def check_filmed(asked: Played, prepared: DeepPrepared) -> None:
     """Raises InvalidInput unless the run has that member and that agent."""
     for flag, index, count, what in (
         ("--member", asked.member, prepared.config.seeds, "seeds"),
@@ -130,16 +113,8 @@ def load(directory: Path) -> tuple[DeepPrepared, DeepShared]:
     Raises:
         InvalidInput: not a directory of a run of networks, or its files cannot be used.
     """
-    file = directory / "config.yaml"
-    if not file.is_file():
-        raise InvalidInput("directory", directory, "a run directory, with a config.yaml")
-    run = read_run_file(file, "directory")
-    algorithm = run.algorithm
-    if algorithm not in ALGORITHMS:
-        raise InvalidInput(
-            "directory", f"{directory} of {algorithm}", f"a run of {' or '.join(ALGORITHMS)}"
-        )
-    config = settings_from(DeepConfig, run.settings)
+    run = read_run_file(directory / "config.yaml", "directory")
+    _, algorithm, config = settings_in(run, directory)
     prepared = prepare(algorithm, config)
     if run.made_with.get("problem_sha256", digest := digest_of_task(prepared.chosen)) != digest:
         raise InvalidInput(
@@ -149,7 +124,7 @@ def load(directory: Path) -> tuple[DeepPrepared, DeepShared]:
 
 
 @precision(False)
-def play_all(policy: DeepShared, prepared: DeepPrepared, asked: Asked) -> Played:
+def play_all(policy: DeepShared, prepared: DeepPrepared, asked: Played) -> Episodic:
     """Episodes of every policy of a run, each with keys of its own.
 
     Args:
@@ -164,14 +139,14 @@ def play_all(policy: DeepShared, prepared: DeepPrepared, asked: Asked) -> Played
     key_episodes, _ = jax.random.split(jax.random.key(asked.seed))
     keys = jax.random.split(key_episodes, (seeds, policies, 2))
 
-    def both(keys: jax.Array, shared: DeepShared, params: Pytree) -> Played:
+    def both(keys: jax.Array, shared: DeepShared, params: Pytree) -> Episodic:
         start = partial(
             play, shared=shared, params=params, design=prepared.design, episodes=episodes
         )
-        return Played(start(keys[0], mode=False), start(keys[1], mode=True))
+        return Episodic(start(keys[0], mode=False), start(keys[1], mode=True))
 
     every = jax.jit(jax.vmap(jax.vmap(both), (0, 0, None)))
-    played: Played = jax.tree.map(np.asarray, every(keys, policy, params))
+    played: Episodic = jax.tree.map(np.asarray, every(keys, policy, params))
     return played
 
 
@@ -189,7 +164,7 @@ def dynamics(prepared: DeepPrepared) -> Pytree:
 
 
 def summarise(
-    played: Played, policy: DeepShared, prepared: DeepPrepared, asked: Asked
+    played: Episodic, policy: DeepShared, prepared: DeepPrepared, asked: Played
 ) -> dict[str, Any]:
     """Everything ``evaluation.json`` holds but the film.
 
@@ -244,7 +219,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _record_film(
-    directory: Path, prepared: DeepPrepared, policy: DeepShared, asked: Asked
+    directory: Path, prepared: DeepPrepared, policy: DeepShared, asked: Played
 ) -> dict[str, Any]:
     import_matplotlib(directory)
     from fedjax_rl.families.networks.pictures import gif
@@ -264,7 +239,7 @@ def _record_film(
 
 
 @precision(False)
-def film_of(prepared: DeepPrepared, policy: DeepShared, asked: Asked) -> Film:
+def film_of(prepared: DeepPrepared, policy: DeepShared, asked: Played) -> Film:
     """One episode of one policy as it acts, in one agent's dynamics."""
     which = asked.agent if jax.tree.leaves(policy)[0].shape[1] > 1 else 0
     shared = jax.tree.map(lambda leaf: leaf[asked.member, which], policy)

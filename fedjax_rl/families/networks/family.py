@@ -249,6 +249,7 @@ multipliers, and what the merged policy does in episodes of its own.""",
     prepare=_prepare,
     assembler=Networks,
     section="fedjax_rl.report.networks:networks_section",
+    evaluate="fedjax_rl.families.networks.evaluation:evaluate_and_record",
     presets=tuple(PRESETS),
     preset=preset,
     presets_help=(

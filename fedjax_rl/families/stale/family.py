@@ -165,5 +165,6 @@ importance weights, and accuracy on held-out prompts.""",
     prepare=_prepare,
     assembler=Stale,
     section="fedjax_rl.report.stale:stale_section",
+    evaluate="fedjax_rl.families.stale.evaluation:evaluate_and_record",
     comparison=COMPARISON,
 )
