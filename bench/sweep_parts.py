@@ -26,7 +26,7 @@ from fedjax_rl.sweeps.execution import Done, run_chunk
 from fedjax_rl.sweeps.plan import members_of
 from fedjax_rl.sweeps.request import Asked
 from fedjax_rl.sweeps.results import SweepDirectory
-from fedjax_rl.sweeps.session import opened
+from fedjax_rl.sweeps.session import opened, planned
 from fedjax_rl.sweeps.space import space_of
 from fedjax_rl.training.members import Group, Member, grouped
 from fedjax_rl.training.protocol import Assembler
@@ -105,9 +105,8 @@ class Planned:
     def written(self, out: pathlib.Path, saving: CheckpointSettings) -> None:
         """All members as ``fedjax-rl sweep --out`` runs them."""
         asked = self.asked._replace(destination=Destination(out, True, saving))
-        content = self.kind.digest(self.group.members[0].assembled.prepared)
         done: dict[int, Done] = {}
-        with opened(asked, content) as directory:
+        with opened(asked, planned(asked)) as directory:
             assert directory is not None
             for members in self.group.chunks():
                 done |= self._saved(directory, members)

@@ -40,9 +40,9 @@ def test_every_combination_has_every_sample():
 def test_draws_depend_on_the_seed_and_the_own_name_alone():
     law = {"multiplier_cap": "uniform:1:3"}
     alone = [one["multiplier_cap"] for one in chosen(random=law, samples=4)]
-    more = chosen({"rounds": [5]}, {"tolerance": "uniform:0:1", **law}, 4)
+    more = chosen({"rounds": [5]}, {"step_size": "uniform:0:1", **law}, 4)
     assert [one["multiplier_cap"] for one in more] == alone
-    assert alone != [one["tolerance"] + 1 for one in more]
+    assert alone != [one["step_size"] + 1 for one in more]
     other = chosen(random=law, samples=4, sample_seed=1)
     assert [one["multiplier_cap"] for one in other] != alone
 
@@ -78,7 +78,7 @@ def test_values_are_of_their_settings_type():
             None,
             "--grid: got 'step_size'; step_size once",
         ),
-        ({}, {"tolerance": "uniform:0:1", "tolerance-": "uniform:0:1"}, 2, "did you mean"),
+        ({}, {"step_size": "uniform:0:1", "step_sizes": "uniform:0:1"}, 2, "did you mean"),
         (
             {},
             {"step_size": "uniform:0:1", "step-size": "uniform:0:1"},
@@ -107,7 +107,7 @@ def test_values_are_of_their_settings_type():
         ({}, {"step_size": "loguniform:0:1"}, 2, "a positive LOW"),
         ({}, {"learner": "choice:npg||crpo"}, 2, "choice:npg..crpo'; NAME="),
         ({}, {"local_steps": "uniform:1:9"}, 2, "for --local-steps; a whole number"),
-        ({"tolerance": [0.1]}, {"tolerance": "uniform:0:1"}, 2, "not in --grid as well"),
+        ({"step_size": [0.1]}, {"step_size": "uniform:0:1"}, 2, "not in --grid as well"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(grid, random, samples, told):
