@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import sys
@@ -24,6 +25,9 @@ COMMANDS = {
     "eval": "fedjax_rl.cli.evaluate",
     "list": "fedjax_rl.cli.listing",
 }
+
+SPREAD = ("run", "resume", "compare", "sweep")
+"""Commands that several processes can carry out together."""
 
 HELP = """\
 usage: fedjax-rl COMMAND [OPTIONS]
@@ -105,8 +109,9 @@ def _run(words: list[str]) -> int:
         for word in words:
             _check_text(word)
         check_variables()
-        module = importlib.import_module(COMMANDS[choose("command", words[0], COMMANDS)])
-        status: int = module.main(words[1:])
+        command = choose("command", words[0], COMMANDS)
+        with _team(words) if command in SPREAD else contextlib.nullcontext():
+            status: int = importlib.import_module(COMMANDS[command]).main(words[1:])
     except InvalidInput as error:
         print(f"fedjax-rl: {error}", file=sys.stderr)
         return 2
@@ -122,6 +127,13 @@ def _run(words: list[str]) -> int:
         print(f"fedjax-rl: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return status
+
+
+def _team(words: list[str]) -> contextlib.AbstractContextManager[None]:
+    from fedjax_rl.cli.execution import hosts_in
+    from fedjax_rl.cluster.hosts import joined
+
+    return joined(hosts_in(words))
 
 
 def _check_text(word: str) -> None:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from fedjax_rl.cli.parse import flag_value
 from fedjax_rl.cluster.devices import DeviceSettings
 from fedjax_rl.cluster.hosts import HostSettings
+from fedjax_rl.errors import InvalidInput
 from fedjax_rl.records.saving import CheckpointSettings, SinkName, sink_names
 from fedjax_rl.settings.files import read_run_file, settings_from
 
@@ -40,6 +42,28 @@ class Execution:
         from fedjax_rl.records.place import Destination
 
         return Destination(out, self.overwrite, self.checkpoints, log_to=self.log_to)
+
+
+def hosts_in(words: list[str]) -> HostSettings:
+    """The team that flags speak of, before the command's options are known.
+
+    JAX has to hear of other processes before anything starts a backend, and a family that says
+    which options it has, or a plug-in of which it asks them, may do so as it is imported.
+
+    Raises:
+        InvalidInput: a number that is none.
+    """
+    if not {"-h", "--help"}.isdisjoint(words):
+        return HostSettings()
+    process, processes = (flag_value(flag, words) for flag in ("--process", "--processes"))
+    for flag, text in (("--process", process), ("--processes", processes)):
+        if text is not None and not (text.isascii() and text.isdigit()):
+            raise InvalidInput(flag, text, "a whole number")
+    return HostSettings(
+        flag_value("--coordinator", words),
+        None if process is None else int(process),
+        None if processes is None else int(processes),
+    )
 
 
 def execution_of(path: Path) -> Execution:

@@ -9,9 +9,10 @@ from typing import Annotated
 
 import tyro
 
+from fedjax_rl.backend import start_backend
 from fedjax_rl.cli.parse import parse
 from fedjax_rl.cluster.devices import DeviceSettings
-from fedjax_rl.cluster.hosts import HostSettings, joined
+from fedjax_rl.cluster.hosts import HostSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +38,9 @@ class Resume:
 def main(arguments: list[str]) -> int:
     """Finishes a run; exit status 1 when it diverged."""
     options = parse(Resume, arguments, "resume")
+    from fedjax_rl.runs.resume import resume
 
-    with joined(options.hosts):
-        from fedjax_rl.runs.resume import resume
-
-        diverged = resume(options.directory, options.devices)
+    start_backend()
+    diverged = resume(options.directory, options.devices)
     sys.stdout.flush()
     return 1 if diverged else 0

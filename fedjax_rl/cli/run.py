@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import tyro
 
+from fedjax_rl.backend import start_backend
 from fedjax_rl.checks import check_choice
 from fedjax_rl.cli.execution import Execution, execution_of
 from fedjax_rl.cli.parse import check_has_out, flag_value, parse
-from fedjax_rl.cluster.hosts import joined
 from fedjax_rl.errors import InvalidInput, flag
 from fedjax_rl.families.protocol import Family, settings_of
 from fedjax_rl.families.registry import family_of
@@ -55,12 +55,12 @@ def main(arguments: list[str]) -> int:
     )
     check_has_out(options.out, words)
 
-    with joined(options.execution.hosts):
-        from fedjax_rl.runs.session import Request, compare_and_record, run_and_record
+    from fedjax_rl.runs.session import Request, compare_and_record, run_and_record
 
-        record = compare_and_record if getattr(options, "compare", False) else run_and_record
-        destination, devices = options.execution.destination(options.out), options.execution.devices
-        diverged = record(Request(algorithm, options.settings, destination, devices, content))
+    start_backend()
+    record = compare_and_record if getattr(options, "compare", False) else run_and_record
+    destination, devices = options.execution.destination(options.out), options.execution.devices
+    diverged = record(Request(algorithm, options.settings, destination, devices, content))
     sys.stdout.flush()
     return 1 if diverged else 0
 

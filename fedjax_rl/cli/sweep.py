@@ -11,10 +11,11 @@ from typing import Annotated, Any
 
 import tyro
 
+from fedjax_rl.backend import start_backend
 from fedjax_rl.cli.parse import check_has_out, flag_value, parse
 from fedjax_rl.cli.run import base, made
 from fedjax_rl.cluster.devices import DeviceSettings
-from fedjax_rl.cluster.hosts import HostSettings, joined
+from fedjax_rl.cluster.hosts import HostSettings
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.registry import family_of
 from fedjax_rl.ranking import check_share
@@ -135,23 +136,23 @@ def carried_out(
         InvalidInput: before anything is written.
     """
     check_has_out(own.out, arguments)
-    with joined(own.hosts):
-        from fedjax_rl.records.place import Destination
-        from fedjax_rl.sweeps.request import Asked
-        from fedjax_rl.sweeps.session import sweep_and_record
+    from fedjax_rl.records.place import Destination
+    from fedjax_rl.sweeps.request import Asked
+    from fedjax_rl.sweeps.session import sweep_and_record
 
-        diverged = sweep_and_record(
-            Asked(
-                algorithm=algorithm,
-                base=settings,
-                space=space,
-                chunk=chunk_of(own.chunk),
-                destination=Destination(own.out, own.overwrite, own.checkpoints),
-                devices=own.devices,
-                feasible_seeds=own.feasible_seeds,
-                compare=compare,
-            )
+    start_backend()
+    diverged = sweep_and_record(
+        Asked(
+            algorithm=algorithm,
+            base=settings,
+            space=space,
+            chunk=chunk_of(own.chunk),
+            destination=Destination(own.out, own.overwrite, own.checkpoints),
+            devices=own.devices,
+            feasible_seeds=own.feasible_seeds,
+            compare=compare,
         )
+    )
     sys.stdout.flush()
     return 1 if diverged else 0
 

@@ -118,7 +118,7 @@ def first_node(nodes: str) -> str:
 
 @contextlib.contextmanager
 def joined(settings: HostSettings) -> Iterator[None]:
-    """The context of a run: with its team, each process watching that the others live.
+    """The context of a run with its team, each process watching that the others live.
 
     Output is process 0's alone. When a process dies, the others say which and stop.
 
@@ -127,7 +127,6 @@ def joined(settings: HostSettings) -> Iterator[None]:
     """
     team = team_of(settings, os.environ)
     if team is None or team.processes == 1:
-        start_backend()
         yield
         return
     with contextlib.ExitStack() as stack:

@@ -244,7 +244,8 @@ def test_what_the_channel_sends_is_what_is_counted_and_what_is_merged():
     assert message_bytes(npg(), logit_mean(), hparams) == 8 * 5 * 4
     assert message_bytes(npg(), logit_mean(), hparams, EIGHTHS) == 5 * 4
     assert message_bytes(loud(None), logit_mean(), hparams, EIGHTHS) == 5 * 4 + 8
-    assert message_bytes(crpo(), logit_mean(), hparams, EIGHTHS) == 5 * 4 + 1
+    _, _, bits = federation(crpo)
+    assert message_bytes(crpo(), logit_mean(), bits, EIGHTHS) == 5 * 4 + 1
     with precision(True):
         unequal = hparams._replace(merge_weights=None)
         first = together.init(jax.random.key(0), unequal)
