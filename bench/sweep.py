@@ -113,9 +113,10 @@ def whole_commands(study: Study, count: int, repeats: int, quick: bool) -> dict[
     with tempfile.TemporaryDirectory() as name:
         place = pathlib.Path(name)
         plain = _environment(place)
-        lean = plain | {CACHES[0]: str(place / "programs"), CACHES[1]: "0"}
+        kept = {"JAX_ENABLE_COMPILATION_CACHE": "1"}
+        lean = plain | kept | {CACHES[0]: str(place / "programs"), CACHES[1]: "0"}
         if quick:  # where tests keep compiled programs
-            plain |= {key: os.environ[key] for key in CACHES if key in os.environ}
+            plain |= kept | {key: os.environ[key] for key in CACHES if key in os.environ}
         sweep = [[*study.sweep(), "--out", str(place / "sweep"), "--overwrite"]]
         silent = [study.run(int(n)) for n in chosen]
         runs = [
@@ -157,7 +158,8 @@ def whole_commands(study: Study, count: int, repeats: int, quick: bool) -> dict[
 def _environment(place: pathlib.Path) -> dict[str, str]:
     """That of a user whose problems are solved, and whose programs are compiled anew."""
     kept = {name: value for name, value in os.environ.items() if name not in CACHES}
-    return {"FEDJAX_RL_CACHE": str(place / "solutions"), **kept}
+    compiled = {"JAX_ENABLE_COMPILATION_CACHE": "0"}
+    return {"FEDJAX_RL_CACHE": str(place / "solutions"), **kept, **compiled}
 
 
 def _all(commands: Sequence[Sequence[str]], at_once: int, environment: dict[str, str]) -> None:

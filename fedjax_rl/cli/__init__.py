@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from fedjax_rl.backend import check_variables
 from fedjax_rl.errors import InvalidInput, SolverFailure, Stopped
+from fedjax_rl.records.programs import keep_programs
 from fedjax_rl.terminal.streams import abandon, spelled
 
 COMMANDS = {
@@ -26,6 +27,7 @@ COMMANDS = {
     "list": "fedjax_rl.cli.listing",
 }
 
+NO_CACHE = "--no-compilation-cache"
 SPREAD = ("run", "resume", "compare", "sweep")
 """Commands that several processes can carry out together."""
 
@@ -62,6 +64,8 @@ first steps:
   fedjax-rl run fednpg --problem my_problem.npz          a problem of your own
 
 fedjax-rl COMMAND --help explains every option. Wherever a name is taken, module:factory is too.
+Compiled programs are kept in ~/.cache/fedjax_rl for the next start; --no-compilation-cache, with
+any command, does without.
 """
 
 
@@ -110,6 +114,10 @@ def _run(words: list[str]) -> int:
             _check_text(word)
         check_variables()
         command = choose("command", words[0], COMMANDS)
+        if NO_CACHE in words:
+            words = [word for word in words if word != NO_CACHE]
+        else:
+            keep_programs()
         with _team(words) if command in SPREAD else contextlib.nullcontext():
             status: int = importlib.import_module(COMMANDS[command]).main(words[1:])
     except InvalidInput as error:

@@ -6,27 +6,14 @@ A cache that cannot be read or written, or that has no place, is no obstacle.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fedjax_rl.records.cache_directory import cache_directory
 from fedjax_rl.records.directory import UNREADABLE, npz_bytes, write_atomically
-
-
-def cache_directory() -> Path | None:
-    """``$FEDJAX_RL_CACHE``, else ``$XDG_CACHE_HOME/fedjax_rl``, else ``~/.cache/fedjax_rl``.
-
-    None where there is no such place: a user whom the machine does not know has no home.
-    """
-    if chosen := os.environ.get("FEDJAX_RL_CACHE"):
-        return Path(chosen)
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fedjax_rl"
-    except RuntimeError:
-        return None
 
 
 def key_of(*known: Any) -> str:
