@@ -20,13 +20,13 @@ from fedjax_rl.cluster.devices import ONE, DeviceSettings
 from fedjax_rl.execution.train import start, to_host, train
 from fedjax_rl.families.registry import family_of
 from fedjax_rl.precision import precision
-from fedjax_rl.records.place import Destination
+from fedjax_rl.records.output import Destination
 from fedjax_rl.records.saving import CheckpointSettings
 from fedjax_rl.sweeps.execution import Done, run_chunk
 from fedjax_rl.sweeps.plan import members_of
-from fedjax_rl.sweeps.request import Asked
+from fedjax_rl.sweeps.request import SweepRequest
 from fedjax_rl.sweeps.results import SweepDirectory
-from fedjax_rl.sweeps.session import opened, planned
+from fedjax_rl.sweeps.session import opened, plan_of
 from fedjax_rl.sweeps.space import space_of
 from fedjax_rl.training.members import Group, Member, grouped
 from fedjax_rl.training.protocol import Assembler
@@ -90,8 +90,8 @@ class Planned:
         settings: Any = family_of(study.algorithm).settings
         base = settings(**study.settings)
         space = space_of(settings, study.grid, {}, None)
-        self.asked = Asked(study.algorithm, base, space, chunk)
-        (group,) = grouped(members_of(self.kind, base, self.asked.space), chunk)
+        self.request = SweepRequest(study.algorithm, base, space, chunk)
+        (group,) = grouped(members_of(self.kind, base, self.request.space), chunk)
         self.group: Group = group
         self.program: Algorithm = group.program(self.kind, devices)
 
@@ -104,9 +104,9 @@ class Planned:
 
     def written(self, out: pathlib.Path, saving: CheckpointSettings) -> None:
         """All members as ``fedjax-rl sweep --out`` runs them."""
-        asked = self.asked._replace(destination=Destination(out, True, saving))
+        request = self.request._replace(destination=Destination(out, True, saving))
         done: dict[int, Done] = {}
-        with opened(asked, planned(asked)) as directory:
+        with opened(request, plan_of(request)) as directory:
             assert directory is not None
             for members in self.group.chunks():
                 done |= self._saved(directory, members)
@@ -114,11 +114,13 @@ class Planned:
             directory.write(directory.done().values())
 
     def _saved(self, directory: SweepDirectory, members: Sequence[Member]) -> dict[int, Done]:
-        keeper = directory.keeper(members)
-        if keeper is None:
+        checkpointer = directory.checkpointer(members)
+        if checkpointer is None:
             return directory.add(run_chunk(self.kind, self.group, self.program, members))
-        with keeper:
-            done = run_chunk(self.kind, self.group, self.program, members, keeper=keeper)
+        with checkpointer:
+            done = run_chunk(
+                self.kind, self.group, self.program, members, checkpointer=checkpointer
+            )
         return directory.add(done)
 
     def trained(self, chunk_rounds: int, guarded: bool = False) -> None:
@@ -181,9 +183,9 @@ def bare_loop(program: Algorithm, rows: bool) -> Callable[..., Pytree]:
 class OneByOne:
     """A Python loop over members that reuses the program of one of them."""
 
-    def __init__(self, planned: Planned, count: int):
-        self._planned = planned
-        self._members = planned.group.members[:count]
+    def __init__(self, plan_of: Planned, count: int):
+        self._planned = plan_of
+        self._members = plan_of.group.members[:count]
         self._algorithm = self._members[0].assembled.algorithm
 
     def run(self) -> None:
@@ -210,23 +212,23 @@ class OneByOne:
 
 def inside(study: Study, loop_members: int, repeats: int) -> dict[str, Any]:
     """Seconds of everything that needs no other process, interleaved, after compilation."""
-    planned = Planned(study)
-    state_loop, computed_loop = (bare_loop(planned.program, rows) for rows in (False, True))
-    one_by_one = OneByOne(planned, min(loop_members, study.members))
-    group = planned.group
+    plan_of = Planned(study)
+    state_loop, computed_loop = (bare_loop(plan_of.program, rows) for rows in (False, True))
+    one_by_one = OneByOne(plan_of, min(loop_members, study.members))
+    group = plan_of.group
     with tempfile.TemporaryDirectory() as place:
         out = pathlib.Path(place) / "sweep"
         competitors: dict[str, Callable[[], object]] = {
-            "state": partial(planned.bare, state_loop),
-            "computed": partial(planned.bare, computed_loop),
-            "rows": partial(planned.trained, group.rounds),
-            "visits": partial(planned.trained, group.chunk_rounds),
-            "guarded": partial(planned.trained, group.chunk_rounds, guarded=True),
-            "figures": planned.run,
-            "files": partial(planned.written, out, CheckpointSettings(keep_checkpoints=0)),
-            "whole": partial(planned.written, out, CheckpointSettings()),
+            "state": partial(plan_of.bare, state_loop),
+            "computed": partial(plan_of.bare, computed_loop),
+            "rows": partial(plan_of.trained, group.rounds),
+            "visits": partial(plan_of.trained, group.chunk_rounds),
+            "guarded": partial(plan_of.trained, group.chunk_rounds, guarded=True),
+            "figures": plan_of.run,
+            "files": partial(plan_of.written, out, CheckpointSettings(keep_checkpoints=0)),
+            "whole": partial(plan_of.written, out, CheckpointSettings()),
             "saved_at_every_visit": partial(
-                planned.written, out, CheckpointSettings(checkpoint_seconds=0.0)
+                plan_of.written, out, CheckpointSettings(checkpoint_seconds=0.0)
             ),
             "one_by_one": one_by_one.run,
         }
@@ -242,7 +244,7 @@ def inside(study: Study, loop_members: int, repeats: int) -> dict[str, Any]:
         "loop_members": loop_members,
         "compile_seconds": {"program": compiled["figures"], "one_by_one": compiled["one_by_one"]},
         "seconds": clock,
-        "diverged": sum(one.row["status"] != "finished" for one in planned.run()),
+        "diverged": sum(one.row["status"] != "finished" for one in plan_of.run()),
     }
 
 
@@ -255,9 +257,9 @@ def saturation(study: Study, counts: Sequence[int], repeats: int) -> dict[str, A
         values = study.grid[name]
         many = [float(x) for x in np.geomspace(min(values), max(values), count)]
         fixed = {other: study.grid[other][:1] for other in study.grid if other != name}
-        planned = Planned(study._replace(grid={**fixed, name: many}), chunk=count)
-        first = _seconds(planned.run)
-        times = [_seconds(planned.run) for _ in range(repeats)]
+        plan_of = Planned(study._replace(grid={**fixed, name: many}), chunk=count)
+        first = _seconds(plan_of.run)
+        times = [_seconds(plan_of.run) for _ in range(repeats)]
         rates = sorted(count / seconds for seconds in times)
         rate = statistics.median(rates)
         found[str(count)] = {

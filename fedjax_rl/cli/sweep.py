@@ -136,13 +136,13 @@ def carried_out(
         InvalidInput: before anything is written.
     """
     check_has_out(own.out, arguments)
-    from fedjax_rl.records.place import Destination
-    from fedjax_rl.sweeps.request import Asked
+    from fedjax_rl.records.output import Destination
+    from fedjax_rl.sweeps.request import SweepRequest
     from fedjax_rl.sweeps.session import sweep_and_record
 
     start_backend()
     diverged = sweep_and_record(
-        Asked(
+        SweepRequest(
             algorithm=algorithm,
             base=settings,
             space=space,
