@@ -183,9 +183,9 @@ def bare_loop(program: Algorithm, rows: bool) -> Callable[..., Pytree]:
 class OneByOne:
     """A Python loop over members that reuses the program of one of them."""
 
-    def __init__(self, plan_of: Planned, count: int):
-        self._planned = plan_of
-        self._members = plan_of.group.members[:count]
+    def __init__(self, planned: Planned, count: int):
+        self._planned = planned
+        self._members = planned.group.members[:count]
         self._algorithm = self._members[0].assembled.algorithm
 
     def run(self) -> None:
@@ -207,28 +207,28 @@ class OneByOne:
                 parts.append(chunk.info)
             rows = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
             kind = self._planned.kind
-            kind.figures(assembled.prepared, rows, to_host(kind.kept(state)), -1)
+            kind.figures(assembled.prepared, rows, to_host(kind.outcome(state)), -1)
 
 
 def inside(study: Study, loop_members: int, repeats: int) -> dict[str, Any]:
     """Seconds of everything that needs no other process, interleaved, after compilation."""
-    plan_of = Planned(study)
-    state_loop, computed_loop = (bare_loop(plan_of.program, rows) for rows in (False, True))
-    one_by_one = OneByOne(plan_of, min(loop_members, study.members))
-    group = plan_of.group
+    planned = Planned(study)
+    state_loop, computed_loop = (bare_loop(planned.program, rows) for rows in (False, True))
+    one_by_one = OneByOne(planned, min(loop_members, study.members))
+    group = planned.group
     with tempfile.TemporaryDirectory() as place:
         out = pathlib.Path(place) / "sweep"
         competitors: dict[str, Callable[[], object]] = {
-            "state": partial(plan_of.bare, state_loop),
-            "computed": partial(plan_of.bare, computed_loop),
-            "rows": partial(plan_of.trained, group.rounds),
-            "visits": partial(plan_of.trained, group.chunk_rounds),
-            "guarded": partial(plan_of.trained, group.chunk_rounds, guarded=True),
-            "figures": plan_of.run,
-            "files": partial(plan_of.written, out, CheckpointSettings(keep_checkpoints=0)),
-            "whole": partial(plan_of.written, out, CheckpointSettings()),
+            "state": partial(planned.bare, state_loop),
+            "computed": partial(planned.bare, computed_loop),
+            "rows": partial(planned.trained, group.rounds),
+            "visits": partial(planned.trained, group.chunk_rounds),
+            "guarded": partial(planned.trained, group.chunk_rounds, guarded=True),
+            "figures": planned.run,
+            "files": partial(planned.written, out, CheckpointSettings(keep_checkpoints=0)),
+            "whole": partial(planned.written, out, CheckpointSettings()),
             "saved_at_every_visit": partial(
-                plan_of.written, out, CheckpointSettings(checkpoint_seconds=0.0)
+                planned.written, out, CheckpointSettings(checkpoint_seconds=0.0)
             ),
             "one_by_one": one_by_one.run,
         }
@@ -244,7 +244,7 @@ def inside(study: Study, loop_members: int, repeats: int) -> dict[str, Any]:
         "loop_members": loop_members,
         "compile_seconds": {"program": compiled["figures"], "one_by_one": compiled["one_by_one"]},
         "seconds": clock,
-        "diverged": sum(one.row["status"] != "finished" for one in plan_of.run()),
+        "diverged": sum(one.row["status"] != "finished" for one in planned.run()),
     }
 
 
@@ -257,9 +257,9 @@ def saturation(study: Study, counts: Sequence[int], repeats: int) -> dict[str, A
         values = study.grid[name]
         many = [float(x) for x in np.geomspace(min(values), max(values), count)]
         fixed = {other: study.grid[other][:1] for other in study.grid if other != name}
-        plan_of = Planned(study._replace(grid={**fixed, name: many}), chunk=count)
-        first = _seconds(plan_of.run)
-        times = [_seconds(plan_of.run) for _ in range(repeats)]
+        planned = Planned(study._replace(grid={**fixed, name: many}), chunk=count)
+        first = _seconds(planned.run)
+        times = [_seconds(planned.run) for _ in range(repeats)]
         rates = sorted(count / seconds for seconds in times)
         rate = statistics.median(rates)
         found[str(count)] = {
