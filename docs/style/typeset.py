@@ -2,8 +2,8 @@
 
 Every browser of today draws MathML itself. So a page needs no script and asks nobody for one, it
 is the same without a network, and screen readers read it. A math font comes with the site
-(`stix-two-math.woff2`), since not every system has one. KaTeX would be half a megabyte of others'
-code in this repository instead.
+(`stix-two-math.woff2`, with the characters of `characters.txt`), since not every system has one.
+KaTeX would be half a megabyte of others' code in this repository instead.
 """
 
 from __future__ import annotations
@@ -43,9 +43,19 @@ def typeset(latex: str, *, block: bool = False) -> str:
         ValueError: a command that is not known, which would be shown as it is written.
     """
     made = convert(latex, display="block" if block else "inline")
-    if unknown := re.search(r">(\\[a-zA-Z]*|&#x0005C;|&amp;)", made):
+    if unknown := re.search(r">(\\[a-zA-Z]*|&#x0005C;|&(?=<))", made):
         raise ValueError(f"{unknown[1]} in ${latex}$ cannot be typeset")
-    # MathML has room around a slash, as for a relation; a quotient in a line has none.
+    made = re.sub(r"<m[io]>([A-Za-z]{2,})</m[io]>", _function, made)
+    # Capital Greek letters are upright, as in the papers; a slash in a line has no room around it.
+    made = re.sub(r"<mi>(&#x003(?:9|A).;)</mi>", r'<mi mathvariant="normal">\1</mi>', made)
     made = made.replace("<mo>&#x0002F;</mo>", '<mo lspace="0" rspace="0">/</mo>')
     # A formula that is wider than a small screen is scrolled by itself, and by keys, too.
     return f'<div class="formula" tabindex="0">{made}</div>' if block else made
+
+
+def _function(match: re.Match[str]) -> str:
+    """The name of a function: close to a bracket, and a little apart from a letter."""
+    after = match.string[match.end() :]
+    bracket = re.match(r"(<m(i|n|row)>.*?</m\2></msub>)?(<mo |</)", after)
+    space = "0" if bracket else "0.17em"
+    return f'<mo lspace="0.1em" rspace="{space}">{match[1]}</mo>'
