@@ -200,6 +200,7 @@ def rendered(section: str, option: Option) -> str:
     # A word with _ or * in it is no emphasis, and a name no tag.
     meaning = escape(" ".join(option.told.split()), quote=False)
     meaning = re.sub(r"([_*])", r"\\\1", meaning)
+    meaning = re.sub(r"(?<![\w=-])--[a-z][a-z-]*", r"`\g<0>`", meaning)
     return "\n\n".join([name, meaning, *([f"*{' · '.join(facts)}*"] if facts else [])])
 
 
