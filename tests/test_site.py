@@ -21,6 +21,9 @@ REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 NARROW, WIDE = 390, 1280
 FORMULAS = {"concepts": 100, "stale": 30, "leakage": 30, "glossary": 80, "results": 10}
 """Pages with formulas, and how many they have at least."""
+LEGIBLE = 4.5
+"""Contrast of text that WCAG 2 asks for."""
+PROBES = (REPOSITORY / "tests" / "report" / "probes.js").read_text(encoding="utf-8")
 NO_PROSE = r"```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]+\$|!\[.*?\]"
 """Code, formulas, and what pictures say to those who do not see them."""
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -133,13 +136,17 @@ def test_a_wide_formula_is_scrolled_by_itself(site: pathlib.Path, browser: Brows
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_the_site_is_as_dark_as_the_system(
+def test_the_site_is_as_dark_as_the_system_and_legible(
     site: pathlib.Path, dark: bool, tmp_path: pathlib.Path
 ) -> None:
     with launched(tmp_path / "profile") as fresh:
-        page = fresh.open(site / "index.html", WIDE, dark=dark)
+        page = fresh.open(site / "quickstart.html", WIDE, dark=dark)
+        page.evaluate(PROBES)
+        pale = [text.strip() for _, text, _ in page.evaluate(f"paleText({LEGIBLE})")]
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert page.evaluate("document.querySelectorAll('[data-md-color-media]').length") >= 3
+    # What is not seen until it is reached by keys, and what the probe takes for white on white.
+    assert [text for text in pale if "Skip to" not in text and "Material for" not in text] == []
     light = [int(part) for part in re.findall(r"\d+", ground)][:3]
     assert (max(light) < 64) == dark and (min(light) > 240) != dark, ground
 
