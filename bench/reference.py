@@ -31,6 +31,7 @@ from fedjax_rl.families.networks.config import OWN as NETWORKS
 from fedjax_rl.families.networks.config import DeepConfig
 from fedjax_rl.families.protocol import Family
 from fedjax_rl.families.registry import family_of
+from fedjax_rl.hetero.latency import latencies
 from fedjax_rl.hetero.losses import losses
 from fedjax_rl.records.saving import CheckpointSettings
 from fedjax_rl.settings.fields import declared
@@ -38,7 +39,12 @@ from fedjax_rl.settings.own import extended
 from fedjax_rl.sweeps.space import OF_ROWS, OWN
 
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "cli.md"
-PLUGINS = {"learner": learners, "merge": aggregators, "kl": ("code", "true")}
+PLUGINS = {
+    "learner": learners,
+    "merge": aggregators,
+    "kl": ("code", "true"),
+    "latency": latencies,
+}
 """What settings that name a plug-in may name."""
 
 
@@ -51,7 +57,9 @@ class Option(NamedTuple):
         allowed: what it may be, in words; empty where the help says all.
         default: what it is unless given, as it would be typed; None where it must be given.
         swept: whether it may be an axis of a sweep.
-        only: with what it is there or has an effect, in Markdown; empty where it always does.
+        only: other options with which it has an effect; none where it always has one.
+        owners: plug-ins, by how they are named, with one of which it is there; none where it
+            always is.
     """
 
     flag: str
@@ -59,7 +67,8 @@ class Option(NamedTuple):
     allowed: str
     default: str | None
     swept: bool = False
-    only: str = ""
+    only: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
 
 
 def options(kind: Any, *, swept: bool = False) -> list[Option]:
@@ -129,13 +138,13 @@ def allowed(kind: Any, field: dataclasses.Field[Any]) -> str:
     return ", ".join([*([" or ".join(words)] if words else []), *many])
 
 
-def company(kind: Any, name: str) -> str:
-    """With what a field has an effect, in Markdown; empty where it always has one."""
-    algorithms = [f"`run {one}`" for one, own in NETWORKS.items() if name in own]
+def company(kind: Any, name: str) -> tuple[str, ...]:
+    """With what a field has an effect; nothing where it always has one."""
+    algorithms = tuple(f"run {one}" for one, own in NETWORKS.items() if name in own)
     if issubclass(kind, DeepConfig) and algorithms:
-        return algorithms[0]
+        return algorithms
     others = declared(kind)[name].company
-    return ", ".join(f"`{flag(other)} {value}`" for other, values in others for value in values)
+    return tuple(f"{flag(other)} {value}" for other, values in others for value in values)
 
 
 def default(field: dataclasses.Field[Any]) -> str | None:
@@ -156,8 +165,8 @@ def settings(family: Family, algorithms: Sequence[str]) -> list[Option]:
     """The settings of algorithms of one family, and those that plug-ins have of their own."""
     owners: dict[Option, list[str]] = {}
     for owner, option in of_plugins(family, algorithms):
-        owners.setdefault(option, []).append(f"`{owner}`")
-    own = [option._replace(only=", ".join(names)) for option, names in owners.items()]
+        owners.setdefault(option, []).append(owner)
+    own = [option._replace(owners=tuple(names)) for option, names in owners.items()]
     return options(family.settings, swept=True) + own
 
 
@@ -193,8 +202,8 @@ def rendered(section: str, option: Option) -> str:
         facts.append("must be given")
     elif option.default:
         facts.append(f"unless given `{option.default}`")
-    if option.only:
-        facts.append(f"only with {option.only}")
+    if needed := option.only + option.owners:
+        facts.append(f"only with {', '.join(f'`{one}`' for one in needed)}")
     if option.swept:
         facts.append("can be swept")
     # A word with _ or * in it is no emphasis, and a name no tag.

@@ -8,6 +8,7 @@ import pytest
 
 from bench import reference
 from fedjax_rl.cli import COMMANDS, main
+from fedjax_rl.families.registry import family_of
 
 FLAG = r"(?<![\w-])--[a-z][a-z-]*"
 SHARED = ("saving", "devices", "processes")
@@ -67,19 +68,29 @@ def test_every_option_that_is_offered_is_on_the_page(
     assert offered(command, capsys) == named - without
 
 
+def of_losses(parts: set[str], *ways: str) -> set[str]:
+    """Flags of parts of the page that are there where plug-ins are named so."""
+    family = family_of("gepo")
+    all_ways = {*ways, *(f"--{name} {getattr(family.settings, name)}" for name in family.named)}
+    found = documented(parts).items()
+    return {flag for flag, one in found if not one.owners or all_ways & set(one.owners)}
+
+
 @pytest.mark.parametrize("words", ["gepo", "v-trace --kl code", "tis", "gmpo"])
 def test_every_option_of_a_loss_is_on_the_page(
     words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of its own a loss has those that the page says it has."""
-    ways = {f"`run {words.split()[0]}`", *(["`--kl code`"] if "--kl" in words else [])}
-    named = {
-        flag
-        for flag, option in documented({*RUN, "run gepo"}).items()
-        if ("`run " not in option.only and "`--kl" not in option.only)
-        or ways & set(option.only.split(", "))
-    }
-    assert offered(f"run {words}", capsys) == named
+    loss, *more = words.split(maxsplit=1)
+    assert offered(f"run {words}", capsys) == of_losses({*RUN, "run gepo"}, f"run {loss}", *more)
+
+
+def test_every_option_of_a_comparison_of_losses_is_on_the_page(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    parts = {*SHARED, "compare losses", "run gepo", "sweep"}
+    there = of_losses(parts, "run gepo", "run tis") - SPACE - {"--window", "--log-every"}
+    assert offered("compare --losses gepo,tis", capsys) == there
 
 
 def test_prose_names_options_that_there_are() -> None:
@@ -98,10 +109,10 @@ def test_every_command_has_a_heading() -> None:
 
 def test_an_option_says_what_it_may_be_and_with_what() -> None:
     options = documented({"run fednpg", "run fedppo"})
-    assert options["--rollouts"].only == "`--evaluation sampled`"
+    assert options["--rollouts"].only == ("--evaluation sampled",)
     assert options["--no-standardize"].allowed == "switches this off"
     finite = {option.flag: option for option in reference.sections()["run fednpg"]}
     assert finite["--step-size"].allowed == "`auto` or a positive number"
     assert finite["--step-size"].default == "auto"
     assert finite["--step-size"].swept and not finite["--seeds"].swept
-    assert finite["--tolerance"].only == "`--learner crpo`"
+    assert finite["--tolerance"].owners == ("--learner crpo",)
