@@ -78,7 +78,7 @@ def test_no_formula_is_left_as_plain_text() -> None:
 
 
 def test_the_font_has_every_character_of_a_formula(site: pathlib.Path) -> None:
-    characters = TTFont(site / "style" / "stix-two-math.woff2").getBestCmap()
+    characters = TTFont(site / "style" / "stix-two-math.woff").getBestCmap()
     shown = {
         one
         for page in site.rglob("*.html")

@@ -2,7 +2,7 @@
 
 Every browser of today draws MathML itself. So a page needs no script and asks nobody for one, it
 is the same without a network, and screen readers read it. A math font comes with the site
-(`stix-two-math.woff2`, with the characters of `characters.txt`), since not every system has one.
+(`stix-two-math.woff`, with the characters of `characters.txt`), since not every system has one.
 KaTeX would be half a megabyte of others' code in this repository instead.
 """
 
