@@ -1,4 +1,4 @@
-"""``python -m bench.diagrams`` draws the diagrams of docs/concepts.md, as plain SVG.
+"""``python -m bench.diagrams`` draws the diagrams of the start page and the concepts, as plain SVG.
 
 Text stays text, and a light ground of their own keeps them legible on light and dark pages.
 """
@@ -46,6 +46,39 @@ def drawing(width: float, height: float, title: str, *parts: str) -> str:
     )
     ground = f'<rect width="{width:g}" height="{height:g}" rx="8" fill="{PAPER}"/>'
     return "\n".join([head, ground, *parts, "</svg>", ""])
+
+
+def idea() -> str:
+    """Agents that share a policy and no cost; samplers that nobody waits for."""
+    parts = [text(360, 24, "Federated and constrained: agents share a policy, never their costs")]
+    for agent, cost in enumerate(("fluids", "vasopressors", "organ failure")):
+        y, mark = 46 + 66 * agent, "₁₂₃"[agent]
+        words = f"agent {agent + 1} sees {cost} ≤ d{mark}", f"and keeps its multiplier λ{mark}"
+        parts += [box(20, y, 270, 54, *words, fill=ORANGE), arrow(292, y + 27, 368, 139)]
+    parts += [
+        text(345, 62, "policies", colour=QUIET),
+        box(370, 106, 110, 66, "merge", "the mean", fill=BLUE),
+        arrow(482, 139, 518, 139),
+        box(520, 96, 180, 86, "one policy that", "keeps every budget", fill=GREEN),
+        text(610, 204, "held against a certified", colour=QUIET),
+        text(610, 224, "optimum", colour=QUIET),
+        f'<line x1="20" y1="262" x2="700" y2="262" stroke="{QUIET}" stroke-dasharray="2 4"/>',
+        text(360, 288, "Asynchronous: nobody waits, so the learner learns from the past"),
+    ]
+    for sampler in range(3):
+        y = 310 + 42 * sampler
+        parts += [box(20, y, 110, 32, "sampler"), arrow(132, y + 16, 198, 368)]
+    parts += [
+        box(200, 335, 200, 66, "batches, some of them", "dozens of steps old", fill=ORANGE),
+        arrow(402, 368, 458, 368),
+        box(
+            460, 335, 240, 66, "learner: weighs responses", "by what it would write now", fill=GREEN
+        ),
+        f'<path d="M580 403 V446 H75 V432" fill="none" stroke="{INK}" stroke-width="1.5" '
+        'stroke-dasharray="5 4" marker-end="url(#to)"/>',
+        text(330, 462, "new parameters, when they get through", colour=QUIET),
+    ]
+    return drawing(720, 480, "The idea", *parts)
 
 
 def heterogeneity() -> str:
@@ -138,6 +171,7 @@ def privacy() -> str:
 
 
 DIAGRAMS = {
+    "concept-idea": idea,
     "concept-heterogeneity": heterogeneity,
     "concept-lagrangians": lagrangians,
     "concept-rounds": rounds,

@@ -343,16 +343,17 @@ def returns(cmdp: CMDP, policy: np.ndarray, signal: np.ndarray) -> float:
 def tables(figures: dict[str, Any]) -> list[str]:
     """The two tables of the page."""
     local = list(next(iter(figures["fixed_step"].values())))
-    head = "| step | N | " + " | ".join(f"E = {steps}" for steps in local) + " |"
+    head = "| step | $N$ | " + " | ".join(f"$E = {steps}$" for steps in local) + " |"
     rows = [head, "|---" * (len(local) + 2) + "|"]
     for name, label in (
-        ("fixed_step", f"η = {figures['step_size']:g}"),
-        ("fixed_product", f"η·E = {figures['product']:g}"),
+        ("fixed_step", rf"$\eta = {figures['step_size']:g}$"),
+        ("fixed_product", rf"$\eta E = {figures['product']:g}$"),
     ):
         for number, row in figures[name].items():
             cells = " | ".join(f"{cell['cosine']:.4f}" for cell in row.values())
             rows.append(f"| {label} | {number} | {cells} |")
-    below = ["| N | agents with λ > 0 | cosine | quartiles | stranger |", "|---|---|---|---|---|"]
+    head = r"| $N$ | agents with $\lambda > 0$ | cosine | quartiles | stranger |"
+    below = [head, "|---|---|---|---|---|"]
     for number, cell in figures["secure_sum"].items():
         low, high = cell["quartiles"]
         below.append(

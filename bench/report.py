@@ -17,6 +17,9 @@ from fedjax_rl.figures.style import COLOURS
 PAGE = ROOT / "docs" / "results.md"
 
 
+DISTANCE = r"$\Vert \lambda - \lambda^* \Vert_\infty$"
+
+
 def page() -> str:
     """The whole page."""
     parts = [HEAD, rates(load("rates")), last_iterates(load("last_iterate"))]
@@ -32,8 +35,8 @@ This page is written by `python -m bench.report` from the figures in `bench/resu
 bench/results` measures everything. A test holds the page against them.
 
 The named problems are `random-mdp` with 5 states, 5 actions, 4 agents and the seeds listed: the
-first twenty whose λ* is certified unique and in which at least three constraints are active.
-Everything is float64; intervals are 95 % stratified bootstrap intervals over problems.
+first twenty whose $\\lambda^*$ is certified unique and in which at least three constraints are
+active. Everything is float64; intervals are 95 % stratified bootstrap intervals over problems.
 """
 
 
@@ -42,7 +45,8 @@ def rates(figures: dict[str, Any]) -> str:
     lines = [
         "## FedNPG's rate",
         "",
-        "Each T is a run of its own with η = 2/√T and η_λ = 0.1 η, evaluated exactly. Slopes are",
+        r"Each T is a run of its own with $\eta = 2 / \sqrt{T}$ and $\eta_\lambda = 0.1\,\eta$,",
+        "evaluated exactly. Slopes are",
         "log–log over T = " + ", ".join(str(rounds) for rounds in figures["rounds"]) + ", medians",
         "over problems. Values that are not positive are left out of a fit and counted: a gap that",
         "is negative has nothing to fall.",
@@ -68,9 +72,9 @@ def rates(figures: dict[str, Any]) -> str:
         "",
         "The theory has −0.5 for the averaged violation. The interval of its slope reaches",
         f"that for E = {reached}, and does not for E = {missed}: there client drift saturates at",
-        "large η·E and bends the curve at small T; between the last two T (of the medians) the",
-        "slope is the one in the column of that name. The strong violation falls more slowly: the",
-        "last iterate circles the optimum, and no round pays for another.",
+        r"large $\eta E$ and bends the curve at small T; between the last two T (of the medians)",
+        "the slope is the one in the column of that name. The strong violation falls more slowly:",
+        "the last iterate circles the optimum, and no round pays for another.",
         "",
     ]
     return "\n".join(lines)
@@ -105,15 +109,16 @@ def last_iterates(figures: dict[str, Any]) -> str:
     lines = [
         "## Last iterates",
         "",
-        f"**Optimistic** (η = {fast['step_size']}, η_λ = {fast['dual_step_size']}, four agents):",
-        f"gap, violation and ‖λ − λ*‖∞ of the last iterate are below {fast['target']:g} for good",
+        rf"**Optimistic** ($\eta = {fast['step_size']}$,",
+        rf"$\eta_\lambda = {fast['dual_step_size']}$, four agents):",
+        f"gap, violation and {DISTANCE} of the last iterate are below {fast['target']:g} for good",
         f"on {len(reached)} of {total} problems within {fast['rounds']} rounds; the median needs",
         f"{reached[len(reached) // 2]} rounds, the slowest of them {reached[-1]}. Missed: {missed}",
-        f"(by seed; largest remaining ‖λ − λ*‖∞ {max(fast['last_multiplier_error']):.1e}).",
+        f"(by seed; largest remaining {DISTANCE} {max(fast['last_multiplier_error']):.1e}).",
         "",
         "**Regularised**: distance of the settled point, medians over problems.",
         "",
-        "| τ | gap | violation | ‖λ − λ*‖∞ |",
+        rf"| $\tau$ | gap | violation | {DISTANCE} |",
         "|---|---|---|---|",
     ]
     for index, weight in enumerate(biased["weights"]):
@@ -127,7 +132,7 @@ def last_iterates(figures: dict[str, Any]) -> str:
         f"[{number(biased[name]['slope'][1])}, {number(biased[name]['slope'][2])}]"
         for name in ("gap", "violation", "multiplier_error")
     )
-    lines += ["", f"Log–log slopes in τ: {slopes}.", ""]
+    lines += ["", rf"Log–log slopes in $\tau$: {slopes}.", ""]
     lines += ["![Distance of the settled point against τ](figures/regularized.png)", ""]
     return "\n".join(lines)
 
@@ -158,7 +163,7 @@ def drift(figures: dict[str, Any]) -> str:
         "",
         f"Median over problems of the average violation after {figures['rounds']} rounds.",
         "",
-        "| η·E | "
+        r"| $\eta E$ | "
         + " | ".join(f"E = {steps}" for steps in local_steps)
         + " | merged probabilities, E = 20 |",
         "|---" * (len(local_steps) + 2) + "|",
@@ -170,9 +175,9 @@ def drift(figures: dict[str, Any]) -> str:
         "",
         "![Average violation against η·E](figures/drift.png)",
         "",
-        "At η·E = 2 a control variate makes the average violation smaller by these factors. What",
-        "is left is drift within a round: the correction is measured once, at the merged policy,",
-        "and ages over the E local steps.",
+        r"At $\eta E = 2$ a control variate makes the average violation smaller by these factors.",
+        "What is left is drift within a round: the correction is measured once, at the merged",
+        "policy, and ages over the E local steps.",
         "",
         "| E | factor, median over problems | least |",
         "|---|---|---|",

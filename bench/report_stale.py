@@ -49,7 +49,8 @@ def study(title: str, figures: dict[str, Any]) -> list[str]:
     far = windows[-1]
     rates = ", ".join(f"{rate:g}" for rate in figures["rates"])
     head = ["loss", "rate", *(f"W = {window}: best / last" for window in windows)]
-    head += [f"last at W = {far}", "weight variance", "CV²", "mean weight", "variance–KL"]
+    head += [f"last at W = {far}", "weight variance", r"$\mathrm{CV}^2$"]
+    head += ["mean weight", "variance–KL"]
     lines = [f"### {title}", "", f"Candidate learning rates: {rates}.", ""]
     lines += [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for loss, row in losses.items():
@@ -106,7 +107,8 @@ def gradients(figures: dict[str, Any]) -> str:
         "",
         f"At step {figures['step']} of one synchronous run on `prefix-sum` (table), with batches",
         "written by the policy of so many steps before. Compared with the true on-policy gradient",
-        f"∇ E_p[r], measured from {4 * figures['batches']:,} batches of the learner's own; each",
+        r"$\nabla \mathbb{E}_p[r]$,",
+        f"measured from {4 * figures['batches']:,} batches of the learner's own; each",
         f"loss from {figures['batches']:,} batches of {figures['prompts']} × "
         f"{figures['group_size']}. *cosine*: of the mean gradient with the true one (bias of",
         "direction); *size*: its length over the true one's; *noise*: trace of one batch's",

@@ -12,6 +12,9 @@ class NoSettings(NamedTuple):
     """Of a plug-in without constants of its own."""
 
 
+# Cached since rules made by a call, in_range(0, 1), equal only themselves, and hints that are read
+# again call again: a setting that two plug-ins share would seem to be two.
+@functools.cache
 def fields_of(settings: Any) -> dict[str, tuple[Any, float]]:
     """Annotation and default of every field of a plug-in's settings, by name."""
     hints = typing.get_type_hints(settings, include_extras=True)

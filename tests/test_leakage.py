@@ -85,13 +85,13 @@ def test_advantages_do_not_see_potential_shaping():
 def rows_of_tables():
     """Cells of the page's table rows, without heads and rules."""
     rows = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.startswith("| ")]
-    return [row for row in rows if row[0] not in ("step", "N")]
+    return [row for row in rows if row[0] not in ("step", "$N$")]
 
 
 def test_every_number_of_the_tables_is_that_of_the_figures():
     assert FIGURES["quick"] is False
     expected = []
-    for name, label in (("fixed_step", "η = 0.1"), ("fixed_product", "η·E = 1")):
+    for name, label in (("fixed_step", r"$\eta = 0.1$"), ("fixed_product", r"$\eta E = 1$")):
         for number, row in FIGURES[name].items():
             expected.append([label, number, *(f"{cell['cosine']:.4f}" for cell in row.values())])
     for number, cell in FIGURES["secure_sum"].items():
