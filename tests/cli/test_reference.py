@@ -7,7 +7,7 @@ import re
 import pytest
 
 from bench import reference
-from fedjax_rl.cli import COMMANDS, main
+from fedjax_rl.cli import COMMANDS, NO_CACHE, main
 from fedjax_rl.families.registry import family_of
 
 FLAG = r"(?<![\w-])--[a-z][a-z-]*"
