@@ -95,12 +95,19 @@ def dealt(mesh: Mesh, inner: Map = jax.vmap) -> Map:
         inner: maps over the share of a device.
 
     Returns:
-        A map that takes ``in_axes`` and ``out_axes`` of 0 and None, or trees of them.
+        A map that takes ``in_axes`` and ``out_axes`` of 0 and None, or trees of them, and
+        ``axis_size``, which is needed where no argument has the mapped axis.
     """
 
-    def device_map(function: Callable[..., Pytree], in_axes: Any = 0, out_axes: Any = 0) -> Any:
+    def device_map(
+        function: Callable[..., Pytree],
+        in_axes: Any = 0,
+        out_axes: Any = 0,
+        axis_size: int | None = None,
+    ) -> Any:
+        share = None if axis_size is None else -(-axis_size // mesh.size)
         spread = jax.shard_map(
-            inner(function, in_axes, out_axes),
+            inner(function, in_axes, out_axes, axis_size=share),
             mesh=mesh,
             in_specs=_specs(mesh, in_axes),
             out_specs=_specs(mesh, out_axes),
@@ -108,7 +115,7 @@ def dealt(mesh: Mesh, inner: Map = jax.vmap) -> Map:
         )
 
         def mapped(*arguments: Pytree) -> Pytree:
-            count = _length(in_axes, arguments)
+            count = _length(in_axes, arguments) if axis_size is None else axis_size
             missing = -count % mesh.size
             if missing == 0:
                 return spread(*arguments)
