@@ -206,7 +206,7 @@ class OneByOne:
                 parts.append(chunk.info)
             rows = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
             kind = self._planned.kind
-            kind.figures(assembled.prepared, rows, to_host(kind.kept(state)), -1)
+            kind.figures(assembled.prepared, rows, to_host(kind.kept(self._algorithm, state)), -1)
 
 
 def inside(study: Study, loop_members: int, repeats: int) -> dict[str, Any]:
