@@ -18,36 +18,36 @@ DUAL_RULES = {"gradient": projected_gradient, "pid": pid}
 
 def dual_step(
     rule: str,
-    duals: DualState,
+    duals: DualState | None,
     measured: Measured,
     caps: jax.Array,
     agent: DeepAgent,
     hparams: DeepSettings,
-) -> DualState:
-    """The step of λ [K] by ``gradient`` or ``pid``, where costs are known; ``crpo`` has none.
+) -> DualState | None:
+    """The step of λ [K] by ``gradient`` or ``pid``, where costs are known; None for ``crpo``.
 
     A budget per episode waits until an episode ends, and padding stays 0.
 
     Args:
         rule: static.
-        duals: before the step.
+        duals: before the step; None where there are none.
         measured: costs [K] of the rollout.
         caps: λ_max [K].
         agent: budgets [K] and the scale of each.
         hparams: gains.
     """
-    if rule == "crpo":
-        return duals
+    if duals is None:
+        return None
     settings = hparams.duals._replace(cap=caps)
     proposed = DUAL_RULES[rule](duals, measured.costs, agent.budgets, agent.dual_scale, settings)
-    return jax.tree.map(partial(jnp.where, measured.known), proposed, duals)
+    stepped: DualState = jax.tree.map(partial(jnp.where, measured.known), proposed, duals)
+    return stepped
 
 
 def lagrangian_weights(
-    rule: str,
-    duals: DualState,
+    duals: DualState | None,
     measured: Measured,
-    feasible: jax.Array,
+    feasible: jax.Array | None,
     agent: DeepAgent,
     hparams: DeepSettings,
 ) -> jax.Array:
@@ -57,14 +57,14 @@ def lagrangian_weights(
     the worst violated cost of the agent's own.
 
     Args:
-        rule: static.
-        duals: after the dual step.
+        duals: after the dual step; None for CRPO.
         measured: costs [K] of the rollout.
-        feasible: scalar, whether every agent was satisfied; for CRPO.
+        feasible: scalar, whether every agent was satisfied; None but for CRPO.
         agent: its weight of the reward and w_ij [K].
         hparams: the tolerance of CRPO.
     """
-    if rule == "crpo":
+    if duals is None:
+        assert feasible is not None, "CRPO's exchange has said so"
         own = excess(measured, agent, hparams)
         worst = jax.nn.one_hot(jnp.argmax(own), len(own)) * (own.max() > 0)
         return jnp.append(feasible, (~feasible) * worst).astype(jnp.float32)
@@ -84,9 +84,9 @@ def excess(measured: Measured, agent: DeepAgent, hparams: DeepSettings) -> jax.A
 
 
 def satisfied_after(
-    before: jax.Array, measured: Measured, agent: DeepAgent, hparams: DeepSettings
-) -> jax.Array:
-    """A scalar, whether the agent's own costs are within budget.
+    before: jax.Array | None, measured: Measured, agent: DeepAgent, hparams: DeepSettings
+) -> jax.Array | None:
+    """A scalar, whether the agent's own costs are within budget; None but for CRPO.
 
     Args:
         before: the same after the last step, which stays where no cost is known.
@@ -94,6 +94,8 @@ def satisfied_after(
         agent: budgets [K].
         hparams: the tolerance.
     """
+    if before is None:
+        return None
     satisfied = ~jnp.any(excess(measured, agent, hparams) > 0)
     return jnp.where(measured.known.any(), satisfied, before)
 
@@ -106,6 +108,7 @@ def _send_violation(
     agent: DeepAgent,
     hparams: DeepSettings,
 ) -> tuple[jax.Array, tuple[()]]:
+    assert local.satisfied is not None, "only CRPO has this exchange"
     return 1.0 - local.satisfied, ()
 
 
