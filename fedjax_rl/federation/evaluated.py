@@ -103,12 +103,12 @@ def evaluated(federation: Algorithm, evaluate: Evaluate, per_step: tuple[bool, .
     def recorded(info: DeepInfo, evaluation: Evaluation, due: jax.Array) -> Row:
         """The row of a round from every agent's local steps, leading axes [N, E]."""
         episodes = info.episodes.sum()
-        means = jnp.where(episodes > 0, info.totals.sum((0, 1)) / episodes, jnp.nan)
+        means = jnp.where(episodes > 0, info.episode_sums.sum((0, 1)) / episodes, jnp.nan)
         return Row(
             evaluation=evaluation,
             evaluated=due,
             reward=means[0],
-            costs=jnp.where(rated, info.rates.mean((0, 1)), means[1:]),
+            costs=jnp.where(rated, info.step_costs.mean((0, 1)), means[1:]),
             episodes=episodes,
             multipliers=info.multipliers[:, -1],
             at_cap=info.at_cap[:, -1].sum(),

@@ -39,15 +39,15 @@ class Estimates(NamedTuple):
     targets: jax.Array
 
 
-class Measured(NamedTuple):
-    """What the agent's K costs came to in a rollout.
+class CostEstimate(NamedTuple):
+    """What the agent's K costs come to under its policy, estimated from a rollout.
 
     Attributes:
-        costs: [K], in the unit of each budget.
+        value: J_c [K], in the unit of each budget.
         known: [K] booleans; a cost per episode is unknown when no episode ended.
     """
 
-    costs: jax.Array
+    value: jax.Array
     known: jax.Array
 
 
@@ -65,7 +65,7 @@ def estimate(
         agent: which costs it watches, and how each is discounted.
         hparams: γ of the reward, λ of reward and costs.
     """
-    signals = jnp.concatenate([rollout.signals[..., :1], own_costs(rollout, agent)], axis=-1)
+    signals = jnp.concatenate([rollout.signals[..., :1], costs_of(rollout, agent)], axis=-1)
     discount = jnp.concatenate([hparams.discount[None], agent.discount])
     decay = jnp.append(
         hparams.gae_decay, jnp.broadcast_to(hparams.cost_gae_decay, agent.discount.shape)
@@ -79,8 +79,8 @@ def estimate(
     return Estimates(advantages, advantages + values.now)
 
 
-def own_costs(rollout: Rollout, agent: DeepAgent) -> jax.Array:
-    """[T, B, K], the costs that the agent watches; zero on padding.
+def costs_of(rollout: Rollout, agent: DeepAgent) -> jax.Array:
+    """[T, B, K], the costs of each step that the agent watches; zero on padding.
 
     Costs with a budget per step are scaled by 1 − γ.
     """
@@ -89,7 +89,9 @@ def own_costs(rollout: Rollout, agent: DeepAgent) -> jax.Array:
     return jnp.where(agent.watches, scale * watched, 0.0)
 
 
-def measure(rollout: Rollout, values: Values, agent: DeepAgent, design: Design) -> Measured:
+def estimate_costs(
+    rollout: Rollout, values: Values, agent: DeepAgent, design: Design
+) -> CostEstimate:
     """Mean cost of the episodes that ended, or mean cost per step, as each budget has it.
 
     A discounted sum that a time limit cut goes on with the critic's value of the final
@@ -102,15 +104,15 @@ def measure(rollout: Rollout, values: Values, agent: DeepAgent, design: Design) 
         design: task and time limit.
     """
     episodes = jnp.maximum(rollout.episodes, 1)
-    totals = rollout.totals[1:][agent.constraint]
+    episode_costs = rollout.episode_sums[1:][agent.constraint]
     limit = design.task.time_limit
     if limit is not None and "discounted" in design.task.kinds:
         behind = agent.discount**limit * _at_limits(rollout, values.final[..., 1:])
         discounted = agent.bootstraps & ~agent.per_step
-        totals = totals + jnp.where(discounted, behind, 0.0)
-    rate = rollout.signals[..., 1 + agent.constraint].mean((0, 1))
-    costs = jnp.where(agent.per_step, rate, totals / episodes)
-    return Measured(costs, agent.watches & (agent.per_step | (rollout.episodes > 0)))
+        episode_costs = episode_costs + jnp.where(discounted, behind, 0.0)
+    step_costs = rollout.signals[..., 1 + agent.constraint].mean((0, 1))
+    value = jnp.where(agent.per_step, step_costs, episode_costs / episodes)
+    return CostEstimate(value, agent.watches & (agent.per_step | (rollout.episodes > 0)))
 
 
 def _at_limits(rollout: Rollout, final: jax.Array) -> jax.Array:

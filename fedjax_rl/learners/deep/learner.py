@@ -1,4 +1,4 @@
-"""The local step that deep learners share: act, measure, raise the multipliers, improve."""
+"""The local step that deep learners share: act, estimate, move the multipliers, improve."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from fedjax_rl.algorithm import Learner, Pytree, Report, Time
-from fedjax_rl.learners.deep.advantages import estimate, measure
+from fedjax_rl.learners.deep.advantages import estimate, estimate_costs
 from fedjax_rl.learners.deep.agent import DeepAgent, DeepSettings
 from fedjax_rl.learners.deep.batch import (
     batch_of,
@@ -50,7 +50,7 @@ Improve = Callable[
 def deep_learner(design: Design, improve: Improve) -> Learner:
     """A learner of rollouts: everything but how networks are improved from a batch.
 
-    One local step of agent i acts with its policy, measures its own costs, raises its
+    One local step of agent i acts with its policy, estimates its own costs, moves its
     multipliers and then improves its policy on its own Lagrangian (arXiv 2405.03236).
 
     Args:
@@ -124,7 +124,7 @@ def local_step(
     agent: DeepAgent,
     hparams: DeepSettings,
 ) -> tuple[DeepShared, DeepLocal, DeepInfo]:
-    """Acts, measures the agent's K costs, moves λ, improves the policy on its Lagrangian.
+    """Acts, estimates the agent's K costs, moves λ, improves the policy on its Lagrangian.
 
     Args:
         design: task and networks.
@@ -142,13 +142,13 @@ def local_step(
         key_rollout, policy_of(design, shared), local.environments, agent.params, design
     )
     values = values_of(design, shared, local, rollout)
-    measured = measure(rollout, values, agent, design)
+    cost_estimate = estimate_costs(rollout, values, agent, design)
     estimates = estimate(rollout, values, agent, hparams)
     # A bound that shrank would let go of a budget that is broken: R never falls.
     size = jnp.maximum(local.reward_size, jnp.sqrt((estimates.targets[..., 0] ** 2).mean()))
     most = caps(hparams.duals, size, agent.budgets)
-    duals = dual_step(rule, local.duals, measured, most, agent, hparams)
-    weights = lagrangian_weights(duals, measured, local.feasible, agent, hparams)
+    duals = dual_step(rule, local.duals, cost_estimate, most, agent, hparams)
+    weights = lagrangian_weights(duals, cost_estimate, local.feasible, agent, hparams)
     pressure = jnp.ones(()) if duals is None else weights.sum()
     returns, scale = rescaled(local.returns, estimates.targets)
     batch = batch_of(design, shared, rollout, estimates, weights / pressure, scale)
@@ -164,8 +164,8 @@ def local_step(
     )
     info = DeepInfo(
         episodes=rollout.episodes,
-        totals=rollout.totals,
-        rates=rollout.signals[..., 1:].mean((0, 1)),
+        episode_sums=rollout.episode_sums,
+        step_costs=rollout.signals[..., 1:].mean((0, 1)),
         multipliers=multipliers_of(design, duals),
         at_cap=(multipliers_of(design, duals) >= most).sum(),
         environment_steps=jnp.int32(design.choices.rollout * design.choices.envs),
@@ -177,7 +177,7 @@ def local_step(
         optimizer=optimizer,
         duals=duals,
         pressure=pressure,
-        satisfied=satisfied_after(local.satisfied, measured, agent, hparams),
+        satisfied=satisfied_after(local.satisfied, cost_estimate, agent, hparams),
         returns=returns,
         reward_size=size,
         environments=environments,

@@ -119,8 +119,8 @@ class DeepInfo(NamedTuple):
 
     Attributes:
         episodes: finished in the rollout.
-        totals: [1 + M], sums over them of reward and costs.
-        rates: [M], mean costs per step.
+        episode_sums: [1 + M], reward and costs summed over them.
+        step_costs: [M], mean costs per step.
         multipliers: [K], λ_ij after the dual step.
         at_cap: how many of them are at their cap.
         environment_steps: T·B.
@@ -128,8 +128,8 @@ class DeepInfo(NamedTuple):
     """
 
     episodes: jax.Array
-    totals: jax.Array
-    rates: jax.Array
+    episode_sums: jax.Array
+    step_costs: jax.Array
     multipliers: jax.Array
     at_cap: jax.Array
     environment_steps: jax.Array

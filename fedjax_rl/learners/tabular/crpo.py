@@ -73,11 +73,11 @@ def crpo(evaluation: Evaluation = evaluate_exactly) -> Learner:
         hparams: TabularSettings,
     ) -> tuple[jax.Array, jax.Array]:
         nothing = Lagrangian(jnp.zeros(()), jnp.zeros_like(agent.budgets), agent.costs)
-        costs = evaluation(key, policy, nothing, hparams.model).costs
-        excess = jnp.where(agent.watches, costs - agent.budgets - hparams.own.tolerance, -jnp.inf)
-        violated = jnp.max(excess) > 0.0
-        worst = (jnp.arange(excess.shape[0]) == jnp.argmax(excess)) & violated
-        return violated.astype(costs.dtype), worst.astype(costs.dtype)
+        violation = evaluation(key, policy, nothing, hparams.model).cost_estimate - agent.budgets
+        beyond = jnp.where(agent.watches, violation - hparams.own.tolerance, -jnp.inf)
+        violated = jnp.max(beyond) > 0.0
+        worst = (jnp.arange(beyond.shape[0]) == jnp.argmax(beyond)) & violated
+        return violated.astype(violation.dtype), worst.astype(violation.dtype)
 
     def receive(local: CRPOLocal, worst: jax.Array, violators: jax.Array) -> CRPOLocal:
         return local._replace(worst=worst, violators=violators)
@@ -98,7 +98,7 @@ def crpo(evaluation: Evaluation = evaluate_exactly) -> Learner:
             agent.costs,
         )
         estimate = evaluation(key, policy, lagrangian, hparams.model)
-        info = NPGInfo(estimate.value, estimate.costs, estimate.environment_steps)
+        info = NPGInfo(estimate.value, estimate.cost_estimate, estimate.environment_steps)
         return natural_step(policy, estimate, hparams), local, info
 
     def report(policy: TabularPolicy, local: CRPOLocal) -> Report:

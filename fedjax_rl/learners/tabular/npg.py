@@ -35,12 +35,12 @@ class NPGInfo(NamedTuple):
 
     Attributes:
         value: scalar, V_r(ρ) of the agent's policy before the step.
-        costs: [K], V_cj(ρ) likewise.
+        cost_estimate: [K], V_cj(ρ) likewise.
         environment_steps: transitions drawn from the environment.
     """
 
     value: jax.Array
-    costs: jax.Array
+    cost_estimate: jax.Array
     environment_steps: jax.Array
 
 
@@ -75,8 +75,9 @@ def npg(evaluation: Evaluation = evaluate_exactly) -> Learner:
         lagrangian = Lagrangian(agent.reward_weight, agent.weights * local.multipliers, agent.costs)
         estimate = evaluation(key, policy, lagrangian, hparams.model)
         ascended = natural_step(policy, estimate, hparams)
-        multipliers = dual_step(local.multipliers, estimate.costs - agent.budgets, agent, hparams)
-        info = NPGInfo(estimate.value, estimate.costs, estimate.environment_steps)
+        violation = estimate.cost_estimate - agent.budgets
+        multipliers = dual_step(local.multipliers, violation, agent, hparams)
+        info = NPGInfo(estimate.value, estimate.cost_estimate, estimate.environment_steps)
         return ascended, NPGLocal(multipliers), info
 
     def message(policy: TabularPolicy) -> jax.Array:

@@ -93,10 +93,10 @@ def optimistic(evaluation: Evaluation = evaluate_exactly) -> Learner:
             shared.anchor + hparams.step_size * estimate.advantage,
             NO_SUPPORT,
         )
-        violation = estimate.costs - agent.budgets
+        violation = estimate.cost_estimate - agent.budgets
         anchor = dual_step(local.anchor, violation, agent, hparams)
         multipliers = dual_step(anchor, violation, agent, hparams)
-        info = NPGInfo(estimate.value, estimate.costs, estimate.environment_steps)
+        info = NPGInfo(estimate.value, estimate.cost_estimate, estimate.environment_steps)
         return shared._replace(point=point), OptimisticLocal(multipliers, anchor), info
 
     def message(shared: OptimisticShared) -> jax.Array:

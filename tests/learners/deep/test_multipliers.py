@@ -45,8 +45,8 @@ def test_a_round_without_episodes_leaves_the_multiplier_and_its_controller(rule)
     budgets = WORLDS["endless"].budgets[:2]
     for round in range(ROUNDS):
         episodes = info.episodes[round, 0, 0]
-        per_episode = info.totals[round, 0, 0, 1] / max(episodes, 1)
-        costs = [per_episode, info.rates[round, 0, 0, 1]]
+        per_episode = info.episode_sums[round, 0, 0, 1] / max(episodes, 1)
+        costs = [per_episode, info.step_costs[round, 0, 0, 1]]
         controller.step(costs, [episodes > 0, True], budgets)
         np.testing.assert_allclose(multipliers[round, 0], controller.multipliers, rtol=1e-5)
     if rule == "pid":
