@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -59,6 +60,7 @@ def caps(settings: DualSettings, size: jax.Array, budgets: jax.Array) -> jax.Arr
         size: R, scalar, of returns of the reward.
         budgets: d [K]; where d_j = 0 the cost's own unit takes its place.
     """
+    chex.assert_rank([size, budgets], [0, 1])
     units = jnp.where(budgets == 0, 1.0, jnp.abs(budgets))
     return jnp.maximum(settings.cap, settings.cap_in_returns * size / units)
 
@@ -85,6 +87,8 @@ def projected_gradient(
         scale: [K], factor on J − d: 1, or 1/d for relative violations.
         settings: η_λ and λ_max.
     """
+    chex.assert_rank(cost_estimate, 1)
+    chex.assert_equal_shape([state.multipliers, cost_estimate, budgets, scale])
     violation = cost_estimate - budgets
     raised = state.multipliers + settings.step_size * scale * violation
     multipliers = jnp.clip(raised, 0.0, settings.cap)
@@ -112,6 +116,8 @@ def pid(
         scale: [K], factor on every cost and budget.
         settings: gains, smoothing and λ_max.
     """
+    chex.assert_rank(cost_estimate, 1)
+    chex.assert_equal_shape([state.multipliers, cost_estimate, budgets, scale])
     before = jnp.where(state.seen, state.smoothed, cost_estimate)
     smoothed = settings.smoothing * before + (1.0 - settings.smoothing) * cost_estimate
     violation = scale * (smoothed - budgets)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -65,6 +66,8 @@ def estimate(
         agent: which costs it watches, and how each is discounted.
         hparams: γ of the reward, λ of reward and costs.
     """
+    chex.assert_rank([values.now, values.last, values.final], [3, 2, 3])
+    chex.assert_rank(agent.budgets, 1)
     signals = jnp.concatenate([rollout.signals[..., :1], costs_of(rollout, agent)], axis=-1)
     discount = jnp.concatenate([hparams.discount[None], agent.discount])
     decay = jnp.append(
@@ -84,6 +87,7 @@ def costs_of(rollout: Rollout, agent: DeepAgent) -> jax.Array:
 
     Costs with a budget per step are scaled by 1 − γ.
     """
+    chex.assert_rank([rollout.signals, agent.budgets], [3, 1])
     watched = rollout.signals[..., 1 + agent.constraint]
     scale = jnp.where(agent.per_step, 1.0 - agent.discount, 1.0)
     return jnp.where(agent.watches, scale * watched, 0.0)
@@ -103,6 +107,8 @@ def estimate_costs(
         agent: which K costs it watches, and the kind of each budget.
         design: task and time limit.
     """
+    chex.assert_rank([rollout.signals, rollout.episode_sums], [3, 1])
+    chex.assert_rank([values.final, agent.budgets], [3, 1])
     episodes = jnp.maximum(rollout.episodes, 1)
     episode_costs = rollout.episode_sums[1:][agent.constraint]
     limit = design.task.time_limit

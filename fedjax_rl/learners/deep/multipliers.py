@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -36,6 +37,8 @@ def dual_step(
         agent: budgets [K] and the scale of each.
         hparams: gains.
     """
+    chex.assert_rank(caps, 1)
+    chex.assert_equal_shape([cost_estimate.value, caps, agent.budgets])
     if duals is None:
         return None
     settings = hparams.duals._replace(cap=caps)
@@ -64,6 +67,8 @@ def lagrangian_weights(
         agent: its weight of the reward and w_ij [K].
         hparams: the tolerance of CRPO.
     """
+    chex.assert_rank(cost_estimate.value, 1)
+    chex.assert_equal_shape([cost_estimate.value, agent.weights])
     if duals is None:
         assert feasible is not None, "CRPO's exchange has said so"
         beyond = beyond_tolerance(cost_estimate, agent, hparams)
@@ -82,6 +87,8 @@ def beyond_tolerance(
         agent: budgets [K] and the scale of each.
         hparams: the tolerance, in scaled units.
     """
+    chex.assert_rank(cost_estimate.value, 1)
+    chex.assert_equal_shape([cost_estimate.value, agent.budgets])
     violation = agent.dual_scale * (cost_estimate.value - agent.budgets)
     return jnp.where(cost_estimate.known, violation - hparams.tolerance, -jnp.inf)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -102,6 +103,7 @@ def collect(
     Returns:
         What happened, [T, B, …], and the environments after it.
     """
+    chex.assert_rank(environments.observation, 2)
     task, steps, batch = design.task, design.choices.rollout, design.choices.envs
     key_noise, key_steps, key_resets = jax.random.split(key, 3)
     noise = design.distribution.noise(key_noise, (steps, batch))

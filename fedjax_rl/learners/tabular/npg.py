@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -104,6 +105,8 @@ def natural_step(
         estimate: for the advantage A [S, A].
         hparams: η and the model, with γ and the support.
     """
+    chex.assert_rank(policy.logits, 2)
+    chex.assert_equal_shape([policy.logits, estimate.advantage])
     ascent = hparams.step_size / (1.0 - hparams.model.discount) * estimate.advantage
     logits = policy.logits + jnp.where(hparams.model.support, ascent, 0.0)
     return evaluated(logits, hparams.model)
@@ -120,5 +123,7 @@ def dual_step(
         agent: its scale of η_λ and which slots it watches.
         hparams: η_λ and λ_max.
     """
+    chex.assert_rank(multipliers, 1)
+    chex.assert_equal_shape([multipliers, violation, agent.dual_scale])
     raised = multipliers + hparams.dual_step_size * agent.dual_scale * violation
     return jnp.where(agent.watches, jnp.clip(raised, 0.0, hparams.multiplier_cap), 0.0)
