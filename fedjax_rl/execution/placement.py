@@ -119,6 +119,7 @@ def dealt(mesh: Mesh, inner: Map = jax.vmap) -> Map:
             missing = -count % mesh.size
             if missing == 0:
                 return spread(*arguments)
+            # With a copy of what is there and not with zeros, which may have no finite outcome.
             filled = _along(in_axes, lambda leaf: _lengthened(leaf, missing), arguments)
             return _along(out_axes, lambda leaf: leaf[:count], spread(*filled))
 
@@ -153,6 +154,7 @@ def on_host(tree: Pytree) -> Pytree:
 def _gathered(leaf: Any) -> Any:
     if getattr(leaf, "is_fully_addressable", True):
         return jax.device_get(leaf)
+    # An exchange: where one process gathered and another did not, the first would wait for ever.
     if not leaf.is_fully_replicated:
         everywhere = NamedSharding(leaf.sharding.mesh, PartitionSpec())
         leaf = jax.jit(lambda array: array, out_shardings=everywhere)(leaf)

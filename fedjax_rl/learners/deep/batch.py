@@ -55,6 +55,7 @@ def values_of(design: Design, shared: DeepShared, local: DeepLocal, rollout: Rol
     features = features_of(shared, observations)
     values = design.critic.apply(critic_of(shared, local), features)
     if design.slots:
+        # Final observations are those at a time limit, where no time is left.
         left = jnp.pad(rollout.time_left, ((0, len(rollout.final)), (0, 0)))
         timed = jnp.concatenate([features, left[..., None]], axis=-1)
         costs = design.cost_critic.apply(local.cost_critic, timed)
@@ -74,6 +75,7 @@ def rescaled(returns: Moments | None, targets: jax.Array) -> tuple[Moments | Non
     chex.assert_rank(targets, 3)
     if returns is None:
         return None, jnp.ones(targets.shape[-1])
+    # The size before these targets: critics are fitted in the units in which they spoke.
     return running.updated(returns, targets), running.root_mean_square(returns)
 
 

@@ -147,8 +147,10 @@ def local_step(
     # A bound that shrank would let go of a budget that is broken: R never falls.
     size = jnp.maximum(local.reward_size, jnp.sqrt((estimates.targets[..., 0] ** 2).mean()))
     most = caps(hparams.duals, size, agent.budgets)
+    # λ before θ: the policy is improved on the Lagrangian that its own costs have just moved.
     duals = dual_step(rule, local.duals, cost_estimate, most, agent, hparams)
     weights = lagrangian_weights(duals, cost_estimate, local.feasible, agent, hparams)
+    # CRPO's weights are one or nothing; divided by their sum, nothing would be NaN.
     pressure = jnp.ones(()) if duals is None else weights.sum()
     returns, scale = rescaled(local.returns, estimates.targets)
     batch = batch_of(design, shared, rollout, estimates, weights / pressure, scale)

@@ -129,6 +129,8 @@ def collect(
         ended_sums = ended_sums + jnp.where(ended[:, None], episode_sums, 0.0)
         episodes = episodes + ended
         final, cuts = _kept(final, cuts, observation, truncated)
+        # Selected and not reset on condition: environments are mapped over, and of a mapped
+        # condition both sides are computed.
         after = Environments(
             observation=where(ended, fresh_observation, observation),
             state=where(ended, fresh_state, state),

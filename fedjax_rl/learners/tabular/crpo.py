@@ -72,6 +72,7 @@ def crpo(evaluation: Evaluation = evaluate_exactly) -> Learner:
         agent: Agent,
         hparams: TabularSettings,
     ) -> tuple[jax.Array, jax.Array]:
+        # Costs alone are asked for: there is nothing to ascend before all have answered.
         nothing = Lagrangian(jnp.zeros(()), jnp.zeros_like(agent.budgets), agent.costs)
         violation = evaluation(key, policy, nothing, hparams.model).cost_estimate - agent.budgets
         beyond = jnp.where(agent.watches, violation - hparams.own.tolerance, -jnp.inf)
@@ -91,6 +92,7 @@ def crpo(evaluation: Evaluation = evaluate_exactly) -> Learner:
         hparams: TabularSettings,
     ) -> tuple[TabularPolicy, CRPOLocal, NPGInfo]:
         anyone = local.violators > 0.0
+        # Over 1 where nobody is violated: of 1/0 the step below would make ∞ · 0, NaN.
         one_over_violated = agent.reward_weight / jnp.where(anyone, local.violators, 1.0)
         lagrangian = Lagrangian(
             jnp.where(anyone, 0.0, agent.reward_weight),

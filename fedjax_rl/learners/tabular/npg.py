@@ -75,6 +75,7 @@ def npg(evaluation: Evaluation = evaluate_exactly) -> Learner:
     ) -> tuple[TabularPolicy, NPGLocal, NPGInfo]:
         lagrangian = Lagrangian(agent.reward_weight, agent.weights * local.multipliers, agent.costs)
         estimate = evaluation(key, policy, lagrangian, hparams.model)
+        # One evaluation for both: λ answers to the policy before the step, as in the paper.
         ascended = natural_step(policy, estimate, hparams)
         violation = estimate.cost_estimate - agent.budgets
         multipliers = dual_step(local.multipliers, violation, agent, hparams)

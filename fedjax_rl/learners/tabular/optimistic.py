@@ -108,6 +108,7 @@ def optimistic(evaluation: Evaluation = evaluate_exactly) -> Learner:
         project = jax.vmap(onto_simplex)
         anchor = project(merged)
         policy = project(anchor + merged - shared.anchor)
+        # A projection reaches 0 exactly, and logits of −∞ are not finite.
         logits = jnp.maximum(jnp.log(policy), NO_SUPPORT)
         return OptimisticShared(evaluated(logits, hparams.model), anchor, merged)
 
