@@ -12,9 +12,9 @@ import optax
 
 from fedjax_rl.algorithm import Algorithm, Array, Pytree
 from fedjax_rl.hetero.diagnostics import WeightSpread, divergence, group_variation, weight_spread
-from fedjax_rl.hetero.examination import Examiner, examiner
+from fedjax_rl.hetero.evaluator import Evaluator, evaluator
 from fedjax_rl.hetero.groups import Groups, SampleGroups, group_sampler
-from fedjax_rl.hetero.losses.contract import Batch, Judged, Loss
+from fedjax_rl.hetero.losses.contract import Batch, Loss, LossOutput
 from fedjax_rl.hetero.state import (
     Check,
     HeteroChoices,
@@ -43,7 +43,7 @@ class Built(NamedTuple):
     sample: SampleGroups
     every_log: Callable[[Pytree, Groups, Array], jax.Array]
     loss: Loss
-    examine: Examiner
+    examine: Evaluator
     choices: HeteroChoices
 
 
@@ -72,7 +72,7 @@ def asynchronous(
         sample=group_sampler(task, policy, choices.prompts, choices.group_size, choices.top_k),
         every_log=log_policy(policy),
         loss=loss,
-        examine=examiner(task, policy, choices),
+        examine=evaluator(task, policy, choices),
         choices=choices,
     )
     return Algorithm(partial(initial, built), partial(one_step, built), partial(observe, built))
@@ -139,7 +139,7 @@ def one_step(
     # else samples changes a batch, so that schedules differ in nothing but their order.
     key_batch = jax.random.fold_in(jax.random.fold_in(state.streams, sampler), number)
     groups = built.sample(key_batch, behaviour, hparams.sampling, hparams.label_noise)
-    gradient, (judged, log_p) = jax.grad(partial(objective, built), has_aux=True)(
+    gradient, (output, log_p) = jax.grad(partial(objective, built), has_aux=True)(
         state.parameters, groups, hparams
     )
     parameters, optimizer, norm = descended(gradient, state, hparams)
@@ -148,19 +148,19 @@ def one_step(
         due,
         lambda: Check(
             built.examine.accuracy(key, parameters, hparams),
-            built.examine.error(key, state.parameters, groups, judged, hparams),
+            built.examine.error(key, state.parameters, groups, output, hparams),
         ),
         lambda: Check(jnp.full((), jnp.nan), jnp.full((), jnp.nan)),
     )
     log_q = built.every_log(behaviour, groups, temperature)
     row = HeteroRow(
         staleness=round - 1 - version,
-        loss=judged.loss,
+        loss=output.loss,
         reward=groups.rewards.mean(),
         kl=divergence(log_q, log_p, groups.mask),
-        weights=weight_spread(judged.weights, groups.mask),
+        weights=weight_spread(output.weights, groups.mask),
         gradient_norm=norm,
-        clip_fraction=judged.clipped,
+        clip_fraction=output.clipped,
         variation=group_variation(log_of_responses(groups, choices.geometric)),
         evaluated=due,
         check=check,
@@ -171,7 +171,7 @@ def one_step(
 
 def objective(
     built: Built, parameters: Pytree, groups: Groups, hparams: HeteroSettings
-) -> tuple[jax.Array, tuple[Judged, jax.Array]]:
+) -> tuple[jax.Array, tuple[LossOutput, jax.Array]]:
     """The loss of a batch, a scalar; what explains it, and log p of all tokens [P, G, L, V].
 
     Args:
@@ -182,8 +182,8 @@ def objective(
     """
     logs = built.every_log(parameters, groups, hparams.sampling.temperature)
     log_p = of_tokens(logs, groups.tokens)
-    judged = built.loss(Batch(log_p, groups.log_q, groups.mask, groups.rewards), hparams.loss)
-    return judged.loss, (judged, logs)
+    output = built.loss(Batch(log_p, groups.log_q, groups.mask, groups.rewards), hparams.loss)
+    return output.loss, (output, logs)
 
 
 def descended(

@@ -72,7 +72,7 @@ class Assembler(Protocol):
     ) -> Algorithm:
         """The algorithm of one member that all members of a group can run, ``size`` at a time."""
 
-    def kept(self, algorithm: Algorithm, state: Pytree) -> Pytree:
+    def outcome(self, algorithm: Algorithm, state: Pytree) -> Pytree:
         """What figures are made of: a part of the final state, or of what it reports.
 
         Args:
@@ -80,13 +80,13 @@ class Assembler(Protocol):
             state: of that algorithm.
         """
 
-    def figures(self, prepared: Any, rows: Pytree, kept: Pytree, failed: int) -> Figures:
+    def figures(self, prepared: Any, rows: Pytree, outcome: Pytree, failed: int) -> Figures:
         """Figures of a member.
 
         Args:
             prepared: of its `Assembled`.
             rows: host arrays, leading axis of rounds 0 … T, or fewer when it failed.
-            kept: of the last state that was finite, on the host.
+            outcome: of the last state that was finite, on the host.
             failed: the first round that was not finite, or −1.
         """
 
