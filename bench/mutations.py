@@ -95,8 +95,8 @@ MUTATIONS = (
     Mutation(
         "budget sense: budgets to be exceeded",
         "learners/tabular/npg.py",
-        "estimate.costs - agent.budgets",
-        "agent.budgets - estimate.costs",
+        "estimate.cost_estimate - agent.budgets",
+        "agent.budgets - estimate.cost_estimate",
         "tests/learners/tabular/test_npg.py::"
         "test_policy_step_uses_the_multipliers_before_the_dual_step",
     ),

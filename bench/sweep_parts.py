@@ -207,7 +207,9 @@ class OneByOne:
                 parts.append(chunk.info)
             rows = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
             kind = self._planned.kind
-            kind.figures(assembled.prepared, rows, to_host(kind.outcome(state)), -1)
+            kind.figures(
+                assembled.prepared, rows, to_host(kind.outcome(self._algorithm, state)), -1
+            )
 
 
 def inside(study: Study, loop_members: int, repeats: int) -> dict[str, Any]:

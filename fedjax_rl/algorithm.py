@@ -102,9 +102,9 @@ class Learner(NamedTuple):
     """What one agent does between two communications; written for one agent, vmapped outside.
 
     What is the agent's own (multipliers, optimiser moments, cost critics) lives in ``local``,
-    which neither ``message`` nor ``adopt`` is handed; what was merged lives in ``shared``. At
-    the end of a round an agent sends an update: how its message has changed since the round
-    began, and a weight.
+    which neither ``message`` nor ``adopt`` is handed, and which is () where it keeps nothing; what
+    was merged lives in ``shared``. At the end of a round an agent sends an update: how its
+    message has changed since the round began, and a weight.
 
     Attributes:
         init: (key, agent, hparams) -> (shared, local).

@@ -121,13 +121,13 @@ class Estimate(NamedTuple):
     Attributes:
         advantage: [S, A], of the Lagrangian's signal.
         value: scalar, V_r(ρ).
-        costs: [K], V_ck(ρ).
+        cost_estimate: [K], V_ck(ρ), exact or sampled.
         environment_steps: transitions drawn from the environment (0 when exact).
     """
 
     advantage: jax.Array
     value: jax.Array
-    costs: jax.Array
+    cost_estimate: jax.Array
     environment_steps: jax.Array
 
 

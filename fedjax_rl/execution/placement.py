@@ -95,12 +95,19 @@ def dealt(mesh: Mesh, inner: Map = jax.vmap) -> Map:
         inner: maps over the share of a device.
 
     Returns:
-        A map that takes ``in_axes`` and ``out_axes`` of 0 and None, or trees of them.
+        A map that takes ``in_axes`` and ``out_axes`` of 0 and None, or trees of them, and
+        ``axis_size``, which is needed where no argument has the mapped axis.
     """
 
-    def device_map(function: Callable[..., Pytree], in_axes: Any = 0, out_axes: Any = 0) -> Any:
+    def device_map(
+        function: Callable[..., Pytree],
+        in_axes: Any = 0,
+        out_axes: Any = 0,
+        axis_size: int | None = None,
+    ) -> Any:
+        share = None if axis_size is None else -(-axis_size // mesh.size)
         spread = jax.shard_map(
-            inner(function, in_axes, out_axes),
+            inner(function, in_axes, out_axes, axis_size=share),
             mesh=mesh,
             in_specs=_specs(mesh, in_axes),
             out_specs=_specs(mesh, out_axes),
@@ -108,10 +115,11 @@ def dealt(mesh: Mesh, inner: Map = jax.vmap) -> Map:
         )
 
         def mapped(*arguments: Pytree) -> Pytree:
-            count = _length(in_axes, arguments)
+            count = _length(in_axes, arguments) if axis_size is None else axis_size
             missing = -count % mesh.size
             if missing == 0:
                 return spread(*arguments)
+            # With a copy of what is there and not with zeros, which may have no finite outcome.
             filled = _along(in_axes, lambda leaf: _lengthened(leaf, missing), arguments)
             return _along(out_axes, lambda leaf: leaf[:count], spread(*filled))
 
@@ -146,6 +154,7 @@ def on_host(tree: Pytree) -> Pytree:
 def _gathered(leaf: Any) -> Any:
     if getattr(leaf, "is_fully_addressable", True):
         return jax.device_get(leaf)
+    # An exchange: where one process gathered and another did not, the first would wait for ever.
     if not leaf.is_fully_replicated:
         everywhere = NamedSharding(leaf.sharding.mesh, PartitionSpec())
         leaf = jax.jit(lambda array: array, out_shardings=everywhere)(leaf)

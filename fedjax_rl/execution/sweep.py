@@ -31,6 +31,8 @@ def sweep(
         return member_map(algorithm.init, (0, axes))(keys, hparams)
 
     def step(keys: jax.Array, round: jax.Array, state: Pytree, hparams: Pytree) -> Any:
+        # The round is not mapped over: a condition on it stays a branch, a place that depends on it
+        # one write.
         return member_map(algorithm.step, (0, None, 0, axes))(keys, round, state, hparams)
 
     def observe(state: Pytree, hparams: Pytree) -> Pytree:

@@ -86,7 +86,7 @@ def train(
         failed: `Chunk.failed` of the chunk to resume behind; unless given, nothing has failed.
     """
     with precision(algorithm.float64):
-        hparams = jax.device_put(hparams)
+        hparams = jax.device_put(hparams)  # once, or every launch would send host arrays again
 
     def launch(span: tuple[int, int], state: Pytree, failed: Array) -> _Launched:
         with precision(algorithm.float64):
@@ -168,10 +168,12 @@ def spans(first_round: int, rounds: int, chunk_rounds: int) -> list[tuple[int, i
 
 @partial(jax.jit, static_argnames="algorithm")
 def _start(algorithm: Algorithm, key: jax.Array, hparams: Pytree) -> tuple[Pytree, Pytree]:
+    # Rounds count from 1, so that 0 is the initial state's alone.
     state = algorithm.init(_round_key(key, 0), hparams)
     return state, algorithm.observe(state, hparams)
 
 
+# The state is not donated: a chunk that was not finite is run again from it.
 @partial(jax.jit, static_argnames=("algorithm", "capacity", "guarded"))
 def _run_rounds(
     algorithm: Algorithm,
@@ -202,13 +204,14 @@ def _run_rounds(
             jax.lax.dynamic_update_index_in_dim,
             index=round - first,
             axis=0,
-            allow_negative_indices=False,
+            allow_negative_indices=False,  # which would be looked for in every write
         )
         rows = jax.tree.map(write, rows, info)
         return proposal, failed, rows
 
     info = jax.eval_shape(lambda: step(key, first, state, hparams)[1])
     rows = jax.tree.map(lambda row: jnp.zeros((capacity, *row.shape), row.dtype), info)
+    # A loop's carry keeps its types, and the round that may be written to it is of the span's.
     carry = (state, failed.astype(span.dtype), rows)
     state, failed, rows = jax.lax.fori_loop(first, last + 1, one_round, carry)
     return state, rows, failed, all_finite(state, algorithm.members)

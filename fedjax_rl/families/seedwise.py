@@ -117,7 +117,7 @@ class Seeds:
         """The algorithm of any of them."""
         return members[0].algorithm
 
-    def outcome(self, state: Pytree) -> Pytree:
+    def outcome(self, algorithm: Algorithm, state: Pytree) -> Pytree:
         """The part of the state that is kept."""
         return self._parts.outcome(state)
 

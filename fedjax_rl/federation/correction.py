@@ -73,8 +73,12 @@ def control_variate(learner: Learner) -> Learner:
         agent: Pytree,
         hparams: Pytree,
     ) -> tuple[TabularPolicy, CorrectedLocal, Pytree]:
+        # The exchange solves with these factors, too. The step waits for what came of it: two
+        # solves that nothing puts in order may stand still.
         policy = policy._replace(factors=after(policy.factors, local.correction))
         moved, inner, info = learner.step(key, time, policy, local.inner, agent, hparams)
+        # Factorised once, with the correction: nobody reads the factors of the step without it,
+        # and the compiler leaves them out.
         logits = moved.logits + local.correction
         return evaluated(logits, hparams.model), local._replace(inner=inner), info
 

@@ -78,6 +78,7 @@ def evaluated(federation: Algorithm, evaluate: Evaluate, per_step: tuple[bool, .
     def observe(state: FederationState, hparams: EvaluatedSettings) -> Row:
         undefined = jnp.full((), jnp.nan)
         return Row(
+            # A state at rest comes without a key: all seeds meet the same first episodes.
             evaluation=play(jax.random.key(0), state, hparams),
             evaluated=jnp.ones((), bool),
             reward=undefined,
@@ -92,9 +93,11 @@ def evaluated(federation: Algorithm, evaluate: Evaluate, per_step: tuple[bool, .
     def step(
         key: jax.Array, round: jax.Array, state: FederationState, hparams: EvaluatedSettings
     ) -> tuple[FederationState, Row]:
+        # Split whether it is evaluated or not: doing so more often changes no bit of the training.
         key_round, key_evaluation = jax.random.split(key)
         state, info = federation.step(key_round, round, state, hparams.federation)
         due = (round % hparams.every == 0) | (round == hparams.last)
+        # Both branches must be of one shape and type; NaN says that nothing was played.
         shapes = jax.eval_shape(lambda: play(key_evaluation, state, hparams))
         blank = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes)
         evaluation = jax.lax.cond(due, lambda: play(key_evaluation, state, hparams), lambda: blank)
@@ -103,13 +106,14 @@ def evaluated(federation: Algorithm, evaluate: Evaluate, per_step: tuple[bool, .
     def recorded(info: DeepInfo, evaluation: Evaluation, due: jax.Array) -> Row:
         """The row of a round from every agent's local steps, leading axes [N, E]."""
         episodes = info.episodes.sum()
-        means = jnp.where(episodes > 0, info.totals.sum((0, 1)) / episodes, jnp.nan)
+        means = jnp.where(episodes > 0, info.episode_sums.sum((0, 1)) / episodes, jnp.nan)
         return Row(
             evaluation=evaluation,
             evaluated=due,
             reward=means[0],
-            costs=jnp.where(rated, info.rates.mean((0, 1)), means[1:]),
+            costs=jnp.where(rated, info.step_costs.mean((0, 1)), means[1:]),
             episodes=episodes,
+            # Of the last local step: rows tell the state after the round.
             multipliers=info.multipliers[:, -1],
             at_cap=info.at_cap[:, -1].sum(),
             environment_steps=info.environment_steps.sum(),

@@ -21,8 +21,9 @@ def in_groups(size: int) -> AgentMap:
         size: most agents at once, at least 1, static.
 
     Returns:
-        A map that takes ``in_axes`` and ``out_axes`` of 0 and None; a function with outputs
-        that are common to all agents (an output axis None) is mapped over all at once.
+        A map that takes ``in_axes`` and ``out_axes`` of 0 and None, and ``axis_size``; a function
+        with outputs that are common to all agents (an output axis None) is mapped over all at
+        once.
 
     Raises:
         InvalidInput: a group of no agents.
@@ -30,15 +31,19 @@ def in_groups(size: int) -> AgentMap:
     if size < 1:
         raise InvalidInput("--agents-at-once", size, "at least 1")
 
-    def agent_map(function: Any, in_axes: Any = 0, out_axes: Any = 0) -> Any:
-        together = jax.vmap(function, in_axes, out_axes)
+    def agent_map(
+        function: Any, in_axes: Any = 0, out_axes: Any = 0, axis_size: int | None = None
+    ) -> Any:
+        together = jax.vmap(function, in_axes, out_axes, axis_size=axis_size)
         if out_axes != 0:
             return together
 
         def in_turn(*arguments: Pytree) -> Pytree:
             axes = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(arguments)
             own = [part for part, axis in zip(arguments, axes, strict=True) if axis == 0]
-            if len(jax.tree.leaves(own)[0]) <= size:
+            leaves = jax.tree.leaves(own)
+            # Where agents have nothing of their own, there is nothing to take in turn.
+            if not leaves or len(leaves[0]) <= size:
                 return together(*arguments)
 
             def one(own: list[Pytree]) -> Pytree:

@@ -25,6 +25,7 @@ def sampled(count: int) -> Participation:
     def draw(key: jax.Array, num_agents: int) -> jax.Array:
         if count > num_agents:
             raise InvalidInput("participation", count, f"there are {num_agents} agents")
+        # A mask and no list of who is drawn: maps over agents keep their shapes.
         return jax.random.permutation(key, jnp.arange(num_agents)) < count
 
     return draw

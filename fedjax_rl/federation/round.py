@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,20 +13,19 @@ from fedjax_rl.algorithm import (
     Aggregator,
     Algorithm,
     Channel,
-    Exchange,
     Learner,
     Pytree,
     Report,
     Time,
 )
 from fedjax_rl.federation.participation import Participation
-from fedjax_rl.federation.sides import sides_of
+from fedjax_rl.federation.sides import Sides, sides_of
 from fedjax_rl.ops.differences import difference
 from fedjax_rl.ops.select import where
 from fedjax_rl.precision import precision
 
 AgentMap = Any
-"""Maps a function of one agent over agents; called like `jax.vmap`."""
+"""Maps a function of one agent over agents; called like `jax.vmap`, with ``axis_size`` too."""
 
 
 class FederationSettings(NamedTuple):
@@ -58,6 +58,26 @@ class FederationState(NamedTuple):
     aggregator: Pytree
 
 
+class Federation(NamedTuple):
+    """What a federation is built of; all of it is static.
+
+    Attributes:
+        learner: what one agent does.
+        aggregator: how updates become one.
+        sides: of a round.
+        num_agents: N.
+        participation: who takes part in a round; None for everybody.
+        over_agents: maps a function of one agent over all N.
+    """
+
+    learner: Learner
+    aggregator: Aggregator
+    sides: Sides
+    num_agents: int
+    participation: Participation | None
+    over_agents: AgentMap
+
+
 def federate(
     learner: Learner,
     aggregator: Aggregator,
@@ -68,7 +88,66 @@ def federate(
     channel: Channel = DIRECT,
     agent_map: AgentMap = jax.vmap,
 ) -> Algorithm:
-    """Turns a learner into an algorithm: E local steps on each of N agents, then one merge.
+    """Turns a learner into an algorithm whose step is `one_round` of N agents.
+
+    Args:
+        learner: what one agent does.
+        aggregator: how updates become one.
+        num_agents: N, static.
+        local_steps: E, static.
+        participation: who takes part in a round; everybody unless given.
+        channel: what happens to values on their way; nothing unless given.
+        agent_map: maps a function of one agent over agents; takes ``in_axes``, ``out_axes`` and
+            ``axis_size``.
+
+    Returns:
+        An algorithm over `FederationState` and `FederationSettings`; ``info`` is the learner's
+        info of each agent's local steps, leading axes [N, E], zero for absent agents.
+
+    Raises:
+        InvalidInput: more than one local step for a learner that merges after every one, or an
+            aggregator that needs something else than a sum or messages.
+    """
+    sides = sides_of(learner, aggregator, local_steps=local_steps, channel=channel)
+    # N is said and not read off what is mapped over: an agent may have nothing of its own.
+    over_agents = partial(agent_map, axis_size=num_agents)
+    federation = Federation(learner, aggregator, sides, num_agents, participation, over_agents)
+    return Algorithm(
+        init=partial(initial, federation),
+        step=partial(one_round, federation),
+        agent_axes=agent_axes,
+        report=partial(report, federation),
+        float64=learner.float64,
+    )
+
+
+def initial(federation: Federation, key: jax.Array, hparams: FederationSettings) -> FederationState:
+    """The shared part that all begin with, and every agent's own part, leaves [N, …].
+
+    Args:
+        federation: static.
+        key: of everything random in it.
+        hparams: settings of the federation.
+    """
+    learner = federation.learner
+    key_shared, key_local = jax.random.split(key)
+    # All begin alike: networks that start apart have no meaningful mean.
+    shared, _ = learner.init(key_shared, _first(hparams.agents), hparams.learner)
+    keys = agent_keys(key_local, federation.num_agents)
+    each = federation.over_agents(learner.init, in_axes=(0, 0, None))
+    _, local = each(keys, hparams.agents, hparams.learner)
+    carried = federation.aggregator.init(learner.message(shared), hparams.aggregator)
+    return FederationState(shared, local, carried)
+
+
+def one_round(
+    federation: Federation,
+    key: jax.Array,
+    round: jax.Array,
+    state: FederationState,
+    hparams: FederationSettings,
+) -> tuple[FederationState, Pytree]:
+    """E local steps on each of N agents, then one merge.
 
         for each exchange of the learner:
             local_i ← receive(local_i, kept_i, merge of value_1 … value_N)
@@ -86,68 +165,57 @@ def federate(
     Agents that are absent from a round keep their local part; they receive the merged one.
 
     Args:
-        learner: what one agent does.
-        aggregator: how updates become one.
-        num_agents: N, static.
-        local_steps: E, static.
-        participation: who takes part in a round; everybody unless given.
-        channel: what happens to values on their way; nothing unless given.
-        agent_map: maps a function of one agent over agents; takes ``in_axes`` and ``out_axes``.
+        federation: static.
+        key: of this round.
+        round: t = 1, 2, …
+        state: before the round.
+        hparams: settings of the federation.
 
     Returns:
-        An algorithm over `FederationState` and `FederationSettings`; ``info`` is the learner's
-        info of each agent's local steps, leading axes [N, E], zero for absent agents.
-
-    Raises:
-        InvalidInput: more than one local step for a learner that merges after every one, or an
-            aggregator that needs something else than a sum or messages.
+        The state after it, and the info of all local steps, leading axes [N, E].
     """
-    sides = sides_of(learner, aggregator, local_steps=local_steps, channel=channel)
-    agents_round = agent_map(sides.agent, in_axes=(0, None, None, 0, 0, None))
-    agents_init = agent_map(learner.init, in_axes=(0, 0, None))
-
-    def init(key: jax.Array, hparams: FederationSettings) -> FederationState:
-        key_shared, key_local = jax.random.split(key)
-        shared, _ = learner.init(key_shared, _first(hparams.agents), hparams.learner)
-        keys = agent_keys(key_local, num_agents)
-        _, local = agents_init(keys, hparams.agents, hparams.learner)
-        carried = aggregator.init(learner.message(shared), hparams.aggregator)
-        return FederationState(shared, local, carried)
-
-    def step(
-        key: jax.Array, round: jax.Array, state: FederationState, hparams: FederationSettings
-    ) -> tuple[FederationState, Pytree]:
-        key_participation, key_exchanges, key_agents = jax.random.split(key, 3)
-        present, weights = _attendance(participation, key_participation, hparams, num_agents)
-        local = exchanged(sides.exchanges, agent_map, key_exchanges, round, state, hparams, weights)
-        keys = agent_keys(key_agents, num_agents)
-        sent, local, info = agents_round(
-            keys, round, state.shared, local, hparams.agents, hparams.learner
-        )
-        if present is not None:
-            local = where(present, local, state.local)
-            info = where(present, info, jax.tree.map(jnp.zeros_like, info))
-        shared, carried = sides.server(
-            sides.gather(sent, weights), state.shared, state.aggregator, hparams.learner
-        )
-        return FederationState(shared, local, carried), info
-
-    def report(state: FederationState) -> Report:
-        axes: Any = Report(None, 0)
-        every: Report = jax.vmap(learner.report, (None, 0), axes)(state.shared, state.local)
-        return every
-
-    return Algorithm(init, step, agent_axes=_agent_axes, report=report, float64=learner.float64)
+    sides, learner = federation.sides, hparams.learner
+    # A key each for what is drawn apart, so that who is present changes no agent's randomness.
+    key_participation, key_exchanges, key_agents = jax.random.split(key, 3)
+    present, weights = attendance(federation, key_participation, hparams)
+    local = exchanged(federation, key_exchanges, round, state, hparams, weights)
+    keys = agent_keys(key_agents, federation.num_agents)
+    every_agent = federation.over_agents(sides.agent, in_axes=(0, None, None, 0, 0, None))
+    sent, local, info = every_agent(keys, round, state.shared, local, hparams.agents, learner)
+    if present is not None:
+        # Absent agents are computed all the same, since who is absent is data, and then left out.
+        local = where(present, local, state.local)
+        info = where(present, info, jax.tree.map(jnp.zeros_like, info))
+    gathered = sides.gather(sent, weights)
+    shared, carried = sides.server(gathered, state.shared, state.aggregator, learner)
+    return FederationState(shared, local, carried), info
 
 
 def agent_keys(key: jax.Array, num_agents: int) -> jax.Array:
-    """[N], the key of each agent."""
+    """[N], the key of each agent: that of agent i does not depend on how many there are."""
     return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_agents))
 
 
+def attendance(
+    federation: Federation, key: jax.Array, hparams: FederationSettings
+) -> tuple[jax.Array | None, jax.Array]:
+    """Who is there [N], or None for everybody, and each agent's weight in every merge [N].
+
+    Args:
+        federation: static.
+        key: of who takes part in this round.
+        hparams: for the merge weights; equal ones where they are None.
+    """
+    equal, weights = jnp.ones(federation.num_agents), hparams.merge_weights
+    weights = equal if weights is None else jnp.asarray(weights)
+    if federation.participation is None:
+        return None, weights
+    present = federation.participation(key, federation.num_agents)
+    return present, present * weights
+
+
 def exchanged(
-    exchanges: tuple[Exchange, ...],
-    agent_map: AgentMap,
+    federation: Federation,
     key: jax.Array,
     round: jax.Array,
     state: FederationState,
@@ -157,8 +225,7 @@ def exchanged(
     """Every agent's own part after the exchanges ahead of the local steps, leading axis N.
 
     Args:
-        exchanges: as `sides_of` gives them.
-        agent_map: maps a function of one agent over agents.
+        federation: static.
         key: of the exchanges of this round.
         round: t = 1, 2, …
         state: before the round.
@@ -166,14 +233,34 @@ def exchanged(
         weights: [N], of each agent in the merges.
     """
     local, time = state.local, Time(round, jnp.zeros((), jnp.int32))
-    for index, exchange in enumerate(exchanges):
-        send = agent_map(exchange.send, in_axes=(0, None, None, 0, 0, None))
-        receive = agent_map(exchange.receive, in_axes=(0, 0, None))
-        keys = agent_keys(jax.random.fold_in(key, index), len(weights))
+    for index, exchange in enumerate(federation.sides.exchanges):
+        send = federation.over_agents(exchange.send, in_axes=(0, None, None, 0, 0, None))
+        receive = federation.over_agents(exchange.receive, in_axes=(0, 0, None))
+        keys = agent_keys(jax.random.fold_in(key, index), federation.num_agents)
         sent, kept = send(keys, time, state.shared, local, hparams.agents, hparams.learner)
         assert exchange.merge is not None, "sides_of has filled it in"
         local = receive(local, kept, exchange.merge(sent, weights))
     return local
+
+
+def report(federation: Federation, state: FederationState) -> Report:
+    """The merged policy once, and the multipliers of all agents [N, K].
+
+    Args:
+        federation: static.
+        state: at rest.
+    """
+    axes: Any = Report(None, 0)
+    each = jax.vmap(federation.learner.report, (None, 0), axes, axis_size=federation.num_agents)
+    every: Report = each(state.shared, state.local)
+    return every
+
+
+def agent_axes(state: FederationState) -> FederationState:
+    """0 for the leaves of the agents' own part, None for all others."""
+    everywhere = jax.tree.map(lambda _: None, state)
+    axes: FederationState = everywhere._replace(local=jax.tree.map(lambda _: 0, state.local))
+    return axes
 
 
 def message_bytes(
@@ -210,24 +297,3 @@ def message_bytes(
 
 def _first(agents: Pytree) -> Pytree:
     return jax.tree.map(lambda leaf: leaf[0], agents)
-
-
-def _attendance(
-    participation: Participation | None,
-    key: jax.Array,
-    hparams: FederationSettings,
-    num_agents: int,
-) -> tuple[jax.Array | None, jax.Array]:
-    """Who is there [N], or None for everybody, and each agent's weight in every merge [N]."""
-    equal, weights = jnp.ones(num_agents), hparams.merge_weights
-    weights = equal if weights is None else jnp.asarray(weights)
-    if participation is None:
-        return None, weights
-    present = participation(key, num_agents)
-    return present, present * weights
-
-
-def _agent_axes(state: FederationState) -> FederationState:
-    everywhere = jax.tree.map(lambda _: None, state)
-    axes: FederationState = everywhere._replace(local=jax.tree.map(lambda _: 0, state.local))
-    return axes

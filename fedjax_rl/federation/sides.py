@@ -91,6 +91,7 @@ def through(channel: Channel, exchange: Exchange) -> Exchange:
     """The exchange with a channel on its way, and its merge in any case."""
 
     def send(key: jax.Array, *arguments: Pytree) -> tuple[Pytree, Pytree]:
+        # Apart, so that a channel that draws leaves what the learner draws as it was.
         key_send, key_channel = jax.random.split(key)
         value, kept = exchange.send(key_send, *arguments)
         return channel.send(key_channel, value), kept
@@ -130,6 +131,7 @@ def agent_side(
     Returns:
         What is sent, the agent's own part, and the info of its steps, leading axis [E].
     """
+    # One more than steps, for the channel; drawn or not, the steps have the same.
     keys = jax.random.split(key, local_steps + 1)
     after, local, info = local_round(learner, keys[:-1], round, shared, local, agent, hparams)
     value = encode(learner.message(after), learner.message(shared))

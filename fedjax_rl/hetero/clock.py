@@ -35,6 +35,8 @@ EVENTS_PER_STEP = 10_000
 class Event(IntEnum):
     """What happens; of what happens at the same second, in this order."""
 
+    # The learner's step counts first, so that whoever acts in that second finds its parameters;
+    # batches arrive before one is taken, so that it is the newest of them; samplers begin last.
     LEARNER_DONE = 0
     BATCH_DONE = 1
     ARRIVAL = 2
@@ -158,6 +160,7 @@ class Clock:
             )
 
     def _at(self, when: float, event: Event, who: int = 0, batch: Batch | None = None) -> None:
+        # A running number, or what is equal up to there would be told apart by its batch.
         self._scheduled += 1
         heapq.heappush(self._events, (when, event, who, self._scheduled, batch))
 
@@ -230,6 +233,7 @@ class Clock:
 
 def _all_chances(settings: ScheduleSettings, seed: int) -> Iterator[Chances]:
     laws = sampler_laws(settings)
+    # Spawned by place: one sampler more leaves the streams of the others as they were.
     for law, of_sampler in zip(laws, np.random.SeedSequence(seed).spawn(len(laws)), strict=True):
         yield _chances(settings, law, *map(np.random.default_rng, of_sampler.spawn(5)))
 

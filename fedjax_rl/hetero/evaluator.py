@@ -48,6 +48,7 @@ def evaluator(task: TokenTask, policy: TokenPolicy, choices: HeteroChoices) -> E
         output: LossOutput,
         hparams: HeteroSettings,
     ) -> jax.Array:
+        # Another than the accuracy's, which has the key itself.
         key_answers = jax.random.fold_in(key, 1)
         _, exact = answers(
             key_answers, parameters, groups.prompts, choices.on_policy, hparams.sampling

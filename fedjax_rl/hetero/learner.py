@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +12,8 @@ import optax
 
 from fedjax_rl.algorithm import Algorithm, Array, Pytree
 from fedjax_rl.hetero.diagnostics import WeightSpread, divergence, group_variation, weight_spread
-from fedjax_rl.hetero.evaluator import evaluator
-from fedjax_rl.hetero.groups import Groups, group_sampler
+from fedjax_rl.hetero.evaluator import Evaluator, evaluator
+from fedjax_rl.hetero.groups import Groups, SampleGroups, group_sampler
 from fedjax_rl.hetero.losses.contract import Batch, Loss, LossOutput
 from fedjax_rl.hetero.state import (
     Check,
@@ -27,18 +29,31 @@ from fedjax_rl.policies.tokens import TokenPolicy
 adam = optax.scale_by_adam()
 
 
+class Built(NamedTuple):
+    """What a learner is built of; all of it is static.
+
+    Attributes:
+        sample: draws a batch.
+        every_log: see `log_policy`.
+        loss: what is descended.
+        examine: what an evaluation does.
+        choices: what shapes the program.
+    """
+
+    sample: SampleGroups
+    every_log: Callable[[Pytree, Groups, Array], jax.Array]
+    loss: Loss
+    examine: Evaluator
+    choices: HeteroChoices
+
+
 def asynchronous(
     task: TokenTask, policy: TokenPolicy, loss: Loss, choices: HeteroChoices
 ) -> Algorithm:
-    """One learner on batches of the past (HeteroRL, arXiv 2508.17850).
+    """One learner on batches of the past (HeteroRL, arXiv 2508.17850); its step is `one_step`.
 
-        for k = 1 … T:
-            y ~ q = π(θ_v) with v = version_k ≤ k − 1, rewards and log q by the sampler
-            θ_k ← Adam(θ_{k−1}, ∇ loss(log p, log q, rewards)),  p = π(θ_{k−1})
-
-    Which v a step gets is data (`schedule.simulate`), and a batch is drawn when it is
-    delivered, from its sampler's own stream: batches that nobody takes cost nothing. With
-    version_k = k − 1 throughout this is the synchronous method.
+    Which batch a step gets is data (`schedule.simulate`). With version_k = k − 1 throughout this
+    is the synchronous method.
 
     Args:
         task: prompts and rewards.
@@ -53,86 +68,155 @@ def asynchronous(
         InvalidInput: a group of one, or a count below 1.
     """
     check_choices(choices)
-    sample = group_sampler(task, policy, choices.prompts, choices.group_size, choices.top_k)
-    examine = evaluator(task, policy, choices)
-    every_log = log_policy(policy)
+    built = Built(
+        sample=group_sampler(task, policy, choices.prompts, choices.group_size, choices.top_k),
+        every_log=log_policy(policy),
+        loss=loss,
+        examine=evaluator(task, policy, choices),
+        choices=choices,
+    )
+    return Algorithm(partial(initial, built), partial(one_step, built), partial(observe, built))
 
-    def init(key: jax.Array, hparams: HeteroSettings) -> HeteroState:
-        start = hparams.start
-        past = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], choices.depth, 0), start)
-        return HeteroState(start, adam.init(start), past, key)
 
-    def observe(state: HeteroState, hparams: HeteroSettings) -> HeteroRow:
-        undefined = jnp.full((), jnp.nan)
-        right = examine.accuracy(jax.random.key(0), state.parameters, hparams)
-        return HeteroRow(
-            staleness=jnp.zeros((), jnp.int32),
-            loss=undefined,
-            reward=undefined,
-            kl=undefined,
-            weights=WeightSpread(*[undefined] * len(WeightSpread._fields)),
-            gradient_norm=undefined,
-            clip_fraction=undefined,
-            variation=undefined,
-            evaluated=jnp.ones((), bool),
-            check=Check(right, undefined),
-        )
+def initial(built: Built, key: jax.Array, hparams: HeteroSettings) -> HeteroState:
+    """The start, as if it had been there for ``depth`` steps.
 
-    def step(
-        key: jax.Array, round: jax.Array, state: HeteroState, hparams: HeteroSettings
-    ) -> tuple[HeteroState, HeteroRow]:
-        version, sampler, number = (leaf[round - 1] for leaf in hparams.deliveries)
-        behaviour = jax.tree.map(lambda leaf: leaf[version % choices.depth], state.past)
-        key_batch = jax.random.fold_in(jax.random.fold_in(state.streams, sampler), number)
-        groups = sample(key_batch, behaviour, hparams.sampling, hparams.label_noise)
+    Args:
+        built: static.
+        key: from which every sampler's batches derive.
+        hparams: for the start.
+    """
+    start, depth = hparams.start, built.choices.depth
+    past = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], depth, 0), start)
+    return HeteroState(start, adam.init(start), past, key)
 
-        def objective(parameters: Pytree) -> tuple[jax.Array, tuple[LossOutput, jax.Array]]:
-            logs = every_log(parameters, groups, hparams.sampling.temperature)
-            log_p = of_tokens(logs, groups.tokens)
-            batch = Batch(log_p, groups.log_q, groups.mask, groups.rewards)
-            output = loss(batch, hparams.loss)
-            return output.loss, (output, logs)
 
-        gradient, (output, log_p) = jax.grad(objective, has_aux=True)(state.parameters)
-        norm = optax.tree.norm(gradient)
-        factor = jnp.minimum(1.0, hparams.gradient_norm / (norm + 1e-6))
-        gradient = jax.tree.map(lambda leaf: factor * leaf, gradient)
-        updates, optimizer = adam.update(gradient, state.optimizer)
-        parameters = jax.tree.map(
-            lambda leaf, update: leaf - hparams.learning_rate * update, state.parameters, updates
-        )
-        past = jax.tree.map(
-            lambda ring, leaf: jax.lax.dynamic_update_index_in_dim(
-                ring, leaf, round % choices.depth, 0
-            ),
-            state.past,
-            parameters,
-        )
-        due = (round % hparams.every == 0) | (round == hparams.last)
-        check = jax.lax.cond(
-            due,
-            lambda: Check(
-                examine.accuracy(key, parameters, hparams),
-                examine.error(key, state.parameters, groups, output, hparams),
-            ),
-            lambda: Check(jnp.full((), jnp.nan), jnp.full((), jnp.nan)),
-        )
-        log_q = every_log(behaviour, groups, hparams.sampling.temperature)
-        row = HeteroRow(
-            staleness=round - 1 - version,
-            loss=output.loss,
-            reward=groups.rewards.mean(),
-            kl=divergence(log_q, log_p, groups.mask),
-            weights=weight_spread(output.weights, groups.mask),
-            gradient_norm=norm,
-            clip_fraction=output.clipped,
-            variation=group_variation(log_of_responses(groups, choices.geometric)),
-            evaluated=due,
-            check=check,
-        )
-        return HeteroState(parameters, optimizer, past, state.streams), row
+def observe(built: Built, state: HeteroState, hparams: HeteroSettings) -> HeteroRow:
+    """The row of step 0, of which only the accuracy is known.
 
-    return Algorithm(init, step, observe)
+    Args:
+        built: static.
+        state: at rest.
+        hparams: traced settings.
+    """
+    undefined = jnp.full((), jnp.nan)
+    right = built.examine.accuracy(jax.random.key(0), state.parameters, hparams)
+    return HeteroRow(
+        staleness=jnp.zeros((), jnp.int32),
+        loss=undefined,
+        reward=undefined,
+        kl=undefined,
+        weights=WeightSpread(*[undefined] * len(WeightSpread._fields)),
+        gradient_norm=undefined,
+        clip_fraction=undefined,
+        variation=undefined,
+        evaluated=jnp.ones((), bool),
+        check=Check(right, undefined),
+    )
+
+
+def one_step(
+    built: Built, key: jax.Array, round: jax.Array, state: HeteroState, hparams: HeteroSettings
+) -> tuple[HeteroState, HeteroRow]:
+    """One learner step on the batch that the schedule delivers.
+
+        y ~ q = π(θ_v) with v = version_k ≤ k − 1, rewards and log q by the sampler
+        θ_k ← Adam(θ_{k−1}, ∇ loss(log p, log q, rewards)),  p = π(θ_{k−1})
+
+    A batch is drawn when it is delivered: batches that nobody takes cost nothing.
+
+    Args:
+        built: static.
+        key: of the evaluation alone.
+        round: k = 1, 2, …
+        state: before the step.
+        hparams: traced settings.
+    """
+    choices, temperature = built.choices, hparams.sampling.temperature
+    version, sampler, number = (leaf[round - 1] for leaf in hparams.deliveries)
+    behaviour = jax.tree.map(lambda leaf: leaf[version % choices.depth], state.past)
+    # From its sampler's own stream, by its number there: neither the step that takes it nor who
+    # else samples changes a batch, so that schedules differ in nothing but their order.
+    key_batch = jax.random.fold_in(jax.random.fold_in(state.streams, sampler), number)
+    groups = built.sample(key_batch, behaviour, hparams.sampling, hparams.label_noise)
+    gradient, (output, log_p) = jax.grad(partial(objective, built), has_aux=True)(
+        state.parameters, groups, hparams
+    )
+    parameters, optimizer, norm = descended(gradient, state, hparams)
+    due = (round % hparams.every == 0) | (round == hparams.last)
+    check = jax.lax.cond(
+        due,
+        lambda: Check(
+            built.examine.accuracy(key, parameters, hparams),
+            built.examine.error(key, state.parameters, groups, output, hparams),
+        ),
+        lambda: Check(jnp.full((), jnp.nan), jnp.full((), jnp.nan)),
+    )
+    log_q = built.every_log(behaviour, groups, temperature)
+    row = HeteroRow(
+        staleness=round - 1 - version,
+        loss=output.loss,
+        reward=groups.rewards.mean(),
+        kl=divergence(log_q, log_p, groups.mask),
+        weights=weight_spread(output.weights, groups.mask),
+        gradient_norm=norm,
+        clip_fraction=output.clipped,
+        variation=group_variation(log_of_responses(groups, choices.geometric)),
+        evaluated=due,
+        check=check,
+    )
+    past = remembered(state.past, parameters, round % choices.depth)
+    return HeteroState(parameters, optimizer, past, state.streams), row
+
+
+def objective(
+    built: Built, parameters: Pytree, groups: Groups, hparams: HeteroSettings
+) -> tuple[jax.Array, tuple[LossOutput, jax.Array]]:
+    """The loss of a batch, a scalar; what explains it, and log p of all tokens [P, G, L, V].
+
+    Args:
+        built: static.
+        parameters: of the learner, differentiable.
+        groups: the batch.
+        hparams: settings of the loss, and the temperature.
+    """
+    logs = built.every_log(parameters, groups, hparams.sampling.temperature)
+    log_p = of_tokens(logs, groups.tokens)
+    output = built.loss(Batch(log_p, groups.log_q, groups.mask, groups.rewards), hparams.loss)
+    return output.loss, (output, logs)
+
+
+def descended(
+    gradient: Pytree, state: HeteroState, hparams: HeteroSettings
+) -> tuple[Pytree, Pytree, jax.Array]:
+    """Parameters and Adam's moments (arXiv 1412.6980) after a step, and the gradient's norm.
+
+    Args:
+        gradient: of the loss, before it is cut to ``gradient_norm``.
+        state: before the step.
+        hparams: the learning rate and the largest norm.
+    """
+    norm = optax.tree.norm(gradient)
+    factor = jnp.minimum(1.0, hparams.gradient_norm / (norm + 1e-6))
+    gradient = jax.tree.map(lambda leaf: factor * leaf, gradient)
+    updates, optimizer = adam.update(gradient, state.optimizer)
+    parameters = jax.tree.map(
+        lambda leaf, update: leaf - hparams.learning_rate * update, state.parameters, updates
+    )
+    return parameters, optimizer, norm
+
+
+def remembered(past: Pytree, parameters: Pytree, place: jax.Array) -> Pytree:
+    """The ring of the past with parameters at a place, those that no batch needs any more.
+
+    Args:
+        past: leaves [depth, …].
+        parameters: leaves […].
+        place: scalar, the step modulo ``depth``. It comes from the caller's round: in the state
+            a sweep would batch it, and this write of one row would become a scatter.
+    """
+    write = partial(jax.lax.dynamic_update_index_in_dim, index=place, axis=0)
+    return jax.tree.map(write, past, parameters)
 
 
 def log_policy(policy: TokenPolicy) -> Callable[[Pytree, Groups, Array], jax.Array]:

@@ -80,6 +80,7 @@ def generator(
 
     def generate(key: Array, parameters: Pytree, prompt: Array, sampling: Sampling) -> Response:
         prefix = policy.read(parameters, prompt)
+        # All at once, ahead of the loop, whose body costs what its small operations cost to start.
         noise = jax.random.gumbel(key, (length, vocabulary))
 
         def write(carry: tuple, now: tuple) -> tuple[tuple, tuple]:

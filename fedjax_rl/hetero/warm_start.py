@@ -144,6 +144,7 @@ def teacher(
 
     @jax.jit
     def chunk(key: Array, steps: int, state: Pytree) -> Pytree:
+        # Keys by the number of a step: how many a chunk has changes no bit.
         numbers = steps + jnp.arange(teaching.chunk)
         return jax.lax.scan(step, state, jax.vmap(jax.random.fold_in, (None, 0))(key, numbers))[0]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -29,6 +30,7 @@ def conjugate_gradient(
         steps: iterations, static; n of them solve exactly up to rounding. Once the residual is
             nothing but rounding the iterate stays.
     """
+    chex.assert_rank(target, 1)
 
     def iterate(now: _Iterate, _: None) -> tuple[_Iterate, None]:
         image = product(now.direction)

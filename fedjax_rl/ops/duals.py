@@ -1,9 +1,10 @@
-"""How an agent's multipliers answer to the costs it measured."""
+"""How an agent's multipliers answer to what its costs are estimated to come to."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -16,8 +17,8 @@ class DualState(NamedTuple):
     Attributes:
         multipliers: λ [K], in reward per cost.
         integral: I [K], sum of violations, clipped.
-        smoothed: J [K], smoothed cost.
-        seen: [K] booleans, whether the cost was measured yet.
+        smoothed: J [K], smoothed estimate of the cost.
+        seen: [K] booleans, whether there was an estimate yet.
     """
 
     multipliers: jax.Array
@@ -59,6 +60,7 @@ def caps(settings: DualSettings, size: jax.Array, budgets: jax.Array) -> jax.Arr
         size: R, scalar, of returns of the reward.
         budgets: d [K]; where d_j = 0 the cost's own unit takes its place.
     """
+    chex.assert_rank([size, budgets], [0, 1])
     units = jnp.where(budgets == 0, 1.0, jnp.abs(budgets))
     return jnp.maximum(settings.cap, settings.cap_in_returns * size / units)
 
@@ -70,24 +72,35 @@ def no_multipliers(slots: int) -> DualState:
 
 
 def projected_gradient(
-    state: DualState, cost: jax.Array, budget: jax.Array, scale: jax.Array, settings: DualSettings
+    state: DualState,
+    cost_estimate: jax.Array,
+    budgets: jax.Array,
+    scale: jax.Array,
+    settings: DualSettings,
 ) -> DualState:
     """λ ← clip(λ + η_λ (J − d), 0, λ_max) (arXiv 2405.03236).
 
     Args:
         state: multipliers before.
-        cost: J [K].
-        budget: d [K].
+        cost_estimate: J [K].
+        budgets: d [K].
         scale: [K], factor on J − d: 1, or 1/d for relative violations.
         settings: η_λ and λ_max.
     """
-    raised = state.multipliers + settings.step_size * scale * (cost - budget)
+    chex.assert_rank(cost_estimate, 1)
+    chex.assert_equal_shape([state.multipliers, cost_estimate, budgets, scale])
+    violation = cost_estimate - budgets
+    raised = state.multipliers + settings.step_size * scale * violation
     multipliers = jnp.clip(raised, 0.0, settings.cap)
-    return DualState(multipliers, state.integral, cost, jnp.ones_like(state.seen))
+    return DualState(multipliers, state.integral, cost_estimate, jnp.ones_like(state.seen))
 
 
 def pid(
-    state: DualState, cost: jax.Array, budget: jax.Array, scale: jax.Array, settings: DualSettings
+    state: DualState,
+    cost_estimate: jax.Array,
+    budgets: jax.Array,
+    scale: jax.Array,
+    settings: DualSettings,
 ) -> DualState:
     """A PID controller of the violation (Stooke et al. 2020, arXiv 2007.03964, algorithm 2).
 
@@ -98,14 +111,16 @@ def pid(
 
     Args:
         state: multipliers, integral and smoothed costs before.
-        cost: J [K].
-        budget: d [K].
+        cost_estimate: J [K].
+        budgets: d [K].
         scale: [K], factor on every cost and budget.
         settings: gains, smoothing and λ_max.
     """
-    before = jnp.where(state.seen, state.smoothed, cost)
-    smoothed = settings.smoothing * before + (1.0 - settings.smoothing) * cost
-    violation = scale * (smoothed - budget)
+    chex.assert_rank(cost_estimate, 1)
+    chex.assert_equal_shape([state.multipliers, cost_estimate, budgets, scale])
+    before = jnp.where(state.seen, state.smoothed, cost_estimate)
+    smoothed = settings.smoothing * before + (1.0 - settings.smoothing) * cost_estimate
+    violation = scale * (smoothed - budgets)
     rise = scale * jnp.maximum(smoothed - before, 0.0)
     largest = settings.cap / jnp.maximum(settings.integral, 1e-12)
     integral = jnp.clip(state.integral + violation, 0.0, largest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -19,6 +20,7 @@ def weighted_sum(values: Pytree, weights: jax.Array) -> tuple[Pytree, jax.Array]
     Returns:
         The pytree without that axis, and a scalar. What has weight 0 is selected out, NaN or not.
     """
+    chex.assert_rank(weights, 1)
 
     def added(leaf: jax.Array) -> jax.Array:
         factors = weights.astype(leaf.dtype).reshape(-1, *(1,) * (leaf.ndim - 1))
@@ -30,6 +32,7 @@ def weighted_sum(values: Pytree, weights: jax.Array) -> tuple[Pytree, jax.Array]
 
 def mean_of_sum(total: Pytree, weight: jax.Array) -> Pytree:
     """The weighted mean, from Σ_i w_i x_i and the scalar Σ_i w_i > 0."""
+    chex.assert_rank(weight, 0)
     return jax.tree.map(lambda leaf: leaf / weight.astype(leaf.dtype), total)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -30,6 +31,7 @@ def stratified_minibatches(key: jax.Array, rows: jax.Array, count: int) -> jax.A
     Returns:
         [K, T·B / K, W]; every row is in exactly one minibatch.
     """
+    chex.assert_rank(rows, 3)
     steps, batch, width = rows.shape
     grouped = rows.reshape(steps // count, count, batch, width)
     if count == 1:
@@ -51,6 +53,7 @@ def mean_over_blocks(function: Callable[[Any], Pytree], rows: jax.Array) -> Pytr
         function: of rows [n / k, W].
         rows: [n, W]; cut into the fewest equal blocks of at most `BLOCK_ROWS`.
     """
+    chex.assert_rank(rows, 2)
     count = blocks_of(len(rows))
     if count == 1:
         return function(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -31,6 +32,8 @@ def no_moments(dimension: int) -> Moments:
 
 def updated(moments: Moments, samples: jax.Array) -> Moments:
     """Takes samples [..., D] in (Chan, Golub and LeVeque 1983)."""
+    chex.assert_rank(moments.mean, 1)
+    chex.assert_axis_dimension(samples, -1, len(moments.mean))
     flat = samples.reshape(-1, samples.shape[-1])
     mean = flat.mean(0)
     squares = ((flat - mean) ** 2).sum(0)
@@ -39,6 +42,8 @@ def updated(moments: Moments, samples: jax.Array) -> Moments:
 
 def pooled(left: Moments, right: Moments) -> Moments:
     """Moments of both sets of samples together."""
+    chex.assert_rank(left.mean, 1)
+    chex.assert_equal_shape([left.mean, right.mean])
     weight = left.weight + right.weight
     shift = right.mean - left.mean
     return Moments(
@@ -69,6 +74,8 @@ def normalized(moments: Moments, samples: jax.Array, clip: float = 10.0) -> jax.
     Returns:
         [..., D], in deviations.
     """
+    chex.assert_rank(moments.mean, 1)
+    chex.assert_axis_dimension(samples, -1, len(moments.mean))
     return jnp.clip((samples - moments.mean) / deviation(moments), -clip, clip)
 
 
@@ -82,6 +89,8 @@ def about(origin: jax.Array, moments: Moments) -> Moments:
     Returns:
         weight, Σ (x − origin) [D], Σ (x − origin)² [D].
     """
+    chex.assert_rank(origin, 1)
+    chex.assert_equal_shape([origin, moments.mean])
     shift = moments.mean - origin
     first = moments.weight * shift
     return Moments(moments.weight, first, moments.squares + first * shift)
@@ -94,6 +103,8 @@ def from_sums(origin: jax.Array, sums: Moments) -> Moments:
         origin: [D].
         sums: as `about` gives them, or their mean over agents.
     """
+    chex.assert_rank(origin, 1)
+    chex.assert_equal_shape([origin, sums.mean])
     shift = sums.mean / sums.weight
     # Where it is not, rounding must not make a negative sum of squares, whose root is NaN.
     squares = jnp.maximum(sums.squares - sums.mean * shift, 0.0)

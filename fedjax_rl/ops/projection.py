@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -12,6 +13,7 @@ def onto_simplex(point: jax.Array) -> jax.Array:
     The threshold θ solves Σ_a max(point_a − θ, 0) = 1; it is found from the sorted entries
     (Held, Wolfe, Crowder 1974). Entries of −1e30 come out as exactly zero.
     """
+    chex.assert_rank(point, 1)
     descending = -jnp.sort(-point)
     excess = jnp.cumsum(descending) - 1.0
     rank = jnp.arange(1, point.shape[0] + 1)

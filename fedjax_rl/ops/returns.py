@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -30,6 +31,9 @@ def generalized_advantages(
     Returns:
         A [T, …, S]; the targets of the values are A + V.
     """
+    chex.assert_equal_shape([signals, values, following])
+    chex.assert_rank([ended, discount, decay], [signals.ndim - 1, 1, 1])
+    chex.assert_type(ended, bool)
     residuals = signals + discount * following - values
     onward = jnp.where(ended[..., None], 0.0, discount * decay)
 
@@ -64,6 +68,9 @@ def following_values(
         bootstraps: [S] booleans: whether the signal goes on behind a time limit. An
             undiscounted sum per episode does not.
     """
+    chex.assert_rank([values, last, final], [3, 2, 3])
+    chex.assert_rank([terminated, truncated, bootstraps], [2, 2, 1])
+    chex.assert_type([terminated, truncated, bootstraps], bool)
     onward = jnp.concatenate([values[1:], last[None]])
     if len(final) == 0:
         return jnp.where(terminated[..., None], 0.0, onward)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -18,6 +19,8 @@ def where(mask: jax.Array, chosen: Pytree, otherwise: Pytree) -> Pytree:
         chosen: leaves [N, …].
         otherwise: of the same structure and shapes.
     """
+    chex.assert_rank(mask, {0, 1})
+    chex.assert_type(mask, bool)
 
     def pick(left: jax.Array, right: jax.Array) -> jax.Array:
         return jnp.where(mask.reshape(mask.shape + (1,) * (left.ndim - mask.ndim)), left, right)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -14,6 +15,8 @@ def clipped(ratio: jax.Array, advantage: jax.Array, clip: jax.Array) -> jax.Arra
         advantage: A [...].
         clip: ε, scalar.
     """
+    chex.assert_equal_shape([ratio, advantage])
+    chex.assert_rank(clip, 0)
     return jnp.minimum(ratio * advantage, jnp.clip(ratio, 1.0 - clip, 1.0 + clip) * advantage)
 
 
@@ -31,6 +34,8 @@ def lagrangian(
         cost_part: Σ_j w_ij λ_ij A_cj over the normaliser [...].
         clip: ε, scalar.
     """
+    chex.assert_equal_shape([ratio, reward_part, cost_part])
+    chex.assert_rank(clip, 0)
     return clipped(ratio, reward_part, clip) - ratio * cost_part
 
 

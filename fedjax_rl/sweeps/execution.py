@@ -59,7 +59,9 @@ def run_chunk(
     state, failed, _ = run_rounds(
         work, record, lambda rows: on_round(int(rows["round"][-1])), checkpointer or NoCheckpoints()
     )
-    rows, outcome = record.rows(), to_host(assembler.outcome(state))
+    with precision(program.float64):
+        outcome = assembler.outcome(program, state)
+    rows, outcome = record.rows(), to_host(outcome)
     return [
         _done(assembler, member, _of(rows, place, 1), _of(outcome, place, 0), int(failed[place]))
         for place, member in enumerate(members)
@@ -90,9 +92,10 @@ def figure_names(assembler: Assembler, assembled: Assembled) -> list[str]:
     algorithm, hparams = assembled.algorithm, assembled.hparams
     with precision(algorithm.float64):
         state = jax.eval_shape(algorithm.init, jax.random.key(0), hparams)
+        shapes = jax.eval_shape(partial(assembler.outcome, algorithm), state)
     row = row_shapes(algorithm, jax.random.key(0), hparams)
     rows = jax.tree.map(lambda leaf: np.ones((1, *leaf.shape), leaf.dtype), row)
-    outcome = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), assembler.outcome(state))
+    outcome = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), shapes)
     with np.errstate(all="ignore"):
         summary = flat(assembler.figures(assembled.prepared, rows, outcome, -1).summary)
     return [name for name, value in summary.items() if not isinstance(value, str)]

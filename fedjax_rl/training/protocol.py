@@ -72,8 +72,13 @@ class Assembler(Protocol):
     ) -> Algorithm:
         """The algorithm of one member that all members of a group can run, ``size`` at a time."""
 
-    def outcome(self, state: Pytree) -> Pytree:
-        """The part of the final state that figures are made of."""
+    def outcome(self, algorithm: Algorithm, state: Pytree) -> Pytree:
+        """What figures are made of: a part of the final state, or of what it reports.
+
+        Args:
+            algorithm: whose state it is, of all members of a chunk or of one.
+            state: of that algorithm.
+        """
 
     def figures(self, prepared: Any, rows: Pytree, outcome: Pytree, failed: int) -> Figures:
         """Figures of a member.

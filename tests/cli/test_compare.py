@@ -14,7 +14,7 @@ import yaml
 from fedjax_rl.cli import main
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.registry import family_of
-from fedjax_rl.families.tabular.comparison import FIGURES, equal, judged_after
+from fedjax_rl.families.tabular.comparison import FIGURES, equal, feasibility_after
 from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.families.tabular.family import Tabular
 from fedjax_rl.families.tabular.training import fednpg
@@ -190,7 +190,7 @@ def judged_from_rows(base):
     class Rows(Tabular):
         def figures(self, prepared, rows, own, failed):
             found = super().figures(prepared, rows, own, failed)
-            kept["rows"] = judged_after(prepared, rows, base.rounds)
+            kept["rows"] = feasibility_after(prepared, rows, base.rounds)
             kept["summary"] = found.summary
             return found
 

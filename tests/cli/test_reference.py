@@ -60,7 +60,9 @@ def test_the_page_is_that_of_the_declarations() -> None:
     assert reference.page(text) == text, "python -m bench.reference renews it"
 
 
-@pytest.mark.parametrize(("command", "parts", "without"), OFFERED, ids=lambda one: str(one)[:30])
+@pytest.mark.parametrize(
+    ("command", "parts", "without"), OFFERED, ids=[command for command, *_ in OFFERED]
+)
 def test_every_option_that_is_offered_is_on_the_page(
     command: str, parts: set[str], without: set[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

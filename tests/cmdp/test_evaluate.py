@@ -105,7 +105,7 @@ def test_advantage_of_the_lagrangian_is_the_combination_of_advantages():
     np.testing.assert_allclose(estimate.advantage, expected, atol=1e-12)
     np.testing.assert_allclose((policy * estimate.advantage).sum(1), 0.0, atol=1e-12)
     returns = [problem.initial @ support.value(problem, policy, cost) for cost in problem.costs]
-    np.testing.assert_allclose(estimate.costs, returns, rtol=1e-12)
+    np.testing.assert_allclose(estimate.cost_estimate, returns, rtol=1e-12)
     value = problem.initial @ support.value(problem, policy, problem.reward)
     assert float(estimate.value) == pytest.approx(value, rel=1e-12)
 

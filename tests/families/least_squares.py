@@ -81,11 +81,11 @@ def _step(key: Any, time: Any, x: Any, local: Any, agent: Any, step_size: Any) -
 
 
 LEARNER = Learner(
-    init=lambda key, agent, step_size: (jax.random.normal(key, (FEATURES,)), jnp.zeros(())),
+    init=lambda key, agent, step_size: (jax.random.normal(key, (FEATURES,)), ()),
     step=_step,
     message=lambda x: x,
     adopt=lambda x, merged, step_size: merged,
-    report=lambda x, local: Report(x, local),
+    report=lambda x, local: Report(x, jnp.zeros(0)),
     message_kind="parameters",
     float64=True,
 )

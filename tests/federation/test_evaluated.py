@@ -121,9 +121,9 @@ def test_a_row_adds_up_what_the_agents_saw():
     for index, info in enumerate(infos):
         episodes = info.episodes.sum()
         assert episodes > 0 and rows.episodes[index] == episodes
-        totals = info.totals.sum((0, 1)) / episodes
+        totals = info.episode_sums.sum((0, 1)) / episodes
         np.testing.assert_allclose(rows.reward[index], totals[0], rtol=1e-5)
-        costs = [totals[1], info.rates[..., 1].mean()]
+        costs = [totals[1], info.step_costs[..., 1].mean()]
         np.testing.assert_allclose(rows.costs[index], costs, rtol=1e-5)
         np.testing.assert_allclose(rows.multipliers[index], info.multipliers[:, 0], rtol=1e-5)
         assert rows.environment_steps[index] == 2 * 4 * 8

@@ -5,11 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedjax_rl.algorithm import Aggregator, Learner, Report, check_merge
+from fedjax_rl.algorithm import Aggregator, Exchange, Learner, Report, check_merge
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.federation.aggregate import logit_mean, probability_mean
+from fedjax_rl.federation.aggregate import logit_mean, parameter_mean, probability_mean
+from fedjax_rl.federation.grouped import in_groups
 from fedjax_rl.federation.participation import sampled
-from fedjax_rl.federation.round import FederationSettings, federate, message_bytes
+from fedjax_rl.federation.round import (
+    Federation,
+    FederationSettings,
+    attendance,
+    federate,
+    message_bytes,
+)
+from fedjax_rl.federation.sides import sides_of
 from fedjax_rl.learners.tabular.agent import effective_multipliers
 from fedjax_rl.learners.tabular.npg import npg
 from fedjax_rl.ops.means import weighted_mean, weighted_sum
@@ -179,3 +187,93 @@ def test_weighted_merge_moves_the_effective_multipliers():
 def test_an_absent_agent_has_no_weight():
     values = jnp.array([[1.0], [10.0], [4.0]])
     assert float(weighted_mean(values, jnp.array([0.5, 0.0, 0.25]))[0]) == 2.0
+
+
+def stateless_learner():
+    """Adds the agent's number to what it shares, keeps nothing, and asks all for theirs."""
+    asks = Exchange(
+        send=lambda key, time, shared, local, agent, hparams: (agent, ()),
+        receive=lambda local, kept, merged: local,
+    )
+    return Learner(
+        init=lambda key, agent, hparams: (jnp.zeros(2), ()),
+        step=lambda key, time, shared, local, agent, hparams: (shared + agent, local, agent),
+        message=lambda shared: shared,
+        adopt=lambda shared, merged, hparams: merged,
+        report=lambda shared, local: Report(shared, jnp.zeros(0)),
+        message_kind="numbers",
+        exchanges=(asks,),
+    )
+
+
+def trained_without_state(agent_map, numbers, participation=None):
+    """The state and info after two rounds of two local steps, and what is reported."""
+    algorithm = federate(
+        stateless_learner(),
+        parameter_mean(),
+        num_agents=len(numbers),
+        local_steps=2,
+        participation=participation,
+        agent_map=agent_map,
+    )
+    hparams = FederationSettings(jnp.asarray(numbers), ())
+    state = jax.jit(algorithm.init)(jax.random.key(0), hparams)
+    for round in (1, 2):
+        state, info = jax.jit(algorithm.step)(jax.random.key(round), round, state, hparams)
+    return state, info, algorithm.report(state)
+
+
+@pytest.mark.parametrize("agent_map", [jax.vmap, in_groups(2), in_groups(8)])
+def test_a_learner_may_have_no_local_state(agent_map):
+    numbers = [1.0, 2.0, 6.0]
+    state, info, report = trained_without_state(agent_map, numbers)
+    assert state.local == ()
+    np.testing.assert_allclose(state.shared, 2 * 2 * 3.0)
+    np.testing.assert_array_equal(info, [[number] * 2 for number in numbers])
+    np.testing.assert_array_equal(report.policy, state.shared)
+    assert report.multipliers.shape == (3, 0)
+    _, info, _ = trained_without_state(agent_map, numbers, sampled(2))
+    assert (np.asarray(info) == 0).all(1).sum() == 1
+
+
+STATELESS = """
+import sys; sys.path.insert(0, {root!r})
+import jax, numpy as np
+from fedjax_rl.execution.placement import placement_of
+from fedjax_rl.federation.grouped import in_groups
+from tests.federation.test_round import trained_without_state
+
+assert len(jax.devices()) == 8
+for agents in (8, 19):
+    numbers = np.arange(1.0, agents + 1, dtype=np.float32)
+    placement = placement_of(jax.devices(), None, "agents", agents, 1)
+    assert placement.devices > 1
+    for inner in (jax.vmap, in_groups(1)):
+        state, info, report = trained_without_state(placement.map_of("agents", inner), numbers)
+        np.testing.assert_allclose(state.shared, 4 * numbers.mean())
+        np.testing.assert_array_equal(info, np.stack([numbers] * 2, 1))
+        assert state.local == () and report.multipliers.shape == (agents, 0)
+print("equal")
+"""
+
+
+def test_nor_need_it_have_any_on_eight_devices(run_python):
+    root = __file__.rsplit("/tests/", 1)[0]
+    finished = run_python(STATELESS.format(root=root), devices=8, timeout=170)
+    assert finished.stdout.strip() == "equal", finished.stderr
+
+
+def test_who_is_absent_counts_nothing_whatever_its_weight():
+    def middle_one_away(key, num_agents):
+        return jnp.arange(num_agents) != 1
+
+    made, mean = counting_learner(), parameter_mean()
+    some = Federation(made, mean, sides_of(made, mean), 3, middle_one_away, jax.vmap)
+    weights = np.float32([0.2, 0.5, 0.3])
+    present, counted = attendance(some, jax.random.key(0), FederationSettings((), (), weights))
+    np.testing.assert_array_equal(present, [True, False, True])
+    np.testing.assert_array_equal(counted, np.float32([0.2, 0.0, 0.3]))
+    everybody = some._replace(participation=None)
+    present, counted = attendance(everybody, jax.random.key(0), FederationSettings((), ()))
+    assert present is None
+    np.testing.assert_array_equal(counted, np.ones(3))

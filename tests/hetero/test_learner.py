@@ -12,11 +12,11 @@ import pytest
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.sweep import sweep
 from fedjax_rl.execution.train import start, train
-from fedjax_rl.hetero.learner import asynchronous
+from fedjax_rl.hetero.learner import adam, asynchronous, descended, remembered
 from fedjax_rl.hetero.losses import LossChoices, build_loss
 from fedjax_rl.hetero.rollout import generator, sampling
 from fedjax_rl.hetero.schedule import ScheduleSettings, depth, simulate, staleness
-from fedjax_rl.hetero.state import Deliveries, HeteroChoices, HeteroSettings
+from fedjax_rl.hetero.state import Deliveries, HeteroChoices, HeteroSettings, HeteroState
 from fedjax_rl.hetero.tasks import prefix_sum
 from fedjax_rl.hetero.tasks.split import split
 from fedjax_rl.policies.table import table
@@ -176,7 +176,8 @@ def test_a_delay_sweep_is_one_program_and_each_member_its_own_run():
     schedules = [schedule_of(0), schedule_of(2, seed=1), schedule_of(3, seed=2)]
     kept = max(map(depth, schedules))
     made = algorithm(kept)
-    made = made._replace(step=chex.assert_max_traces(made.step, n=1))
+    counted = chex.assert_max_traces(lambda *arguments: algorithm(kept).step(*arguments), n=1)
+    made = made._replace(step=counted)
     stacked = Deliveries(*(np.stack(leaves) for leaves in zip(*[s[:3] for s in schedules])))  # noqa: B905
     hparams = settings(schedules[0])._replace(deliveries=stacked)
     axes = HeteroSettings(*[None] * len(hparams))._replace(deliveries=0)
@@ -224,3 +225,19 @@ def test_other_losses_learn_too(loss):
 def test_impossible_choices_are_refused(change, told):
     with pytest.raises(InvalidInput, match=told):
         asynchronous(TASK, POLICY, build_loss("gepo", LossChoices()), choices(1)._replace(**change))
+
+
+def test_the_ring_of_the_past_is_written_where_it_is_asked():
+    past = {"a": jnp.zeros((3, 2)), "b": jnp.ones(3)}
+    ring = remembered(past, {"a": jnp.full(2, 5.0), "b": jnp.float32(7.0)}, jnp.int32(1))
+    np.testing.assert_array_equal(ring["a"], [[0, 0], [5, 5], [0, 0]])
+    np.testing.assert_array_equal(ring["b"], [1, 7, 1])
+
+
+def test_a_gradient_is_cut_to_its_norm_before_adam_sees_it():
+    state = HeteroState(jnp.zeros(2), adam.init(jnp.zeros(2)), jnp.zeros((1, 2)), None)
+    hparams = settings(schedule_of(0))._replace(gradient_norm=np.float32(1.0))
+    parameters, moments, norm = descended(jnp.array([3.0, 4.0]), state, hparams)
+    assert float(norm) == 5.0
+    np.testing.assert_allclose(moments.mu, [0.06, 0.08], rtol=1e-5)
+    np.testing.assert_allclose(parameters, [-RATE, -RATE], rtol=1e-5)

@@ -27,6 +27,7 @@ CLIP = jnp.float32(0.2)
     ],
 )
 def test_clipping_takes_away_the_incentive_and_never_the_penalty(ratio, advantage, expected, slope):
+    ratio, advantage = jnp.float32(ratio), jnp.float32(advantage)
     value, gradient = jax.value_and_grad(surrogate.clipped)(ratio, advantage, CLIP)
     assert value == pytest.approx(expected)
     assert gradient == pytest.approx(slope)
@@ -35,11 +36,11 @@ def test_clipping_takes_away_the_incentive_and_never_the_penalty(ratio, advantag
 @pytest.mark.parametrize("ratio", [0.3, 0.8, 1.0, 1.2, 3.0])
 def test_cost_terms_are_not_clipped(ratio):
     """Their slope is −Σ w λ A_c everywhere; the reward part is as without costs."""
-    cost = 0.7
-    value, gradient = jax.value_and_grad(surrogate.lagrangian)(ratio, 2.0, cost, CLIP)
-    reward, reward_gradient = jax.value_and_grad(surrogate.clipped)(ratio, 2.0, CLIP)
-    assert value == pytest.approx(float(reward) - ratio * cost, rel=1e-5)
-    assert gradient == pytest.approx(float(reward_gradient) - cost, rel=1e-5)
+    ratio, gain, cost = jnp.float32(ratio), jnp.float32(2.0), jnp.float32(0.7)
+    value, gradient = jax.value_and_grad(surrogate.lagrangian)(ratio, gain, cost, CLIP)
+    reward, reward_gradient = jax.value_and_grad(surrogate.clipped)(ratio, gain, CLIP)
+    assert value == pytest.approx(float(reward - ratio * cost), rel=1e-5)
+    assert gradient == pytest.approx(float(reward_gradient - cost), rel=1e-5)
 
 
 def test_at_the_old_policy_the_slope_is_the_advantage_of_the_lagrangian():

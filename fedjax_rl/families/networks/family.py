@@ -195,9 +195,9 @@ class Networks:
         learner = LEARNERS[self.algorithm](design)
         return algorithm_of(learner, config, design, prepared.task, prepared.num_agents, placement)
 
-    def outcome(self, state: Pytree) -> Pytree:
-        """What is merged: policy, critic and moments."""
-        return state.shared
+    def outcome(self, algorithm: Algorithm, state: Pytree) -> Pytree:
+        """The policy that is reported, with critic and moments."""
+        return algorithm.report(state).policy
 
     def figures(
         self, prepared: DeepPrepared, rows: Pytree, outcome: Pytree, failed: int

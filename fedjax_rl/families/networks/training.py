@@ -28,6 +28,7 @@ from fedjax_rl.families.networks.result import DeepResult
 from fedjax_rl.families.networks.summary import summarise
 from fedjax_rl.federation.evaluated import Row
 from fedjax_rl.learners.deep.state import DeepShared
+from fedjax_rl.precision import precision
 from fedjax_rl.records.checkpoint_files import Arrays
 from fedjax_rl.records.checkpointer import Checkpointer, NoCheckpoints
 from fedjax_rl.sources.objects import GIVEN, check_known_type, configured
@@ -169,14 +170,15 @@ class DeepRecord:
 
 
 def _policies(state: Pytree, prepared: DeepPrepared) -> DeepShared:
-    """The shared part with leading axes of seeds and policies, on the host."""
+    """The policies that are reported, with leading axes of seeds and policies, on the host."""
     seeds, policies = prepared.config.seeds, prepared.policies
     members = prepared.member_axes
-    shared: DeepShared = jax.tree.map(
-        lambda leaf: leaf.reshape(seeds, policies, *leaf.shape[members:]),
-        to_host(state.shared),
+    with precision(prepared.algorithm.float64):
+        policy = prepared.algorithm.report(state).policy
+    spread: DeepShared = jax.tree.map(
+        lambda leaf: leaf.reshape(seeds, policies, *leaf.shape[members:]), to_host(policy)
     )
-    return shared
+    return spread
 
 
 def _timing(clock: Clock, history: Columns, seeds: int) -> dict[str, float]:

@@ -122,7 +122,7 @@ class Stale:
         past = max(depth(one.schedules) for one in prepared)
         return learner_of(self.algorithm, first.config, first.task, first.policy, past)
 
-    def outcome(self, state: Pytree) -> Pytree:
+    def outcome(self, algorithm: Algorithm, state: Pytree) -> Pytree:
         """The learner's parameters."""
         return state.parameters
 

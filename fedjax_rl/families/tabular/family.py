@@ -137,7 +137,7 @@ class Tabular:
         prepared: Prepared = members[0].prepared
         return algorithm_of(prepared.config, self.agents(prepared), placement)
 
-    def outcome(self, state: Pytree) -> Pytree:
+    def outcome(self, algorithm: Algorithm, state: Pytree) -> Pytree:
         """All of the state: policies and multipliers."""
         return state
 

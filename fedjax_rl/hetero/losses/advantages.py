@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import betaln
@@ -13,6 +14,7 @@ LEAST_DEVIATION = 1e-4
 
 def centred(rewards: jax.Array) -> jax.Array:
     """A_i = r_i − mean_j r_j, [P, G]."""
+    chex.assert_rank(rewards, 2)
     return rewards - rewards.mean(-1, keepdims=True)
 
 
@@ -21,6 +23,7 @@ def standardised(rewards: jax.Array) -> jax.Array:
 
     The deviation is the sample's, with G − 1 in its denominator (ddof 1).
     """
+    chex.assert_rank(rewards, 2)
     deviation = rewards.std(-1, keepdims=True, ddof=1)
     return centred(rewards) / (deviation + LEAST_DEVIATION)
 
@@ -34,6 +37,7 @@ def beta_normalised(rewards: jax.Array) -> jax.Array:
     in its denominator (ddof 0), for which s ≥ 0. Where all rewards of a group are equal, or all
     r̄ are, this is 0/0 and A = 0.
     """
+    chex.assert_rank(rewards, 2)
     group_mean = rewards.mean(-1, keepdims=True)
     mean, variance = group_mean.mean(), group_mean.var()
     # Told by comparison, which rounding cannot blur as it does a difference from a mean.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -26,16 +27,21 @@ def weight(log_weight: jax.Array) -> jax.Array:
 
 def lengths(mask: jax.Array) -> jax.Array:
     """L_i [P, G] as floats; at least 1, so that an empty response contributes zero, not NaN."""
+    chex.assert_rank(mask, 3)
+    chex.assert_type(mask, bool)
     return jnp.maximum(mask.sum(-1), 1).astype(jnp.float32)
 
 
 def token_log_p(batch: Batch) -> jax.Array:
     """Tokens' log p_it [P, G, L], zero where masked."""
+    chex.assert_rank(batch.log_p, 3)
+    chex.assert_equal_shape([batch.log_p, batch.mask])
     return jnp.where(batch.mask, batch.log_p, 0.0)
 
 
 def token_log_ratios(batch: Batch) -> jax.Array:
     """d_it = log p_it − log q_it [P, G, L], zero where masked."""
+    chex.assert_equal_shape([batch.log_p, batch.log_q])
     return token_log_p(batch) - jnp.where(batch.mask, batch.log_q, 0.0)
 
 
@@ -63,6 +69,8 @@ def group_log_mean(log_values: jax.Array, log_q: jax.Array, choices: LossChoices
     Returns:
         [P, 1].
     """
+    chex.assert_rank(log_values, 2)
+    chex.assert_equal_shape([log_values, log_q])
 
     def log_sum(logs: jax.Array) -> jax.Array:
         return jax.nn.logsumexp(logs, axis=-1, keepdims=True)
@@ -97,6 +105,7 @@ def clipped_objective(
     Returns:
         The objective to maximise, and where the clipped term is strictly the smaller.
     """
+    chex.assert_equal_rank([log_weight, advantage])
     ratio = weight(log_weight)
     free = ratio * advantage
     bounded = jnp.clip(ratio, 1.0 - settings.clip_low, 1.0 + settings.clip_high) * advantage
@@ -105,9 +114,13 @@ def clipped_objective(
 
 def mean_over_tokens(values: jax.Array, mask: jax.Array) -> jax.Array:
     """Σ_i Σ_t x_it / Σ_i L_i of x [P, G, L], a scalar: long responses count for more."""
+    chex.assert_rank(mask, 3)
+    chex.assert_equal_shape([values, mask])
     return jnp.where(mask, values, 0.0).sum() / jnp.maximum(mask.sum(), 1)
 
 
 def mean_over_responses(values: jax.Array, mask: jax.Array) -> jax.Array:
     """mean_i Σ_t x_it / L_i of x [P, G, L], a scalar: every response counts alike."""
+    chex.assert_rank(mask, 3)
+    chex.assert_equal_shape([values, mask])
     return (jnp.where(mask, values, 0.0).sum(-1) / lengths(mask)).mean()

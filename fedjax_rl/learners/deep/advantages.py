@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -39,15 +40,15 @@ class Estimates(NamedTuple):
     targets: jax.Array
 
 
-class Measured(NamedTuple):
-    """What the agent's K costs came to in a rollout.
+class CostEstimate(NamedTuple):
+    """What the agent's K costs come to under its policy, estimated from a rollout.
 
     Attributes:
-        costs: [K], in the unit of each budget.
+        value: J_c [K], in the unit of each budget.
         known: [K] booleans; a cost per episode is unknown when no episode ended.
     """
 
-    costs: jax.Array
+    value: jax.Array
     known: jax.Array
 
 
@@ -65,7 +66,9 @@ def estimate(
         agent: which costs it watches, and how each is discounted.
         hparams: γ of the reward, λ of reward and costs.
     """
-    signals = jnp.concatenate([rollout.signals[..., :1], own_costs(rollout, agent)], axis=-1)
+    chex.assert_rank([values.now, values.last, values.final], [3, 2, 3])
+    chex.assert_rank(agent.budgets, 1)
+    signals = jnp.concatenate([rollout.signals[..., :1], costs_of(rollout, agent)], axis=-1)
     discount = jnp.concatenate([hparams.discount[None], agent.discount])
     decay = jnp.append(
         hparams.gae_decay, jnp.broadcast_to(hparams.cost_gae_decay, agent.discount.shape)
@@ -79,17 +82,20 @@ def estimate(
     return Estimates(advantages, advantages + values.now)
 
 
-def own_costs(rollout: Rollout, agent: DeepAgent) -> jax.Array:
-    """[T, B, K], the costs that the agent watches; zero on padding.
+def costs_of(rollout: Rollout, agent: DeepAgent) -> jax.Array:
+    """[T, B, K], the costs of each step that the agent watches; zero on padding.
 
     Costs with a budget per step are scaled by 1 − γ.
     """
+    chex.assert_rank([rollout.signals, agent.budgets], [3, 1])
     watched = rollout.signals[..., 1 + agent.constraint]
     scale = jnp.where(agent.per_step, 1.0 - agent.discount, 1.0)
     return jnp.where(agent.watches, scale * watched, 0.0)
 
 
-def measure(rollout: Rollout, values: Values, agent: DeepAgent, design: Design) -> Measured:
+def estimate_costs(
+    rollout: Rollout, values: Values, agent: DeepAgent, design: Design
+) -> CostEstimate:
     """Mean cost of the episodes that ended, or mean cost per step, as each budget has it.
 
     A discounted sum that a time limit cut goes on with the critic's value of the final
@@ -101,16 +107,18 @@ def measure(rollout: Rollout, values: Values, agent: DeepAgent, design: Design) 
         agent: which K costs it watches, and the kind of each budget.
         design: task and time limit.
     """
+    chex.assert_rank([rollout.signals, rollout.episode_sums], [3, 1])
+    chex.assert_rank([values.final, agent.budgets], [3, 1])
     episodes = jnp.maximum(rollout.episodes, 1)
-    totals = rollout.totals[1:][agent.constraint]
+    episode_costs = rollout.episode_sums[1:][agent.constraint]
     limit = design.task.time_limit
     if limit is not None and "discounted" in design.task.kinds:
         behind = agent.discount**limit * _at_limits(rollout, values.final[..., 1:])
         discounted = agent.bootstraps & ~agent.per_step
-        totals = totals + jnp.where(discounted, behind, 0.0)
-    rate = rollout.signals[..., 1 + agent.constraint].mean((0, 1))
-    costs = jnp.where(agent.per_step, rate, totals / episodes)
-    return Measured(costs, agent.watches & (agent.per_step | (rollout.episodes > 0)))
+        episode_costs = episode_costs + jnp.where(discounted, behind, 0.0)
+    step_costs = rollout.signals[..., 1 + agent.constraint].mean((0, 1))
+    value = jnp.where(agent.per_step, step_costs, episode_costs / episodes)
+    return CostEstimate(value, agent.watches & (agent.per_step | (rollout.episodes > 0)))
 
 
 def _at_limits(rollout: Rollout, final: jax.Array) -> jax.Array:

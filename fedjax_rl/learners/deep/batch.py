@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -54,6 +55,7 @@ def values_of(design: Design, shared: DeepShared, local: DeepLocal, rollout: Rol
     features = features_of(shared, observations)
     values = design.critic.apply(critic_of(shared, local), features)
     if design.slots:
+        # Final observations are those at a time limit, where no time is left.
         left = jnp.pad(rollout.time_left, ((0, len(rollout.final)), (0, 0)))
         timed = jnp.concatenate([features, left[..., None]], axis=-1)
         costs = design.cost_critic.apply(local.cost_critic, timed)
@@ -70,8 +72,10 @@ def rescaled(returns: Moments | None, targets: jax.Array) -> tuple[Moments | Non
         returns: of the targets before; None where critics predict raw returns.
         targets: [T, B, 1 + K].
     """
+    chex.assert_rank(targets, 3)
     if returns is None:
         return None, jnp.ones(targets.shape[-1])
+    # The size before these targets: critics are fitted in the units in which they spoke.
     return running.updated(returns, targets), running.root_mean_square(returns)
 
 
@@ -93,6 +97,8 @@ def batch_of(
         weights: [1 + K], of A_r and −A_c, summing to one but for CRPO.
         scale: [1 + K], units of the critics.
     """
+    chex.assert_rank([estimates.advantages, weights, scale], [3, 1, 1])
+    chex.assert_equal_shape([weights, scale])
     signs = jnp.append(1.0, -jnp.ones(design.slots))
     parts = estimates.advantages * weights * signs
     combined = parts.sum(-1)

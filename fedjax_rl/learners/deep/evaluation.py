@@ -110,6 +110,7 @@ def play(
 
     def one_step(now: tuple[Any, ...]) -> tuple[Any, ...]:
         time, observation, state, alive, sums, weight, length = now
+        # By the time and not drawn ahead: nobody knows how long the longest episode is.
         key_noise, key_step = jax.random.split(jax.random.fold_in(key_steps, time))
         features = observation
         if shared.observations is not None:

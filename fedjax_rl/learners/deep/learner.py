@@ -1,4 +1,4 @@
-"""The local step that deep learners share: act, measure, raise the multipliers, improve."""
+"""The local step that deep learners share: act, estimate, move the multipliers, improve."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from fedjax_rl.algorithm import Learner, Pytree, Report, Time
-from fedjax_rl.learners.deep.advantages import estimate, measure
+from fedjax_rl.learners.deep.advantages import estimate, estimate_costs
 from fedjax_rl.learners.deep.agent import DeepAgent, DeepSettings
 from fedjax_rl.learners.deep.batch import (
     batch_of,
@@ -38,7 +38,7 @@ from fedjax_rl.learners.deep.state import (
     Parameters,
 )
 from fedjax_rl.ops import moments as running
-from fedjax_rl.ops.duals import caps, no_multipliers
+from fedjax_rl.ops.duals import DualState, caps, no_multipliers
 
 Improve = Callable[
     [Any, Parameters, Pytree, Batch, Any, DeepSettings],
@@ -50,7 +50,7 @@ Improve = Callable[
 def deep_learner(design: Design, improve: Improve) -> Learner:
     """A learner of rollouts: everything but how networks are improved from a batch.
 
-    One local step of agent i acts with its policy, measures its own costs, raises its
+    One local step of agent i acts with its policy, estimates its own costs, moves its
     multipliers and then improves its policy on its own Lagrangian (arXiv 2405.03236).
 
     Args:
@@ -67,7 +67,7 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
         step=partial(local_step, design, improve),
         message=message,
         adopt=adopt,
-        report=report,
+        report=partial(report, design),
         message_kind="parameters",
         exchanges=(VIOLATION,) if choices.dual_rule == "crpo" else (),
         weight=objective_scale if choices.weigh_merge else None,
@@ -77,7 +77,7 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
 def initial(
     design: Design, key: jax.Array, agent: DeepAgent, hparams: DeepSettings
 ) -> tuple[DeepShared, DeepLocal]:
-    """Networks, λ = 0 [K], and B environments that begin.
+    """Networks, λ = 0 [K] where there are multipliers, and B environments that begin.
 
     Args:
         design: task and networks.
@@ -91,6 +91,7 @@ def initial(
     parameters = Parameters(design.actor.init(key_actor), critic, cost_critic)
     moments = running.no_moments(design.features)
     normalizes, shares = design.choices.normalize_observations, design.choices.share_critic
+    rectifies = design.choices.dual_rule == "crpo"
     shared = DeepShared(
         actor=parameters.actor,
         critic=critic if shares else None,
@@ -101,10 +102,10 @@ def initial(
         critic=None if shares else critic,
         cost_critic=cost_critic,
         optimizer=optax.scale_by_adam(eps=1e-5).init(parameters),
-        duals=no_multipliers(design.slots),
+        duals=None if rectifies else no_multipliers(design.slots),
         pressure=jnp.ones(()),
-        satisfied=jnp.ones((), bool),
-        feasible=jnp.ones((), bool),
+        satisfied=jnp.ones((), bool) if rectifies else None,
+        feasible=jnp.ones((), bool) if rectifies else None,
         returns=running.no_moments(1 + design.slots) if design.choices.scale_returns else None,
         reward_size=jnp.zeros(()),
         environments=begin(key_environments, agent.params, design),
@@ -123,7 +124,7 @@ def local_step(
     agent: DeepAgent,
     hparams: DeepSettings,
 ) -> tuple[DeepShared, DeepLocal, DeepInfo]:
-    """Acts, measures the agent's K costs, moves λ, improves the policy on its Lagrangian.
+    """Acts, estimates the agent's K costs, moves λ, improves the policy on its Lagrangian.
 
     Args:
         design: task and networks.
@@ -141,14 +142,16 @@ def local_step(
         key_rollout, policy_of(design, shared), local.environments, agent.params, design
     )
     values = values_of(design, shared, local, rollout)
-    measured = measure(rollout, values, agent, design)
+    cost_estimate = estimate_costs(rollout, values, agent, design)
     estimates = estimate(rollout, values, agent, hparams)
     # A bound that shrank would let go of a budget that is broken: R never falls.
     size = jnp.maximum(local.reward_size, jnp.sqrt((estimates.targets[..., 0] ** 2).mean()))
     most = caps(hparams.duals, size, agent.budgets)
-    duals = dual_step(rule, local.duals, measured, most, agent, hparams)
-    weights = lagrangian_weights(rule, duals, measured, local.feasible, agent, hparams)
-    pressure = weights.sum() if rule != "crpo" else jnp.ones(())
+    # λ before θ: the policy is improved on the Lagrangian that its own costs have just moved.
+    duals = dual_step(rule, local.duals, cost_estimate, most, agent, hparams)
+    weights = lagrangian_weights(duals, cost_estimate, local.feasible, agent, hparams)
+    # CRPO's weights are one or nothing; divided by their sum, nothing would be NaN.
+    pressure = jnp.ones(()) if duals is None else weights.sum()
     returns, scale = rescaled(local.returns, estimates.targets)
     batch = batch_of(design, shared, rollout, estimates, weights / pressure, scale)
     done = local.updates / hparams.total_updates
@@ -163,10 +166,10 @@ def local_step(
     )
     info = DeepInfo(
         episodes=rollout.episodes,
-        totals=rollout.totals,
-        rates=rollout.signals[..., 1:].mean((0, 1)),
-        multipliers=duals.multipliers,
-        at_cap=(duals.multipliers >= most).sum(),
+        episode_sums=rollout.episode_sums,
+        step_costs=rollout.signals[..., 1:].mean((0, 1)),
+        multipliers=multipliers_of(design, duals),
+        at_cap=(multipliers_of(design, duals) >= most).sum(),
         environment_steps=jnp.int32(design.choices.rollout * design.choices.envs),
         improvement=improvement,
     )
@@ -176,7 +179,7 @@ def local_step(
         optimizer=optimizer,
         duals=duals,
         pressure=pressure,
-        satisfied=satisfied_after(local.satisfied, measured, agent, hparams),
+        satisfied=satisfied_after(local.satisfied, cost_estimate, agent, hparams),
         returns=returns,
         reward_size=size,
         environments=environments,
@@ -218,6 +221,22 @@ def adopt(shared: DeepShared, merged: DeepShared, hparams: DeepSettings) -> Deep
     return merged._replace(observations=moments, origin=moments.mean)
 
 
-def report(shared: DeepShared, local: DeepLocal) -> Report:
-    """The networks that are merged, and λ_ij [K]."""
-    return Report(shared, local.duals.multipliers)
+def multipliers_of(design: Design, duals: DualState | None) -> jax.Array:
+    """λ [K], zeros where there are none.
+
+    Args:
+        design: for K.
+        duals: of the agent; None under CRPO.
+    """
+    return jnp.zeros(design.slots) if duals is None else duals.multipliers
+
+
+def report(design: Design, shared: DeepShared, local: DeepLocal) -> Report:
+    """The networks that are merged, and λ_ij [K].
+
+    Args:
+        design: for K.
+        shared: what was merged last.
+        local: the agent's own.
+    """
+    return Report(shared, multipliers_of(design, local.duals))

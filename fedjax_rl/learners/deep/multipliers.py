@@ -1,14 +1,15 @@
-"""How an agent's multipliers answer to what it measured, and what they make of its objective."""
+"""How an agent's multipliers answer to its costs, and what they make of its objective."""
 
 from __future__ import annotations
 
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 
 from fedjax_rl.algorithm import Exchange, Time
-from fedjax_rl.learners.deep.advantages import Measured
+from fedjax_rl.learners.deep.advantages import CostEstimate
 from fedjax_rl.learners.deep.agent import DeepAgent, DeepSettings
 from fedjax_rl.learners.deep.state import DeepLocal, DeepShared
 from fedjax_rl.ops.duals import DualState, pid, projected_gradient
@@ -18,36 +19,39 @@ DUAL_RULES = {"gradient": projected_gradient, "pid": pid}
 
 def dual_step(
     rule: str,
-    duals: DualState,
-    measured: Measured,
+    duals: DualState | None,
+    cost_estimate: CostEstimate,
     caps: jax.Array,
     agent: DeepAgent,
     hparams: DeepSettings,
-) -> DualState:
-    """The step of λ [K] by ``gradient`` or ``pid``, where costs are known; ``crpo`` has none.
+) -> DualState | None:
+    """The step of λ [K] by ``gradient`` or ``pid``, where costs are known; None for ``crpo``.
 
     A budget per episode waits until an episode ends, and padding stays 0.
 
     Args:
         rule: static.
-        duals: before the step.
-        measured: costs [K] of the rollout.
+        duals: before the step; None where there are none.
+        cost_estimate: J_c [K], from the rollout.
         caps: λ_max [K].
         agent: budgets [K] and the scale of each.
         hparams: gains.
     """
-    if rule == "crpo":
-        return duals
+    chex.assert_rank(caps, 1)
+    chex.assert_equal_shape([cost_estimate.value, caps, agent.budgets])
+    if duals is None:
+        return None
     settings = hparams.duals._replace(cap=caps)
-    proposed = DUAL_RULES[rule](duals, measured.costs, agent.budgets, agent.dual_scale, settings)
-    return jax.tree.map(partial(jnp.where, measured.known), proposed, duals)
+    rule_step, value = DUAL_RULES[rule], cost_estimate.value
+    proposed = rule_step(duals, value, agent.budgets, agent.dual_scale, settings)
+    stepped: DualState = jax.tree.map(partial(jnp.where, cost_estimate.known), proposed, duals)
+    return stepped
 
 
 def lagrangian_weights(
-    rule: str,
-    duals: DualState,
-    measured: Measured,
-    feasible: jax.Array,
+    duals: DualState | None,
+    cost_estimate: CostEstimate,
+    feasible: jax.Array | None,
     agent: DeepAgent,
     hparams: DeepSettings,
 ) -> jax.Array:
@@ -57,45 +61,53 @@ def lagrangian_weights(
     the worst violated cost of the agent's own.
 
     Args:
-        rule: static.
-        duals: after the dual step.
-        measured: costs [K] of the rollout.
-        feasible: scalar, whether every agent was satisfied; for CRPO.
+        duals: after the dual step; None for CRPO.
+        cost_estimate: J_c [K], from the rollout.
+        feasible: scalar, whether every agent was satisfied; None but for CRPO.
         agent: its weight of the reward and w_ij [K].
         hparams: the tolerance of CRPO.
     """
-    if rule == "crpo":
-        own = excess(measured, agent, hparams)
-        worst = jax.nn.one_hot(jnp.argmax(own), len(own)) * (own.max() > 0)
+    chex.assert_rank(cost_estimate.value, 1)
+    chex.assert_equal_shape([cost_estimate.value, agent.weights])
+    if duals is None:
+        assert feasible is not None, "CRPO's exchange has said so"
+        beyond = beyond_tolerance(cost_estimate, agent, hparams)
+        worst = jax.nn.one_hot(jnp.argmax(beyond), len(beyond)) * (beyond.max() > 0)
         return jnp.append(feasible, (~feasible) * worst).astype(jnp.float32)
     return jnp.append(agent.reward_weight, agent.weights * duals.multipliers)
 
 
-def excess(measured: Measured, agent: DeepAgent, hparams: DeepSettings) -> jax.Array:
-    """[K], how far each known cost is above its budget and the tolerance; else −∞.
+def beyond_tolerance(
+    cost_estimate: CostEstimate, agent: DeepAgent, hparams: DeepSettings
+) -> jax.Array:
+    """[K], by how much each known violation J_c − d is above the tolerance; else −∞.
 
     Args:
-        measured: costs [K], in the unit of each budget.
+        cost_estimate: J_c [K], in the unit of each budget.
         agent: budgets [K] and the scale of each.
         hparams: the tolerance, in scaled units.
     """
-    above = agent.dual_scale * (measured.costs - agent.budgets) - hparams.tolerance
-    return jnp.where(measured.known, above, -jnp.inf)
+    chex.assert_rank(cost_estimate.value, 1)
+    chex.assert_equal_shape([cost_estimate.value, agent.budgets])
+    violation = agent.dual_scale * (cost_estimate.value - agent.budgets)
+    return jnp.where(cost_estimate.known, violation - hparams.tolerance, -jnp.inf)
 
 
 def satisfied_after(
-    before: jax.Array, measured: Measured, agent: DeepAgent, hparams: DeepSettings
-) -> jax.Array:
-    """A scalar, whether the agent's own costs are within budget.
+    before: jax.Array | None, cost_estimate: CostEstimate, agent: DeepAgent, hparams: DeepSettings
+) -> jax.Array | None:
+    """A scalar, whether the agent's own costs are within budget; None but for CRPO.
 
     Args:
         before: the same after the last step, which stays where no cost is known.
-        measured: costs [K].
+        cost_estimate: J_c [K].
         agent: budgets [K].
         hparams: the tolerance.
     """
-    satisfied = ~jnp.any(excess(measured, agent, hparams) > 0)
-    return jnp.where(measured.known.any(), satisfied, before)
+    if before is None:
+        return None
+    satisfied = ~jnp.any(beyond_tolerance(cost_estimate, agent, hparams) > 0)
+    return jnp.where(cost_estimate.known.any(), satisfied, before)
 
 
 def _send_violation(
@@ -106,6 +118,7 @@ def _send_violation(
     agent: DeepAgent,
     hparams: DeepSettings,
 ) -> tuple[jax.Array, tuple[()]]:
+    assert local.satisfied is not None, "only CRPO has this exchange"
     return 1.0 - local.satisfied, ()
 
 

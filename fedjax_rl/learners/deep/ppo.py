@@ -74,6 +74,7 @@ def proximal(design: Design) -> Improve:
             )
             proposed = adam_step(parameters, gradients, optimizer, learning_rate, hparams)
             if choices.kl_stop:
+                # Selected and not stopped: mapped agents would wait for the last one anyway.
                 proposed = where(active, proposed, (parameters, optimizer))
             norm = optax.tree.norm(gradients.actor)
             return (*proposed, active), improvement._replace(gradient_norm=norm)

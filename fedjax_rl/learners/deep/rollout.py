@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -23,14 +24,14 @@ class Environments(NamedTuple):
     Attributes:
         observation: [B, D].
         state: of the environments, leading axis B.
-        tally: [B, 1 + M], reward and costs of the episodes under way.
-        weight: [B, 1 + M], factor on what the next step adds to the tally; None where nothing
+        episode_sums: [B, 1 + M], reward and costs so far of the episodes under way.
+        weight: [B, 1 + M], factor on what the next step adds to these sums; None where nothing
             is discounted.
     """
 
     observation: jax.Array
     state: Pytree
-    tally: jax.Array
+    episode_sums: jax.Array
     weight: jax.Array | None
 
 
@@ -41,15 +42,15 @@ class Rollout(NamedTuple):
         observations: [T, B, D], before each step.
         parameters: [T, B, P], of the distribution the action was drawn from.
         actions: [T, B, …].
-        signals: [T, B, 1 + M], reward and all costs.
+        signals: [T, B, 1 + M], reward and all costs of each step.
         terminated: [T, B] booleans.
         truncated: [T, B] booleans, time limits reached and not terminated.
         time_left: [T + 1, B], 1 at an episode's start, 0 at its time limit.
         last: [B, D], after the last step.
         final: [L, B, D], in which a time limit cut an episode.
         episodes: scalar, finished ones.
-        totals: [1 + M], sums of their reward and costs; of costs with a discounted budget,
-            their discounted sums.
+        episode_sums: [1 + M], reward and costs summed over them; of costs with a discounted
+            budget, their discounted sums.
     """
 
     observations: jax.Array
@@ -62,7 +63,7 @@ class Rollout(NamedTuple):
     last: jax.Array
     final: jax.Array
     episodes: jax.Array
-    totals: jax.Array
+    episode_sums: jax.Array
 
 
 def begin(key: jax.Array, params: Pytree, design: Design) -> Environments:
@@ -74,7 +75,7 @@ def begin(key: jax.Array, params: Pytree, design: Design) -> Environments:
         design: task, and B.
 
     Returns:
-        Observations [B, D], states, and tallies [B, 1 + M] of zero.
+        Observations [B, D], states, and sums [B, 1 + M] of zero.
     """
     batch, signals = design.choices.envs, 1 + design.task.num_constraints
     reset = jax.vmap(design.task.environment.reset_env, (0, None))
@@ -102,6 +103,7 @@ def collect(
     Returns:
         What happened, [T, B, …], and the environments after it.
     """
+    chex.assert_rank(environments.observation, 2)
     task, steps, batch = design.task, design.choices.rollout, design.choices.envs
     key_noise, key_steps, key_resets = jax.random.split(key, 3)
     noise = design.distribution.noise(key_noise, (steps, batch))
@@ -112,7 +114,7 @@ def collect(
     factor = jnp.array([1.0, *_factors(task)], jnp.float32)
 
     def one_step(carry: tuple, now: tuple) -> tuple:
-        before, final, cuts, episodes, totals = carry
+        before, final, cuts, episodes, ended_sums = carry
         noise, keys, fresh_observation, fresh_state = now
         parameters, actions = act(before.observation, noise)
         outcome = jax.vmap(transition, (0, 0, 0, None, None))(
@@ -120,29 +122,31 @@ def collect(
         )
         observation, state, signals, terminated, truncated = outcome
         ended = terminated | truncated
-        tally, weight = before.tally + signals, None
+        episode_sums, weight = before.episode_sums + signals, None
         if before.weight is not None:
-            tally = before.tally + before.weight * signals
+            episode_sums = before.episode_sums + before.weight * signals
             weight = jnp.where(ended[:, None], 1.0, before.weight * factor)
-        totals = totals + jnp.where(ended[:, None], tally, 0.0)
+        ended_sums = ended_sums + jnp.where(ended[:, None], episode_sums, 0.0)
         episodes = episodes + ended
         final, cuts = _kept(final, cuts, observation, truncated)
+        # Selected and not reset on condition: environments are mapped over, and of a mapped
+        # condition both sides are computed.
         after = Environments(
             observation=where(ended, fresh_observation, observation),
             state=where(ended, fresh_state, state),
-            tally=jnp.where(ended[:, None], 0.0, tally),
+            episode_sums=jnp.where(ended[:, None], 0.0, episode_sums),
             weight=weight,
         )
         left = jax.vmap(time_left, (0, None))(before.state, params)
         row = (before.observation, parameters, actions, signals, terminated, truncated, left)
-        return (after, final, cuts, episodes, totals), row
+        return (after, final, cuts, episodes, ended_sums), row
 
     final = jnp.zeros((design.cuts, batch, design.features))
     counts = jnp.zeros(batch, jnp.int32)
-    carry = (environments, final, counts, counts, jnp.zeros_like(environments.tally))
+    carry = (environments, final, counts, counts, jnp.zeros_like(environments.episode_sums))
     rows: Any
     carry, rows = jax.lax.scan(one_step, carry, (noise, keys, fresh_observation, fresh_state))
-    after, final, _, episodes, totals = carry
+    after, final, _, episodes, ended_sums = carry
     observations, parameters, actions, signals, terminated, truncated, left = rows
     left_after = jax.vmap(time_left, (0, None))(after.state, params)
     rollout = Rollout(
@@ -156,7 +160,7 @@ def collect(
         last=after.observation,
         final=final,
         episodes=episodes.sum(),
-        totals=totals.sum(0),
+        episode_sums=ended_sums.sum(0),
     )
     return rollout, after
 

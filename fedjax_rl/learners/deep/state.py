@@ -35,10 +35,10 @@ class DeepLocal(NamedTuple):
         critic: parameters of the reward critic; None where it is merged.
         cost_critic: parameters of the cost critic; None without constraints.
         optimizer: Adam's moments.
-        duals: multipliers λ_ij and their controller.
+        duals: multipliers λ_ij and their controller; None under CRPO, which has none.
         pressure: scalar, 1/N + Σ_j w_ij λ_ij, by which the last step's objective was divided.
-        satisfied: scalar, whether the agent's own costs were within budget; for CRPO.
-        feasible: scalar, whether every agent's were; for CRPO.
+        satisfied: scalar, whether the agent's own costs were within budget; None but for CRPO.
+        feasible: scalar, whether every agent's were; None but for CRPO.
         returns: mean square of the targets [1 + K] as a running mean with its weight.
         reward_size: R, scalar, the largest root mean square of a rollout's reward targets.
         environments: B environments under way.
@@ -48,10 +48,10 @@ class DeepLocal(NamedTuple):
     critic: Pytree
     cost_critic: Pytree
     optimizer: Pytree
-    duals: DualState
+    duals: DualState | None
     pressure: jax.Array
-    satisfied: jax.Array
-    feasible: jax.Array
+    satisfied: jax.Array | None
+    feasible: jax.Array | None
     returns: Moments | None
     reward_size: jax.Array
     environments: Environments
@@ -119,8 +119,8 @@ class DeepInfo(NamedTuple):
 
     Attributes:
         episodes: finished in the rollout.
-        totals: [1 + M], sums over them of reward and costs.
-        rates: [M], mean costs per step.
+        episode_sums: [1 + M], reward and costs summed over them.
+        step_costs: [M], mean costs per step.
         multipliers: [K], λ_ij after the dual step.
         at_cap: how many of them are at their cap.
         environment_steps: T·B.
@@ -128,8 +128,8 @@ class DeepInfo(NamedTuple):
     """
 
     episodes: jax.Array
-    totals: jax.Array
-    rates: jax.Array
+    episode_sums: jax.Array
+    step_costs: jax.Array
     multipliers: jax.Array
     at_cap: jax.Array
     environment_steps: jax.Array

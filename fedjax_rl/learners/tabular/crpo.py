@@ -72,12 +72,13 @@ def crpo(evaluation: Evaluation = evaluate_exactly) -> Learner:
         agent: Agent,
         hparams: TabularSettings,
     ) -> tuple[jax.Array, jax.Array]:
+        # Costs alone are asked for: there is nothing to ascend before all have answered.
         nothing = Lagrangian(jnp.zeros(()), jnp.zeros_like(agent.budgets), agent.costs)
-        costs = evaluation(key, policy, nothing, hparams.model).costs
-        excess = jnp.where(agent.watches, costs - agent.budgets - hparams.own.tolerance, -jnp.inf)
-        violated = jnp.max(excess) > 0.0
-        worst = (jnp.arange(excess.shape[0]) == jnp.argmax(excess)) & violated
-        return violated.astype(costs.dtype), worst.astype(costs.dtype)
+        violation = evaluation(key, policy, nothing, hparams.model).cost_estimate - agent.budgets
+        beyond = jnp.where(agent.watches, violation - hparams.own.tolerance, -jnp.inf)
+        violated = jnp.max(beyond) > 0.0
+        worst = (jnp.arange(beyond.shape[0]) == jnp.argmax(beyond)) & violated
+        return violated.astype(violation.dtype), worst.astype(violation.dtype)
 
     def receive(local: CRPOLocal, worst: jax.Array, violators: jax.Array) -> CRPOLocal:
         return local._replace(worst=worst, violators=violators)
@@ -91,6 +92,7 @@ def crpo(evaluation: Evaluation = evaluate_exactly) -> Learner:
         hparams: TabularSettings,
     ) -> tuple[TabularPolicy, CRPOLocal, NPGInfo]:
         anyone = local.violators > 0.0
+        # Over 1 where nobody is violated: of 1/0 the step below would make ∞ · 0, NaN.
         one_over_violated = agent.reward_weight / jnp.where(anyone, local.violators, 1.0)
         lagrangian = Lagrangian(
             jnp.where(anyone, 0.0, agent.reward_weight),
@@ -98,7 +100,7 @@ def crpo(evaluation: Evaluation = evaluate_exactly) -> Learner:
             agent.costs,
         )
         estimate = evaluation(key, policy, lagrangian, hparams.model)
-        info = NPGInfo(estimate.value, estimate.costs, estimate.environment_steps)
+        info = NPGInfo(estimate.value, estimate.cost_estimate, estimate.environment_steps)
         return natural_step(policy, estimate, hparams), local, info
 
     def report(policy: TabularPolicy, local: CRPOLocal) -> Report:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -35,12 +36,12 @@ class NPGInfo(NamedTuple):
 
     Attributes:
         value: scalar, V_r(ρ) of the agent's policy before the step.
-        costs: [K], V_cj(ρ) likewise.
+        cost_estimate: [K], V_cj(ρ) likewise.
         environment_steps: transitions drawn from the environment.
     """
 
     value: jax.Array
-    costs: jax.Array
+    cost_estimate: jax.Array
     environment_steps: jax.Array
 
 
@@ -74,9 +75,11 @@ def npg(evaluation: Evaluation = evaluate_exactly) -> Learner:
     ) -> tuple[TabularPolicy, NPGLocal, NPGInfo]:
         lagrangian = Lagrangian(agent.reward_weight, agent.weights * local.multipliers, agent.costs)
         estimate = evaluation(key, policy, lagrangian, hparams.model)
+        # One evaluation for both: λ answers to the policy before the step, as in the paper.
         ascended = natural_step(policy, estimate, hparams)
-        multipliers = dual_step(local.multipliers, estimate.costs - agent.budgets, agent, hparams)
-        info = NPGInfo(estimate.value, estimate.costs, estimate.environment_steps)
+        violation = estimate.cost_estimate - agent.budgets
+        multipliers = dual_step(local.multipliers, violation, agent, hparams)
+        info = NPGInfo(estimate.value, estimate.cost_estimate, estimate.environment_steps)
         return ascended, NPGLocal(multipliers), info
 
     def message(policy: TabularPolicy) -> jax.Array:
@@ -103,6 +106,8 @@ def natural_step(
         estimate: for the advantage A [S, A].
         hparams: η and the model, with γ and the support.
     """
+    chex.assert_rank(policy.logits, 2)
+    chex.assert_equal_shape([policy.logits, estimate.advantage])
     ascent = hparams.step_size / (1.0 - hparams.model.discount) * estimate.advantage
     logits = policy.logits + jnp.where(hparams.model.support, ascent, 0.0)
     return evaluated(logits, hparams.model)
@@ -119,5 +124,7 @@ def dual_step(
         agent: its scale of η_λ and which slots it watches.
         hparams: η_λ and λ_max.
     """
+    chex.assert_rank(multipliers, 1)
+    chex.assert_equal_shape([multipliers, violation, agent.dual_scale])
     raised = multipliers + hparams.dual_step_size * agent.dual_scale * violation
     return jnp.where(agent.watches, jnp.clip(raised, 0.0, hparams.multiplier_cap), 0.0)

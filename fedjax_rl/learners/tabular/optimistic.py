@@ -93,10 +93,10 @@ def optimistic(evaluation: Evaluation = evaluate_exactly) -> Learner:
             shared.anchor + hparams.step_size * estimate.advantage,
             NO_SUPPORT,
         )
-        violation = estimate.costs - agent.budgets
+        violation = estimate.cost_estimate - agent.budgets
         anchor = dual_step(local.anchor, violation, agent, hparams)
         multipliers = dual_step(anchor, violation, agent, hparams)
-        info = NPGInfo(estimate.value, estimate.costs, estimate.environment_steps)
+        info = NPGInfo(estimate.value, estimate.cost_estimate, estimate.environment_steps)
         return shared._replace(point=point), OptimisticLocal(multipliers, anchor), info
 
     def message(shared: OptimisticShared) -> jax.Array:
@@ -108,6 +108,7 @@ def optimistic(evaluation: Evaluation = evaluate_exactly) -> Learner:
         project = jax.vmap(onto_simplex)
         anchor = project(merged)
         policy = project(anchor + merged - shared.anchor)
+        # A projection reaches 0 exactly, and logits of −∞ are not finite.
         logits = jnp.maximum(jnp.log(policy), NO_SUPPORT)
         return OptimisticShared(evaluated(logits, hparams.model), anchor, merged)
 

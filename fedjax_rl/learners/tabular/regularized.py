@@ -57,9 +57,10 @@ def regularized(evaluation: Evaluation = evaluate_exactly) -> Learner:
             agent.reward_weight, agent.weights * local.multipliers, agent.costs, bonus
         )
         estimate = evaluation(key, policy, lagrangian, model)
-        violation = estimate.costs - agent.budgets - hparams.own.regularization * local.multipliers
-        multipliers = dual_step(local.multipliers, violation, agent, hparams)
-        info = NPGInfo(estimate.value, estimate.costs, estimate.environment_steps)
+        violation = estimate.cost_estimate - agent.budgets
+        regularized = violation - hparams.own.regularization * local.multipliers
+        multipliers = dual_step(local.multipliers, regularized, agent, hparams)
+        info = NPGInfo(estimate.value, estimate.cost_estimate, estimate.environment_steps)
         return natural_step(policy, estimate, hparams), NPGLocal(multipliers), info
 
     return npg(evaluation)._replace(step=step, settings=RegularizedSettings)

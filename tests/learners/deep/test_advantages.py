@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedjax_rl.learners.deep.advantages import Values, estimate, measure
+from fedjax_rl.learners.deep.advantages import Values, estimate, estimate_costs
 from fedjax_rl.learners.deep.rollout import begin, collect
 from tests.learners.deep.harness import agent_at, agents_of, designed, settings, strip
 
@@ -115,12 +115,12 @@ def test_two_cuts_have_a_final_value_each():
 
 def test_measured_costs_by_hand():
     rollout, values, agent, design = seen(KINDS)
-    measured = measure(rollout, values, agent, design)
-    assert rollout.episodes == 3 and measured.known.all()
+    cost_estimate = estimate_costs(rollout, values, agent, design)
+    assert rollout.episodes == 3 and cost_estimate.known.all()
     cut = 1 + 0.5 + 0.25 + 0.125 + 0.5**LIMIT * FINAL
     reached = 1 + 0.5 * 2 + 0.25 * 3
     expected = [(4 + 6 + 6) / 3, (6 * 1 + 2 * 6) / 12, (cut + 2 * reached) / 3]
-    np.testing.assert_allclose(measured.costs, expected, rtol=1e-6)
+    np.testing.assert_allclose(cost_estimate.value, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -128,10 +128,10 @@ def test_measured_costs_by_hand():
 )
 def test_before_an_episode_ends_only_a_cost_per_step_is_known(watched, known):
     rollout, values, agent, design = seen(watched, steps=2)
-    measured = measure(rollout, values, agent, design)
+    cost_estimate = estimate_costs(rollout, values, agent, design)
     assert rollout.episodes == 0
-    assert measured.known.tolist() == known
-    assert np.isfinite(measured.costs).all()
+    assert cost_estimate.known.tolist() == known
+    assert np.isfinite(cost_estimate.value).all()
 
 
 def test_an_episode_cut_in_the_second_rollout_is_measured_whole():
@@ -140,7 +140,7 @@ def test_an_episode_cut_in_the_second_rollout_is_measured_whole():
     environments = begin(jax.random.key(0), design.task.params, design)
     _, environments = collect(jax.random.key(0), act, environments, design.task.params, design)
     rollout, _ = collect(jax.random.key(1), act, environments, design.task.params, design)
-    measured = measure(rollout, values, agent, design)
+    cost_estimate = estimate_costs(rollout, values, agent, design)
     assert rollout.episodes == 2
     cut = 1 + 0.5 + 0.25 + 0.125 + 0.5**LIMIT * FINAL
-    np.testing.assert_allclose(measured.costs, [(4 + 6) / 2, (cut + 2.75) / 2], rtol=1e-6)
+    np.testing.assert_allclose(cost_estimate.value, [(4 + 6) / 2, (cut + 2.75) / 2], rtol=1e-6)

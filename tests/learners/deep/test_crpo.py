@@ -45,6 +45,9 @@ def test_while_everybody_is_satisfied_all_ascend_the_reward(learner):
     _, state, info, norms = trained(learner, [[1e6, 1e6], [1e6, 0]])
     assert (norms > 0).all()
     assert state.local.satisfied.all() and (info.multipliers == 0).all()
+    assert state.local.duals is None
+    reported = crpo(learner)[2].report(state).multipliers
+    np.testing.assert_array_equal(reported, np.zeros((2, 2), np.float32), strict=True)
     _, _, plain = federation("two", learner, 2, 2)
     still = {"duals": {"step_size": 0.0}}
     _, other, _ = run(plain, mixed_agents(), ROUNDS, entropy_weight=0.0, **still)

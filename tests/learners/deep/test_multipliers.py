@@ -20,6 +20,7 @@ def history(rule, **duals):
     agents = agents_of(WORLDS["endless"], ACCESS)
     _, state, info = run(algorithm, agents, ROUNDS, duals=duals)
     np.testing.assert_array_equal(state.local.duals.multipliers, info.multipliers[-1, :, 0])
+    assert state.local.satisfied is None and state.local.feasible is None
     return state, info, info.multipliers[:, :, 0]
 
 
@@ -44,8 +45,8 @@ def test_a_round_without_episodes_leaves_the_multiplier_and_its_controller(rule)
     budgets = WORLDS["endless"].budgets[:2]
     for round in range(ROUNDS):
         episodes = info.episodes[round, 0, 0]
-        per_episode = info.totals[round, 0, 0, 1] / max(episodes, 1)
-        costs = [per_episode, info.rates[round, 0, 0, 1]]
+        per_episode = info.episode_sums[round, 0, 0, 1] / max(episodes, 1)
+        costs = [per_episode, info.step_costs[round, 0, 0, 1]]
         controller.step(costs, [episodes > 0, True], budgets)
         np.testing.assert_allclose(multipliers[round, 0], controller.multipliers, rtol=1e-5)
     if rule == "pid":

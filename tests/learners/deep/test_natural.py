@@ -9,7 +9,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from fedjax_rl.learners.deep.advantages import Values, estimate
-from fedjax_rl.learners.deep.natural import natural
+from fedjax_rl.learners.deep.natural import line_search, natural
 from fedjax_rl.learners.deep.rollout import collect
 from fedjax_rl.ops.conjugate_gradient import conjugate_gradient
 from tests.learners.deep.harness import (
@@ -175,6 +175,22 @@ def test_no_step_is_taken_where_none_is_good():
     jax.tree.map(np.testing.assert_array_equal, after.actor, policy(5).actor)
     assert info.improvement.kl == 0
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((after, local.cost_critic)))
+
+
+def test_a_line_search_takes_the_longest_step_that_is_good():
+    """Steps 4, 2, 1, 0.5 are 16, 4, 1 and 0.25 away; from 1 on they are good."""
+
+    def far(point):
+        return jnp.square(point).sum()
+
+    def near(point, distance):
+        return distance <= 1.5
+
+    start, full = jnp.zeros(1), jnp.full(1, 4.0)
+    moved, distance = line_search(far, near, start, full, 4)
+    assert (float(moved[0]), float(distance)) == (1.0, 1.0)
+    stayed, distance = line_search(far, near, start, full, 2)
+    assert (float(stayed[0]), float(distance)) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("damping", [0.1, 0.0])

@@ -31,7 +31,7 @@ def designs(rollout):
 def stepped(task, rollout, environments):
     """The same by ``environment.step``, which resets by itself; lists of what was seen."""
     observations, states = np.asarray(environments.observation), environments.state
-    tally, age = np.asarray(environments.tally, np.float64).copy(), np.array(states.time)
+    sums, age = np.asarray(environments.episode_sums, np.float64).copy(), np.array(states.time)
     rows, finals = [], [[] for _ in range(ENVS)]
     totals, episodes = np.zeros(4), 0
     discounted = np.array([0, 0, 0, 1])
@@ -43,7 +43,7 @@ def stepped(task, rollout, environments):
         )
         after, states, reward, terminated, truncated, info = outcome
         signals = np.column_stack([reward, info["cost"]])
-        tally += signals * np.where(discounted, task.cost_discount ** age[:, None], 1.0)
+        sums += signals * np.where(discounted, task.cost_discount ** age[:, None], 1.0)
         truncated = np.asarray(truncated & ~terminated)
         rows.append((observations, actions, signals, terminated, truncated, left))
         for env in range(ENVS):
@@ -51,9 +51,9 @@ def stepped(task, rollout, environments):
             if truncated[env]:
                 finals[env].append(np.asarray(info["final_observation"][env]))
             if truncated[env] or terminated[env]:
-                totals += tally[env]
+                totals += sums[env]
                 episodes += 1
-                tally[env], age[env] = 0.0, 0
+                sums[env], age[env] = 0.0, 0
         observations = np.asarray(after)
     return [np.array(column) for column in zip(*rows, strict=True)], finals, totals, episodes, age
 
@@ -64,7 +64,7 @@ def test_rollouts_equal_a_loop_of_single_steps(rollout, cuts):
     assert design.cuts == cuts
     environments = begin(jax.random.key(0), task.params, design)
     compiled = jax.jit(lambda key, now: collect(key, walkers, now, task.params, design))
-    # The second rollout begins in the middle of episodes: tallies and ages go on.
+    # The second rollout begins in the middle of episodes: sums and ages go on.
     for attempt in range(3):
         expected = stepped(task, rollout, environments)
         seen, environments = compiled(jax.random.key(attempt), environments)
@@ -82,7 +82,7 @@ def test_rollouts_equal_a_loop_of_single_steps(rollout, cuts):
                 np.testing.assert_array_equal(seen.final[slot, env], observation)
                 assert observation[1] == LIMIT, "the observation at the limit, not after a reset"
         assert seen.episodes == episodes
-        np.testing.assert_allclose(seen.totals, totals, rtol=1e-6)
+        np.testing.assert_allclose(seen.episode_sums, totals, rtol=1e-6)
     if rollout > LIMIT:
         assert seen.terminated[:, 2].any() and not seen.truncated[:, 2].any()
         assert seen.truncated[:, 0].sum() >= 1 and not seen.terminated[:, 0].any()

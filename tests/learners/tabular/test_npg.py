@@ -95,7 +95,7 @@ def test_policy_step_uses_the_multipliers_before_the_dual_step():
     cost = problem.initial @ support.value(problem, uniform, problem.costs[0])
     expected_dual = np.clip(0.7 + 0.5 * (cost - problem.budgets[0]), 0, 1)
     assert float(kept.multipliers[0]) == pytest.approx(expected_dual, abs=1e-13)
-    assert float(info.costs[0]) == pytest.approx(cost, abs=1e-12)
+    assert float(info.cost_estimate[0]) == pytest.approx(cost, abs=1e-12)
 
 
 def test_agents_hold_only_the_costs_they_watch():
