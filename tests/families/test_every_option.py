@@ -29,7 +29,6 @@ from fedjax_rl.families.protocol import Experiment, Family
 from fedjax_rl.families.registry import family_of
 from fedjax_rl.families.stale import training as of_stale_data
 from fedjax_rl.families.stale.config import HeteroConfig
-from fedjax_rl.families.stale.laws import FITTED
 from fedjax_rl.families.tabular import training as of_finite_problems
 from fedjax_rl.hetero.tasks import tasks
 from fedjax_rl.precision import precision
@@ -102,7 +101,7 @@ USELESS: dict[str, dict[str, dict[str, Any]]] = {
     "gepo": {name: {} for name in TRANSFORMER},
     EVERY_LOSS: {
         "kl_weight": {"kl": "none"},
-        **{name: {**axes.UNFITTED, "latency": "trace.csv"} for name in FITTED},
+        **{name: {**axes.UNFITTED, "latency": "trace.csv"} for name in axes.UNFITTED},
         "latency_high": {**axes.UNFITTED, "latency": "constant"},
     },
 }

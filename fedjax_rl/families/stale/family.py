@@ -19,9 +19,9 @@ from fedjax_rl.families.stale.cells import Cell, cells_of, columns
 from fedjax_rl.families.stale.comparison import COMPARISON
 from fedjax_rl.families.stale.config import NAMED, HeteroConfig, own_settings
 from fedjax_rl.families.stale.evaluations import parameter_arrays, tidy
-from fedjax_rl.families.stale.laws import names_trace
 from fedjax_rl.families.stale.starts import content_digest
 from fedjax_rl.families.stale.summary import summarise
+from fedjax_rl.families.stale.traces import names_trace
 from fedjax_rl.families.stale.training import run
 from fedjax_rl.hetero.losses import losses
 from fedjax_rl.hetero.schedule import depth

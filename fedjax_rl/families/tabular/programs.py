@@ -8,6 +8,8 @@ from typing import Any
 
 import jax
 
+import fedjax_rl.federation.aggregate
+import fedjax_rl.learners.tabular  # noqa: F401  both register
 from fedjax_rl import algorithm as contract
 from fedjax_rl.algorithm import Aggregator, Algorithm, Learner
 from fedjax_rl.cmdp.evaluate import evaluate_exactly
