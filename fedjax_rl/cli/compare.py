@@ -16,6 +16,7 @@ from fedjax_rl.errors import InvalidInput, flag
 from fedjax_rl.families.registry import family_of
 from fedjax_rl.families.stale.config import NAMED, HeteroConfig
 from fedjax_rl.families.tabular.config import FedNPGConfig
+from fedjax_rl.settings.fields import base_of
 from fedjax_rl.settings.own import extended, named_in
 
 ALGORITHMS = ("fednpg",)
@@ -174,7 +175,7 @@ def compare_fednpg(arguments: list[str]) -> int:
         "merge": _entries("--merges", options.merges),
         "reference": [choose("--references", word, REFERENCES) for word in references],
     }
-    return _compared("fednpg", extended(FedNPGConfig, *own), options, grid, arguments)
+    return _compared("fednpg", base_of(extended(FedNPGConfig, *own)), options, grid, arguments)
 
 
 def compare_losses(arguments: list[str]) -> int:
@@ -186,7 +187,7 @@ def compare_losses(arguments: list[str]) -> int:
     default = CompareLosses(extended(SharedSettings, *own)(), ListOptions())
     options = parse(CompareLosses, arguments, "compare", default=default)
     grid: dict[str, Sequence[Any]] = {"algorithm": names, "window": windows_of(options.windows)}
-    return _compared(names[0], extended(HeteroConfig, *own), options, grid, arguments)
+    return _compared(names[0], base_of(extended(HeteroConfig, *own)), options, grid, arguments)
 
 
 def _compared(

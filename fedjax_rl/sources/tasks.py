@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 import fedjax_rl.envs  # noqa: F401  registers
 from fedjax_rl.algorithm import Pytree, environments, problems
-from fedjax_rl.cmdp.model import CMDP, BoolArray, with_settings
+from fedjax_rl.cmdp.model import CMDP, BoolArray
 from fedjax_rl.envs.finite import finite_task
 from fedjax_rl.envs.task import Task, vary
 from fedjax_rl.errors import InvalidInput
@@ -24,6 +24,7 @@ from fedjax_rl.sources.problems import (
     called,
     load_problem,
     problem_from_cmdp,
+    replaced,
 )
 
 
@@ -79,7 +80,7 @@ def load_task(
         ) from None
     made = called(factory, reference, arguments or {}, {"agents": agents})
     if isinstance(made, CMDP):
-        made = with_settings(made, budgets=budgets)
+        made = replaced(made, budgets, None)
         return _finite(problem_from_cmdp(made, agents=agents, access=access))
     if not isinstance(made, Task):
         raise InvalidInput(

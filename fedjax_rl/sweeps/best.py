@@ -25,6 +25,7 @@ from fedjax_rl.settings.fields import PROBLEM, names, value_under
 from fedjax_rl.settings.files import settings_from, settings_to_yaml
 from fedjax_rl.settings.paths import absolute, found_again
 from fedjax_rl.sweeps.execution import FINISHED
+from fedjax_rl.sweeps.plan import configured
 from fedjax_rl.sweeps.question import (
     RELATIONS,
     Question,
@@ -179,7 +180,7 @@ def best_configuration(path: Path, question: Question | None) -> tuple[str, str]
     swept = dict(winner.chosen)
     algorithm = swept.pop(ALGORITHM, algorithm)
     chosen = {name: value_under("directory", kind, name, v) for name, v in swept.items()}
-    config = own_type(family, algorithm, dataclasses.replace(base, **chosen))
+    config = own_type(family, algorithm, configured(algorithm, base, chosen).config)
     config = absolute(found_again(config, family.files, path), family.files)
     if getattr(config, "reference", "fed") == "no-communication" and algorithm == "fednpg":
         config = dataclasses.replace(config, seeds=1)  # of which `run` takes one seed at a time

@@ -18,7 +18,7 @@ from fedjax_rl.sweeps import words
 from fedjax_rl.sweeps.batches import Programs, prototypes
 from fedjax_rl.sweeps.best import Candidate
 from fedjax_rl.sweeps.execution import DIVERGED, Done, figure_names, run_chunk
-from fedjax_rl.sweeps.plan import content_of, seeds_of
+from fedjax_rl.sweeps.plan import check_read, configured, content_of, seeds_of
 from fedjax_rl.sweeps.progress import SweepProgress
 from fedjax_rl.sweeps.question import (
     RELATIONS,
@@ -68,6 +68,7 @@ def search_and_record(search: Search) -> bool:
     search = search._replace(asked=asked)
     laws = search.laws
     with working("preparing the search"):
+        check_read([assembler], asked.base, asked.space)
         known = list(
             prototypes(assembler, asked.base, {name: law for name, (_, law) in laws.items()})
         )
@@ -170,12 +171,13 @@ def tell_whole(
     Raises:
         InvalidInput: members that are done had other settings than their trial.
     """
-    seeds = search.asked.base.seeds
+    asked, seeds = search.asked, search.asked.base.seeds
     for place, trial in enumerate(study.trials()):
         if not _whole(place, seeds, done):
             continue
         rows = tuple(done[place * seeds + seed].row for seed in range(seeds))
-        chosen = listed_in(_chosen(search, trial))
+        trials = configured(asked.algorithm, asked.base, _chosen(search, trial)).chosen
+        chosen = listed_in(trials)
         if any(row[name] != value for row in rows for name, value in chosen.items()):
             raise InvalidInput(
                 "run directory",

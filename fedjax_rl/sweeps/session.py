@@ -21,6 +21,7 @@ from fedjax_rl.sweeps.estimate import estimate
 from fedjax_rl.sweeps.execution import DIVERGED, Done, run_chunk
 from fedjax_rl.sweeps.plan import (
     assemblers_of,
+    check_read,
     content_of,
     members_of,
     nothing_left,
@@ -44,12 +45,15 @@ class Planned(NamedTuple):
         settings: of all members.
         content: digest of the problems' content.
         left_out: why, by what a combination that is left out of a comparison is called.
+        repeated: how many combinations of a sweep differ from another one only in settings that
+            neither reads.
     """
 
     work: list[tuple[Assembler, Group]]
     settings: list[Any]
     content: str
     left_out: dict[str, str]
+    repeated: int
 
 
 def sweep_and_record(asked: Asked) -> bool:
@@ -76,6 +80,7 @@ def sweep_and_record(asked: Asked) -> bool:
     with opened(asked, plan) as directory:
         done = {} if directory is None else directory.done()
         print(words.plan(asked, [group for _, group in work], set(done)), flush=True)
+        print(words.repeated(plan.repeated), end="")
         print("".join(f"Left out: {name}: {why}\n" for name, why in plan.left_out.items()), end="")
         try:
             _run(work, asked.devices, directory, done, question)
@@ -113,6 +118,7 @@ def planned(asked: Asked) -> Planned:
     assemblers = assemblers_of(asked.algorithm, asked.space)
     if asked.compare:
         family.comparison.check(asked.space.grid)
+    check_read(assemblers.values(), asked.base, asked.space)
     work: list[tuple[Assembler, Group]] = []
     for assembler in assemblers.values():
         of = assembler, asked.base, asked.space
@@ -126,7 +132,10 @@ def planned(asked: Asked) -> Planned:
     settings = [member.config for member in everyone]
     if asked.compare:
         work = [(family.comparison.measured(of, settings), group) for of, group in work]
-    return Planned(work, settings, content, left_out)
+    configurations = len({member.configuration for member in everyone})
+    combinations = sum(1 for _ in asked.space.combinations(type(asked.base)))
+    repeated = 0 if asked.compare else combinations - configurations
+    return Planned(work, settings, content, left_out, repeated)
 
 
 def opened(asked: Asked, plan: Planned) -> AbstractContextManager[SweepDirectory | None]:

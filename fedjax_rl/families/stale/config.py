@@ -59,9 +59,13 @@ class HeteroConfig:
     """Spread of a sampler's seconds per batch: deviation of their logarithm."""
     packet_loss: Annotated[float, in_range(0, 1, "[)"), TRACED] = DEFAULTS.packet_loss
     """Probability that a batch never arrives."""
-    pacing: Annotated[int | None, at_least(1), TRACED] = DEFAULTS.pacing
+    pacing: Annotated[int | None, at_least(1), TRACED, only_with("window", at_least(1))] = (
+        DEFAULTS.pacing
+    )
     """Samplers pause while the queue holds so many batches; unless given, they never do."""
-    discard: Annotated[Literal["unusable", "window"], TRACED] = DEFAULTS.discard
+    discard: Annotated[Literal["unusable", "window"], TRACED, only_with("window", at_least(1))] = (
+        DEFAULTS.discard
+    )
     """Which batches are dropped: those that the learner will never take, or all beyond W."""
     prompts: Annotated[int, at_least(1)] = 8
     """P, prompts in a batch."""
@@ -130,6 +134,12 @@ def own_settings(loss: str, named: Named) -> tuple[Any, ...]:
     kinds = [build_loss(loss, LossChoices(kl=kl)).settings for kl in known]
     kinds += [law_of(law).settings for law in named["latency"]]
     return tuple(dict.fromkeys([build_loss(loss).settings, *kinds]))
+
+
+def unread(loss: str, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Settings that a loss does not read, and what they would need, in words."""
+    takes_mean = build_loss(loss).group_mean
+    return {} if takes_mean else {"denominator": "a loss that takes a group's mean, such as gepo"}
 
 
 def settings_type(loss: str, entries: Mapping[str, Any]) -> type[HeteroConfig]:

@@ -17,7 +17,7 @@ from fedjax_rl.families.stale import words
 from fedjax_rl.families.stale.assembly import HeteroPrepared, learner_of, prepare
 from fedjax_rl.families.stale.cells import Cell, cells_of, columns
 from fedjax_rl.families.stale.comparison import COMPARISON
-from fedjax_rl.families.stale.config import NAMED, HeteroConfig, own_settings
+from fedjax_rl.families.stale.config import NAMED, HeteroConfig, own_settings, unread
 from fedjax_rl.families.stale.evaluations import parameter_arrays, tidy
 from fedjax_rl.families.stale.starts import content_digest
 from fedjax_rl.families.stale.summary import summarise
@@ -161,6 +161,7 @@ importance weights, and accuracy on held-out prompts.""",
     problem="task",
     named=NAMED,
     own=own_settings,
+    unread=unread,
     files={"latency": names_trace},
     prepare=_prepare,
     assembler=Stale,

@@ -25,7 +25,7 @@ def named_by_flags() -> Iterator[None]:
     try:
         yield
     except InvalidInput as error:
-        if error.field.startswith("--") or error.field == "latency":
+        if error.field.startswith("--"):
             raise
         name = FLAGS.get(error.field, flag(error.field))
         raise InvalidInput(name, error.value, error.allowed) from None
