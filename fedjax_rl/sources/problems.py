@@ -79,7 +79,8 @@ def load_problem(
     else:
         offered = {"agents": agents, "discount": discount}
         cmdp = _made(reference, arguments or {}, offered)
-    cmdp = replaced(cmdp, budgets, discount)
+    with by_flag("budgets", "discount"):
+        cmdp = with_settings(cmdp, budgets=budgets, discount=discount)
     return _shared(reference, cmdp, agents, access if access is not None else stored_access)
 
 
@@ -167,16 +168,6 @@ def _shared(
     name: str, cmdp: CMDP, agents: int | None, access: str | Path | ArrayLike | None
 ) -> Problem:
     return Problem(name, cmdp, access_matrix(cmdp.constraint_names, agents, access))
-
-
-def replaced(cmdp: CMDP, budgets: ArrayLike | None, discount: ArrayLike | None) -> CMDP:
-    """The problem with budgets and a discount of a run in place of its own, where there are any.
-
-    Raises:
-        InvalidInput: they do not fit it.
-    """
-    with by_flag("budgets", "discount"):
-        return with_settings(cmdp, budgets=budgets, discount=discount)
 
 
 def access_matrix(
