@@ -9,7 +9,7 @@ from fedjax_rl.cmdp.problems.windy_cliff import windy_cliff
 from fedjax_rl.families.tabular import plots, words
 from fedjax_rl.report import sweep_figures
 from fedjax_rl.report.common import MEMBERS_DRAWN, too_many
-from fedjax_rl.sweeps.best import Candidate, Question
+from fedjax_rl.sweeps.best import Candidate, Objective
 from fedjax_rl.sweeps.execution import Done
 from fedjax_rl.sweeps.plots import curves
 
@@ -66,19 +66,19 @@ def swept(count):
 @pytest.mark.parametrize("count", [2, 9, 40])
 def test_curves_of_a_sweep(count):
     found, done = swept(count)
-    (best,) = curves(found, done, Question(METRICS[0]), METRICS[0], None).axes
+    (best,) = curves(found, done, Objective(METRICS[0]), METRICS[0], None).axes
     assert ("the best 6 of" in best.get_title()) == (count > 6)
     assert len(best.lines) == min(count, 6)
-    (by,) = curves(found, done, Question(METRICS[0]), METRICS[0], "a").axes
+    (by,) = curves(found, done, Objective(METRICS[0]), METRICS[0], "a").axes
     assert ("the first 28 of 40" in by.get_title()) == (count == 40)
 
 
 def test_a_report_of_a_sweep():
     found, done = swept(9)
-    (maps,) = sweep_figures.heat_maps(found, list("abcd"), METRICS, Question(METRICS[0]))
+    (maps,) = sweep_figures.heat_maps(found, list("abcd"), METRICS, Objective(METRICS[0]))
     assert "first 3 of 6 pairs" in maps.note and "No map: metric-6, metric-7." in maps.note
     assert len(maps.views) == 3 * 6
-    (few,) = sweep_figures.heat_maps(found, list("ab"), METRICS[:6], Question(METRICS[0]))
+    (few,) = sweep_figures.heat_maps(found, list("ab"), METRICS[:6], Objective(METRICS[0]))
     assert "pairs" not in few.note and "No map" not in few.note
     (lines,) = sweep_figures.best_curves(found, done, METRICS[0])
     assert "the best 6 of 9" in lines.note and "Not drawn" not in lines.note

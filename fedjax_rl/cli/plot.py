@@ -54,13 +54,13 @@ def main(arguments: list[str]) -> int:
     from fedjax_rl.terminal.live import working
 
     import_matplotlib(options.directory)
+    from fedjax_rl.sweeps.objective import recorded_objective
     from fedjax_rl.sweeps.plots import Drawn, plot_sweep
-    from fedjax_rl.sweeps.question import question_about
 
     asked = options.metric, options.maximize, (), options.feasible_seeds
-    question = question_about(options.directory, *asked)
+    objective = recorded_objective(options.directory, *asked)
     settings = (options.across, options.up, options.curve, options.by)
     with working("drawing"):
-        written = plot_sweep(options.directory, Drawn(question, *settings))
+        written = plot_sweep(options.directory, Drawn(objective, *settings))
     print(f"Written to {options.directory}: {', '.join(written)}", flush=True)
     return 0

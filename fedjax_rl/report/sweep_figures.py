@@ -13,7 +13,7 @@ from fedjax_rl.checks import is_number
 from fedjax_rl.report.curves import Axes, banded, curve
 from fedjax_rl.report.document import Chart, Figure, FloatArray, HeatMap
 from fedjax_rl.report.numbers import exactly, number, plural, shown
-from fedjax_rl.sweeps.best import Candidate, Question
+from fedjax_rl.sweeps.best import Candidate, Objective
 from fedjax_rl.sweeps.execution import Done
 
 CELLS = 12
@@ -32,7 +32,7 @@ ABSCISSAS = {
 
 
 def heat_maps(
-    found: Sequence[Candidate], names: Sequence[str], metrics: Sequence[str], question: Question
+    found: Sequence[Candidate], names: Sequence[str], metrics: Sequence[str], objective: Objective
 ) -> tuple[Figure, ...]:
     """Means of each metric over everything but two settings; over all but one where there is one.
 
@@ -48,8 +48,8 @@ def heat_maps(
         x_at, columns = cells_of([one.chosen[across] for one in finite])
         y_at, rows = cells_of([one.chosen[up] for one in finite] if up else [""] * len(finite))
         values = _means(x_at, y_at, [one.mean(metric) for one in finite], (len(rows), len(columns)))
-        judged = metric == question.metric and question.feasible is None
-        more = question.maximize if judged else None
+        judged = metric == objective.metric and objective.feasible is None
+        more = objective.maximize if judged else None
         label = metric if len(pairs) == 1 else f"{metric}: {across} × {up}"
         views.append(HeatMap(label, across, up, columns, rows, values, more))
     if not views:
@@ -60,7 +60,7 @@ def heat_maps(
         note += f" Maps are of the first {PAIRS} of {len(every)} pairs; sweep.csv has all."
     if more_metrics:
         note += f" No map: {', '.join(more_metrics)}."
-    if question.feasible is not None:
+    if objective.feasible is not None:
         note += " Which is best is decided among those that keep their budgets."
     return (Figure(f"What {what} do" + "es" * (len(names) == 1), tuple(views), note),)
 

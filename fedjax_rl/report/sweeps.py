@@ -21,8 +21,8 @@ from fedjax_rl.settings.files import settings_from
 from fedjax_rl.sweeps.best import Candidate, candidates, ordered
 from fedjax_rl.sweeps.comparison import layout_of, table, verdicts
 from fedjax_rl.sweeps.execution import DIVERGED, Done
+from fedjax_rl.sweeps.objective import Objective, objective_of, recorded_share
 from fedjax_rl.sweeps.plan import configured
-from fedjax_rl.sweeps.question import Question, question_of, recorded_share
 from fedjax_rl.sweeps.request import type_of
 from fedjax_rl.sweeps.results import read_chunks
 from fedjax_rl.sweeps.space import ALGORITHM
@@ -45,7 +45,7 @@ class Swept(NamedTuple):
 
     Attributes:
         names: of the settings that were swept.
-        question: what is best.
+        objective: what is best.
         found: every configuration.
         best: those that have the headline figure, the best first.
         metrics: columns worth showing, the headline first.
@@ -54,7 +54,7 @@ class Swept(NamedTuple):
     """
 
     names: tuple[str, ...]
-    question: Question
+    objective: Objective
     found: list[Candidate]
     best: list[Candidate]
     metrics: tuple[str, ...]
@@ -83,9 +83,9 @@ def sweep_section(source: Source, name: str) -> Section:
     )
     if failed:
         states.append(State(f"{len(failed)} of {plural(len(rows), 'member')} diverged", False))
-    metric, keeps = swept.question.metric, _excess(swept) == 0
+    metric, keeps = swept.objective.metric, _excess(swept) == 0
     note = "mean over seeds" if keeps else "mean over seeds; no configuration keeps every budget"
-    figures = heat_maps(swept.found, swept.names, swept.metrics, swept.question)
+    figures = heat_maps(swept.found, swept.names, swept.metrics, swept.objective)
     return section._replace(
         states=tuple(states),
         verdict=_verdict(swept),
@@ -116,16 +116,16 @@ def _swept(source: Source) -> Swept:
     grid, random = (source.config.get(name) or {} for name in ("grid", "random"))
     names = (*grid, *random)
     share = recorded_share(source.config)
-    question = question_of(family_of(source.algorithm).headline, feasible_seeds=share)
+    objective = objective_of(family_of(source.algorithm).headline, feasible_seeds=share)
     found = candidates(rows, names) if rows else []
-    best = [one for _, one in ordered(found, question)]
+    best = [one for _, one in ordered(found, objective)]
     known = {name for row in rows for name in row if math.isfinite(number(row[name]))}
-    metrics = [name for name in dict.fromkeys([question.metric, *PREFERRED]) if name in known]
+    metrics = [name for name in dict.fromkeys([objective.metric, *PREFERRED]) if name in known]
     planned = math.prod(len(values) for values in grid.values())
     planned *= (source.config.get("samples") or 1) if random else 1
     planned -= len(source.config.get("left_out") or ())
     planned *= source.config["settings"].get("seeds") or 1
-    return Swept(names, question, found, best, tuple(metrics), done, planned)
+    return Swept(names, objective, found, best, tuple(metrics), done, planned)
 
 
 def _from_table(source: Source) -> dict[int, Done]:
@@ -164,43 +164,43 @@ def _chosen(row: Row, names: Sequence[str]) -> str:
 
 
 def _value(swept: Swept) -> float:
-    return swept.best[0].mean(swept.question.metric) if swept.best else math.nan
+    return swept.best[0].mean(swept.objective.metric) if swept.best else math.nan
 
 
 def _excess(swept: Swept) -> float:
     """How far the first is from keeping its budgets; 0 while there is none."""
-    return swept.best[0].standing(swept.question).excess if swept.best else 0.0
+    return swept.best[0].standing(swept.objective).excess if swept.best else 0.0
 
 
 def _verdict(swept: Swept) -> tuple[str, ...]:
     if not swept.best:
         return ("No configuration has a figure yet, or every one has a seed that diverged.",)
-    question, first = swept.question, swept.best[0]
-    end = "largest" if question.maximize else "smallest"
+    objective, first = swept.objective, swept.best[0]
+    end = "largest" if objective.maximize else "smallest"
     settings, many = _chosen(first.chosen, swept.names), plural(len(swept.best), "configuration")
-    everywhere = seeds_in_words(question.feasible_seeds, len(first.rows))
+    everywhere = seeds_in_words(objective.feasible_seeds, len(first.rows))
     if excess := _excess(swept):
         far = f"with relative violation {shown(excess)}"
         return (
             f"None of {many} keeps every budget{everywhere}; closest: {settings}, "
             f"{far if excess < math.inf else 'by how much is not on record'} "
-            f"({question.metric} {shown(_value(swept))}).",
+            f"({objective.metric} {shown(_value(swept))}).",
         )
-    first_come = f"; those that keep every budget{everywhere} come first" * bool(question.feasible)
+    first_come = f"; those that keep every budget{everywhere} come first" * bool(objective.feasible)
     return (
-        f"The best of {many} by {question.metric} ({end} mean over seeds{first_come}): {settings}, "
+        f"The best of {many} by {objective.metric} ({end} mean over seeds{first_come}): {settings}, "
         f"with {shown(_value(swept))}.",
         "The best of many by a noisy figure is partly luck: run it again with other seeds.",
     )
 
 
 def _feasible(swept: Swept) -> tuple[KeyFigure, ...]:
-    question = swept.question
-    if question.feasible is None:
+    objective = swept.objective
+    if objective.feasible is None:
         return ()
-    kept = sum(one.standing(question).excess == 0 for one in swept.found)
+    kept = sum(one.standing(objective).excess == 0 for one in swept.found)
     seeds = seeds_in_words(
-        question.feasible_seeds, max((len(one.rows) for one in swept.found), default=1)
+        objective.feasible_seeds, max((len(one.rows) for one in swept.found), default=1)
     )
     return (KeyFigure("Feasible", f"{kept} of {len(swept.found)}", f"configurations{seeds}"),)
 
@@ -239,7 +239,7 @@ def _views(source: Source, swept: Swept, rows: Sequence[Row]) -> tuple[Table, ..
         configured(str(one.chosen.get(ALGORITHM, source.algorithm)), base, one.chosen).config
         for one in swept.found
     ]
-    layout = layout_of(family, settings, swept.question.feasible_seeds)
+    layout = layout_of(family, settings, swept.objective.feasible_seeds)
     found = []
     for view, title in layout.views.items():
         titles, *lines = table(layout, rows, view)
@@ -258,15 +258,15 @@ def _configurations(swept: Swept) -> Table | None:
     numbers = {one.configuration for one in swept.best}
     others = [one for one in swept.found if one.configuration not in numbers]
     everyone = [*swept.best, *others]
-    metric, budgets = swept.question.metric, swept.question.feasible is not None
+    metric, budgets = swept.objective.metric, swept.objective.feasible is not None
     rows = []
     for one in everyone[:CONFIGURATIONS]:
         values = np.array([number(row.get(metric)) for row in one.rows])
         row = [one.configuration, *(one.chosen[name] for name in swept.names)]
         row += [one.mean(metric), estimate(values)]
         if budgets:
-            excess = one.standing(swept.question).excess
-            row += [sum(one.feasible(swept.question)), excess if excess < math.inf else None]
+            excess = one.standing(swept.objective).excess
+            row += [sum(one.feasible(swept.objective)), excess if excess < math.inf else None]
         row += [len(one.rows), sum(row.get("status") == DIVERGED for row in one.rows)]
         rows.append(tuple(row))
     headings = ["configuration", *swept.names, f"{metric}, mean", f"{metric}, IQM [95 %]"]
@@ -283,12 +283,12 @@ def _members(swept: Swept, rows: Sequence[Row]) -> Table | None:
     headings = ("member", *swept.names, "seed", "status", *metrics)
 
     alone = [Candidate(place, {}, (row,)) for place, row in enumerate(rows)]
-    places = [one.configuration for _, one in ordered(alone, swept.question)]
+    places = [one.configuration for _, one in ordered(alone, swept.objective)]
     places += sorted(set(range(len(rows))) - set(places))
     best = [rows[place] for place in places[: max(1, CELLS // len(headings))]]
     cells = tuple(tuple(row.get(name) for name in headings) for row in best)
     first = "Feasible members come first, the others by their relative violation. "
-    first *= swept.question.feasible is not None
+    first *= swept.objective.feasible is not None
     note = f"{first}{_cut(len(best), len(rows))}"
     return Table("Members, best first", headings, cells, note, sortable=True)
 

@@ -19,7 +19,7 @@ from fedjax_rl.figures.style import COLOURS, DASHES, STYLE, save
 from fedjax_rl.statistics import interquartile_mean, stratified_bootstrap
 from fedjax_rl.sweeps.best import Candidate, candidates, ordered
 from fedjax_rl.sweeps.execution import Done
-from fedjax_rl.sweeps.question import Question, check_metric, question_about
+from fedjax_rl.sweeps.objective import Objective, check_metric, recorded_objective
 from fedjax_rl.sweeps.request import type_of
 from fedjax_rl.sweeps.results import read_chunks, read_document, read_rows
 from fedjax_rl.sweeps.space import ALGORITHM, setting
@@ -36,14 +36,14 @@ class Drawn(NamedTuple):
     """What is drawn.
 
     Attributes:
-        question: the metric, and which end of it is good.
+        objective: the metric, and which end of it is good.
         across: the setting of the heat map's horizontal axis; the first unless given.
         up: that of its vertical axis; the second unless given.
         curve: a name in ``curves.npz``; unless given, the metric if it is one, else the first.
         by: the setting whose values are curves; unless given, the best configurations are.
     """
 
-    question: Question | None = None
+    objective: Objective | None = None
     across: str | None = None
     up: str | None = None
     curve: str | None = None
@@ -62,8 +62,8 @@ def plot_sweep(path: Path, drawn: Drawn) -> list[str]:
     rows = read_rows(path)
     document, algorithm = read_document(path)
     done = read_chunks(path)
-    question = drawn.question or question_about(path)
-    check_metric("--metric", question.metric, rows)
+    objective = drawn.objective or recorded_objective(path)
+    check_metric("--metric", objective.metric, rows)
     names = [*document["grid"], *document["random"]]
     drawn = drawn._replace(
         across=_swept("--across", type_of(document, algorithm), drawn.across, names),
@@ -71,31 +71,31 @@ def plot_sweep(path: Path, drawn: Drawn) -> list[str]:
         by=_swept("--by", type_of(document, algorithm), drawn.by, names),
     )
     found = candidates(rows, names)
-    curve = _curve(drawn.curve, question.metric, done)
-    figures = {"curves.png": curves(found, done, question, curve, drawn.by)}
-    figures["parallel.png"] = parallel(found, question)
+    curve = _curve(drawn.curve, objective.metric, done)
+    figures = {"curves.png": curves(found, done, objective, curve, drawn.by)}
+    figures["parallel.png"] = parallel(found, objective)
     axes = _two(names, drawn)
     if axes is not None:
-        figures["heatmap.png"] = heat_map(found, question, *axes)
+        figures["heatmap.png"] = heat_map(found, objective, *axes)
     with matplotlib.rc_context(STYLE):
         for name, figure in figures.items():
             save(figure, path / name)
     return sorted(figures)
 
 
-def of_the_best(done: Mapping[int, Done], question: Question) -> Figure:
+def of_the_best(done: Mapping[int, Done], objective: Objective) -> Figure:
     """The curves of the best configurations."""
     found = candidates([done[member].row for member in sorted(done)])
-    return curves(found, done, question, _curve(None, question.metric, done), None)
+    return curves(found, done, objective, _curve(None, objective.metric, done), None)
 
 
-def heat_map(found: Sequence[Candidate], question: Question, across: str, up: str) -> Figure:
+def heat_map(found: Sequence[Candidate], objective: Objective, across: str, up: str) -> Figure:
     """Means of the metric over everything but two settings: cells, or points of two numbers."""
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
-    finite = [one for one in found if math.isfinite(one.mean(question.metric))]
+    finite = [one for one in found if math.isfinite(one.mean(objective.metric))]
     columns, lines = ([one.chosen[name] for one in finite] for name in (across, up))
-    values = np.array([one.mean(question.metric) for one in finite])
+    values = np.array([one.mean(objective.metric) for one in finite])
     few = all(len(set(map(str, axis))) <= CELLS for axis in (columns, lines))
     if few or not (_numbers(columns) and _numbers(lines)):
         xs, ys = _distinct(columns), _distinct(lines)
@@ -116,17 +116,17 @@ def heat_map(found: Sequence[Candidate], question: Question, across: str, up: st
         shown = axes.scatter(columns, lines, c=values, cmap=COLOUR_MAP, s=40)
         _scaled(axes, "x", columns)
         _scaled(axes, "y", lines)
-    figure.colorbar(shown, ax=axes, label=question.metric)
-    end = "largest" if question.maximize else "smallest"
-    first = " among those that keep every budget" if question.feasible else ""
-    axes.set(xlabel=across, ylabel=up, title=f"mean {question.metric}; {end} is best{first}")
+    figure.colorbar(shown, ax=axes, label=objective.metric)
+    end = "largest" if objective.maximize else "smallest"
+    first = " among those that keep every budget" if objective.feasible else ""
+    axes.set(xlabel=across, ylabel=up, title=f"mean {objective.metric}; {end} is best{first}")
     return figure
 
 
 def curves(
     found: Sequence[Candidate],
     done: Mapping[int, Done],
-    question: Question,
+    objective: Objective,
     curve: str,
     by: str | None,
 ) -> Figure:
@@ -141,12 +141,12 @@ def curves(
     most = len(COLOURS) * len(DASHES)
     if by is None:
         most = CURVES_DRAWN
-        for _, one in ordered(found, question):
+        for _, one in ordered(found, objective):
             label = ", ".join(f"{name} {_short(value)}" for name, value in one.chosen.items())
             lines[label] = [one]
     else:
         for one in found:
-            if math.isfinite(one.mean(question.metric)):
+            if math.isfinite(one.mean(objective.metric)):
                 lines.setdefault(f"{by} {_short(one.chosen[by])}", []).append(one)
     for index, (label, ones) in enumerate(list(lines.items())[:most]):
         rounds, bands = banded(ones, done, curve)
@@ -187,14 +187,14 @@ def banded(
     return rounds[at], np.array(intervals).reshape(-1, 3)
 
 
-def parallel(found: Sequence[Candidate], question: Question) -> Figure:
+def parallel(found: Sequence[Candidate], objective: Objective) -> Figure:
     """A line for each configuration through its settings and its metric, the best in front."""
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
-    best = ordered(found, question)
+    best = ordered(found, objective)
     names = list(found[0].chosen)
     if not best:
-        axes.set_title(f"no configuration has {question.metric}")
+        axes.set_title(f"no configuration has {objective.metric}")
         return figure
     values = np.array([value for value, _ in best])
     places = [_places([one.chosen[name] for _, one in best]) for name in names]
@@ -209,16 +209,16 @@ def parallel(found: Sequence[Candidate], question: Question) -> Figure:
         axes.axvline(column, color="black", lw=0.8)
         for height, text in ticks:
             axes.text(column, height, f" {text}", fontsize="small", va="center")
-    axes.set_xticks(range(len(names) + 1), [*names, question.metric])
+    axes.set_xticks(range(len(names) + 1), [*names, objective.metric])
     axes.set_yticks([])
     axes.grid(False)
-    axes.set_title(f"{len(best)} configurations; {_bold(best[0][1], question)} in bold")
+    axes.set_title(f"{len(best)} configurations; {_bold(best[0][1], objective)} in bold")
     return figure
 
 
-def _bold(first: Candidate, question: Question) -> str:
+def _bold(first: Candidate, objective: Objective) -> str:
     """What is to be said of the first."""
-    if not first.standing(question).excess:
+    if not first.standing(objective).excess:
         return "the best"
     return "none keeps every budget, the closest"
 

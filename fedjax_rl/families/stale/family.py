@@ -18,7 +18,7 @@ from fedjax_rl.families.stale.assembly import HeteroPrepared, learner_of, prepar
 from fedjax_rl.families.stale.cells import Cell, cells_of, columns
 from fedjax_rl.families.stale.comparison import COMPARISON
 from fedjax_rl.families.stale.config import NAMED, HeteroConfig, own_settings, unread
-from fedjax_rl.families.stale.evaluations import parameter_arrays, tidy
+from fedjax_rl.families.stale.evaluations import parameter_arrays, to_rows
 from fedjax_rl.families.stale.starts import content_digest
 from fedjax_rl.families.stale.summary import summarise
 from fedjax_rl.families.stale.traces import names_trace
@@ -26,8 +26,8 @@ from fedjax_rl.families.stale.training import run
 from fedjax_rl.hetero.losses import losses
 from fedjax_rl.hetero.schedule import depth
 from fedjax_rl.hetero.warm_start import WarmStart
+from fedjax_rl.records.checkpointer import Checkpointer
 from fedjax_rl.records.directory import RunDirectory
-from fedjax_rl.records.keeper import Keeper
 from fedjax_rl.records.sinks.log import Schedule
 from fedjax_rl.settings.fields import START, names, static_names
 from fedjax_rl.terminal.live import working
@@ -52,10 +52,13 @@ def _prepare(algorithm: str, settings: HeteroConfig, devices: DeviceSettings) ->
 
 
 def _run(
-    prepared: HeteroPrepared, on_rows: OnRows, keeper: Keeper, chunk: Callable[[int], int]
+    prepared: HeteroPrepared,
+    on_rows: OnRows,
+    checkpointer: Checkpointer,
+    chunk: Callable[[int], int],
 ) -> Result:
     prepared = prepared._replace(chunk_steps=chunk(prepared.chunk_steps))
-    result = run(prepared, on_rows, keeper)
+    result = run(prepared, on_rows, checkpointer)
     (cell,) = result.cells
     return Result(
         summary=result.summary,
@@ -70,7 +73,7 @@ def _write(cell: Cell, first_seed: int, directory: RunDirectory) -> None:
     """Evaluations, policies and plots."""
     from fedjax_rl.families.stale.plots import plot_cells
 
-    directory.append_rows("evaluations.csv", *tidy(cell, first_seed))
+    directory.append_rows("evaluations.csv", *to_rows(cell, first_seed))
     directory.write_arrays("policy.npz", parameter_arrays(cell))
     with working("drawing"):
         plot_cells((cell,), directory.path)
@@ -119,16 +122,18 @@ class Stale:
         past = max(depth(one.schedules) for one in prepared)
         return learner_of(self.algorithm, first.config, first.task, first.policy, past)
 
-    def kept(self, state: Pytree) -> Pytree:
+    def outcome(self, state: Pytree) -> Pytree:
         """The learner's parameters."""
         return state.parameters
 
-    def figures(self, prepared: HeteroPrepared, rows: Pytree, kept: Pytree, failed: int) -> Figures:
+    def figures(
+        self, prepared: HeteroPrepared, rows: Pytree, outcome: Pytree, failed: int
+    ) -> Figures:
         """Figures of a member; NaN where it had failed, as in a study."""
         missing = prepared.config.steps + 1 - len(rows.loss)
         rows = jax.tree.map(lambda leaf: _lengthened(leaf, missing)[:, None], rows)
         table = columns(0, rows, np.array([failed]))
-        one = jax.tree.map(lambda leaf: leaf[None], kept)
+        one = jax.tree.map(lambda leaf: leaf[None], outcome)
         (cell,) = cells_of(prepared, table, np.array([failed]), one)
         at = np.flatnonzero(cell.evaluated)
         at = at[thinned(len(at))]
