@@ -123,6 +123,8 @@ class Learner(NamedTuple):
             averages, as CRPO's theory has it; None where all rounds do.
         settings: what it has of its own among the settings of a run, a NamedTuple of real
             numbers (see `fedjax_rl.plugins`); ``hparams.own`` holds their values.
+        multipliers: whether it has any; of one that has none, their step size and their cap are
+            refused.
         float64: whether the learner runs in float64.
     """
 
@@ -137,6 +139,7 @@ class Learner(NamedTuple):
     merges_every_step: bool = False
     counts: Callable[[Array, Array, Pytree], Array] | None = None
     settings: Any = NoSettings
+    multipliers: bool = True
     float64: bool = False
 
 
@@ -220,7 +223,7 @@ def check_merge(learner: Learner, merge: str, aggregator: Aggregator) -> None:
     """Raises InvalidInput when the aggregator cannot merge what the learner sends."""
     if aggregator.accepts and learner.message_kind not in aggregator.accepts:
         raise InvalidInput(
-            "merge",
+            "--merge",
             repr(merge),
             f"this learner sends {learner.message_kind}, and that merge takes "
             f"{' or '.join(aggregator.accepts)}",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class InvalidInput(ValueError):
@@ -71,3 +72,21 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def flag(field: str) -> str:
     """The command line's name of a setting."""
     return "--" + field.replace("_", "-")
+
+
+@contextlib.contextmanager
+def by_flag(*fields: str) -> Iterator[None]:
+    """What is refused inside was a setting, which has the name of its flag.
+
+    Args:
+        fields: that are one.
+
+    Raises:
+        InvalidInput: the one raised inside.
+    """
+    try:
+        yield
+    except InvalidInput as error:
+        if error.field not in fields:
+            raise
+        raise InvalidInput(flag(error.field), error.value, error.allowed) from None

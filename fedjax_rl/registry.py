@@ -8,15 +8,23 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fedjax_rl.errors import InvalidInput
+from fedjax_rl.errors import InvalidInput, flag
 
 
 class Registry:
-    """Names for plug-ins of one kind; wherever a name is taken, ``module:factory`` is too."""
+    """Names for plug-ins of one kind; wherever a name is taken, ``module:factory`` is too.
 
-    def __init__(self, kind: str, product: type | None = None):
+    Args:
+        kind: of the plug-ins, for messages.
+        product: what a factory must return; None for anything.
+        field: the setting that takes a name, as messages call it; the flag of the kind's name
+            unless given.
+    """
+
+    def __init__(self, kind: str, product: type | None = None, field: str | None = None):
         self.kind = kind
         self.product = product
+        self.field = field or flag(kind)
         self._entries: dict[str, Callable[..., Any]] = {}
 
     def register(self, name: str, factory: Callable[..., Any]) -> Callable[..., Any]:
@@ -46,7 +54,7 @@ class Registry:
         hint = f"did you mean {near[0]!r}? " if near else ""
         known = ", ".join(sorted(self._entries))
         raise InvalidInput(
-            self.kind, repr(name), f"{hint}known: {known}; or module:factory of your own"
+            self.field, repr(name), f"{hint}known: {known}; or module:factory of your own"
         )
 
     def make(self, name: str, *arguments: Any) -> Any:
@@ -61,13 +69,13 @@ class Registry:
             inspect.signature(factory).bind(*arguments)
         except (TypeError, ValueError) as error:
             raise InvalidInput(
-                self.kind, repr(name), f"a factory of {len(arguments)} arguments ({error})"
+                self.field, repr(name), f"a factory of {len(arguments)} arguments ({error})"
             ) from None
         made = factory(*arguments)
         if self.product is not None and not isinstance(made, self.product):
             wanted = self.product.__name__
             raise InvalidInput(
-                self.kind, repr(name), f"a factory of {wanted}, not of {type(made).__name__}"
+                self.field, repr(name), f"a factory of {wanted}, not of {type(made).__name__}"
             )
         return made
 
@@ -77,10 +85,10 @@ class Registry:
             factory = getattr(importlib.import_module(module_name), attribute)
         except (ImportError, AttributeError, TypeError, ValueError, SyntaxError) as error:
             raise InvalidInput(
-                self.kind, repr(reference), f"an importable module:factory ({error})"
+                self.field, repr(reference), f"an importable module:factory ({error})"
             ) from None
         if not callable(factory):
-            raise InvalidInput(self.kind, repr(reference), "the factory must be callable")
+            raise InvalidInput(self.field, repr(reference), "the factory must be callable")
         return factory
 
     def __iter__(self) -> Iterator[str]:

@@ -12,11 +12,12 @@ from fedjax_rl.checks import at_least
 from fedjax_rl.cli import choose
 from fedjax_rl.cli.parse import flag_value, parse
 from fedjax_rl.cli.sweep import SweepOptions, carried_out
-from fedjax_rl.errors import InvalidInput
+from fedjax_rl.errors import InvalidInput, flag
 from fedjax_rl.families.registry import family_of
-from fedjax_rl.families.stale.config import HeteroConfig
+from fedjax_rl.families.stale.config import NAMED, HeteroConfig
 from fedjax_rl.families.tabular.config import FedNPGConfig
-from fedjax_rl.settings.own import extended
+from fedjax_rl.settings.fields import base_of
+from fedjax_rl.settings.own import extended, named_in
 
 ALGORITHMS = ("fednpg",)
 """Those with lists of their own, beside --grid."""
@@ -63,16 +64,18 @@ class ListOptions(SweepOptions):
 class CommonSettings(FedNPGConfig):
     """Settings that all variants share: those of a run without the ones that are compared."""
 
-    learner: tyro.conf.Suppress[tyro.conf.Fixed[str]] = "npg"
-    correction: tyro.conf.Suppress[tyro.conf.Fixed[Literal["none", "control-variate"]]] = "none"
-    local_steps: tyro.conf.Suppress[tyro.conf.Fixed[int]] = 1
-    merge: tyro.conf.Suppress[tyro.conf.Fixed[str]] = "auto"
+    learner: tyro.conf.Suppress[tyro.conf.Fixed[str]] = FedNPGConfig.learner
+    correction: tyro.conf.Suppress[tyro.conf.Fixed[Literal["none", "control-variate"]]] = (
+        FedNPGConfig.correction
+    )
+    local_steps: tyro.conf.Suppress[tyro.conf.Fixed[int]] = FedNPGConfig.local_steps
+    merge: tyro.conf.Suppress[tyro.conf.Fixed[str]] = FedNPGConfig.merge
     reference: tyro.conf.Suppress[
         tyro.conf.Fixed[Literal["fed", "omniscient", "no-communication"]]
-    ] = "fed"
-    rounds: Annotated[int, at_least(1)] = 10_000
+    ] = FedNPGConfig.reference
+    rounds: Annotated[int, at_least(1)] = FedNPGConfig.rounds
     """T, merges in each variant."""
-    log_every: tyro.conf.Suppress[tyro.conf.Fixed[int]] = 1
+    log_every: tyro.conf.Suppress[tyro.conf.Fixed[int]] = FedNPGConfig.log_every
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,8 +110,8 @@ class CompareFedNPG:
 class SharedSettings(HeteroConfig):
     """Settings that all losses and windows share."""
 
-    window: tyro.conf.Suppress[tyro.conf.Fixed[int]] = 32
-    log_every: tyro.conf.Suppress[tyro.conf.Fixed[int]] = 1
+    window: tyro.conf.Suppress[tyro.conf.Fixed[int]] = HeteroConfig.window
+    log_every: tyro.conf.Suppress[tyro.conf.Fixed[int]] = HeteroConfig.log_every
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,9 +158,9 @@ def compare_fednpg(arguments: list[str]) -> int:
     Raises:
         InvalidInput: a single value where compare takes a list, or before anything is written.
     """
-    for flag in (word.partition("=")[0] for word in arguments):
-        if flag in LISTS:
-            raise InvalidInput(flag, "a single value", f"compare takes a list: {LISTS[flag]} A,B")
+    for word in (word.partition("=")[0] for word in arguments):
+        if word in LISTS:
+            raise InvalidInput(word, "a single value", f"compare takes a list: {LISTS[word]} A,B")
     learners = _entries("--learners", flag_value("--learners", arguments) or "npg")
     merges = _entries("--merges", flag_value("--merges", arguments) or "auto")
     own = family_of("fednpg").own("fednpg", {"learner": tuple(learners), "merge": tuple(merges)})
@@ -172,18 +175,19 @@ def compare_fednpg(arguments: list[str]) -> int:
         "merge": _entries("--merges", options.merges),
         "reference": [choose("--references", word, REFERENCES) for word in references],
     }
-    return _compared("fednpg", extended(FedNPGConfig, *own), options, grid, arguments)
+    return _compared("fednpg", base_of(extended(FedNPGConfig, *own)), options, grid, arguments)
 
 
 def compare_losses(arguments: list[str]) -> int:
     """Compares losses at several windows."""
     names = losses_of(flag_value("--losses", arguments) or CompareLosses.losses)
-    kl = (flag_value("--kl", arguments) or "none",)
-    own = [kind for name in names for kind in family_of(name).own(name, {"kl": kl})]
+    given = {name: flag_value(flag(name), arguments) for name in NAMED}
+    named = named_in(SharedSettings, NAMED, [given])
+    own = [kind for name in names for kind in family_of(name).own(name, named)]
     default = CompareLosses(extended(SharedSettings, *own)(), ListOptions())
     options = parse(CompareLosses, arguments, "compare", default=default)
     grid: dict[str, Sequence[Any]] = {"algorithm": names, "window": windows_of(options.windows)}
-    return _compared(names[0], extended(HeteroConfig, *own), options, grid, arguments)
+    return _compared(names[0], base_of(extended(HeteroConfig, *own)), options, grid, arguments)
 
 
 def _compared(
@@ -202,10 +206,10 @@ def _compared(
     return carried_out(algorithm, settings, space, options.sweep, arguments, compare=True)
 
 
-def _entries(flag: str, text: str) -> list[str]:
+def _entries(option: str, text: str) -> list[str]:
     entries = [entry.strip() for entry in text.split(",")]
     if not all(entries):
-        raise InvalidInput(flag, repr(text), "a list with commas and no empty entry")
+        raise InvalidInput(option, repr(text), "a list with commas and no empty entry")
     return entries
 
 

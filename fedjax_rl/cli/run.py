@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,10 +15,12 @@ from fedjax_rl.checks import check_choice
 from fedjax_rl.cli.execution import Execution, execution_of
 from fedjax_rl.cli.parse import check_has_out, flag_value, parse
 from fedjax_rl.errors import InvalidInput, flag
-from fedjax_rl.families.protocol import Family, settings_of
+from fedjax_rl.families.protocol import Family, settings_of, without_effect
 from fedjax_rl.families.registry import family_of
+from fedjax_rl.settings.fields import base_of, declared
 from fedjax_rl.settings.files import read_run_file, read_settings
 from fedjax_rl.settings.paths import found_again
+from fedjax_rl.settings.values import read_as
 
 HELP = """\
 usage: fedjax-rl run ALGORITHM [OPTIONS]
@@ -101,11 +103,12 @@ def option(name: str, kind: Any, default: Any, told: str) -> Any:
 
 
 def base(
-    family: Family, algorithm: str, words: list[str], *more: Mapping[str, Any]
+    family: Family, algorithm: str, words: list[str], swept: Sequence[Mapping[str, Any]] = ()
 ) -> tuple[Any, str | None]:
     """Settings before any flag, from ``--config`` or ``--preset``, and the problem's digest.
 
-    Their type has the settings of all plug-ins that the flags, the file or ``more`` name.
+    Their type has the settings of all plug-ins that the flags, the file or what is swept name;
+    where something is swept, it is that of what several runs have in common.
 
     Raises:
         InvalidInput: a file or preset that cannot be used, or both.
@@ -114,14 +117,29 @@ def base(
     file, name = flag_value("--config", words), flag_value("--preset", words)
     settings: Any
     if file is None:
-        settings = settings_of(family, algorithm, flags, *more)
+        settings = settings_of(family, algorithm, flags, *swept)
+        settings = base_of(settings) if swept else settings
         if name is not None and len(family.presets) > 1:
             check_choice("--preset", name, family.presets)
-            return settings(**family.preset(algorithm, name)), None
+            return settings(**_preset(family, algorithm, settings, words, name)), None
         return settings(), None
     if name is not None:
         raise InvalidInput("--preset", repr(name), "a preset or a --config, not both")
     known = read_run_file(Path(file)).settings
-    kind = settings_of(family, algorithm, flags, known, *more)
+    kind = settings_of(family, algorithm, flags, known, *swept)
+    kind = base_of(kind) if swept else kind
     settings, origin = read_settings(Path(file), algorithm, kind)
     return found_again(settings, family.files, Path(file).parent), origin.get("problem_sha256")
+
+
+def _preset(
+    family: Family, algorithm: str, kind: Any, words: list[str], name: str
+) -> dict[str, Any]:
+    """The settings of a preset that have an effect beside the flags."""
+    found = family.preset(algorithm, name)
+    others = {one.name for annotation in declared(kind).values() for one in annotation.company}
+    given = {other: flag_value(flag(other), words) for other in others}
+    flags = {other: read_as(text) for other, text in given.items() if text is not None}
+    defaults = {setting: getattr(kind, setting) for setting in declared(kind)}
+    without = without_effect(family, algorithm, kind, {**defaults, **found, **flags})
+    return {setting: value for setting, value in found.items() if setting not in without}

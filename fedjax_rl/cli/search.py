@@ -89,7 +89,7 @@ def main(arguments: list[str]) -> int:
         return 0
     algorithm, words = arguments[0], arguments[1:]
     family = family_of(algorithm)
-    settings, _ = base(family, algorithm, words, named_lists(family.named, words))
+    settings, _ = base(family, algorithm, words, [named_lists(family.named, words)])
     kind = made(family, type(settings), ("sweep", Annotated[SearchOptions, tyro.conf.arg(name="")]))
     default = kind(settings=settings, sweep=SearchOptions())
     options = parse(kind, words, f"search {algorithm}", default=default, description=DESCRIPTION)

@@ -180,7 +180,7 @@ def _parsed(algorithm: str, words: list[str], document: dict[str, Any]) -> Any:
     """The options, on top of the file's and those of ``--config`` or ``--preset``."""
     family = family_of(algorithm)
     lists = {**(document.get("grid") or {}), **named_lists(family.named, words)}
-    settings, _ = base(family, algorithm, words, lists, document.get("settings") or {})
+    settings, _ = base(family, algorithm, words, [lists, document.get("settings") or {}])
     if document.get("settings") and flag_value("--config", words) is not None:
         raise InvalidInput("--config", flag_value("--config", words), "it or settings in --file")
     own: dict[str, Any] = {

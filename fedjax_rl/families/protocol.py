@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 
 from fedjax_rl.cluster.devices import DeviceSettings
 from fedjax_rl.columns import Columns
+from fedjax_rl.errors import flag
 from fedjax_rl.records.checkpointer import Checkpointer
 from fedjax_rl.records.directory import RunDirectory
 from fedjax_rl.records.sinks.log import Schedule
+from fedjax_rl.settings.fields import by_name, declared, without_company
 from fedjax_rl.settings.own import Named, extended, named_in
 from fedjax_rl.settings.paths import Files
 from fedjax_rl.training.loop import OnRows
@@ -94,13 +96,14 @@ class References(NamedTuple):
 
     Attributes:
         names: the federation's first; also names of the folders of the others.
-        settings: (settings, name) -> those of that run.
+        settings: (algorithm, settings, name) -> those of that run, of which what has no effect
+            there is at its default.
         table: results by name, in words.
         write: puts results by name into the federation's directory.
     """
 
     names: tuple[str, ...]
-    settings: Callable[[Any, str], Any]
+    settings: Callable[[str, Any, str], Any]
     table: Callable[[Mapping[str, Result]], str]
     write: Callable[[RunDirectory, Mapping[str, Result]], None]
 
@@ -173,6 +176,8 @@ class Family(NamedTuple):
         named: settings whose values name what has settings of its own.
         own: (algorithm, values of ``named``) -> NamedTuples of the settings that the algorithm and
             these have of their own; see `settings_of`.
+        unread: (algorithm, settings by name) -> those that have no effect, and what they would
+            need, in words; beside what the annotations say of the settings' company.
         files: settings that may name a file, and whether a value of theirs does.
         prepare: (algorithm, settings, devices) -> what can start; raises InvalidInput.
         assembler: algorithm -> what makes members of a sweep.
@@ -199,6 +204,7 @@ class Family(NamedTuple):
     evaluate: str = ""
     named: tuple[str, ...] = ()
     own: Callable[[str, Named], tuple[Any, ...]] = lambda algorithm, named: ()
+    unread: Callable[[str, Mapping[str, Any]], Mapping[str, str]] = lambda algorithm, settings: {}
     files: Files = MappingProxyType({})
     presets: tuple[str, ...] = ("default",)
     preset: Callable[[str, str], Mapping[str, Any]] = lambda algorithm, name: {}
@@ -225,9 +231,55 @@ def settings_of(family: Family, algorithm: str | Sequence[str], *sources: Mappin
     return extended(family.settings, *dict.fromkeys(own))
 
 
+def without_effect(
+    family: Family, algorithm: str, kind: type, settings: Mapping[str, Any]
+) -> dict[str, str]:
+    """Settings that have no effect beside the others, and what they would need, in words.
+
+    Args:
+        family: of the algorithm.
+        algorithm: its name.
+        kind: type of the settings, which may know those of other plug-ins, too.
+        settings: all of them, by name.
+
+    Raises:
+        InvalidInput: a plug-in that there is not.
+    """
+    named = {name: (str(settings[name]),) for name in family.named}
+    known = {name for own in family.own(algorithm, named) for name in own._fields}
+    known |= declared(family.settings).keys()
+    whose = " or ".join(map(flag, family.named)) or "a plug-in"
+    others = {name: f"another {whose}" for name in declared(kind) if name not in known}
+    return {**without_company(kind, settings), **family.unread(algorithm, settings), **others}
+
+
+def with_effect(
+    family: Family, algorithm: str, kind: type, settings: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Settings with what has no effect put back to its default.
+
+    Args:
+        family: of the algorithm.
+        algorithm: its name.
+        kind: type of the settings.
+        settings: all of them, by name.
+
+    Returns:
+        The settings, and what those without effect would need, in words.
+
+    Raises:
+        InvalidInput: a plug-in that there is not.
+    """
+    found, without = dict(settings), dict[str, str]()
+    while more := without_effect(family, algorithm, kind, found).items() - without.items():
+        without |= dict(more)
+        found |= {name: getattr(kind, name) for name, _ in more}
+    return found, without
+
+
 def own_type(family: Family, algorithm: str, settings: Any) -> Any:
     """Settings as those of their own plug-ins alone; a sweep's know those of all its members."""
-    entries = dataclasses.asdict(settings)
+    entries = by_name(settings)
     kind = settings_of(family, algorithm, entries)
     known = {field.name for field in dataclasses.fields(kind)}
     return kind(**{name: value for name, value in entries.items() if name in known})

@@ -1,15 +1,15 @@
 """Laws of delays: how long a sampler stays with the parameters it has.
 
-A law is fitted so that ``low`` and ``high`` are its 0.25 % and 99.75 % quantiles (arXiv
-2508.17850). A draw T becomes the delay clip(T − offset, low, high); the offset is the time that
-a round trip takes anyway.
+A law is fitted so that ``latency_low`` and ``latency_high`` are its 0.25 % and 99.75 % quantiles
+(arXiv 2508.17850). A draw T becomes the delay clip(T − offset, low, high); the offset is the time
+that a round trip takes anyway.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
@@ -17,6 +17,7 @@ from scipy.special import ndtri
 from fedjax_rl.algorithm import Registry
 from fedjax_rl.checks import checked, not_negative, positive
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.plugins import NoSettings
 
 TAIL = 0.0025
 """The probability below ``low``, and above ``high``."""
@@ -42,20 +43,56 @@ class Latency(NamedTuple):
     high: float = math.inf
 
 
-class LatencyChoices(NamedTuple):
-    """What a registered law is built from; each takes what it needs.
+class LatencyLaw(NamedTuple):
+    """A law and the constants that it reads.
 
     Attributes:
-        low: the 0.25 % quantile, and the shortest delay, seconds.
-        high: the 99.75 % quantile, and the longest delay, seconds.
-        offset: seconds that a round trip takes anyway.
-        times: measured delays, seconds; the constant law takes one.
+        latency: (settings) -> `Latency`; ``settings`` has the fields below, as Python floats.
+            What it refuses it calls by their names.
+        settings: a NamedTuple of real numbers with defaults, as of a `hetero.losses.Loss`: flags,
+            settings in YAML and in Python and axes of sweeps where the law is named.
     """
 
-    low: float = 60.0
-    high: float = 1920.0
-    offset: float = 60.0
-    times: tuple[float, ...] = ()
+    latency: Callable[[Any], Latency]
+    settings: Any = NoSettings
+
+
+Low = Annotated[
+    float,
+    positive,
+    "Shortest delay in seconds, the law's 0.25 % quantile; the delay of --latency constant.",
+]
+"""Of two laws, which may stand in one sweep."""
+
+
+class QuantileSettings(NamedTuple):
+    """Of laws that are fitted.
+
+    Attributes:
+        latency_low: the 0.25 % quantile, and the shortest delay, seconds.
+        latency_high: the 99.75 % quantile, and the longest delay, seconds.
+        latency_offset: seconds that a round trip takes anyway.
+    """
+
+    latency_low: Low = 60.0
+    latency_high: Annotated[
+        float, positive, "Longest delay in seconds, the law's 99.75 % quantile."
+    ] = 1920.0
+    latency_offset: Annotated[
+        float,
+        not_negative,
+        "Seconds of every delay that a round trip takes anyway, which are subtracted.",
+    ] = 60.0
+
+
+class ConstantSettings(NamedTuple):
+    """Of the constant law.
+
+    Attributes:
+        latency_low: every delay, seconds.
+    """
+
+    latency_low: Low = QuantileSettings().latency_low
 
 
 def sample(law: Latency, generator: np.random.Generator, size: int) -> Seconds:
@@ -106,41 +143,34 @@ def exponential_mean(high: float) -> float:
     return -high / math.log(TAIL)
 
 
-def log_normal(choices: LatencyChoices) -> Latency:
-    """Log-normal, fitted to both quantiles."""
-    _check_quantiles(choices)
-    mean, deviation = log_normal_parameters(choices.low, choices.high)
-    return _fitted(choices, lambda u: np.exp(mean + deviation * ndtri(u)))
-
-
-def weibull(choices: LatencyChoices) -> Latency:
-    """Weibull, fitted to both quantiles."""
-    _check_quantiles(choices)
-    shape, scale = weibull_parameters(choices.low, choices.high)
-    return _fitted(choices, lambda u: scale * (-np.log1p(-u)) ** (1.0 / shape))
-
-
-def exponential(choices: LatencyChoices) -> Latency:
-    """Exponential, fitted to the upper quantile."""
-    _check_quantiles(choices)
-    mean = exponential_mean(choices.high)
-    return _fitted(choices, lambda u: -mean * np.log1p(-u))
-
-
-def constant(choices: LatencyChoices) -> Latency:
-    """The one time given, as it is.
+def log_normal(settings: QuantileSettings) -> Latency:
+    """Log-normal, fitted to both quantiles.
 
     Raises:
-        InvalidInput: not exactly one time.
+        InvalidInput: quantiles that are none, or not in their order.
     """
-    if np.shape(choices.times) != (1,):
-        raise InvalidInput("times", f"{np.size(choices.times)} times", "exactly one, in seconds")
-    return fixed(choices.times[0])
+    _check_quantiles(settings)
+    mean, deviation = log_normal_parameters(settings.latency_low, settings.latency_high)
+    return _fitted(settings, lambda u: np.exp(mean + deviation * ndtri(u)))
 
 
-def trace(choices: LatencyChoices) -> Latency:
-    """Draws among the measured times given, as they are."""
-    return empirical(choices.times)
+def weibull(settings: QuantileSettings) -> Latency:
+    """Weibull, fitted to both quantiles; raises as `log_normal`."""
+    _check_quantiles(settings)
+    shape, scale = weibull_parameters(settings.latency_low, settings.latency_high)
+    return _fitted(settings, lambda u: scale * (-np.log1p(-u)) ** (1.0 / shape))
+
+
+def exponential(settings: QuantileSettings) -> Latency:
+    """Exponential, fitted to the upper quantile; raises as `log_normal`."""
+    _check_quantiles(settings)
+    mean = exponential_mean(settings.latency_high)
+    return _fitted(settings, lambda u: -mean * np.log1p(-u))
+
+
+def constant(settings: ConstantSettings) -> Latency:
+    """One time, as it is."""
+    return fixed(settings.latency_low)
 
 
 def fixed(seconds: float) -> Latency:
@@ -171,16 +201,18 @@ def empirical(times: Any) -> Latency:
     return Latency(quantile)
 
 
-def _fitted(choices: LatencyChoices, quantile: Callable[[Seconds], Seconds]) -> Latency:
-    return Latency(quantile, float(choices.offset), float(choices.low), float(choices.high))
+def _fitted(settings: QuantileSettings, quantile: Callable[[Seconds], Seconds]) -> Latency:
+    low, high, offset = map(float, settings)
+    return Latency(quantile, offset, low, high)
 
 
-def _check_quantiles(choices: LatencyChoices) -> None:
-    checked("low", choices.low, positive)
-    checked("high", choices.high, positive)
-    checked("offset", choices.offset, not_negative)
-    if choices.low >= choices.high:
-        raise InvalidInput("low", choices.low, f"a time below high = {choices.high}")
+def _check_quantiles(settings: QuantileSettings) -> None:
+    low, high, offset = settings
+    checked("latency_low", low, positive)
+    checked("latency_high", high, positive)
+    checked("latency_offset", offset, not_negative)
+    if low >= high:
+        raise InvalidInput("latency_low", low, f"a time below latency_high = {high}")
 
 
 def _check_times(times: Any) -> Seconds:
@@ -199,11 +231,19 @@ def _check_times(times: Any) -> Seconds:
     return array
 
 
-latencies = Registry("latency", Latency)
+latencies = Registry("latency", LatencyLaw)
 register_latency = latencies.register
 
-register_latency("lognormal", log_normal)
-register_latency("weibull", weibull)
-register_latency("exponential", exponential)
-register_latency("constant", constant)
-register_latency("trace", trace)
+
+def _register(name: str, latency: Callable[[Any], Latency], settings: Any) -> None:
+    def factory() -> LatencyLaw:
+        return LatencyLaw(latency, settings)
+
+    factory.__doc__ = latency.__doc__
+    register_latency(name, factory)
+
+
+_register("lognormal", log_normal, QuantileSettings)
+_register("weibull", weibull, QuantileSettings)
+_register("exponential", exponential, QuantileSettings)
+_register("constant", constant, ConstantSettings)

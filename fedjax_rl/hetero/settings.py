@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from fedjax_rl.checks import check_count, checked, in_range, not_negative, positive
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.hetero.latency import Latency, LatencyChoices, fixed, log_normal
+from fedjax_rl.hetero.latency import Latency, QuantileSettings, fixed, log_normal
 from fedjax_rl.hetero.queue import DISCARDS
 
 Law = Latency | float
 Laws = Law | tuple[Law, ...]
 """One law for all samplers, or a tuple with one for each; a number of seconds is a constant."""
 
+SECONDS = 28.0
+"""Of a batch, and of a learner step."""
 LARGEST_JITTER = 3.0
 """Beyond it the factor has no use: its median is e^(−σ²/2), its mean carried by rare giants."""
 
@@ -40,15 +42,19 @@ class ScheduleSettings(NamedTuple):
 
     samplers: int = 4
     window: int = 32
-    learner_seconds: float = 28.0
-    sampler_seconds: Laws = 28.0
-    sync_seconds: Laws = log_normal(LatencyChoices())
+    learner_seconds: float = SECONDS
+    sampler_seconds: Laws = SECONDS
+    sync_seconds: Laws = log_normal(QuantileSettings())
     travel_seconds: Laws = 0.0
     jitter: float = 0.0
     packet_loss: float = 0.0
     pacing: int | None = None
-    discard: str = "unusable"
+    discard: Literal["unusable", "window"] = "unusable"
     capacity: int | None = None
+
+
+DEFAULTS = ScheduleSettings()
+"""Those of the command line, too."""
 
 
 class SamplerLaws(NamedTuple):

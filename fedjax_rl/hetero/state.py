@@ -37,13 +37,13 @@ class HeteroChoices(NamedTuple):
         geometric: whether q_i is a geometric mean over tokens, for its variation in groups.
     """
 
-    prompts: int = 8
-    group_size: int = 8
-    depth: int = 1
-    top_k: int = 0
-    held_out: int = 256
-    on_policy: int = 32
-    geometric: bool = True
+    prompts: int
+    group_size: int
+    depth: int
+    top_k: int
+    held_out: int
+    on_policy: int
+    geometric: bool
 
 
 class HeteroSettings(NamedTuple):

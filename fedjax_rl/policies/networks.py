@@ -31,7 +31,7 @@ class MLP(nn.Module):
 
     hidden: Sequence[int]
     outputs: int
-    activation: str = "tanh"
+    activation: str
     output_gain: float = 1.0
 
     @nn.compact
@@ -54,7 +54,7 @@ class GaussianActor(nn.Module):
 
     hidden: Sequence[int]
     dimension: int
-    activation: str = "tanh"
+    activation: str
     log_deviation: float = 0.0
 
     @nn.compact
@@ -92,7 +92,7 @@ def network(module: nn.Module, features: int) -> Network:
 
 
 def actor(
-    distribution: Distribution, features: int, hidden: Sequence[int], activation: str = "tanh"
+    distribution: Distribution, features: int, hidden: Sequence[int], activation: str
 ) -> Network:
     """A policy network: observation [..., F] -> parameters of the distribution [..., P].
 
@@ -113,7 +113,7 @@ def actor(
     return network(MLP(tuple(hidden), outputs, activation, SMALL_GAIN), features)
 
 
-def critic(features: int, heads: int, hidden: Sequence[int], activation: str = "tanh") -> Network:
+def critic(features: int, heads: int, hidden: Sequence[int], activation: str) -> Network:
     """A value network with one head for each signal: [..., F] -> [..., heads].
 
     Args:

@@ -191,10 +191,10 @@ def transformer(
     prompt_length: int,
     response_length: int,
     *,
-    layers: int = 2,
-    width: int = 64,
-    heads: int = 4,
-    dtype: str = "float32",
+    layers: int,
+    width: int,
+    heads: int,
+    dtype: str,
 ) -> TokenPolicy:
     """A causal transformer for prompts of P tokens and responses of L.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -23,6 +22,8 @@ from fedjax_rl.sweeps.best import Candidate, candidates, ordered
 from fedjax_rl.sweeps.comparison import layout_of, table, verdicts
 from fedjax_rl.sweeps.execution import DIVERGED, Done
 from fedjax_rl.sweeps.objective import Objective, objective_of, recorded_share
+from fedjax_rl.sweeps.plan import configured
+from fedjax_rl.sweeps.request import type_of
 from fedjax_rl.sweeps.results import read_chunks
 from fedjax_rl.sweeps.space import ALGORITHM
 from fedjax_rl.training.rows import Row
@@ -232,9 +233,10 @@ def _views(source: Source, swept: Swept, rows: Sequence[Row]) -> tuple[Table, ..
     family = family_of(source.algorithm)
     if not source.config.get("compare") or not rows or not family.comparison.figures:
         return ()
-    base: Any = settings_from(family.settings, source.config["settings"])
+    kind = type_of(source.config, source.algorithm)
+    base: Any = settings_from(kind, source.config["settings"])
     settings = [
-        dataclasses.replace(base, **{n: v for n, v in one.chosen.items() if n != ALGORITHM})
+        configured(str(one.chosen.get(ALGORITHM, source.algorithm)), base, one.chosen).config
         for one in swept.found
     ]
     layout = layout_of(family, settings, swept.objective.feasible_seeds)

@@ -106,9 +106,11 @@ def references_of(family: Family, algorithm: str) -> References:
 def _as_reference(request: Request, references: References, who: str) -> Request:
     if who == references.names[0]:
         return request
+    # Of the content the federation is asked: who watches what may be nothing to a reference.
     return request._replace(
-        settings=references.settings(request.settings, who),
+        settings=references.settings(request.algorithm, request.settings, who),
         destination=request.destination.below(who),
+        content=None,
     )
 
 

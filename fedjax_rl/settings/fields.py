@@ -12,12 +12,15 @@ import functools
 import os
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
-from fedjax_rl.checks import Rule, checked, finite, plain, shown, whole
+from fedjax_rl.checks import Rule, checked, finite, is_number, plain, shown, whole
 from fedjax_rl.errors import InvalidInput, flag
 from fedjax_rl.settings.values import named_values
+
+BASE = "_base_of_several"
+"""Attribute of types of settings that are no run's alone."""
 
 
 class Mark(enum.Enum):
@@ -36,15 +39,32 @@ class OnlyWith(NamedTuple):
 
     Attributes:
         name: of the other setting.
-        values: of the other setting.
+        values: of the other setting; a single `Rule` stands for the numbers that it holds of.
     """
 
     name: str
     values: tuple[Any, ...]
 
+    @property
+    def allowed(self) -> str:
+        """The values in words."""
+        return " or ".join(
+            one.allowed if isinstance(one, Rule) else str(one) for one in self.values
+        )
+
+    def holds(self, value: Any) -> bool:
+        """Whether the other setting's value is one of them."""
+        rule = self.values[0]
+        if isinstance(rule, Rule):
+            return is_number(value) and rule.holds(value)
+        return value in self.values
+
 
 def only_with(name: str, *values: Any) -> OnlyWith:
-    """Refuses a setting that is not at its default unless another one has one of these values."""
+    """Refuses a setting that is not at its default unless another one has one of these values.
+
+    A setting may need several others. One that needs what has no effect itself has none.
+    """
     return OnlyWith(name, values)
 
 
@@ -148,25 +168,65 @@ def check_fields(settings: Any) -> None:
     for name in declared(kind):
         value = value_of(flag(name), kind, name, getattr(settings, name))
         object.__setattr__(settings, name, value)
+    if not getattr(kind, BASE, False):
+        check_effect(settings, without_company(kind, by_name(settings)))
+
+
+def by_name(settings: Any) -> dict[str, Any]:
+    """The values of settings, as they are."""
+    kind: type = type(settings)
+    return {name: getattr(settings, name) for name in declared(kind)}
+
+
+def without_company(kind: type, values: Mapping[str, Any]) -> dict[str, str]:
+    """Settings that have no effect beside the others, and what they would need, in words.
+
+    Nor has what needs a setting that has none itself; that one is declared before it.
+    """
+    found: dict[str, str] = {}
     for name, annotation in declared(kind).items():
-        for other, values in annotation.company:
-            if getattr(settings, other) not in values:
-                allowed = " or ".join(map(str, values))
-                check_default(settings, (name,), f"{flag(other)} {allowed}")
+        for one in annotation.company:
+            if one.name in found:
+                found[name] = found[one.name]
+            elif not one.holds(values[one.name]):
+                found.setdefault(name, f"{flag(one.name)} {one.allowed}")
+    return found
 
 
-def check_default(settings: Any, names: Iterable[str], company: str) -> None:
-    """Raises InvalidInput for a setting that is not at its default.
+def check_effect(settings: Any, without: Mapping[str, str]) -> None:
+    """Raises InvalidInput for a setting without effect that is not at its default.
 
     Args:
         settings: of a dataclass.
-        names: of the settings.
-        company: what they would need to have an effect, in words.
+        without: what settings that have no effect would need, in words, by name.
     """
-    for name in names:
+    for name, company in without.items():
         value, default = getattr(settings, name), getattr(type(settings), name)
         if value != default:
             raise InvalidInput(flag(name), shown(value), f"only with {company}; else {default}")
+
+
+def base_of(kind: Any) -> Any:
+    """The type of settings that several runs have in common, which differ in others.
+
+    What has no effect beside the others is not refused, for the others may change; see
+    `whole_of`, which is the way back.
+    """
+    return _base_of(kind)
+
+
+@functools.cache
+def _base_of(kind: Any) -> Any:
+    made: Any = dataclasses.make_dataclass(
+        kind.__name__, [], bases=(kind,), frozen=True, namespace={BASE: True}
+    )
+    made.__doc__, made.__module__ = kind.__doc__, kind.__module__
+    return made
+
+
+def whole_of(kind: Any) -> Any:
+    """The type of the settings of a run, from that of what several have in common."""
+    return kind.__bases__[0] if getattr(kind, BASE, False) else kind
 
 
 def value_of(field: str, kind: type, name: str, value: object) -> Any:

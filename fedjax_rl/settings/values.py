@@ -91,6 +91,14 @@ def parse(text: str) -> Any:
     return yaml.load(text, _Loader)
 
 
+def read_as(text: str) -> Any:
+    """The value that a text stands for, or the text itself where it is not YAML."""
+    try:
+        return parse(text)
+    except UNREADABLE:
+        return text
+
+
 def number(text: str) -> float:
     """The finite number that a text stands for.
 

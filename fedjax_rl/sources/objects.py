@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from fedjax_rl.cmdp.model import CMDP, with_settings
-from fedjax_rl.errors import InvalidInput
+from fedjax_rl.errors import InvalidInput, by_flag
 from fedjax_rl.sources.problems import Problem, access_matrix
 
 GIVEN = "arrays"
@@ -64,7 +64,8 @@ def problem_of(
         name, cmdp, own = given.name, given.cmdp, given.access
     else:
         name, cmdp, own = GIVEN, given, None
-    cmdp = with_settings(cmdp, budgets=budgets, discount=discount)
+    with by_flag("budgets", "discount"):
+        cmdp = with_settings(cmdp, budgets=budgets, discount=discount)
     matrix = access_matrix(cmdp.constraint_names, agents, own if access is None else access)
     return Problem(name, cmdp, matrix)
 

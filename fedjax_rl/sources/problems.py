@@ -19,7 +19,7 @@ from fedjax_rl.checks import check_count
 from fedjax_rl.cmdp.access import check_access, default_access
 from fedjax_rl.cmdp.model import CMDP, BoolArray, FloatArray, from_arrays, with_settings
 from fedjax_rl.cmdp.problems import icu_sepsis as sepsis
-from fedjax_rl.errors import InvalidInput, MissingExtra
+from fedjax_rl.errors import InvalidInput, MissingExtra, by_flag
 from fedjax_rl.records.directory import UNREADABLE, npz_bytes, write_atomically
 from fedjax_rl.settings.files import read_yaml
 from fedjax_rl.sources.names import factory_of, hint_of, is_file
@@ -79,7 +79,8 @@ def load_problem(
     else:
         offered = {"agents": agents, "discount": discount}
         cmdp = _made(reference, arguments or {}, offered)
-    cmdp = with_settings(cmdp, budgets=budgets, discount=discount)
+    with by_flag("budgets", "discount"):
+        cmdp = with_settings(cmdp, budgets=budgets, discount=discount)
     return _shared(reference, cmdp, agents, access if access is not None else stored_access)
 
 
@@ -185,7 +186,8 @@ def access_matrix(
     given: Any = access
     if isinstance(access, str | Path):
         given = _read_access(Path(access), constraint_names)
-    matrix = check_access(given, num_constraints, constraint_names)
+    with by_flag(*["access"] * isinstance(access, str | Path)):
+        matrix = check_access(given, num_constraints, constraint_names)
     if agents is not None and agents != len(matrix):
         raise InvalidInput(
             "--agents",

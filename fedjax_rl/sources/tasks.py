@@ -14,7 +14,7 @@ from fedjax_rl.algorithm import Pytree, environments, problems
 from fedjax_rl.cmdp.model import CMDP, BoolArray, with_settings
 from fedjax_rl.envs.finite import finite_task
 from fedjax_rl.envs.task import Task, vary
-from fedjax_rl.errors import InvalidInput
+from fedjax_rl.errors import InvalidInput, by_flag
 from fedjax_rl.settings.values import UNREADABLE, named_texts, number
 from fedjax_rl.sources.names import factory_of, is_file
 from fedjax_rl.sources.objects import check_no_arguments, problem_of
@@ -79,7 +79,8 @@ def load_task(
         ) from None
     made = called(factory, reference, arguments or {}, {"agents": agents})
     if isinstance(made, CMDP):
-        made = with_settings(made, budgets=budgets)
+        with by_flag("budgets"):
+            made = with_settings(made, budgets=budgets)
         return _finite(problem_from_cmdp(made, agents=agents, access=access))
     if not isinstance(made, Task):
         raise InvalidInput(

@@ -32,6 +32,7 @@ from fedjax_rl.sweeps.objective import (
     check_metric,
     recorded_objective,
 )
+from fedjax_rl.sweeps.plan import configured
 from fedjax_rl.sweeps.request import type_of
 from fedjax_rl.sweeps.results import read_document, read_rows
 from fedjax_rl.sweeps.space import ALGORITHM, Chosen
@@ -179,7 +180,7 @@ def best_configuration(path: Path, objective: Objective | None) -> tuple[str, st
     swept = dict(winner.chosen)
     algorithm = swept.pop(ALGORITHM, algorithm)
     chosen = {name: value_under("directory", kind, name, v) for name, v in swept.items()}
-    config = own_type(family, algorithm, dataclasses.replace(base, **chosen))
+    config = own_type(family, algorithm, configured(algorithm, base, chosen).config)
     config = absolute(found_again(config, family.files, path), family.files)
     if getattr(config, "reference", "fed") == "no-communication" and algorithm == "fednpg":
         config = dataclasses.replace(config, seeds=1)  # of which `run` takes one seed at a time

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
-from fedjax_rl.errors import InvalidInput
-from fedjax_rl.families.protocol import Comparison
+from fedjax_rl.checks import shown
+from fedjax_rl.errors import InvalidInput, flag
+from fedjax_rl.families.protocol import Comparison, with_effect
 from fedjax_rl.families.registry import family_of
+from fedjax_rl.settings.fields import by_name, whole_of
 from fedjax_rl.sweeps.space import ALGORITHM, Chosen, Space
 from fedjax_rl.training.members import Member
 from fedjax_rl.training.protocol import Assembler
@@ -32,6 +35,8 @@ def assemblers_of(algorithm: str, space: Space) -> dict[str, Assembler]:
 def members_of(assembler: Assembler, base: Any, space: Space) -> Iterator[Member]:
     """Every combination of the space for every seed, validated.
 
+    Of combinations that differ only in settings that they do not read the first is run.
+
     Args:
         assembler: makes them; where algorithms are an axis, only those of its own.
         base: settings that are not swept; ``seeds`` of them count up from ``seed``.
@@ -40,8 +45,14 @@ def members_of(assembler: Assembler, base: Any, space: Space) -> Iterator[Member
     Raises:
         InvalidInput: a combination cannot be used.
     """
+    known: set[Any] = set()
     for configuration, chosen in _combinations(assembler, base, space):
-        yield from seeds_of(assembler, base, configuration, chosen)
+        with _named(chosen):
+            one = configured(assembler.algorithm, base, chosen)
+            if one.config in known and one.without.keys() & chosen.keys():
+                continue
+            known.add(one.config)
+            yield from _seeds(assembler, base, configuration, one)
 
 
 def sensible_members(
@@ -64,7 +75,8 @@ def sensible_members(
     for configuration, chosen in _combinations(assembler, base, space):
         name = comparison.called(chosen)
         try:
-            members = list(_seeds(assembler, base, configuration, chosen))
+            one = configured(assembler.algorithm, base, chosen)
+            members = list(_seeds(assembler, base, configuration, one))
         except InvalidInput as error:
             left_out[name] = str(error)
             continue
@@ -72,7 +84,7 @@ def sensible_members(
         if same := [other for other, settings in known if settings == own]:
             left_out[name] = f"the same as {same[0]}"
             continue
-        known.append((name, own))
+        known.append((comparison.called(members[0].chosen), own))
         yield from members
 
 
@@ -91,13 +103,73 @@ def seeds_of(
     Raises:
         InvalidInput: the combination cannot be used.
     """
+    with _named(chosen):
+        one = configured(assembler.algorithm, base, chosen)
+        yield from _seeds(assembler, base, configuration, one)
+
+
+@contextmanager
+def _named(chosen: Chosen) -> Iterator[None]:
+    """Errors say in which combination they are."""
     try:
-        yield from _seeds(assembler, base, configuration, chosen)
+        yield
     except InvalidInput as error:
         told = ", ".join(f"{name} {value}" for name, value in chosen.items())
         raise InvalidInput(
             error.field, error.value, f"{error.allowed}; in the combination {told}"
         ) from None
+
+
+class Configured(NamedTuple):
+    """The settings of one combination.
+
+    Attributes:
+        config: all of them.
+        chosen: those that are swept; the default of what the combination does not read.
+        without: what settings without effect would need, in words.
+    """
+
+    config: Any
+    chosen: Chosen
+    without: dict[str, str]
+
+
+def configured(algorithm: str, base: Any, chosen: Chosen) -> Configured:
+    """A combination on top of what all have in common.
+
+    Raises:
+        InvalidInput: it cannot be used.
+    """
+    kind, known, without = whole_of(type(base)), *_effective(algorithm, base, chosen)
+    own = {name: known.get(name, value) for name, value in chosen.items()}
+    return Configured(kind(**known), own, without)
+
+
+def _effective(algorithm: str, base: Any, chosen: Chosen) -> tuple[dict[str, Any], dict[str, str]]:
+    """The settings of a combination as `with_effect` has them, and what others would need."""
+    swept = {name: value for name, value in chosen.items() if name != ALGORITHM}
+    known = {**by_name(base), **swept}
+    return with_effect(family_of(algorithm), algorithm, whole_of(type(base)), known)
+
+
+def check_read(assemblers: Iterable[Assembler], base: Any, space: Space) -> None:
+    """Raises InvalidInput for a setting that no combination reads, unless it is at its default."""
+    kind, useless, read = type(base), dict[str, tuple[Any, str]](), set[str]()
+    for assembler in assemblers:
+        for _, chosen in _combinations(assembler, base, space):
+            given = {**by_name(base), **chosen}
+            try:
+                _, without = _effective(assembler.algorithm, base, chosen)
+            except InvalidInput:
+                continue  # which is told, or left out, where members are made
+            read |= given.keys() - without.keys()
+            for name, company in without.items():
+                if given[name] != getattr(kind, name):
+                    useless.setdefault(name, (given[name], company))
+    for name, (value, company) in useless.items():
+        if name not in read:
+            allowed = f"only with {company}, which no combination has; else {getattr(kind, name)}"
+            raise InvalidInput(flag(name), shown(value), allowed)
 
 
 def _combinations(assembler: Assembler, base: Any, space: Space) -> Iterator[tuple[int, Chosen]]:
@@ -107,12 +179,13 @@ def _combinations(assembler: Assembler, base: Any, space: Space) -> Iterator[tup
             yield configuration, chosen
 
 
-def _seeds(assembler: Assembler, base: Any, configuration: int, chosen: Chosen) -> Iterator[Member]:
-    settings = {name: value for name, value in chosen.items() if name != ALGORITHM}
+def _seeds(
+    assembler: Assembler, base: Any, configuration: int, one: Configured
+) -> Iterator[Member]:
     for place in range(base.seeds):
-        config = dataclasses.replace(base, **settings, seed=base.seed + place, seeds=1)
+        config = dataclasses.replace(one.config, seed=base.seed + place, seeds=1)
         number = configuration * base.seeds + place
-        yield Member(number, configuration, chosen, config, assembler.assemble(config))
+        yield Member(number, configuration, one.chosen, config, assembler.assemble(config))
 
 
 def content_of(assembler: Assembler, names: Sequence[str], members: Iterable[Member]) -> str:

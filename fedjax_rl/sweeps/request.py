@@ -12,6 +12,7 @@ from fedjax_rl.families.registry import family_of
 from fedjax_rl.ranking import EVERY_SEED
 from fedjax_rl.records.directory import SWEEP
 from fedjax_rl.records.output import Destination
+from fedjax_rl.settings.fields import base_of
 from fedjax_rl.settings.files import RunFile, settings_from
 from fedjax_rl.settings.paths import (
     absolute,
@@ -105,7 +106,7 @@ def type_of(settings: Mapping[str, Any], algorithm: str) -> Any:
     grid = settings.get("grid") or {}
     algorithms = tuple(map(str, grid.get(ALGORITHM, (algorithm,))))
     sources = settings.get("settings") or {}, grid, random
-    return settings_of(family_of(algorithm), algorithms, *sources)
+    return base_of(settings_of(family_of(algorithm), algorithms, *sources))
 
 
 def request_in(

@@ -24,7 +24,7 @@ from fedjax_rl.sweeps.objective import (
     Objective,
     check_known,
 )
-from fedjax_rl.sweeps.plan import content_of, seeds_of
+from fedjax_rl.sweeps.plan import check_read, configured, content_of, seeds_of
 from fedjax_rl.sweeps.progress import SweepProgress
 from fedjax_rl.sweeps.results import SweepDirectory, listed_in
 from fedjax_rl.sweeps.search_request import Search
@@ -68,6 +68,7 @@ def search_and_record(search: Search) -> bool:
     search = search._replace(request=request)
     laws = search.laws
     with working("preparing the search"):
+        check_read([assembler], request.base, request.space)
         known = list(
             prototypes(assembler, request.base, {name: law for name, (_, law) in laws.items()})
         )
@@ -174,12 +175,13 @@ def tell_whole(
     Raises:
         InvalidInput: members that are done had other settings than their trial.
     """
-    seeds = search.request.base.seeds
+    request, seeds = search.request, search.request.base.seeds
     for place, trial in enumerate(study.trials()):
         if not _whole(place, seeds, done):
             continue
         rows = tuple(done[place * seeds + seed].row for seed in range(seeds))
-        chosen = listed_in(_chosen(search, trial))
+        trials = configured(request.algorithm, request.base, _chosen(search, trial)).chosen
+        chosen = listed_in(trials)
         if any(row[name] != value for row in rows for name, value in chosen.items()):
             raise InvalidInput(
                 "run directory",

@@ -22,6 +22,7 @@ from fedjax_rl.sweeps.execution import DIVERGED, Done, run_chunk
 from fedjax_rl.sweeps.objective import Objective
 from fedjax_rl.sweeps.plan import (
     assemblers_of,
+    check_read,
     content_of,
     members_of,
     nothing_left,
@@ -44,12 +45,15 @@ class SweepPlan(NamedTuple):
         settings: of all members.
         content: digest of the problems' content.
         left_out: why, by what a combination that is left out of a comparison is called.
+        repeated: how many combinations of a sweep differ from another one only in settings that
+            neither reads.
     """
 
     work: list[tuple[Assembler, Group]]
     settings: list[Any]
     content: str
     left_out: dict[str, str]
+    repeated: int
 
 
 def sweep_and_record(request: SweepRequest) -> bool:
@@ -78,6 +82,7 @@ def sweep_and_record(request: SweepRequest) -> bool:
     with opened(request, plan) as directory:
         done = {} if directory is None else directory.done()
         print(words.plan(request, [group for _, group in work], set(done)), flush=True)
+        print(words.repeated(plan.repeated), end="")
         print("".join(f"Left out: {name}: {why}\n" for name, why in plan.left_out.items()), end="")
         try:
             _run(work, request.devices, directory, done, objective)
@@ -115,6 +120,7 @@ def plan_of(request: SweepRequest) -> SweepPlan:
     assemblers = assemblers_of(request.algorithm, request.space)
     if request.compare:
         family.comparison.check(request.space.grid)
+    check_read(assemblers.values(), request.base, request.space)
     work: list[tuple[Assembler, Group]] = []
     for assembler in assemblers.values():
         of = assembler, request.base, request.space
@@ -128,7 +134,10 @@ def plan_of(request: SweepRequest) -> SweepPlan:
     settings = [member.config for member in everyone]
     if request.compare:
         work = [(family.comparison.measured(of, settings), group) for of, group in work]
-    return SweepPlan(work, settings, content, left_out)
+    configurations = len({member.configuration for member in everyone})
+    combinations = sum(1 for _ in request.space.combinations(type(request.base)))
+    repeated = 0 if request.compare else combinations - configurations
+    return SweepPlan(work, settings, content, left_out, repeated)
 
 
 def opened(request: SweepRequest, plan: SweepPlan) -> AbstractContextManager[SweepDirectory | None]:

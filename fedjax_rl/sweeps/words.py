@@ -59,6 +59,14 @@ def plan(request: SweepRequest, groups: Sequence[Group], done: Container[int]) -
     return "\n".join(lines)
 
 
+def repeated(count: int) -> str:
+    """What is not run of a sweep; nothing where there is none."""
+    if not count:
+        return ""
+    many = "" if count > 1 else "s"
+    return f"{_counted(count, 'combination')} repeat{many} another in all that it reads: run once\n"
+
+
 def duration(told: Estimate, groups: Sequence[Group], done: Container[int]) -> str:
     """How long it may take."""
     total, several = in_time(told.total(groups, done)), len(groups) > 1

@@ -359,27 +359,27 @@ def test_members_are_dealt_to_devices(small, capsys):
 
 
 BAD_FLAGS = {
-    "--learners ngp": "learner: got 'ngp'; did you mean 'npg'?",
+    "--learners ngp": "--learner: got 'ngp'; did you mean 'npg'?",
     "--learners npg,": "--learners: got 'npg,'; a list with commas and no empty entry",
     "--local-steps 1,x": "--local-steps: got 'x'; whole numbers of at least 1, with commas",
     "--local-steps 0": "--local-steps: got '0'",
     "--local-steps 2.5": "--local-steps: got '2.5'",
     "--local-steps 99999999999": "99999999999 for --local-steps; a whole number of at most",
     "--corrections control": "--corrections: got 'control'; did you mean 'control-variate'?",
-    "--merges logit": "merge: got 'logit'; did you mean 'logits'?",
-    "--merges auto,os:getcwd": "merge: got 'os:getcwd'; a factory of Aggregator, not of str",
+    "--merges logit": "--merge: got 'logit'; did you mean 'logits'?",
+    "--merges auto,os:getcwd": "--merge: got 'os:getcwd'; a factory of Aggregator, not of str",
     "--references alone": "--references: got 'alone'; did you mean",
     "--learner optimistic": "--learner: got a single value; compare takes a list: --learners",
     "--reference=fed": "--reference: got a single value; compare takes a list: --references",
     "--learners optimistic --local-steps 5": "--local-steps: got 5; this learner merges after",
     "--participants 9": "--participants: got 9; at most 4 agents",
     "--rounds 0": "--rounds: got 0",
-    "--problem windy-clif": "problem: got 'windy-clif'; did you mean 'windy-cliff'?",
+    "--problem windy-clif": "--problem: got 'windy-clif'; did you mean 'windy-cliff'?",
     "--budgets -1 1 1 1": "by 1 (Slater slack -1); raising that one may do",
     "--overwrite": "--overwrite: got no --out",
     "--config some.yaml": "options: got --config some.yaml",
     "--log-every 3": "options: got --log-every 3",
-    "--grid learner=npg,ngp": "learner: got 'ngp'; did you mean 'npg'?",
+    "--grid learner=npg,ngp": "--learner: got 'ngp'; did you mean 'npg'?",
     "--grid local_steps=5 --learner optimistic": "--local-steps: got 5; this learner merges after",
 }
 

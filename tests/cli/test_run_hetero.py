@@ -37,6 +37,7 @@ TINY = [
     "--learning-rate",
     "0.1",
 ]
+LAW = "tests.hetero.test_latency"
 FILES = {
     *("config.yaml", "metrics.csv", "evaluations.csv", "summary.json", "policy.npz"),
     *("accuracy.png", "diagnostics.png", "staleness.png"),
@@ -137,6 +138,17 @@ def test_latency_from_a_file_and_synchronous_runs(tmp_path):
     assert summary["learner_idle_share"] > 0.5
 
 
+def test_a_law_of_the_readers_own_has_settings_of_its_own(tmp_path):
+    """As flags, in the file, as an axis, and of a run to its end."""
+    out, law = tmp_path / "paced", f"{LAW}:paced"
+    flags = ["--latency", law, "--sampler-seconds", "20"]
+    assert main(["run", "grpo", *TINY, *flags, "--pace", "50", "--out", str(out)]) == 0
+    written = yaml.safe_load((out / "config.yaml").read_text())
+    assert written["pace"] == 50 and "latency_low" not in written
+    grid = ["--grid", f"latency=lognormal,{law}", "--grid", "pace=50,400", "--steps", "5"]
+    assert main(["sweep", "grpo", *TINY, *grid, "--out", str(tmp_path / "sweep")]) == 0
+
+
 def test_a_seed_that_diverges_is_reported(tmp_path, capsys):
     out = tmp_path / "diverged"
     flags = [*TINY[:-1], "3e38", "--kl", "code", "--kl-weight", "1e30"]
@@ -204,14 +216,27 @@ BAD = [
     (["run", "gepo", "--top-p", "0"], "--top-p: got 0"),
     (["run", "gepo", "--top-p", "1.5"], "--top-p: got 1.5; a number in (0, 1]"),
     (["run", "gepoo"], "algorithm: got 'gepoo'; did you mean 'gepo'?"),
-    (["run", "gepo", "--task", "prefix"], "task: got 'prefix'; did you mean 'prefix-sum'?"),
+    (["run", "gepo", "--task", "prefix"], "--task: got 'prefix'; did you mean 'prefix-sum'?"),
     (["run", "gepo", "--task-args", "size=3"], "--task-args: got size=3; "),
     (["run", "gepo", "--task-args", "length=0"], "length: got 0; "),
-    (["run", "gepo", "--latency", "lognormall"], "latency: got 'lognormall'; did you mean"),
+    (["run", "gepo", "--latency", "lognormall"], "--latency: got 'lognormall'; did you mean"),
     (["run", "gepo", "--latency", "missing.csv"], "--latency: got missing.csv; "),
     (["run", "gepo", "--latency", "negative.csv"], "--latency: got '-3' in line 2 of negative.csv"),
     (["run", "gepo", "--latency", "words.csv"], "--latency: got 'soon' in line 3 of words.csv"),
     (["run", "gepo", "--latency-low", "90", "--latency-high", "60"], "--latency-"),
+    (
+        ["run", "gepo", "--latency", "constant", "--latency-high", "9"],
+        "options: got --latency-high 9",
+    ),
+    (
+        ["run", "gepo", "--latency", f"{LAW}:paced", "--latency-low", "9"],
+        "options: got --latency-low",
+    ),
+    (
+        ["run", "gepo", "--latency", f"{LAW}:paced", "--pace", "0"],
+        "--pace: got 0.0; a positive number",
+    ),
+    (["run", "gepo", "--latency", f"{LAW}:no_law"], "a factory of LatencyLaw, not of float"),
     (["run", "gepo", "--sampler-seconds", "1", "2"], "--sampler-seconds: got 2 numbers"),
     (["run", "gepo", "--packet-loss", "1"], "--packet-loss: got 1"),
     (["run", "gepo", "--label-noise", "2"], "--label-noise: got 2"),

@@ -29,7 +29,6 @@ from fedjax_rl.families.protocol import Experiment, Family
 from fedjax_rl.families.registry import family_of
 from fedjax_rl.families.stale import training as of_stale_data
 from fedjax_rl.families.stale.config import HeteroConfig
-from fedjax_rl.families.stale.laws import FITTED
 from fedjax_rl.families.tabular import training as of_finite_problems
 from fedjax_rl.hetero.tasks import tasks
 from fedjax_rl.precision import precision
@@ -60,6 +59,10 @@ def fields_of(settings: Any) -> dict[str, Any]:
 
 
 TRANSFORMER = ("layers", "width", "heads", "dtype")
+ALONE = {"access": None, "vary": ()}
+"""What a single agent has not, and the base has."""
+SEEN = ("duals", "dual_units", "cost_gae", "cost_surrogate")
+"""What an agent that sees no cost does not read."""
 PID = ("proportional_gain", "integral_gain", "derivative_gain", "dual_smoothing")
 NEEDED: dict[str, dict[str, dict[str, Any]]] = {
     "tabular": {
@@ -96,13 +99,25 @@ USELESS: dict[str, dict[str, dict[str, Any]]] = {
         "rollouts": {},
         "regularization": {"learner": "crpo"},
         "tolerance": {"learner": "regularized"},
+        **{name: {"learner": "crpo"} for name in ("dual_step_size", "multiplier_cap")},
+        **{name: {"reference": "omniscient"} for name in ("correction", "merge", "participants")},
+        "merge_weights": {"reference": "no-communication"},
     },
-    "fedppo": {**OF_DUALS, **{name: {} for name in OWN["fednatural"]}},
+    "fedppo": {
+        **OF_DUALS,
+        **{name: {"reference": "omniscient", **ALONE} for name in ("access", "vary")},
+        **{name: {"reference": "unconstrained", **ALONE} for name in SEEN},
+        "merge_by": {"reference": "one-shot"},
+        **{name: {} for name in OWN["fednatural"]},
+    },
     "fednatural": {**OF_DUALS, **{name: {} for name in OWN["fedppo"]}},
-    "gepo": {name: {} for name in TRANSFORMER},
+    "gepo": {
+        **{name: {} for name in TRANSFORMER},
+        **{name: {"window": 0} for name in ("pacing", "discard")},
+    },
     EVERY_LOSS: {
         "kl_weight": {"kl": "none"},
-        **{name: {**axes.UNFITTED, "latency": "trace.csv"} for name in FITTED},
+        **{name: {**axes.UNFITTED, "latency": "trace.csv"} for name in axes.UNFITTED},
         "latency_high": {**axes.UNFITTED, "latency": "constant"},
     },
 }
@@ -359,6 +374,32 @@ def test_what_has_no_effect_is_refused_on_every_route(algorithm):
             route(walk, beside)
             told = f"{name} is taken by {route.__name__}"
             assert refused(route, walk, {**beside, name: walk.values[name]}, name), told
+
+
+BESIDE: list[tuple[str, dict[str, Any]]] = [
+    *(("fednpg", {"learner": name}) for name in ("crpo", "optimistic", "regularized")),
+    *(("fednpg", {"reference": name}) for name in ("omniscient", "no-communication")),
+    ("fedppo", {"reference": "unconstrained", **ALONE}),
+    ("gepo", {"window": 0}),
+]
+"""Settings beside which others have lost their effect."""
+
+
+@pytest.mark.parametrize(("algorithm", "beside"), BESIDE)
+def test_a_number_is_read_or_refused_beside_others(algorithm, beside):
+    """Whether a program reads it is asked of the program, which is traced once."""
+    walk = walk_of(algorithm)
+    base, programs = Bases(walk, by_name).beside(beside)
+    reads, taken = programs[0].reads | programs[1].reads, 0
+    for name in {*names(type(walk.base), TRACED)} - {*beside, "seed", "window"}:
+        try:
+            found = prepared_by(by_name, walk, {**beside, name: walk.values[name]})
+        except InvalidInput:
+            continue
+        taken += 1
+        same = jax.tree.structure(found.hparams) == jax.tree.structure(base.hparams)
+        assert not same or numbers(found, reads) != numbers(base, reads), name
+    assert taken
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

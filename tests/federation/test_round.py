@@ -139,7 +139,7 @@ def test_round_by_hand():
 
 
 def test_merge_that_does_not_fit_the_learner_is_refused():
-    with pytest.raises(InvalidInput, match="merge: got 'logits'; this learner sends numbers"):
+    with pytest.raises(InvalidInput, match="--merge: got 'logits'; this learner sends numbers"):
         check_merge(counting_learner(), "logits", logit_mean())
     check_merge(npg(), "probabilities", probability_mean())
 

@@ -4,31 +4,52 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from fedjax_rl.checks import positive
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.hetero import latency
-from fedjax_rl.hetero.latency import Latency, LatencyChoices, latencies
+from fedjax_rl.hetero.latency import (
+    ConstantSettings,
+    Latency,
+    LatencyLaw,
+    QuantileSettings,
+    constant,
+    empirical,
+    latencies,
+)
 
 FITTED = ["lognormal", "weibull", "exponential"]
-SPEC = LatencyChoices(low=60.0, high=1920.0, offset=60.0)
+SPEC = QuantileSettings(latency_low=60.0, latency_high=1920.0, latency_offset=60.0)
+
+
+def made(name: str, settings: QuantileSettings = SPEC) -> Latency:
+    """A registered law with these settings."""
+    law: Latency = latencies.make(name).latency(settings)
+    return law
 
 
 def draws(law: Latency, size: int = 20_000, seed: int = 0) -> latency.Seconds:
     return latency.sample(law, np.random.default_rng(seed), size)
 
 
-def seven_seconds(choices: LatencyChoices) -> Latency:
+class PaceSettings(NamedTuple):
+    """Of the law below."""
+
+    pace: Annotated[float, positive, "Seconds of every delay."] = 7.0
+
+
+def paced() -> LatencyLaw:
     """A law of the reader's own, as module:factory."""
-    return Latency(lambda u: np.full(np.shape(u), 7.0), high=choices.high)
+    return LatencyLaw(lambda settings: latency.fixed(settings.pace), PaceSettings)
 
 
-def no_law(choices: LatencyChoices) -> float:
-    return choices.low
+def no_law() -> float:
+    return 3.0
 
 
 def test_parameters_are_the_published_ones() -> None:
@@ -48,14 +69,14 @@ def test_parameters_are_the_published_ones() -> None:
     ],
 )
 def test_draws_before_clipping_follow_the_law(name: str, truth: Any) -> None:
-    law = latencies.make(name, SPEC)
+    law = made(name)
     assert stats.kstest(draws(law), truth.cdf).pvalue > 0.01
     assert stats.kstest(draws(law) * 1.05, truth.cdf).pvalue < 1e-6
 
 
 @pytest.mark.parametrize("name", FITTED)
 def test_bounds_are_quantiles_of_the_law(name: str) -> None:
-    law = latencies.make(name, LatencyChoices(low=5.0, high=70.0))
+    law = made(name, QuantileSettings(5.0, 70.0))
     assert law.quantile(np.array(0.9975)) == pytest.approx(70.0)
     if name != "exponential":
         assert law.quantile(np.array(0.0025)) == pytest.approx(5.0)
@@ -64,20 +85,20 @@ def test_bounds_are_quantiles_of_the_law(name: str) -> None:
 
 @pytest.mark.parametrize("name", FITTED)
 def test_delays_are_shifted_then_clipped(name: str) -> None:
-    law = latencies.make(name, SPEC)
+    law = made(name)
     times = np.array([0.0, 119.0, 130.0, 1000.0, 1980.0, 5000.0])
     expected = [60.0, 60.0, 70.0, 940.0, 1920.0, 1920.0]
     np.testing.assert_array_equal(latency.delay(law, times), expected)
 
 
 def test_a_constant_is_neither_shifted_nor_clipped() -> None:
-    law = latencies.make("constant", SPEC._replace(times=(3.5,)))
+    law = constant(ConstantSettings(3.5))
     assert latency.delay(law, draws(law, 4)).tolist() == [3.5] * 4
 
 
 def test_a_trace_draws_among_its_times() -> None:
     times = (30.0, 10.0, 10.0, 2000.0)
-    law = latencies.make("trace", SPEC._replace(times=times))
+    law = empirical(times)
     probabilities = np.array([0.0, 0.25, 0.5, 0.51, 0.75, 0.76, 0.999])
     expected = [10.0, 10.0, 10.0, 30.0, 30.0, 2000.0, 2000.0]
     assert law.quantile(probabilities).tolist() == expected
@@ -88,41 +109,45 @@ def test_a_trace_draws_among_its_times() -> None:
 
 @pytest.mark.parametrize("name", FITTED)
 def test_a_stream_is_its_delays_in_order(name: str) -> None:
-    law = latencies.make(name, SPEC)
+    law = made(name)
     first = list(itertools.islice(latency.stream("x", law, np.random.default_rng(3)), 1200))
     np.testing.assert_array_equal(first, latency.delay(law, draws(law, 1200, seed=3)))
 
 
 def test_a_law_of_your_own_has_a_name_or_a_reference() -> None:
-    assert draws(latencies.make(f"{__name__}:seven_seconds", SPEC), 2).tolist() == [7.0, 7.0]
+    law = latencies.make(f"{__name__}:paced")
+    assert draws(law.latency(law.settings(pace=3.0)), 2).tolist() == [3.0, 3.0]
     with pytest.raises(InvalidInput, match="latency: got 'lognormal'; that name is taken"):
-        latency.register_latency("lognormal", seven_seconds)
+        latency.register_latency("lognormal", paced)
     with pytest.raises(InvalidInput, match="did you mean 'weibull'"):
-        latencies.make("weibul", SPEC)
-    with pytest.raises(InvalidInput, match="a factory of Latency, not of float"):
-        latencies.make(f"{__name__}:no_law", SPEC)
+        latencies.make("weibul")
+    with pytest.raises(InvalidInput, match="a factory of LatencyLaw, not of float"):
+        latencies.make(f"{__name__}:no_law")
 
 
 def test_every_registered_law_says_what_it_is() -> None:
-    assert set(latencies) == {"lognormal", "weibull", "exponential", "constant", "trace"}
+    assert set(latencies) == {"lognormal", "weibull", "exponential", "constant"}
     assert all(latencies.describe(name) for name in latencies)
 
 
 @pytest.mark.parametrize("name", FITTED)
 @pytest.mark.parametrize(
-    ("choices", "message"),
+    ("settings", "message"),
     [
-        (LatencyChoices(low=0.0), "low: got 0.0; a positive number"),
-        (LatencyChoices(high=float("inf")), "high: got inf; a positive number"),
-        (LatencyChoices(offset=-1.0), "offset: got -1.0; a number of at least 0"),
-        (LatencyChoices(offset=float("nan")), "offset: got nan; a number of at least 0"),
-        (LatencyChoices(low=9.0, high=9.0), "low: got 9.0; a time below high = 9.0"),
-        (LatencyChoices(low=9.0, high=8.0), "low: got 9.0; a time below high = 8.0"),
+        (QuantileSettings(latency_low=0.0), "latency_low: got 0.0; a positive number"),
+        (QuantileSettings(latency_high=float("inf")), "latency_high: got inf; a positive number"),
+        (QuantileSettings(latency_offset=-1.0), "latency_offset: got -1.0; a number of at least 0"),
+        (
+            QuantileSettings(latency_offset=float("nan")),
+            "latency_offset: got nan; a number of at least 0",
+        ),
+        (QuantileSettings(9.0, 9.0), "latency_low: got 9.0; a time below latency_high = 9.0"),
+        (QuantileSettings(9.0, 8.0), "latency_low: got 9.0; a time below latency_high = 8.0"),
     ],
 )
-def test_bounds_that_make_no_law(name: str, choices: LatencyChoices, message: str) -> None:
+def test_bounds_that_make_no_law(name: str, settings: QuantileSettings, message: str) -> None:
     with pytest.raises(InvalidInput) as raised:
-        latencies.make(name, choices)
+        made(name, settings)
     assert str(raised.value) == message
 
 
@@ -139,22 +164,20 @@ def test_bounds_that_make_no_law(name: str, choices: LatencyChoices, message: st
 )
 def test_times_that_make_no_trace(times: Any, message: str) -> None:
     with pytest.raises(InvalidInput) as raised:
-        latencies.make("trace", SPEC._replace(times=times))
+        empirical(times)
     assert str(raised.value) == message
 
 
 @pytest.mark.parametrize(
-    ("times", "message"),
+    ("seconds", "message"),
     [
-        ((), "times: got 0 times; exactly one, in seconds"),
-        ((1.0, 2.0), "times: got 2 times; exactly one, in seconds"),
-        ((-1.0,), "seconds: got -1.0; a number of at least 0"),
-        ((True,), "seconds: got True; a number of at least 0"),
+        (-1.0, "seconds: got -1.0; a number of at least 0"),
+        (True, "seconds: got True; a number of at least 0"),
     ],
 )
-def test_times_that_make_no_constant(times: Any, message: str) -> None:
+def test_times_that_make_no_constant(seconds: Any, message: str) -> None:
     with pytest.raises(InvalidInput) as raised:
-        latencies.make("constant", SPEC._replace(times=times))
+        constant(ConstantSettings(seconds))
     assert str(raised.value) == message
 
 

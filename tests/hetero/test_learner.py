@@ -30,7 +30,9 @@ START = 0.5 * jax.random.normal(jax.random.key(5), (TASK.contexts, TASK.vocabula
 
 
 def choices(kept):
-    return HeteroChoices(PROMPTS, GROUP, depth=kept, held_out=16, on_policy=4)
+    return HeteroChoices(
+        PROMPTS, GROUP, depth=kept, top_k=0, held_out=16, on_policy=4, geometric=True
+    )
 
 
 @functools.cache

@@ -2,11 +2,12 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedjax_rl.hetero.losses import Batch, LossChoices, losses
+from fedjax_rl.hetero.losses import Batch, LossChoices, default_settings, losses
 from tests.hetero.judging import ALL, judge, settings_with
 from tests.hetero.loss_reference import REFERENCES, Case, Variant, kl_term, slope, two_prompts
 
@@ -57,6 +58,17 @@ def test_every_registered_loss_of_the_package_has_a_reference():
     own = {name for name in losses if losses.resolve(name).__module__.startswith("fedjax_rl.")}
     assert own == set(REFERENCES)
     assert all(losses.describe(name) for name in own)
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_a_loss_says_whether_it_takes_a_groups_mean(name: str):
+    """Those that do tell one denominator from the other; nothing is compiled."""
+    batch, texts = batch_of(CASE), set()
+    for denominator in ("weighted", "plain"):
+        loss = losses.make(name, LossChoices("product", denominator))
+        texts.add(str(jax.make_jaxpr(loss.judge)(batch, default_settings(loss))))
+        assert loss.group_mean == (name in WITH_DENOMINATOR)
+    assert len(texts) == 1 + (name in WITH_DENOMINATOR)
 
 
 def test_the_case_visits_every_side_of_every_clip():

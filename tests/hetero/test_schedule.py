@@ -10,7 +10,7 @@ import pytest
 
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.hetero.clock import Clock, Event
-from fedjax_rl.hetero.latency import Latency, LatencyChoices, empirical, fixed, latencies
+from fedjax_rl.hetero.latency import Latency, empirical, fixed, latencies
 from fedjax_rl.hetero.queue import NOTHING_TAKEN, Batch, Queue, choose
 from fedjax_rl.hetero.schedule import (
     Schedule,
@@ -28,8 +28,11 @@ QUICK = ScheduleSettings(samplers=3, window=4, sampler_seconds=(20.0, 35.0, 50.0
 NEVER = 1e12
 
 
-def law(name: str, **choices: float) -> Latency:
-    return latencies.make(name, LatencyChoices(**choices))
+def law(name: str, **settings: float) -> Latency:
+    found = latencies.make(name)
+    own = {f"latency_{key}": value for key, value in settings.items()}
+    made: Latency = found.latency(found.settings(**own))
+    return made
 
 
 def same(one: Schedule, other: Schedule) -> bool:

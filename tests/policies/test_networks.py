@@ -31,9 +31,9 @@ def singular_values(kernel):
 @pytest.mark.parametrize(
     ("network", "outputs"),
     [
-        (actor(categorical(5), FEATURES, (16, 8)), 5),
-        (actor(diagonal_gaussian(2), FEATURES, (16, 8)), 4),
-        (critic(FEATURES, 3, (16, 8)), 3),
+        (actor(categorical(5), FEATURES, (16, 8), "tanh"), 5),
+        (actor(diagonal_gaussian(2), FEATURES, (16, 8), "tanh"), 4),
+        (critic(FEATURES, 3, (16, 8), "tanh"), 3),
     ],
     ids=["categorical", "gaussian", "critic"],
 )
@@ -46,9 +46,9 @@ def test_shapes(network, outputs, leading):
 @pytest.mark.parametrize("hidden", [(16,), (16, 8), (4, 32, 4)])
 def test_kernels_are_orthogonal_with_the_gains_of_their_layers(hidden):
     for network, last in (
-        (actor(categorical(5), FEATURES, hidden), SMALL_GAIN),
-        (actor(diagonal_gaussian(2), FEATURES, hidden), SMALL_GAIN),
-        (critic(FEATURES, 3, hidden), 1.0),
+        (actor(categorical(5), FEATURES, hidden, "tanh"), SMALL_GAIN),
+        (actor(diagonal_gaussian(2), FEATURES, hidden, "tanh"), SMALL_GAIN),
+        (critic(FEATURES, 3, hidden, "tanh"), 1.0),
     ):
         *layers, (kernel, bias) = dense_layers(network.init(jax.random.key(1)))
         assert [layer[0].shape[1] for layer in layers] == list(hidden)
@@ -61,7 +61,7 @@ def test_kernels_are_orthogonal_with_the_gains_of_their_layers(hidden):
 
 def test_the_first_policy_is_nearly_uniform():
     distribution = categorical(5)
-    network = actor(distribution, FEATURES, (64, 64))
+    network = actor(distribution, FEATURES, (64, 64), "tanh")
     observations = 3 * jax.random.normal(jax.random.key(2), (100, FEATURES))
     parameters = network.apply(network.init(jax.random.key(3)), observations)
     assert np.all(distribution.entropy(parameters) > np.log(5) - 0.01)
@@ -69,7 +69,7 @@ def test_the_first_policy_is_nearly_uniform():
 
 
 def test_the_first_gaussian_policy_is_nearly_standard():
-    network = actor(diagonal_gaussian(2), FEATURES, (64, 64))
+    network = actor(diagonal_gaussian(2), FEATURES, (64, 64), "tanh")
     observations = 3 * jax.random.normal(jax.random.key(4), (100, FEATURES))
     parameters = network.apply(network.init(jax.random.key(5)), observations)
     assert np.abs(parameters[:, :2]).max() < 0.2
@@ -77,7 +77,7 @@ def test_the_first_gaussian_policy_is_nearly_standard():
 
 
 def test_log_deviations_are_parameters_and_do_not_see_the_observation():
-    network = actor(diagonal_gaussian(2), FEATURES, (8,))
+    network = actor(diagonal_gaussian(2), FEATURES, (8,), "tanh")
     parameters = network.init(jax.random.key(6))
     parameters = {**parameters, "log_deviation": jnp.array([0.5, -1.0])}
     outputs = network.apply(parameters, jax.random.normal(jax.random.key(7), (9, FEATURES)))
@@ -109,7 +109,7 @@ def test_the_forward_pass_by_hand(activation):
 
 
 def test_keys_give_networks_and_agents_may_be_mapped():
-    network = actor(categorical(3), FEATURES, (8, 8))
+    network = actor(categorical(3), FEATURES, (8, 8), "tanh")
     keys = jax.random.split(jax.random.key(9), 4)
     together = jax.vmap(network.init)(keys)
     alone = [network.init(key) for key in keys]
@@ -130,9 +130,9 @@ def test_keys_give_networks_and_agents_may_be_mapped():
 @pytest.mark.parametrize(
     ("choices", "field"),
     [
-        (((),), "--hidden"),
-        (((64, 0),), "--hidden"),
-        (((-1,),), "--hidden"),
+        (((), "tanh"), "--hidden"),
+        (((64, 0), "tanh"), "--hidden"),
+        (((-1,), "tanh"), "--hidden"),
         (((64,), "gelu"), "--activation"),
     ],
 )

@@ -26,7 +26,8 @@ def a_table():
 
 
 def a_transformer(**settings):
-    return transformer(VOCABULARY, PROMPT, LENGTH, **{"width": 16, "heads": 2, **settings})
+    size = {"layers": 2, "width": 16, "heads": 2, "dtype": "float32"}
+    return transformer(VOCABULARY, PROMPT, LENGTH, **{**size, **settings})
 
 
 def rough(policy, seed=0):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fedjax_rl.checks import Rule
 from fedjax_rl.errors import InvalidInput, flag
 from fedjax_rl.families.networks.config import DeepConfig
 from fedjax_rl.families.stale.config import HeteroConfig
@@ -55,7 +56,8 @@ def in_numpy(value):
 
 def beside(kind, name):
     """Settings without which that one has no effect."""
-    return {other: values[0] for other, values in declared(kind)[name].company}
+    firsts = {other: values[0] for other, values in declared(kind)[name].company}
+    return {other: 5 if isinstance(one, Rule) else one for other, one in firsts.items()}
 
 
 def versions(value):
@@ -197,4 +199,11 @@ def test_what_a_setting_needs_is_a_value_of_another():
         for name, annotation in declared(kind).items():
             for other, values in annotation.company:
                 needed = declared(kind)[other]
-                assert values and set(values) < {*needed.words}, name
+                if isinstance(values[0], Rule):
+                    assert len(values) == 1 and values[0].whole == (needed.kind is int), name
+                else:
+                    assert values and set(values) < {*needed.words}, name
+                # What a setting needs may need others, which are asked first.
+                assert [*declared(kind)].index(other) < [*declared(kind)].index(name) or (
+                    not needed.company
+                ), name

@@ -12,7 +12,7 @@ import fedjax_rl
 from fedjax_rl.cli import main
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.networks.config import DeepConfig
-from fedjax_rl.families.stale.laws import read_trace
+from fedjax_rl.families.stale.traces import read_trace
 from fedjax_rl.report.reading import open_source
 from fedjax_rl.settings.files import read_settings, read_yaml
 from fedjax_rl.settings.text_file import read_csv, read_text

@@ -121,7 +121,7 @@ def test_a_name_is_the_factory_of_that_name(name, factory):
 
 def test_an_unknown_name_suggests_the_nearest():
     assert message_of(load_problem, "windycliff") == (
-        "problem: got 'windycliff'; did you mean 'windy-cliff'? "
+        "--problem: got 'windycliff'; did you mean 'windy-cliff'? "
         "known: admission-queue, cliff-walking, forest, frozen-lake, garnet, icu-sepsis, "
         "inventory, random-mdp, taxi, windy-cliff; or module:factory of your own"
     )
@@ -184,18 +184,18 @@ FACTORIES = {
     "not-callable": (
         "my_factories:SIZE",
         {},
-        "problem: got 'my_factories:SIZE'; the factory must be callable",
+        "--problem: got 'my_factories:SIZE'; the factory must be callable",
     ),
     "no-attribute": (
         "my_factories:absent",
         {},
-        "problem: got 'my_factories:absent'; an importable module:factory "
+        "--problem: got 'my_factories:absent'; an importable module:factory "
         "(module 'my_factories' has no attribute 'absent')",
     ),
     "no-module": (
         "no_such_module:make",
         {},
-        "problem: got 'no_such_module:make'; an importable module:factory "
+        "--problem: got 'no_such_module:make'; an importable module:factory "
         "(No module named 'no_such_module')",
     ),
     "no-signature": (
@@ -213,7 +213,7 @@ def test_a_factory_that_cannot_be_used_is_told(factories, reference, settings, m
 
 @pytest.mark.parametrize("reference", [":make", "my_factories:", ".relative:make", "a:b:c"])
 def test_half_a_reference_is_told_in_one_line(factories, reference):
-    start = f"problem: got {reference!r}; an importable module:factory ("
+    start = f"--problem: got {reference!r}; an importable module:factory ("
     assert message_of(load_problem, reference).startswith(start)
 
 
@@ -276,10 +276,10 @@ def test_budgets_and_discount_replace_the_problems_own(stored):
     [
         (
             {"budgets": [1.0, 2.0, 3.0]},
-            "budgets: got shape (3,); expected [M], one per constraint = (4,)",
+            "--budgets: got shape (3,); expected [M], one per constraint = (4,)",
         ),
-        ({"budgets": 2.0}, "budgets: got shape (); an array of rank 1 [M] is needed"),
-        ({"discount": 1.0}, "discount: got 1; a number in [0, 1) is needed"),
+        ({"budgets": 2.0}, "--budgets: got shape (); an array of rank 1 [M] is needed"),
+        ({"discount": 1.0}, "--discount: got 1; a number in [0, 1) is needed"),
     ],
 )
 def test_replacements_are_validated(settings, message):

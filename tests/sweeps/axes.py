@@ -18,8 +18,8 @@ from fedjax_rl.envs.known import TwoActions
 from fedjax_rl.envs.task import NO_LIMIT, Constraint, Task, constrained
 from fedjax_rl.families.networks.config import OWN, DeepConfig
 from fedjax_rl.families.stale.config import HeteroConfig
-from fedjax_rl.families.stale.laws import FITTED
 from fedjax_rl.families.tabular.programs import settings_type
+from fedjax_rl.hetero.latency import QuantileSettings
 from fedjax_rl.hetero.losses import Batch, Loss, LossChoices, LossOutput, losses
 from fedjax_rl.hetero.losses.contract import KLSettings
 from fedjax_rl.ops.means import weighted_mean
@@ -169,11 +169,11 @@ NETWORKS = Table(
 EVERY_LOSS = joined(KLSettings, *(losses.make(name, LossChoices()).settings for name in losses))
 """The constants of all losses."""
 
-UNFITTED = {name: getattr(HeteroConfig, name) for name in FITTED}
+UNFITTED = QuantileSettings()._asdict()
 """A trace has no quantiles."""
 STALE = Table(
     algorithms=("tests.sweeps.axes:every_loss",),
-    base=extended(HeteroConfig, EVERY_LOSS)(
+    base=extended(HeteroConfig, EVERY_LOSS, QuantileSettings)(
         task="brackets",  # whose answers differ in length
         task_args=("length=5", "kinds=2"),
         window=3,

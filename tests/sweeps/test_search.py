@@ -15,7 +15,7 @@ import optuna
 import pytest
 
 from fedjax_rl.errors import InvalidInput, MissingExtra, Stopped
-from fedjax_rl.families.stale.config import HeteroConfig
+from fedjax_rl.families.stale.config import settings_type
 from fedjax_rl.families.stale.family import Stale
 from fedjax_rl.families.tabular.assembly import prepare
 from fedjax_rl.families.tabular.config import FedNPGConfig
@@ -433,13 +433,15 @@ def test_a_full_disk_is_told_in_one_line(base, tmp_path, monkeypatch):
 
 def test_programs_grow_with_what_members_need():
     """How many past parameters a learner keeps depends on delays, which may be searched."""
-    base = HeteroConfig(
+    laws = {"latency": "constant"}
+    base = settings_type("gspo", laws)(
         task_args=("length=3", "modulus=3"),
         **{"steps": 12, "prompts": 2, "group_size": 3, "held_out": 16, "on_policy": 2},
-        **{"warm_start": 0.0, "latency": "constant", "samplers": 1},
+        **{"warm_start": 0.0, "samplers": 1},
+        **laws,
     )
-    kind, laws = Stale("gspo"), {"latency_low": law_of(HeteroConfig, "latency_low", "uniform:1:40")}
-    programs = Programs(kind, list(prototypes(kind, base, laws)), 1)
+    kind, law = Stale("gspo"), law_of(type(base), "latency_low", "uniform:1:40")
+    programs = Programs(kind, list(prototypes(kind, base, {"latency_low": law})), 1)
 
     def program(number, seconds):
         members = list(seeds_of(kind, base, number, {"latency_low": seconds}))

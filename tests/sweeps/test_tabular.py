@@ -234,7 +234,7 @@ def test_what_cannot_be_used_names_its_combination(small):
     told = r"--local-steps: got 5; .*learner optimistic, local_steps 5"
     with pytest.raises(InvalidInput, match=told):
         groups_of(Tabular(), base, {"learner": ["npg", "optimistic"], "local_steps": [1, 5]})
-    with pytest.raises(InvalidInput, match="learner: got 'npgg'; did you mean 'npg'"):
+    with pytest.raises(InvalidInput, match="--learner: got 'npgg'; did you mean 'npg'"):
         groups_of(Tabular(), base, {"learner": ["npg", "npgg"]})
 
 

@@ -19,7 +19,7 @@ from fedjax_rl.cmdp.solve import Certificate
 from fedjax_rl.envs.task import Task
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
 from fedjax_rl.execution.sweep import sweep
-from fedjax_rl.families.networks.config import DeepConfig, aggregator_of, check_own
+from fedjax_rl.families.networks.config import DeepConfig, aggregator_of, unread
 from fedjax_rl.families.networks.traced import choices_of, merge_settings, settings_of
 from fedjax_rl.federation.evaluated import (
     EVALUATED_AXES,
@@ -36,6 +36,7 @@ from fedjax_rl.learners.deep.evaluation import evaluate
 from fedjax_rl.learners.deep.natural import natural
 from fedjax_rl.learners.deep.ppo import ppo
 from fedjax_rl.precision import precision
+from fedjax_rl.settings.fields import by_name, check_effect
 from fedjax_rl.settings.values import named_values
 from fedjax_rl.sources.solutions import certify
 from fedjax_rl.sources.tasks import Chosen, agents_dynamics, load_task
@@ -116,7 +117,7 @@ def prepare(
     Raises:
         InvalidInput: a setting or the task cannot be used.
     """
-    check_own(name, config)
+    check_effect(config, unread(name, by_name(config)))
     chosen = chosen or load_task(
         config.problem,
         agents=config.agents,

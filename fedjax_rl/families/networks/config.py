@@ -14,7 +14,6 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.settings.fields import (
     PROBLEM,
     TRACED,
-    check_default,
     check_fields,
     name_values,
     only_with,
@@ -29,6 +28,10 @@ OWN = {
 """Settings that one algorithm alone reads."""
 
 
+several_agents = only_with("reference", "fed", "no-communication", "one-shot")
+sees_costs = only_with("reference", "fed", "omniscient", "no-communication", "one-shot")
+
+
 @dataclasses.dataclass(frozen=True)
 class DeepConfig:
     """Settings of a federation of networks on a constrained task (arXiv 2405.03236)."""
@@ -40,7 +43,7 @@ class DeepConfig:
     """Arguments of the problem's factory, each NAME=VALUE."""
     agents: Annotated[int | None, at_least(1), PROBLEM] = None
     """N, the number of agents; unless given, one for each constraint."""
-    access: str | None = None
+    access: Annotated[str | None, several_agents] = None
     """YAML or npz file with the access matrix: which agent watches which constraint."""
     budgets: Annotated[
         tuple[float, ...] | None, finite.named("finite numbers, one for each constraint"), PROBLEM
@@ -49,7 +52,7 @@ class DeepConfig:
     agents_at_once: Annotated[int | None, at_least(1)] = None
     """Most agents that are simulated side by side, for speed alone; unless given, as many as fit
     a processor's cache, and all of them on an accelerator."""
-    vary: Annotated[tuple[str, ...], name_values] = ()
+    vary: Annotated[tuple[str, ...], name_values, several_agents] = ()
     """Dynamics that differ between agents, each NAME=VALUE,VALUE,… with one value per agent."""
     reference: Literal["fed", "omniscient", "no-communication", "one-shot", "unconstrained"] = "fed"
     """fed; omniscient: one agent that sees every cost; no-communication: nothing is merged;
@@ -80,11 +83,11 @@ class DeepConfig:
     episodes end with probability 1 − γ, it is 1."""
     gae: Annotated[float, in_range(0, 1), TRACED] = 0.95
     """λ of the reward's generalised advantages."""
-    cost_gae: Annotated[float, in_range(0, 1), TRACED] = 0.95
+    cost_gae: Annotated[float, in_range(0, 1), TRACED, sees_costs] = 0.95
     """λ of the costs' generalised advantages."""
     clip: Annotated[float, positive, TRACED] = 0.2
     """ε of the clipped surrogate."""
-    cost_surrogate: Literal["clipped", "unclipped"] = "unclipped"
+    cost_surrogate: Annotated[Literal["clipped", "unclipped"], sees_costs] = "unclipped"
     """unclipped: cost terms are not clipped, as in the paper; clipped: the whole Lagrangian's
     advantage."""
     standardize: bool = True
@@ -99,17 +102,17 @@ class DeepConfig:
     """What is merged: the policy, or the policy and the reward critic."""
     merge: str = "parameters"
     """How networks become one: parameters, their mean; or module:factory."""
-    merge_by: Literal["equal", "lagrangian"] = "equal"
+    merge_by: Annotated[Literal["equal", "lagrangian"], only_with("reference", "fed")] = "equal"
     """equal: a plain mean; lagrangian: agents count by 1/N + Σ_j w_ij λ_ij, which undoes the
     normaliser of their objectives, so that one agent's constraint can outweigh many rewards."""
     normalize_observations: bool = False
     """By running moments, which are merged along with the policy."""
     scale_returns: bool = True
     """Let critics predict in units of the returns' size."""
-    duals: Literal["gradient", "pid", "crpo"] = "pid"
+    duals: Annotated[Literal["gradient", "pid", "crpo"], sees_costs] = "pid"
     """How multipliers answer to costs: projected gradient, PID controller; crpo: no multipliers,
     every agent's step goes down a violated cost of its own until nobody reports one."""
-    dual_units: Literal["budget", "raw"] = "budget"
+    dual_units: Annotated[Literal["budget", "raw"], sees_costs] = "budget"
     """budget: violations count in budgets, (J − d)/d; raw: in the cost's own unit."""
     dual_step_size: Annotated[float, not_negative, TRACED, only_with("duals", "gradient")] = 0.1
     """η_λ of --duals gradient."""
@@ -152,11 +155,9 @@ class DeepConfig:
             raise InvalidInput("--hidden", "nothing", "the width of at least one layer")
 
 
-def check_own(algorithm: str, settings: DeepConfig) -> None:
-    """Raises InvalidInput for a setting that another algorithm reads and this one does not."""
-    for other in OWN:
-        if other != algorithm:
-            check_default(settings, OWN[other], other)
+def unread(algorithm: str, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Settings that an algorithm does not read, and what they would need, in words."""
+    return {name: other for other in OWN if other != algorithm for name in OWN[other]}
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -28,9 +28,9 @@ from fedjax_rl.families.networks.config import (
     NAMED,
     PRESETS,
     DeepConfig,
-    check_own,
     own_settings,
     preset,
+    unread,
 )
 from fedjax_rl.families.networks.history import columns, evaluations_of, shaped, to_rows
 from fedjax_rl.families.networks.policy_file import policy_arrays
@@ -38,11 +38,19 @@ from fedjax_rl.families.networks.result import DeepResult
 from fedjax_rl.families.networks.summary import summarise
 from fedjax_rl.families.networks.traced import choices_of, merge_settings, settings_of
 from fedjax_rl.families.networks.training import run
-from fedjax_rl.families.protocol import Experiment, Family, Headline, References, Result
+from fedjax_rl.families.protocol import (
+    Experiment,
+    Family,
+    Headline,
+    References,
+    Result,
+    own_type,
+    with_effect,
+)
 from fedjax_rl.records.checkpointer import Checkpointer
 from fedjax_rl.records.directory import RunDirectory
 from fedjax_rl.records.sinks.log import Schedule
-from fedjax_rl.settings.fields import PROBLEM, TRACED, names
+from fedjax_rl.settings.fields import PROBLEM, TRACED, by_name, check_effect, names
 from fedjax_rl.settings.values import named_values
 from fedjax_rl.sources.content import digest_of_task
 from fedjax_rl.sources.problems import PROBLEM_FILES
@@ -90,12 +98,11 @@ def _write(result: DeepResult, directory: RunDirectory) -> None:
         plot_run(result, directory.path)
 
 
-def _as_reference(settings: DeepConfig, reference: Any) -> DeepConfig:
-    """The settings of a reference; CRPO means nothing to one that sees no cost."""
-    changes: dict[str, Any] = {"reference": reference}
-    if reference == "unconstrained" and settings.duals == "crpo":
-        changes |= {"duals": "gradient", "tolerance": 0.0}
-    return dataclasses.replace(settings, **changes)
+def _as_reference(algorithm: str, settings: DeepConfig, reference: str) -> DeepConfig:
+    """The settings of a reference; what it does not read is as if it had not been given."""
+    kind = type(settings)
+    known = {**by_name(settings), "reference": reference}
+    return own_type(FAMILY, algorithm, kind(**with_effect(FAMILY, algorithm, kind, known)[0]))
 
 
 def _table(results: Mapping[str, Result]) -> str:
@@ -140,7 +147,7 @@ class Networks:
             raise InvalidInput(
                 "--reference", "'one-shot'", "another in a sweep: its one merge is a run's end"
             )
-        check_own(self.algorithm, config)
+        check_effect(config, unread(self.algorithm, by_name(config)))
         choices = choices_of(config)
         kind = type(config)
         defaults = {name: getattr(kind, name) for name in names(kind, TRACED)}
@@ -247,6 +254,7 @@ multipliers, and what the merged policy does in episodes of its own.""",
     problem="problem",
     named=NAMED,
     own=own_settings,
+    unread=unread,
     files=PROBLEM_FILES,
     prepare=_prepare,
     assembler=Networks,

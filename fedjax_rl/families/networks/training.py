@@ -15,7 +15,7 @@ from fedjax_rl.envs.task import Task
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.train import Chunk, to_host
 from fedjax_rl.families.networks.assembly import DeepPrepared, prepare
-from fedjax_rl.families.networks.config import settings_type
+from fedjax_rl.families.networks.config import DeepConfig, settings_type
 from fedjax_rl.families.networks.history import (
     Evaluations,
     columns,
@@ -37,7 +37,9 @@ from fedjax_rl.sources.tasks import task_of
 from fedjax_rl.training.loop import Clock, OnRows, Work, joined, keys_of, run_rounds
 
 
-def fedppo(problem: Task | CMDP | Problem | str = "cartpole-pos2", **settings: Any) -> DeepResult:
+def fedppo(
+    problem: Task | CMDP | Problem | str = DeepConfig.problem, **settings: Any
+) -> DeepResult:
     """Runs FedPPO (arXiv 2405.03236) on a constrained task.
 
     Args:
@@ -52,7 +54,7 @@ def fedppo(problem: Task | CMDP | Problem | str = "cartpole-pos2", **settings: A
 
 
 def fednatural(
-    problem: Task | CMDP | Problem | str = "cartpole-pos2", **settings: Any
+    problem: Task | CMDP | Problem | str = DeepConfig.problem, **settings: Any
 ) -> DeepResult:
     """Runs federated natural policy gradients with networks; arguments as of `fedppo`."""
     return _run_on("fednatural", problem, settings)

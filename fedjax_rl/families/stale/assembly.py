@@ -13,7 +13,7 @@ from fedjax_rl.algorithm import Algorithm
 from fedjax_rl.cluster.devices import ONE, DeviceSettings
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.sweep import sweep
-from fedjax_rl.families.stale.config import HeteroConfig
+from fedjax_rl.families.stale.config import HeteroConfig, unread
 from fedjax_rl.families.stale.laws import latency_of, named_by_flags, schedule_settings
 from fedjax_rl.families.stale.starts import started
 from fedjax_rl.hetero.learner import asynchronous
@@ -27,6 +27,7 @@ from fedjax_rl.policies.table import table
 from fedjax_rl.policies.tokens import TokenPolicy
 from fedjax_rl.policies.transformer import transformer
 from fedjax_rl.precision import precision
+from fedjax_rl.settings.fields import by_name, check_effect
 from fedjax_rl.settings.own import own_values
 from fedjax_rl.settings.values import named_values
 
@@ -102,6 +103,7 @@ def prepare(
     Raises:
         InvalidInput: a setting, the task, the loss or the law of latency cannot be used.
     """
+    check_effect(config, unread(loss, by_name(config)))
     config = resolved(config)
     assert config.learning_rate is not None
     task = task or task_of(config)

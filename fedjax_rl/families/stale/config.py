@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal
 
 from fedjax_rl.checks import at_least, in_range, not_negative, positive
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.families.stale.traces import law_of
 from fedjax_rl.hetero.losses import LossChoices, build_loss
 from fedjax_rl.hetero.losses.contract import ALLOWED_CHOICES, DEFAULT_CHOICES
+from fedjax_rl.hetero.settings import DEFAULTS, SECONDS
 from fedjax_rl.settings.fields import PROBLEM, START, TRACED, check_fields, name_values, only_with
 from fedjax_rl.settings.own import Named, extended, named_in
 
@@ -37,35 +39,33 @@ class HeteroConfig:
     """What the transformer computes in; its parameters are float32."""
     warm_start: Annotated[float, in_range(0, 1, "[)"), START, TRACED] = 0.18
     """Accuracy of the policy at step 0, reached by supervised learning; 0 for none."""
-    samplers: Annotated[int, at_least(1), TRACED] = 4
+    samplers: Annotated[int, at_least(1), TRACED] = DEFAULTS.samplers
     """How many draw responses."""
-    window: Annotated[int, at_least(0), TRACED] = 32
+    window: Annotated[int, at_least(0), TRACED] = DEFAULTS.window
     """W: the learner takes batches at most so many steps old, or twice that when none is newer;
     0 is synchronous: everybody waits for everybody."""
     latency: Annotated[str, TRACED, PROBLEM] = "lognormal"
     """How long a sampler keeps its parameters: lognormal, weibull, exponential, constant, a CSV
-    file of seconds, or module:factory."""
-    latency_low: Annotated[float, positive, TRACED] = 60.0
-    """Shortest delay in seconds, the law's 0.25 % quantile; the delay of --latency constant."""
-    latency_high: Annotated[float, positive, TRACED] = 1920.0
-    """Longest delay in seconds, the law's 99.75 % quantile."""
-    latency_offset: Annotated[float, not_negative, TRACED] = 60.0
-    """Seconds of every delay that a round trip takes anyway, which are subtracted."""
+    file of seconds, or module:factory; each law has settings of its own."""
     sampler_seconds: Annotated[tuple[float, ...], positive.named("positive numbers"), TRACED] = (
-        28.0,
+        SECONDS,
     )
     """Virtual seconds that a sampler takes for a batch: one number, or one for each."""
-    learner_seconds: Annotated[float, positive, TRACED] = 28.0
+    learner_seconds: Annotated[float, positive, TRACED] = DEFAULTS.learner_seconds
     """Virtual seconds of a learner step."""
     travel_seconds: Annotated[float, not_negative, TRACED] = 0.0
     """Virtual seconds from a sampler to the queue."""
-    jitter: Annotated[float, not_negative, TRACED] = 0.0
+    jitter: Annotated[float, not_negative, TRACED] = DEFAULTS.jitter
     """Spread of a sampler's seconds per batch: deviation of their logarithm."""
-    packet_loss: Annotated[float, in_range(0, 1, "[)"), TRACED] = 0.0
+    packet_loss: Annotated[float, in_range(0, 1, "[)"), TRACED] = DEFAULTS.packet_loss
     """Probability that a batch never arrives."""
-    pacing: Annotated[int | None, at_least(1), TRACED] = None
+    pacing: Annotated[int | None, at_least(1), TRACED, only_with("window", at_least(1))] = (
+        DEFAULTS.pacing
+    )
     """Samplers pause while the queue holds so many batches; unless given, they never do."""
-    discard: Annotated[Literal["unusable", "window"], TRACED] = "unusable"
+    discard: Annotated[Literal["unusable", "window"], TRACED, only_with("window", at_least(1))] = (
+        DEFAULTS.discard
+    )
     """Which batches are dropped: those that the learner will never take, or all beyond W."""
     prompts: Annotated[int, at_least(1)] = 8
     """P, prompts in a batch."""
@@ -116,23 +116,30 @@ class HeteroConfig:
             )
 
 
-NAMED = ("kl",)
+NAMED = ("kl", "latency")
 """Settings that name what has settings of its own."""
 
 
 def own_settings(loss: str, named: Named) -> tuple[Any, ...]:
-    """The settings that a loss and its KL term have of their own.
+    """The settings that a loss, its KL term and laws of latency have of their own.
 
     Args:
         loss: its name.
-        named: for ``kl`` the values that it may have.
+        named: for ``kl`` and ``latency`` the values that they may have.
 
     Raises:
-        InvalidInput: no such loss.
+        InvalidInput: no such loss or law.
     """
-    known = [kl for kl in named.get("kl", ()) if kl in ALLOWED_CHOICES["kl"]]
+    known = [kl for kl in named["kl"] if kl in ALLOWED_CHOICES["kl"]]
     kinds = [build_loss(loss, LossChoices(kl=kl)).settings for kl in known]
+    kinds += [law_of(law).settings for law in named["latency"]]
     return tuple(dict.fromkeys([build_loss(loss).settings, *kinds]))
+
+
+def unread(loss: str, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Settings that a loss does not read, and what they would need, in words."""
+    takes_mean = build_loss(loss).group_mean
+    return {} if takes_mean else {"denominator": "a loss that takes a group's mean, such as gepo"}
 
 
 def settings_type(loss: str, entries: Mapping[str, Any]) -> type[HeteroConfig]:

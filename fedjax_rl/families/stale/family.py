@@ -17,11 +17,11 @@ from fedjax_rl.families.stale import words
 from fedjax_rl.families.stale.assembly import HeteroPrepared, learner_of, prepare
 from fedjax_rl.families.stale.cells import Cell, cells_of, columns
 from fedjax_rl.families.stale.comparison import COMPARISON
-from fedjax_rl.families.stale.config import NAMED, HeteroConfig, own_settings
+from fedjax_rl.families.stale.config import NAMED, HeteroConfig, own_settings, unread
 from fedjax_rl.families.stale.evaluations import parameter_arrays, to_rows
-from fedjax_rl.families.stale.laws import names_trace
 from fedjax_rl.families.stale.starts import content_digest
 from fedjax_rl.families.stale.summary import summarise
+from fedjax_rl.families.stale.traces import names_trace
 from fedjax_rl.families.stale.training import run
 from fedjax_rl.hetero.losses import losses
 from fedjax_rl.hetero.schedule import depth
@@ -166,6 +166,7 @@ importance weights, and accuracy on held-out prompts.""",
     problem="task",
     named=NAMED,
     own=own_settings,
+    unread=unread,
     files={"latency": names_trace},
     prepare=_prepare,
     assembler=Stale,

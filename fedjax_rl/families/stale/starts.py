@@ -9,7 +9,7 @@ import numpy as np
 
 from fedjax_rl.algorithm import Pytree
 from fedjax_rl.families.stale.config import HeteroConfig
-from fedjax_rl.families.stale.laws import names_trace, read_trace
+from fedjax_rl.families.stale.traces import names_trace, read_trace
 from fedjax_rl.hetero.tasks import TokenTask
 from fedjax_rl.hetero.warm_start import Teaching, WarmStart, warm_start
 from fedjax_rl.policies.tokens import TokenPolicy

@@ -12,7 +12,7 @@ from fedjax_rl.columns import Columns
 from fedjax_rl.execution.train import Chunk, to_host
 from fedjax_rl.families.stale.assembly import HeteroPrepared, prepare
 from fedjax_rl.families.stale.cells import Cell, cells_of, columns, shown
-from fedjax_rl.families.stale.config import settings_type
+from fedjax_rl.families.stale.config import HeteroConfig, settings_type
 from fedjax_rl.families.stale.summary import summarise
 from fedjax_rl.hetero.state import HeteroRow
 from fedjax_rl.hetero.tasks import TokenTask
@@ -40,7 +40,7 @@ class HeteroResult:
 
 
 def hetero_rl(
-    loss: str = "gepo", task: TokenTask | str = "prefix-sum", **settings: Any
+    loss: str = "gepo", task: TokenTask | str = HeteroConfig.task, **settings: Any
 ) -> HeteroResult:
     """Runs one learner on data that samplers drew with parameters of its past (arXiv 2508.17850).
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -20,13 +19,16 @@ from fedjax_rl.families.tabular.programs import (
     aggregator_of,
     algorithm_of,
     evaluation_of,
+    merge_of,
     seed_sweep,
     tabular_learner,
+    unread,
 )
 from fedjax_rl.federation.observed import ObservedSettings
 from fedjax_rl.federation.round import FederationSettings, message_bytes
 from fedjax_rl.learners.tabular.agent import TabularSettings, federated_agents, lone_agents
 from fedjax_rl.plugins import NoSettings
+from fedjax_rl.settings.fields import by_name, check_effect
 from fedjax_rl.settings.own import own_values
 from fedjax_rl.settings.values import named_values
 from fedjax_rl.sources.problems import Problem, load_problem
@@ -75,18 +77,13 @@ def prepare(
     Raises:
         InvalidInput: a setting or the problem cannot be used, or its budgets are infeasible.
     """
+    check_effect(config, unread("fednpg", by_name(config)))
     chosen = problem or load_configured(config)
     cmdp, access = chosen.cmdp, chosen.access
     if config.participants is not None and config.participants > len(access):
         raise InvalidInput("--participants", config.participants, f"at most {len(access)} agents")
-    for field in ("participants", "merge_weights"):
-        if getattr(config, field) is not None and config.reference != "fed":
-            flag = "--" + field.replace("_", "-")
-            raise InvalidInput(flag, getattr(config, field), "only with --reference fed")
     access = simulated(config, access)
     learner = tabular_learner(config.learner, evaluation_of(config), config.correction)
-    if config.merge == "auto":
-        config = dataclasses.replace(config, merge=learner.message_kind)
     placement = devices.placement(len(access), config.seeds)
     algorithm = algorithm_of(config, len(access), placement)
     if config.seeds > 1:
@@ -241,7 +238,7 @@ def bytes_per_round(
     """Up and down once for each agent of a round; nothing when there is nobody to talk to."""
     if config.reference != "fed" or num_agents == 1:
         return 0
-    aggregator = aggregator_of(config.merge)
+    aggregator = aggregator_of(merge_of(config))
     each = message_bytes(learner, aggregator, hparams.federation)
     return (config.participants or num_agents) * each + num_agents * each
 

@@ -14,7 +14,7 @@ from fedjax_rl.columns import Columns
 from fedjax_rl.families.protocol import Comparison, Headline, in_words
 from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.families.tabular.history import average, columns, no_sums, rows_of
-from fedjax_rl.families.tabular.programs import evaluation_of, tabular_learner
+from fedjax_rl.families.tabular.programs import merge_of, tabular_learner
 from fedjax_rl.families.tabular.summary import tolerances
 from fedjax_rl.ranking import relative_violation
 
@@ -92,12 +92,10 @@ def check(grid: Mapping[str, Sequence[Any]]) -> None:
 
 
 def same(config: FedNPGConfig) -> FedNPGConfig:
-    """Settings that compute the same: a reference merges nothing, and has nothing to correct."""
+    """Settings that compute the same: an automatic merge is that of what the learner sends."""
     if config.reference != "fed":
-        return dataclasses.replace(config, correction="none", merge="auto")
-    learner = tabular_learner(config.learner, evaluation_of(config), config.correction)
-    merge = learner.message_kind if config.merge == "auto" else config.merge
-    return dataclasses.replace(config, merge=merge)
+        return config
+    return dataclasses.replace(config, merge=merge_of(config))
 
 
 def measures(

@@ -29,18 +29,22 @@ class FedNPGConfig:
     """Discount in [0, 1), in place of the problem's own."""
     learner: str = "npg"
     """What an agent does in a local step: npg, optimistic, regularized, crpo, or module:factory."""
-    correction: Literal["none", "control-variate"] = "none"
+    correction: Annotated[Literal["none", "control-variate"], only_with("reference", "fed")] = (
+        "none"
+    )
     """control-variate: one more exchange per round, of increments, that removes client drift."""
     local_steps: Annotated[int, at_least(1)] = 1
     """E, local steps between two merges."""
     rounds: Annotated[int, at_least(1)] = 10_000
     """T, merges in the run."""
-    merge: str = "auto"
+    merge: Annotated[str, only_with("reference", "fed")] = "auto"
     """How policies become one: logits, probabilities, points, or module:factory; auto: the mean
     of what the learner sends, logits for npg."""
-    merge_weights: Annotated[tuple[float, ...] | None, positive.named("positive numbers")] = None
+    merge_weights: Annotated[
+        tuple[float, ...] | None, positive.named("positive numbers"), only_with("reference", "fed")
+    ] = None
     """A positive weight of each agent in the merge, in place of equal ones."""
-    participants: Annotated[int | None, at_least(1)] = None
+    participants: Annotated[int | None, at_least(1), only_with("reference", "fed")] = None
     """Agents drawn to take part in each round; unless given, all."""
     evaluation: Literal["exact", "sampled"] = "exact"
     """How agents evaluate their policies: exact solves, or Monte-Carlo rollouts."""

@@ -25,14 +25,14 @@ from fedjax_rl.families.tabular.assembly import (
 from fedjax_rl.families.tabular.comparison import Equal, comparison, equal, measures
 from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.families.tabular.history import columns, initial_columns, no_sums, rows_of
-from fedjax_rl.families.tabular.programs import NAMED, algorithm_of, own_settings
+from fedjax_rl.families.tabular.programs import NAMED, algorithm_of, own_settings, unread
 from fedjax_rl.families.tabular.summary import summarise
 from fedjax_rl.families.tabular.table import HEADER, cells
 from fedjax_rl.families.tabular.training import FedNPGResult, outcome_of, run
 from fedjax_rl.records.checkpointer import Checkpointer
 from fedjax_rl.records.directory import RunDirectory
 from fedjax_rl.records.sinks.log import Schedule
-from fedjax_rl.settings.fields import PROBLEM, TRACED, names
+from fedjax_rl.settings.fields import PROBLEM, TRACED, by_name, check_effect, names
 from fedjax_rl.sources.content import digest_of
 from fedjax_rl.sources.problems import PROBLEM_FILES, Problem
 from fedjax_rl.terminal.live import working
@@ -96,6 +96,7 @@ class Tabular:
 
     def assemble(self, config: FedNPGConfig) -> Assembled:
         """A member; only what differs from members with the same problem is made anew."""
+        check_effect(config, unread(self.algorithm, by_name(config)))
         kind = type(config)
         defaults = {name: getattr(kind, name) for name in names(kind, TRACED)}
         likewise = dataclasses.replace(config, **defaults)
@@ -116,12 +117,11 @@ class Tabular:
             prepared.certificate.dual_bound,
             pace=1 / len(access),
         )
-        own = dataclasses.replace(config, merge=prepared.config.merge)
         return Assembled(
             program=(prepared.algorithm, config.rounds),
             algorithm=prepared.algorithm,
             hparams=hparams,
-            prepared=prepared._replace(config=own, hparams=hparams),
+            prepared=prepared._replace(config=config, hparams=hparams),
             rounds=config.rounds,
             chunk_rounds=prepared.chunk_rounds,
         )
@@ -182,6 +182,7 @@ agent's multipliers, and gap and violation of the average over rounds.""",
     problem="problem",
     named=NAMED,
     own=own_settings,
+    unread=unread,
     files=PROBLEM_FILES,
     prepare=_prepare,
     assembler=Tabular,

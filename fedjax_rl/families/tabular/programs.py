@@ -8,6 +8,8 @@ from typing import Any
 
 import jax
 
+import fedjax_rl.federation.aggregate
+import fedjax_rl.learners.tabular  # noqa: F401  both register
 from fedjax_rl import algorithm as contract
 from fedjax_rl.algorithm import Aggregator, Algorithm, Learner
 from fedjax_rl.cmdp.evaluate import evaluate_exactly
@@ -41,6 +43,17 @@ def own_settings(algorithm: str, named: Named) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(kinds))
 
 
+def unread(algorithm: str, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Settings that a learner does not read, and what they would need, in words.
+
+    Raises:
+        InvalidInput: no such learner.
+    """
+    if tabular_learner(str(settings["learner"]), "exact").multipliers:
+        return {}
+    return dict.fromkeys(("dual_step_size", "multiplier_cap"), "a --learner that has multipliers")
+
+
 def settings_type(entries: Mapping[str, Any]) -> type[FedNPGConfig]:
     """The type of the settings of FedNPG with the plug-ins that these entries name."""
     named = named_in(FedNPGConfig, NAMED, [entries])
@@ -59,13 +72,20 @@ def evaluation_of(config: FedNPGConfig) -> str | int:
     return "exact" if config.evaluation == "exact" else config.rollouts
 
 
+def merge_of(config: FedNPGConfig) -> str:
+    """The name of the merge; the automatic one is the mean of what the learner sends."""
+    if config.merge != "auto":
+        return config.merge
+    return tabular_learner(config.learner, evaluation_of(config), config.correction).message_kind
+
+
 def algorithm_of(config: FedNPGConfig, num_agents: int, placement: Placement) -> Algorithm:
-    """The algorithm of a single member, with ``merge`` decided; see `fednpg_algorithm`."""
+    """The algorithm of a single member; see `fednpg_algorithm`."""
     return fednpg_algorithm(
         config.learner,
         evaluation_of(config),
         config.correction,
-        config.merge,
+        merge_of(config),
         config.reference,
         num_agents,
         config.local_steps,

@@ -9,6 +9,7 @@ import numpy as np
 from fedjax_rl.cmdp.model import CMDP, BoolArray, FloatArray
 from fedjax_rl.cmdp.solve import Certificate, evaluate_policy
 from fedjax_rl.columns import Columns
+from fedjax_rl.families.tabular.programs import merge_of
 from fedjax_rl.learners.tabular.agent import effective_multipliers
 from fedjax_rl.ranking import Standing, best_first, excess_of, relative_violation, worth_of
 from fedjax_rl.sources.problems import Problem
@@ -113,7 +114,7 @@ def summarise(prepared: Prepared, history: Columns, outcome: Outcome) -> dict[st
         "algorithm": "fednpg",
         "reference": config.reference,
         "learner": config.learner,
-        "merge": config.merge,
+        "merge": merge_of(config),
         "correction": config.correction,
         "problem": problem.name,
         "num_states": cmdp.num_states,

@@ -10,6 +10,7 @@ from fedjax_rl.cmdp.model import CMDP
 from fedjax_rl.cmdp.solve import Certificate
 from fedjax_rl.families.tabular.assembly import Prepared, least_share
 from fedjax_rl.families.tabular.config import FedNPGConfig
+from fedjax_rl.families.tabular.programs import merge_of
 from fedjax_rl.families.tabular.training import FedNPGResult
 from fedjax_rl.sources.problems import Problem
 from fedjax_rl.terminal.live import order_of
@@ -23,7 +24,7 @@ def opening(prepared: Prepared) -> str:
     learner = prepared.hparams.federation.learner
     who = {
         "fed": f"{len(prepared.problem.access)} agents, {config.local_steps} local "
-        f"step{'s' * (config.local_steps > 1)} per round, merging {config.merge}",
+        f"step{'s' * (config.local_steps > 1)} per round, merging {merge_of(config)}",
         "omniscient": "one omniscient agent that sees every cost",
         "no-communication": f"{len(prepared.problem.access)} agents that never communicate",
     }[config.reference]

@@ -46,7 +46,8 @@ def build_loss(name: str, choices: LossChoices = DEFAULT_CHOICES) -> Loss:
         term = mean_over_responses(estimator(batch), batch.mask)
         return output._replace(loss=output.loss + settings.kl_weight * term)
 
-    return Loss(judge, loss.settings if estimator is None else joined(loss.settings, KLSettings))
+    settings = loss.settings if estimator is None else joined(loss.settings, KLSettings)
+    return Loss(judge, settings, loss.group_mean)
 
 
 def _check(batch: Batch) -> None:

@@ -96,10 +96,13 @@ class Loss(NamedTuple):
         settings: a NamedTuple of real numbers with defaults, each annotated with what it must be
             and its help on the command line: ``Annotated[float, positive, "largest weight"]``.
             They are flags, settings in YAML and in Python, and axes of sweeps like any other.
+        group_mean: whether it takes a group's mean, for which there is a choice of denominator;
+            of one that does not, ``--denominator`` is refused.
     """
 
     judge: Callable[[Batch, Any], LossOutput]
     settings: Any = NoSettings
+    group_mean: bool = True
 
     def __call__(self, batch: Batch, settings: Any) -> LossOutput:
         """What the loss says of a batch."""
@@ -112,7 +115,7 @@ def default_settings(loss: Loss, **changes: float) -> Any:
     return loss.settings(**{name: jnp.float32(value) for name, value in values.items()})
 
 
-losses = Registry("loss", Loss)
+losses = Registry("loss", Loss, field="loss")
 
 
 def register_loss(name: str, factory: Callable[[LossChoices], Any]) -> Callable[[LossChoices], Any]:

@@ -95,7 +95,7 @@ def gepo(choices: LossChoices) -> Loss:
         log_p, log_q = sequence_logs(batch, choices)
         return log_p - stop_gradient(group_log_mean(log_q, log_q, choices))
 
-    return _clipped(log_weight, centred)
+    return _clipped(log_weight, centred, group_mean=True)
 
 
 def gepo_plus(choices: LossChoices) -> Loss:
@@ -113,7 +113,8 @@ def gepo_plus(choices: LossChoices) -> Loss:
         log_mean = group_log_mean(log_q, log_q, choices)
         return log_p - stop_gradient(jnp.where(near, log_q, log_mean))
 
-    return _clipped(log_weight, centred, joined(ClipSettings, GepoPlusSettings))
+    own = joined(ClipSettings, GepoPlusSettings)
+    return _clipped(log_weight, centred, own, group_mean=True)
 
 
 def eqp(choices: LossChoices) -> Loss:
@@ -126,7 +127,7 @@ def eqp(choices: LossChoices) -> Loss:
         log_p, log_q = sequence_logs(batch, choices)
         return log_p - group_log_mean(log_p, log_q, choices)
 
-    return _clipped(log_weight, centred)
+    return _clipped(log_weight, centred, group_mean=True)
 
 
 def ds_gspo(choices: LossChoices) -> Loss:
@@ -167,7 +168,7 @@ def gmpo(choices: LossChoices) -> Loss:
             clipped=mean_over_tokens(bounded < free, batch.mask),
         )
 
-    return Loss(loss, GmpoSettings)
+    return Loss(loss, GmpoSettings, group_mean=False)
 
 
 def topr(choices: LossChoices) -> Loss:
@@ -188,13 +189,14 @@ def topr(choices: LossChoices) -> Loss:
             clipped=((advantage < 0.0) & (log_ratio > 0.0)).mean(dtype=jnp.float32),
         )
 
-    return Loss(loss)
+    return Loss(loss, group_mean=False)
 
 
 def _clipped(
     log_weight_of: LogWeight,
     advantage_of: Callable[[jax.Array], jax.Array],
     settings: Any = ClipSettings,
+    group_mean: bool = False,
 ) -> Loss:
     def loss(batch: Batch, settings: Any) -> LossOutput:
         log_weight = log_weight_of(batch, settings)
@@ -207,7 +209,7 @@ def _clipped(
             clipped=active.mean(dtype=jnp.float32),
         )
 
-    return Loss(loss, settings)
+    return Loss(loss, settings, group_mean)
 
 
 register_loss("gspo", gspo)

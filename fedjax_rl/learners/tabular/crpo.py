@@ -116,4 +116,5 @@ def crpo(evaluation: Evaluation = evaluate_exactly) -> Learner:
         exchanges=(Exchange(send, receive),),
         counts=counts,
         settings=CRPOSettings,
+        multipliers=False,
     )

@@ -5,9 +5,11 @@ import dataclasses
 import pytest
 import yaml
 
+from fedjax_rl.cli.run import base
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.networks.config import PRESETS, DeepConfig, preset
 from fedjax_rl.families.networks.training import fednatural, fedppo
+from fedjax_rl.families.registry import family_of
 from fedjax_rl.settings.files import read_settings, settings_to_yaml
 
 COUNTS = """
@@ -130,3 +132,58 @@ def test_wrong_settings_of_the_functions_are_named(start):
         start(round=10)
     with pytest.raises(InvalidInput, match="--rounds: got 0"):
         start(rounds=0)
+
+
+GIVEN = {
+    **{"vary": ("gain=1,2",), "access": "who.yaml", "merge_by": "lagrangian"},
+    **{"duals": "gradient", "dual_step_size": 0.3, "dual_units": "raw", "cost_gae": 0.5},
+}
+READ = {
+    "fed": {*GIVEN},
+    "omniscient": {*GIVEN} - {"vary", "access", "merge_by"},
+    "no-communication": {*GIVEN} - {"merge_by"},
+    "unconstrained": set(),
+}
+
+
+@pytest.mark.parametrize("reference", READ)
+def test_a_reference_beside_a_run_has_the_settings_that_it_reads(reference):
+    references = family_of("fedppo").references
+    own = references.settings("fedppo", DeepConfig(**GIVEN, rounds=7), reference)
+    assert own.rounds == 7 and own.reference == reference
+    assert {name for name in GIVEN if getattr(own, name) != getattr(DeepConfig, name)} == {
+        name for name in GIVEN if name in READ[reference]
+    }
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_what_a_reference_does_not_read_is_refused(name):
+    company = {"duals": "gradient"} if name == "dual_step_size" else {}
+    for reference, read in READ.items():
+        settings = {name: GIVEN[name], **company, "reference": reference}
+        if name in read:
+            DeepConfig(**settings)
+            continue
+        with pytest.raises(InvalidInput, match="only with --reference fed"):
+            DeepConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("flags", "gone"),
+    [
+        (["--duals", "pid"], {"dual_step_size"}),
+        (
+            ["--reference", "unconstrained"],
+            {"duals", "dual_units", "dual_step_size", "multiplier_cap"},
+        ),
+        (["--reference=no-communication"], set()),
+        (["--reference", "["], {*PRESETS["paper"]} & {"duals", "dual_units"}),
+    ],
+)
+def test_a_preset_leaves_out_what_has_no_effect_beside_the_flags(flags, gone):
+    """What is no value at all is refused where flags are read, and not here."""
+    settings, _ = base(family_of("fedppo"), "fedppo", ["--preset", "paper", *flags])
+    differs = {
+        name for name in PRESETS["paper"] if getattr(settings, name) != PRESETS["paper"][name]
+    }
+    assert gone <= differs and (gone or not differs)

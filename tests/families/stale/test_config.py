@@ -6,6 +6,7 @@ import pytest
 
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.stale.config import HeteroConfig
+from fedjax_rl.hetero.latency import QuantileSettings
 from fedjax_rl.settings.files import read_settings, settings_to_yaml
 from fedjax_rl.settings.own import extended
 from tests.sweeps.axes import EVERY_LOSS
@@ -41,7 +42,7 @@ BAD = [
 def test_a_bad_value_is_named_in_one_line(case):
     field, value = case
     with pytest.raises(InvalidInput) as caught:
-        extended(HeteroConfig, EVERY_LOSS)(**{field: value})
+        extended(HeteroConfig, EVERY_LOSS, QuantileSettings)(**{field: value})
     told = str(caught.value)
     assert told.startswith(f"--{field.replace('_', '-')}: got ")
     assert "\n" not in told
