@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
     from fedjax_rl.terminal.live import working
 
     import_matplotlib(options.directory)
-    from fedjax_rl.sweeps.plots import Drawn, plot_sweep
+    from fedjax_rl.sweeps.drawing import Drawn, plot_sweep
     from fedjax_rl.sweeps.question import question_about
 
     asked = options.metric, options.maximize, (), options.feasible_seeds

@@ -7,9 +7,21 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from fedjax_rl.report.document import Chart, Figure, FloatArray, HeatMap, Series
+from fedjax_rl.figures.description import (
+    Chart,
+    Figure,
+    FloatArray,
+    HeatMap,
+    Parallel,
+    Scale,
+    Series,
+    View,
+    meanings,
+)
 from fedjax_rl.report.markup import Html
 
+SCALES: tuple[Scale, ...] = ("linear", "log", "log-log")
+"""In the order that the page's choice of scales has."""
 DIGITS = 6
 """So many digits of a number reach the page."""
 
@@ -23,12 +35,13 @@ def embedded(figures: Sequence[Figure]) -> Html:
 
 
 def _figure(figure: Figure) -> dict[str, Any]:
-    return {
-        "title": figure.title,
-        "views": [
-            _map(view) if isinstance(view, HeatMap) else _chart(view) for view in figure.views
-        ],
-    }
+    return {"title": figure.title, "views": [_view(view) for view in figure.views]}
+
+
+def _view(view: View) -> dict[str, Any]:
+    if isinstance(view, Chart):
+        return _chart(view)
+    return _map(view) if isinstance(view, HeatMap) else _parallel(view)
 
 
 def _chart(chart: Chart) -> dict[str, Any]:
@@ -48,7 +61,9 @@ def _chart(chart: Chart) -> dict[str, Any]:
         "name": chart.name,
         "axes": list(chart.x_labels),
         "label": chart.y_label,
-        "log": chart.logarithmic,
+        "scale": SCALES.index(chart.scale),
+        "limits": chart.limits,
+        "meanings": meanings(chart.series),
         "series": [_series(one, [place(x) for x in one.x]) for one in chart.series],
         "abscissas": abscissas,
     }
@@ -63,8 +78,15 @@ def _series(series: Series, places: list[int]) -> dict[str, Any]:
         "dash": series.dash,
         "shown": series.shown,
     }
-    if series.low is not None and series.high is not None:
-        document |= {"low": _rounded(series.low), "high": _rounded(series.high)}
+    if series.faint:
+        document["faint"] = True
+    if (band := series.band) is not None:
+        document["band"] = {
+            "low": _rounded(band.low),
+            "high": _rounded(band.high),
+            "name": band.name,
+            "filled": band.filled,
+        }
     if series.reference is not None and _one(series.reference) is not None:
         document["reference"] = {"at": _one(series.reference), "name": series.reference_name}
     return document
@@ -80,6 +102,17 @@ def _map(found: HeatMap) -> dict[str, Any]:
         "rows": list(found.rows),
         "values": [_rounded(row) for row in found.values],
         "maximize": found.maximize,
+    }
+
+
+def _parallel(found: Parallel) -> dict[str, Any]:
+    return {
+        "kind": "parallel",
+        "name": found.name,
+        "axes": list(found.axes),
+        "ticks": found.ticks,
+        "heights": [_rounded(line) for line in found.heights],
+        "values": _rounded(found.values),
     }
 
 

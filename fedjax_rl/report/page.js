@@ -1,5 +1,8 @@
 // Puts every figure in its place, and lets tables be sorted.
 
+const SCALES = ["linear", "logarithmic", "log–log"];
+const KINDS = { chart: Chart, map: HeatMap, parallel: Parallel };
+
 function chooser(name, options, chosen, change) {
   const select = make("select", {});
   options.forEach((option, place) => {
@@ -14,7 +17,7 @@ function chooser(name, options, chosen, change) {
 function place(figure, element) {
   const plot = element.querySelector(".plot");
   const controls = make("div", { class: "controls" }), box = make("div", {});
-  const state = { log: false, axis: 0 };
+  const state = { scale: 0, axis: 0 };
   let drawn = null;
 
   function open(index) {
@@ -26,14 +29,14 @@ function place(figure, element) {
       controls.append(chooser("show", figure.views.map((each) => each.name || figure.title), index, open));
     }
     if (chart) {
-      state.log = view.log;
+      state.scale = view.scale;
       state.axis = Math.min(state.axis, view.axes.length - 1);
-      controls.append(chooser("scale", ["linear", "logarithmic"], Number(view.log), (log) => { state.log = Boolean(log); drawn.draw(); }));
+      controls.append(chooser("scale", SCALES, view.scale, (scale) => { state.scale = scale; drawn.draw(); }));
       if (view.axes.length > 1) {
         controls.append(chooser("against", view.axes, state.axis, (axis) => { state.axis = axis; drawn.at = null; drawn.draw(); }));
       }
     }
-    drawn = chart ? new Chart(view, box, state) : new HeatMap(view, box);
+    drawn = new KINDS[view.kind](view, box, state);
     drawn.draw();
   }
 

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-from fedjax_rl.report.curves import all_figures
+from fedjax_rl.figures.description import Figure, HeatMap
+from fedjax_rl.figures.numbers import exactly, shown
 from fedjax_rl.report.document import (
     Bar,
-    Figure,
-    HeatMap,
     KeyFigure,
     Page,
     Satisfaction,
@@ -23,10 +22,10 @@ from fedjax_rl.report.document import (
 )
 from fedjax_rl.report.embedding import embedded
 from fedjax_rl.report.markup import NONE, Html, join, tag
-from fedjax_rl.report.numbers import exactly, shown
 from fedjax_rl.report.satisfaction import cost_words
+from fedjax_rl.report.thinning import all_figures
 
-SCRIPTS = ("scales.js", "chart.js", "heatmap.js", "page.js")
+SCRIPTS = ("scales.js", "chart.js", "heatmap.js", "parallel.js", "page.js")
 BARS_SHOWN = 12
 DIVERGED_LISTED = 20
 SIGNS = {"kept": "✓", "tolerated": "≈", "broken": "✗", "unknown": "?"}

@@ -11,9 +11,9 @@ from importlib import resources
 import pytest
 
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.figures.numbers import binary, exactly, seconds, shown
 from fedjax_rl.report import page_of, write_report
 from fedjax_rl.report.markup import Html, join, tag
-from fedjax_rl.report.numbers import binary, exactly, seconds, shown
 from fedjax_rl.report.rendering import SCRIPTS, html_of
 from tests.report import made
 
