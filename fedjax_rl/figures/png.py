@@ -123,18 +123,20 @@ def _chart(axes: Axes, panel: Panel) -> None:
     chart = panel.view
     assert isinstance(chart, Chart)
     upright, level = chart.scale != "linear", chart.scale == "log-log"
+    some = False
     for series in _drawn(chart):
         one = thin(series, POINTS)
-        x, y, style = one.x[panel.abscissa], one.y, _style(one)
+        x, y = _positive(one.x[panel.abscissa], level), _positive(one.y, upright)
+        some |= bool((np.isfinite(x) & np.isfinite(y)).any())
+        style = _style(one)
         if one.band is not None:
             _band(axes, x, one.band, style["color"])
         marker = "o" if len(y) < MARKED or np.isfinite(y).sum() == 1 else None
-        axes.plot(_positive(x, level), _positive(y, upright), **style, marker=marker)
+        axes.plot(x, y, **style, marker=marker)
         if one.reference is not None and np.isfinite(number(one.reference)):
             axes.axhline(one.reference, color=style["color"], ls=(0, (5, 4)), lw=1)
     axes.set_xlabel(chart.x_labels[panel.abscissa])
     axes.set_ylabel("" if chart.y_label == panel.title else chart.y_label)
-    some = any((_positive(one.y, True) > 0).any() for one in _drawn(chart))
     if upright and some:
         axes.set_yscale("log")
         if level:

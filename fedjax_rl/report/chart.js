@@ -51,7 +51,7 @@ class Chart {
     }
   }
 
-  get log() { return this.state.scale > 0; }
+  get log() { return this.state.scale !== "linear"; }
 
   abscissa(series) {
     return this.view.abscissas[series.x[this.state.axis]] || [];
@@ -66,7 +66,7 @@ class Chart {
   }
 
   placed(x) {
-    return this.state.scale < 2 || x > 0;
+    return this.state.scale !== "log-log" || x > 0;
   }
 
   extent() {
@@ -75,7 +75,7 @@ class Chart {
       const x = this.abscissa(series);
       series.y.forEach((value, place) => { if (this.usable(value) && this.placed(x[place])) { xs.push(x[place]); ys.push(value); } });
       for (const end of series.band ? [series.band.low, series.band.high] : []) end.forEach((value) => { if (this.usable(value)) ys.push(value); });
-      if (series.reference && this.usable(series.reference.at)) ys.push(series.reference.at);
+      if (this.usable(series.reference)) ys.push(series.reference);
     }
     if (ys.length && this.view.limits && !this.log) ys.push(...this.view.limits);
     const range = (values) => values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
@@ -90,8 +90,8 @@ class Chart {
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.svg.setAttribute("height", height);
     const extent = this.extent();
-    this.svg.setAttribute("aria-label", `${this.view.label} against ${this.view.axes[this.state.axis]}; arrow keys read values`);
-    this.svg.append(make("text", { x: 0, y: 14 }, this.view.label));
+    this.svg.setAttribute("aria-label", `${this.view.y_label} against ${this.view.x_labels[this.state.axis]}; arrow keys read values`);
+    this.svg.append(make("text", { x: 0, y: 14 }, this.view.y_label));
     if (!extent) {
       const why = this.visible().length && this.log ? "nothing positive to show on a logarithmic axis" : "nothing to show";
       this.svg.append(make("text", { x: width / 2, y: height / 2, "text-anchor": "middle" }, why));
@@ -106,7 +106,7 @@ class Chart {
     const vertical = scale(lowest - pad, highest + pad, height - MARGIN.bottom, MARGIN.top, count);
     const left = Math.max(...vertical.ticks.map((tick) => format(tick).length), 2) * 8.2 + 10;
     const right = width - MARGIN.right;
-    const level = this.state.scale === 2 ? logarithmicScale : linearScale;
+    const level = this.state.scale === "log-log" ? logarithmicScale : linearScale;
     const horizontal = level(firstX, lastX, left, right, Math.max(2, Math.floor((right - left) / 95)));
     this.scales = { horizontal, vertical, left, right, bottom: height - MARGIN.bottom };
     this.axes(width, height);
@@ -131,7 +131,7 @@ class Chart {
       free = x + half + 8;
       this.svg.append(make("text", { x, y: bottom + 18, "text-anchor": "middle" }, format(tick)));
     }
-    this.svg.append(make("text", { x: right, y: height - 6, "text-anchor": "end" }, this.view.axes[this.state.axis]));
+    this.svg.append(make("text", { x: right, y: height - 6, "text-anchor": "end" }, this.view.x_labels[this.state.axis]));
   }
 
   curve(series) {
@@ -147,8 +147,8 @@ class Chart {
         this.svg.append(make("path", { class: `${filled ? "band" : "range"} ${kind}`, d }));
       }
     }
-    if (series.reference && this.usable(series.reference.at)) {
-      const y = vertical.at(series.reference.at);
+    if (this.usable(series.reference)) {
+      const y = vertical.at(series.reference);
       this.svg.append(make("line", { class: `reference ${kind}`, x1: left, x2: right, y1: y, y2: y }));
     }
     for (const run of this.runs(x, [series.y])) {
@@ -210,7 +210,7 @@ class Chart {
   // The values under the cursor; without one, the last of every curve.
   show() {
     if (this.over) this.over.replaceChildren();
-    const label = this.view.axes[this.state.axis];
+    const label = this.view.x_labels[this.state.axis];
     this.readout.textContent = this.at === null ? "last values" : `at ${label} ${format(this.at)}`;
     if (this.at !== null && this.scales && this.placed(this.at)) {
       const x = this.scales.horizontal.at(this.at);
@@ -230,7 +230,7 @@ class Chart {
     const aside = [];
     const band = series.band;
     if (band && band.low[index] !== null) aside.push(`${band.name} ${format(band.low[index])} … ${format(band.high[index])}`);
-    if (series.reference) aside.push(`${series.reference.name} ${format(series.reference.at)}`);
+    if (series.reference !== null) aside.push(`${series.reference_name} ${format(series.reference)}`);
     told.aside.textContent = aside.join(", ");
     if (this.at === null || this.hidden[place] || !this.scales || !this.usable(series.y[index]) || !this.placed(x[index])) return;
     this.over.append(make("circle", {

@@ -13,7 +13,7 @@ class HeatMap {
     this.view = view;
     this.box = box;
     this.frame = make("div", { class: "map-box" });
-    this.svg = make("svg", { class: "map", role: "group", "aria-label": `${view.name} by ${view.across} ${view.up}` });
+    this.svg = make("svg", { class: "map", role: "group", "aria-label": `${view.name} by ${view.x_label} ${view.y_label}` });
     this.readout = make("p", { class: "readout", "aria-live": "polite" });
     this.frame.append(this.svg);
     box.append(this.frame, this.readout);
@@ -29,7 +29,7 @@ class HeatMap {
   }
 
   draw() {
-    const { columns, rows, values, across, up } = this.view;
+    const { columns, rows, values, x_label: across, y_label: up } = this.view;
     if (!this.box.clientWidth) return;
     const left = up ? Math.min(Math.max(...rows.map((row) => row.length)) * 8.2 + 12, 190) : 2;
     const cell = Math.max((this.box.clientWidth - left - 2) / columns.length, 34);
@@ -56,7 +56,7 @@ class HeatMap {
   }
 
   cell(value, place, down, x, y, width, height) {
-    const { columns, rows, across, up } = this.view;
+    const { columns, rows, x_label: across, y_label: up } = this.view;
     const share = value === null ? 0 : this.high > this.low ? (value - this.low) / (this.high - this.low) : 0.5;
     const colour = viridis(share);
     const words = `${across} ${columns[place]}${up ? `, ${up} ${rows[down]}` : ""}: ${format(value)}`;

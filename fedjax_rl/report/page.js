@@ -1,7 +1,7 @@
 // Puts every figure in its place, and lets tables be sorted.
 
-const SCALES = ["linear", "logarithmic", "log–log"];
-const KINDS = { chart: Chart, map: HeatMap, parallel: Parallel };
+const SCALES = { "linear": "linear", "log": "logarithmic", "log-log": "log–log" };
+const KINDS = { Chart, HeatMap, Parallel };
 
 function chooser(name, options, chosen, change) {
   const select = make("select", {});
@@ -17,23 +17,24 @@ function chooser(name, options, chosen, change) {
 function place(figure, element) {
   const plot = element.querySelector(".plot");
   const controls = make("div", { class: "controls" }), box = make("div", {});
-  const state = { scale: 0, axis: 0 };
+  const state = { scale: "linear", axis: 0 };
   let drawn = null;
 
   function open(index) {
     const view = figure.views[index];
-    const chart = view.kind === "chart";
+    const chart = view.kind === "Chart";
     controls.replaceChildren();
     box.replaceChildren();
     if (figure.views.length > 1) {
       controls.append(chooser("show", figure.views.map((each) => each.name || figure.title), index, open));
     }
     if (chart) {
+      const names = Object.keys(SCALES);
       state.scale = view.scale;
-      state.axis = Math.min(state.axis, view.axes.length - 1);
-      controls.append(chooser("scale", SCALES, view.scale, (scale) => { state.scale = scale; drawn.draw(); }));
-      if (view.axes.length > 1) {
-        controls.append(chooser("against", view.axes, state.axis, (axis) => { state.axis = axis; drawn.at = null; drawn.draw(); }));
+      state.axis = Math.min(state.axis, view.x_labels.length - 1);
+      controls.append(chooser("scale", Object.values(SCALES), names.indexOf(view.scale), (place) => { state.scale = names[place]; drawn.draw(); }));
+      if (view.x_labels.length > 1) {
+        controls.append(chooser("against", view.x_labels, state.axis, (axis) => { state.axis = axis; drawn.at = null; drawn.draw(); }));
       }
     }
     drawn = new KINDS[view.kind](view, box, state);
