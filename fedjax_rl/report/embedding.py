@@ -9,7 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from fedjax_rl.figures.description import Chart, Figure, FloatArray, View, meanings
+from fedjax_rl.figures.description import (
+    Chart,
+    Figure,
+    FloatArray,
+    HeatMap,
+    Parallel,
+    View,
+    meanings,
+)
+from fedjax_rl.report.maps import colour_of, css, shares_of
 from fedjax_rl.report.markup import Html
 
 DIGITS = 6
@@ -26,8 +35,16 @@ def embedded(figures: Sequence[Figure]) -> Html:
 
 
 def _view(view: View) -> dict[str, Any]:
-    """A view with the name of its type; series name their abscissas by number, many share them."""
+    """A view with the name of its type; series name their abscissas by number, many share them.
+
+    A heat map is on the page already, as a table.
+    """
+    if isinstance(view, HeatMap):
+        return {"kind": "HeatMap", "name": view.name}
     document = {"kind": type(view).__name__, **_plain(view)}
+    if isinstance(view, Parallel):
+        shares = 0.25 + 0.6 * shares_of(view.values)  # neither end is lost on a light or dark page
+        document["colours"] = [css(colour_of(share)) for share in shares]
     if isinstance(view, Chart):
         known: dict[bytes, int] = {}
         abscissas: list[FloatArray] = []

@@ -1,7 +1,7 @@
 // Puts every figure in its place, and lets tables be sorted.
 
 const SCALES = { "linear": "linear", "log": "logarithmic", "log-log": "log–log" };
-const KINDS = { Chart, HeatMap, Parallel };
+const KINDS = { Chart, Parallel };
 
 function chooser(name, options, chosen, change) {
   const select = make("select", {});
@@ -16,6 +16,7 @@ function chooser(name, options, chosen, change) {
 
 function place(figure, element) {
   const plot = element.querySelector(".plot");
+  const maps = [...plot.children]; // views that need no script
   const controls = make("div", { class: "controls" }), box = make("div", {});
   const state = { scale: "linear", axis: 0 };
   let drawn = null;
@@ -37,15 +38,16 @@ function place(figure, element) {
         controls.append(chooser("against", view.x_labels, state.axis, (axis) => { state.axis = axis; drawn.at = null; drawn.draw(); }));
       }
     }
-    drawn = new KINDS[view.kind](view, box, state);
-    drawn.draw();
+    for (const map of maps) map.hidden = Number(map.dataset.view) !== index;
+    drawn = view.kind in KINDS ? new KINDS[view.kind](view, box, state) : null;
+    drawn?.draw();
   }
 
-  plot.append(controls, box);
+  plot.prepend(controls, box);
   open(0);
   let width = plot.clientWidth;
   new ResizeObserver(() => {
-    if (plot.clientWidth !== width) { width = plot.clientWidth; drawn.draw(); }
+    if (plot.clientWidth !== width) { width = plot.clientWidth; drawn?.draw(); }
   }).observe(plot);
 }
 

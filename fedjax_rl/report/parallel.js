@@ -3,15 +3,15 @@
 class Parallel {
   constructor(view, box) {
     this.view = view;
-    this.frame = make("div", { class: "map-box" });
-    this.svg = make("svg", { class: "map parallel", role: "img", "aria-label": `${view.axes.join(", ")} of ${view.values.length} configurations; the tables have the numbers` });
+    this.frame = make("div", { class: "upright" });
+    this.svg = make("svg", { class: "map parallel", role: "img", "aria-label": `${view.axes.join(", ")} of ${view.colours.length} configurations; the tables have the numbers` });
     this.frame.append(this.svg);
     this.box = box;
     box.append(this.frame);
   }
 
   draw() {
-    const { axes, ticks, heights, values } = this.view;
+    const { axes, ticks, heights, colours } = this.view;
     if (!this.box.clientWidth) return;
     const widest = Math.max(...axes.map((name) => name.length), ...ticks.flat().map(([, text]) => text.length)) * 8.2 + 16;
     const step = Math.max((this.box.clientWidth - widest) / (axes.length - 1), widest);
@@ -19,11 +19,10 @@ class Parallel {
     const x = (axis) => widest / 2 + axis * step, y = (share) => bottom - share * (bottom - 14);
     for (const [key, value] of Object.entries({ width, height, viewBox: `0 0 ${width} ${height}` })) this.svg.setAttribute(key, value);
     this.svg.replaceChildren();
-    const low = Math.min(...values), high = Math.max(...values);
     [...heights.keys()].reverse().forEach((place) => {
       const points = heights[place].map((share, axis) => `${x(axis).toFixed(1)} ${y(share).toFixed(1)}`);
       const line = make("path", { class: "line", d: `M${points.join("L")}` });
-      line.style.stroke = `rgb(${viridis(high > low ? (values[place] - low) / (high - low) : 0.5).join(" ")})`;
+      line.style.stroke = colours[place];
       line.style.strokeWidth = place ? "1.5px" : "4px";
       this.svg.append(line);
     });

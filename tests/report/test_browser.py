@@ -148,7 +148,7 @@ def test_nothing_positive_is_said_on_a_logarithmic_axis(browser, pages):
 
 def test_tables_are_sorted_by_a_click(browser, pages):
     page = opened(browser, pages["sweep"], 1440)
-    table = "document.querySelectorAll('table')[1]"
+    table = "document.querySelectorAll('table:not(.map)')[1]"
     heading = f"{table}.tHead.rows[0].cells[5]"
     assert page.evaluate(f"{heading}.textContent") == "average_gap"
     gaps = list(map(float, page.evaluate("column(1, 5)")))
@@ -160,13 +160,17 @@ def test_tables_are_sorted_by_a_click(browser, pages):
         assert sorted_gaps == sorted(gaps, reverse=order == "descending")
 
 
-def test_cells_of_a_map_tell_their_value(browser, pages):
+def test_one_map_is_seen_at_a_time_and_its_cells_tell_their_value(browser, pages):
     page = opened(browser, pages["sweep"], 1440)
-    words = page.evaluate("[...document.querySelectorAll('rect.cell')].map(c => c.ariaLabel)")
-    assert words[:2] == ["step_size 0.1, local_steps 1: 1.1", "step_size 1, local_steps 1: 2"]
-    page.move(*page.middle("rect.cell"))
-    told = page.evaluate("document.querySelector('.map-box + .readout').textContent")
-    assert told == words[0]
+    cells = "[...document.querySelectorAll('.map-box:not([hidden]) tbody td')]"
+    words = page.evaluate(f"{cells}.map(c => c.title)")
+    assert words[2:] == ["step_size 0.1, local_steps 1: 1.1", "step_size 1, local_steps 1: 2"]
+    assert page.evaluate(f"{cells}.map(c => c.textContent)") == ["1.5", "6", "1.1", "2"]
+    count = page.evaluate("document.querySelectorAll('.map-box').length")
+    assert count == page.evaluate("figures[0].views.length") > 1
+    page.evaluate("choose(0, 0, 1)")
+    assert page.evaluate("document.querySelectorAll('.map-box:not([hidden])').length") == 1
+    assert page.evaluate(f"{cells}[0].title").endswith(": 1"), "the share of feasible seeds"
 
 
 def test_what_was_closed_fits_when_it_opens(browser, pages):
