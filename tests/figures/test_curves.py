@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from fedjax_rl.figures import averages
 from fedjax_rl.figures.averages import averaged
 from fedjax_rl.figures.curves import Axes, curve, gathered, overlaid, thin
 from fedjax_rl.figures.description import Band, Chart, Figure, Series, meanings
@@ -47,6 +48,16 @@ def test_bands_are_as_smooth_as_their_curves():
     values = np.tile(np.random.default_rng(0).normal(size=30), (1000, 1))
     band = averaged(series(np.zeros(1000)), values).band
     assert np.ptp(band.low) == 0 and np.ptp(band.high) == 0 and band.low[0] < band.high[0]
+
+
+def test_bands_of_very_many_seeds_are_straight_between_points(monkeypatch):
+    """Both ends are resampled, and what lies between them is a line here."""
+    values = np.linspace(0, 9, 10)[:, None] + np.random.default_rng(0).normal(size=20)
+    every = averaged(series(np.zeros(10)), values).band
+    monkeypatch.setattr(averages, "RESAMPLED", 1)
+    few = averaged(series(np.zeros(10)), values).band
+    np.testing.assert_allclose(few.low, every.low)
+    np.testing.assert_allclose(few.high, every.high)
 
 
 def test_what_is_undefined_has_no_average_and_one_seed_no_band():
