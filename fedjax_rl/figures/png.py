@@ -35,7 +35,7 @@ COLOUR_MAP = "viridis"
 POINTS = 4000
 """Most points of a curve."""
 MARKED = 4
-"""Curves of fewer points have markers."""
+"""Curves of fewer points have markers; of others, points between two gaps."""
 INSIDE = 8
 """A legend with more entries stands below its chart."""
 PANEL = 5.5, 3.8
@@ -94,11 +94,13 @@ def drawn(figures: Sequence[Figure], heading: str = "") -> Drawing:
                 outside = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": 2}
                 place: Any = outside if len(own) > INSIDE else {}
                 axes.legend(handles=own, fontsize="small", **place)
-        if below:
-            drawing.legend(handles=below, fontsize="small", loc="outside lower center", ncols=3)
         if heading:
             drawing.suptitle(heading)
-        if note := " ".join(dict.fromkeys(one.note for one in figures if one.note)):
+        note = " ".join(dict.fromkeys(one.note for one in figures if one.note))
+        if below:  # the note within, or one would cover the other
+            around: Any = {"fontsize": "small", "title_fontsize": "small", "ncols": 3}
+            drawing.legend(handles=below, loc="outside lower center", title=note, **around)
+        elif note:
             drawing.supxlabel(note, fontsize="small", color="0.3", wrap=True)
     return drawing
 
@@ -127,12 +129,13 @@ def _chart(axes: Axes, panel: Panel) -> None:
     for series in _drawn(chart):
         one = thin(series, POINTS)
         x, y = _positive(one.x[panel.abscissa], level), _positive(one.y, upright)
-        some |= bool((np.isfinite(x) & np.isfinite(y)).any())
+        there = np.isfinite(x) & np.isfinite(y)
+        some |= bool(there.any())
         style = _style(one)
         if one.band is not None:
             _band(axes, x, one.band, style["color"])
-        marker = "o" if len(y) < MARKED or np.isfinite(y).sum() == 1 else None
-        axes.plot(x, y, **style, marker=marker)
+        marked = there if len(y) < MARKED else there & _alone(there)
+        axes.plot(x, y, **style, marker="o", ms=4, markevery=np.flatnonzero(marked).tolist())
         if one.reference is not None and np.isfinite(number(one.reference)):
             axes.axhline(one.reference, color=style["color"], ls=(0, (5, 4)), lw=1)
     axes.set_xlabel(chart.x_labels[panel.abscissa])
@@ -147,6 +150,12 @@ def _chart(axes: Axes, panel: Panel) -> None:
         low, high = chart.limits
         margin = 0.02 * (high - low)
         axes.set_ylim(low - margin, high + margin)
+
+
+def _alone(there: np.ndarray) -> np.ndarray:
+    """Points between two gaps, of which no line is to be seen."""
+    padded = np.pad(there, 1)
+    return ~padded[:-2] & ~padded[2:]
 
 
 def _band(axes: Axes, x: np.ndarray, band: Band, colour: str) -> None:

@@ -28,7 +28,7 @@ class Chart {
 
   entry(series, place) {
     const swatch = make("svg", { width: 28, height: 12, "aria-hidden": "true" },
-      make("line", { x1: 1, x2: 27, y1: 6, y2: 6, class: `line c${series.colour} d${series.dash}` }));
+      make("line", { x1: 1, x2: 27, y1: 6, y2: 6, class: `line c${series.colour} d${series.dash}${series.faint ? " faint" : ""}` }));
     swatch.firstChild.style.strokeWidth = "3px";
     const value = make("span", { class: "value" }), aside = make("small", { class: "aside" });
     const button = make("button", { type: "button", "aria-pressed": String(!this.hidden[place]) },

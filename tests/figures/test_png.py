@@ -45,6 +45,12 @@ def test_a_chart_has_every_curve_its_reference_and_its_band():
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("round", "cost", "Costs")
 
 
+def test_points_between_gaps_are_seen():
+    y = [1, math.nan, 3, math.nan, 5, 6]
+    (axes,) = png.drawn([Figure("", (chart(series(y)),))]).axes
+    assert axes.lines[0].get_markevery() == [0, 2]
+
+
 def test_details_are_left_out_and_abscissas_stand_side_by_side():
     views = chart(series([1, 2]), name="a"), chart(series([1, 2]), name="b", detail=True)
     drawing = png.drawn([Figure("", views, abscissas=2)])
@@ -76,7 +82,7 @@ def test_a_legend_that_all_share_stands_once_below():
     (legend,) = drawing.legends
     assert texts(legend) == ["a", "b"] and not any(a.get_legend() for a in drawing.axes)
     assert [axes.get_title() for axes in drawing.axes] == ["x", "y", "z"]
-    assert (drawing.get_suptitle(), drawing.get_supxlabel()) == ("hill", "Read it so.")
+    assert (drawing.get_suptitle(), legend.get_title().get_text()) == ("hill", "Read it so.")
 
 
 def test_maps_and_parallel_axes_have_their_numbers():

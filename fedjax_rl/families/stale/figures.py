@@ -130,12 +130,12 @@ def _staleness(summary: Mapping[str, Any]) -> tuple[Figure, ...]:
     if not counts.size:
         return ()
     ages, shares = np.arange(len(counts), dtype=float), counts / counts.sum()
-    mean = float(ages @ shares)
-    name = f"window {summary.get('window')}: mean {mean:.1f}, largest {len(counts) - 1}"
     label = "staleness, learner steps"
-    series = curve(Axes((label,), (ages,)), name, np.where(counts > 0, shares, np.nan))
+    axes = Axes((label,), (ages,))
+    series = curve(axes, "share of batches", np.where(counts > 0, shares, np.nan))
     chart = Chart("", (label,), "share of batches", (series,), "log")
-    note = f"All batches of {plural(int(summary.get('seeds', 1)), 'seed')}."
+    note = f"Mean {ages @ shares:.1f}, largest {len(counts) - 1}: all batches of "
+    note += f"{plural(int(summary.get('seeds', 1)), 'seed')} with window {summary.get('window')}."
     return (Figure("Ages of batches", (chart,), note, "staleness.png"),)
 
 
