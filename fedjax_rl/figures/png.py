@@ -37,7 +37,7 @@ POINTS = 4000
 MARKED = 4
 """Curves of fewer points have markers; of others, points between two gaps."""
 INSIDE = 8
-"""A legend with more entries stands below its chart."""
+"""A legend with more entries stands below a chart that is alone."""
 PANEL = 5.5, 3.8
 """Width and height of a chart, in inches."""
 
@@ -82,7 +82,8 @@ def drawn(figures: Sequence[Figure], heading: str = "") -> Drawing:
     wide = max((len(p.view.axes) for p in panels if isinstance(p.view, Parallel)), default=3)
     size = PANEL[0] * max(across, 1 + (across == 1) * (0.3 + (wide - 3) / 4)), PANEL[1] * down
     entries = [_entries(panel.view) for panel in panels]
-    together = len(panels) > 1 and all(_labels(each) == _labels(entries[0]) for each in entries)
+    several = len(panels) > 1 or len(entries[0]) > INSIDE
+    together = several and all(_labels(each) == _labels(entries[0]) for each in entries)
     below = entries[0] if together else []
     with matplotlib.rc_context(STYLE):
         drawing = Drawing((size[0], size[1] + 0.25 * len(below) / 3), layout="constrained")
@@ -91,9 +92,7 @@ def drawn(figures: Sequence[Figure], heading: str = "") -> Drawing:
             axes.set_title(panel.title, fontsize="medium")
             DRAWS[type(panel.view)](axes, panel)
             if own and not together:
-                outside = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": 2}
-                place: Any = outside if len(own) > INSIDE else {}
-                axes.legend(handles=own, fontsize="small", **place)
+                axes.legend(handles=own, fontsize="small")
         if heading:
             drawing.suptitle(heading)
         note = " ".join(dict.fromkeys(one.note for one in figures if one.note))

@@ -125,6 +125,16 @@ def test_a_page_without_javascript_still_has_its_tables_and_bars(tmp_path):
         assert word in told
 
 
+def test_maps_need_no_script(tmp_path):
+    """Every cell has its number, and says where it is; the text stands out from the colour."""
+    page = Elements(rendered(made.sweep(tmp_path / "run")))
+    cells = [given for name, given in page.found if name == "td" and "title" in given]
+    assert cells[2]["title"] == "step_size 0.1, local_steps 1: 1.1"
+    assert {"background:rgb(68 1 84);color:#fff", "background:rgb(253 231 37);color:#000"} <= {
+        cell["style"] for cell in cells
+    }
+
+
 def test_a_long_run_of_many_columns_makes_a_page_of_sensible_size(tmp_path):
     text = rendered(made.finite(tmp_path / "run", rounds=10_000, columns=60))
     assert len(text.encode()) < LARGEST
