@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -38,6 +39,8 @@ MARKED = 4
 """Curves of fewer points have markers; of others, points between two gaps."""
 INSIDE = 8
 """A legend with more entries stands below a chart that is alone."""
+LETTER, WRAPPED = 0.075, 62
+"""Inches of a letter of a legend, and after how many of them a line ends."""
 PANEL = 5.5, 3.8
 """Width and height of a chart, in inches."""
 
@@ -80,28 +83,46 @@ def drawn(figures: Sequence[Figure], heading: str = "") -> Drawing:
     panels, across = panels_of(figures)
     down = -(-len(panels) // across)
     wide = max((len(p.view.axes) for p in panels if isinstance(p.view, Parallel)), default=3)
-    size = PANEL[0] * max(across, 1 + (across == 1) * (0.3 + (wide - 3) / 4)), PANEL[1] * down
-    entries = [_entries(panel.view) for panel in panels]
-    several = len(panels) > 1 or len(entries[0]) > INSIDE
-    together = several and all(_labels(each) == _labels(entries[0]) for each in entries)
-    below = entries[0] if together else []
+    width = PANEL[0] * (across if across > 1 else 1.3 + (wide - 3) / 4)
+    below = _shared(panels)
+    columns = max(1, min(3, int(width / (LETTER * _longest(below) + 0.6))))
     with matplotlib.rc_context(STYLE):
-        drawing = Drawing((size[0], size[1] + 0.25 * len(below) / 3), layout="constrained")
-        for at, (panel, own) in enumerate(zip(panels, entries, strict=True), 1):
+        size = width, PANEL[1] * down + 0.22 * -(-len(below) // columns)
+        drawing = Drawing(size, layout="constrained")
+        for at, panel in enumerate(panels, 1):
             axes = drawing.add_subplot(down, across, at)
             axes.set_title(panel.title, fontsize="medium")
             DRAWS[type(panel.view)](axes, panel)
-            if own and not together:
+            if not below and (own := _entries(panel.view)):
                 axes.legend(handles=own, fontsize="small")
         if heading:
             drawing.suptitle(heading)
         note = " ".join(dict.fromkeys(one.note for one in figures if one.note))
         if below:  # the note within, or one would cover the other
-            around: Any = {"fontsize": "small", "title_fontsize": "small", "ncols": 3}
+            around: Any = {"fontsize": "small", "title_fontsize": "small", "ncols": columns}
             drawing.legend(handles=below, loc="outside lower center", title=note, **around)
         elif note:
             drawing.supxlabel(note, fontsize="small", color="0.3", wrap=True)
     return drawing
+
+
+def _shared(panels: Sequence[Panel]) -> list[Any]:
+    """One legend for charts that have the same curves, or for one with many; or nothing."""
+    entries = [_entries(panel.view) for panel in panels]
+    curves = {tuple(_names(panel.view)) for panel in panels}
+    alone = len(panels) == 1 and len(entries[0]) <= INSIDE
+    if alone or len(curves) > 1:
+        return []
+    return list({entry.get_label(): entry for own in entries for entry in own}.values())
+
+
+def _names(view: View) -> list[str]:
+    return [one.name for one in _drawn(view)] if isinstance(view, Chart) else []
+
+
+def _longest(entries: Sequence[Any]) -> int:
+    lines = [line for entry in entries for line in str(entry.get_label()).splitlines()]
+    return max(map(len, lines), default=1)
 
 
 def panels_of(figures: Sequence[Figure]) -> tuple[list[Panel], int]:
@@ -188,15 +209,11 @@ def _entries(view: View) -> list[Any]:
     found += [Line2D([], [], color="0.3", ls=(0, (5, 4)), lw=1, label=name) for name in names]
     for words, filled in meanings(series):
         look = {"alpha": 0.3, "lw": 0} if filled else {"fill": False}
-        found.append(Patch(color="0.3", **look, label=words))
+        found.append(Patch(color="0.3", **look, label=textwrap.fill(words, WRAPPED)))
     if len(view.series) > len(series):
         label = f"{len(series)} of {len(view.series)} curves"
         found.append(Line2D([], [], ls="", label=label))
     return found if len(found) > 1 else []
-
-
-def _labels(entries: Sequence[Any]) -> list[str]:
-    return [entry.get_label() for entry in entries] or [""]
 
 
 def _heat_map(axes: Axes, panel: Panel) -> None:

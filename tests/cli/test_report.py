@@ -91,7 +91,8 @@ def test_every_band_is_named_in_its_legend(made, name):
         legends = [
             one for one in (*drawing.legends, *(a.get_legend() for a in drawing.axes)) if one
         ]
-        told = {text.get_text() for legend in legends for text in legend.get_texts()}
+        texts = [text.get_text() for legend in legends for text in legend.get_texts()]
+        told = {" ".join(text.split()) for text in texts}
         for view in figure.views:
             for series in getattr(view, "series", ()):
                 if series.band is not None:
