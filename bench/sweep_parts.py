@@ -20,11 +20,11 @@ from fedjax_rl.cluster.devices import ONE, DeviceSettings
 from fedjax_rl.execution.train import start, to_host, train
 from fedjax_rl.families.registry import family_of
 from fedjax_rl.precision import precision
-from fedjax_rl.records.place import Destination
+from fedjax_rl.records.output import Destination
 from fedjax_rl.records.saving import CheckpointSettings
 from fedjax_rl.sweeps.execution import Done, run_chunk
 from fedjax_rl.sweeps.plan import members_of
-from fedjax_rl.sweeps.request import Asked
+from fedjax_rl.sweeps.request import SweepRequest
 from fedjax_rl.sweeps.results import SweepDirectory
 from fedjax_rl.sweeps.session import opened
 from fedjax_rl.sweeps.space import space_of
@@ -90,8 +90,8 @@ class Planned:
         settings: Any = family_of(study.algorithm).settings
         base = settings(**study.settings)
         space = space_of(settings, study.grid, {}, None)
-        self.asked = Asked(study.algorithm, base, space, chunk)
-        (group,) = grouped(members_of(self.kind, base, self.asked.space), chunk)
+        self.request = SweepRequest(study.algorithm, base, space, chunk)
+        (group,) = grouped(members_of(self.kind, base, self.request.space), chunk)
         self.group: Group = group
         self.program: Algorithm = group.program(self.kind, devices)
 
@@ -104,10 +104,10 @@ class Planned:
 
     def written(self, out: pathlib.Path, saving: CheckpointSettings) -> None:
         """All members as ``fedjax-rl sweep --out`` runs them."""
-        asked = self.asked._replace(destination=Destination(out, True, saving))
+        request = self.request._replace(destination=Destination(out, True, saving))
         content = self.kind.digest(self.group.members[0].assembled.prepared)
         done: dict[int, Done] = {}
-        with opened(asked, content) as directory:
+        with opened(request, content) as directory:
             assert directory is not None
             for members in self.group.chunks():
                 done |= self._saved(directory, members)
@@ -115,11 +115,13 @@ class Planned:
             directory.write(directory.done().values())
 
     def _saved(self, directory: SweepDirectory, members: Sequence[Member]) -> dict[int, Done]:
-        keeper = directory.keeper(members)
-        if keeper is None:
+        checkpointer = directory.checkpointer(members)
+        if checkpointer is None:
             return directory.add(run_chunk(self.kind, self.group, self.program, members))
-        with keeper:
-            done = run_chunk(self.kind, self.group, self.program, members, keeper=keeper)
+        with checkpointer:
+            done = run_chunk(
+                self.kind, self.group, self.program, members, checkpointer=checkpointer
+            )
         return directory.add(done)
 
     def trained(self, chunk_rounds: int, guarded: bool = False) -> None:

@@ -86,7 +86,7 @@ for task, settings in TASKS.items():
 
 
 # %%
-def judged(run):
+def output(run):
     """Reward, and the largest cost / budget, [evaluations, seeds] each."""
     budgets = run.prepared.task.budgets
     return run.evaluations.reward.mean(2), (run.evaluations.costs / budgets).max((2, 3))
@@ -99,7 +99,7 @@ def interval(values):
 
 rewards, costs, kept = {}, {}, {}
 for key, run in runs.items():
-    reward, cost = (values[-WINDOW:].mean(0) for values in judged(run))
+    reward, cost = (values[-WINDOW:].mean(0) for values in output(run))
     rewards[key], costs[key] = interval(reward), interval(cost)
     kept[key] = (cost <= 1.05).mean()
     print(
@@ -114,11 +114,11 @@ for key, run in runs.items():
 # %%
 worth, shares = {}, {}
 for task in TASKS:
-    silent = judged(runs[task, "no communication"])[1][-WINDOW:].mean(0)
+    silent = output(runs[task, "no communication"])[1][-WINDOW:].mean(0)
     for who in ("federated", "federated, weighed"):
-        own = judged(runs[task, who])[1][-WINDOW:].mean(0)
+        own = output(runs[task, who])[1][-WINDOW:].mean(0)
         worth[task, who] = interval(silent / np.maximum(own, 1e-3))
-    first = np.mean(judged(runs[task, "omniscient"])[0][0])
+    first = np.mean(output(runs[task, "omniscient"])[0][0])
     best = rewards[task, "omniscient"].estimate
     for who in REFERENCES:
         shares[task, who] = (rewards[task, who].estimate - first) / (best - first)
@@ -132,7 +132,7 @@ for column, task in enumerate(TASKS):
     for index, who in enumerate(REFERENCES):
         run = runs[task, who]
         steps = run.evaluations.environment_steps / run.prepared.num_agents / 1e6
-        for row, values in enumerate(judged(run)):
+        for row, values in enumerate(output(run)):
             middle, low, high = np.array([interval(of_seeds) for of_seeds in values]).T
             axis, line = axes[3 * row + column], look(index)
             axis.fill_between(steps, low, high, color=line["color"], alpha=0.15, lw=0)

@@ -9,7 +9,7 @@ from fedjax_rl.families.tabular import words
 from fedjax_rl.figures import png
 from fedjax_rl.figures.curves import MEMBERS_DRAWN, STYLES, Axes, multipliers, too_many
 from fedjax_rl.sweeps import figures
-from fedjax_rl.sweeps.best import Candidate, Question
+from fedjax_rl.sweeps.best import Candidate, Objective
 from fedjax_rl.sweeps.execution import Done
 
 pytestmark = pytest.mark.timeout(120)
@@ -56,7 +56,7 @@ def swept(count):
 
 @pytest.mark.parametrize("count", [2, 9, 40])
 def test_curves_of_a_sweep(count):
-    asked = *swept(count), Question(METRICS[0]), METRICS[0]
+    asked = *swept(count), Objective(METRICS[0]), METRICS[0]
     (best,) = figures.curves_of_best(*asked, "curves.png")
     assert ("the best 6 of" in best.note) == (count > 6)
     assert len(best.views[0].series) == min(count, 6)
@@ -70,10 +70,10 @@ def test_curves_of_a_sweep(count):
 
 def test_a_report_of_a_sweep():
     found, done = swept(9)
-    (maps,) = figures.heat_maps(found, list("abcd"), METRICS, Question(METRICS[0]))
+    (maps,) = figures.heat_maps(found, list("abcd"), METRICS, Objective(METRICS[0]))
     assert "first 3 of 6 pairs" in maps.note and "No map: metric-6, metric-7." in maps.note
     assert len(maps.views) == 3 * 6
-    (few,) = figures.heat_maps(found, list("ab"), METRICS[:6], Question(METRICS[0]))
+    (few,) = figures.heat_maps(found, list("ab"), METRICS[:6], Objective(METRICS[0]))
     assert "pairs" not in few.note and "No map" not in few.note
     (lines,) = figures.best_curves(found, done, METRICS[0])
     assert "the best 6 of 9" in lines.note and "Not drawn" not in lines.note

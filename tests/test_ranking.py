@@ -16,7 +16,7 @@ from fedjax_rl.cli import main
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.registry import family_of
 from fedjax_rl.families.tabular.config import FedNPGConfig
-from fedjax_rl.families.tabular.summary import Judged, recommended
+from fedjax_rl.families.tabular.summary import Evaluated, recommended
 from fedjax_rl.ranking import (
     Standing,
     best_first,
@@ -27,14 +27,14 @@ from fedjax_rl.ranking import (
     seeds_needed,
     worth_of,
 )
-from fedjax_rl.records.place import Destination
+from fedjax_rl.records.output import Destination
 from fedjax_rl.report.page import read_section
 from fedjax_rl.runs.resume import resume
 from fedjax_rl.sweeps import plots, words
 from fedjax_rl.sweeps.best import best_configuration, candidates, ordered
 from fedjax_rl.sweeps.comparison import csv_text, layout_of, verdicts
 from fedjax_rl.sweeps.execution import Done
-from fedjax_rl.sweeps.question import Question, question_about, question_of
+from fedjax_rl.sweeps.objective import Objective, objective_of, recorded_objective
 from fedjax_rl.sweeps.results import SweepDirectory, read_chunks, read_rows
 from fedjax_rl.sweeps.search import outcome
 from fedjax_rl.sweeps.space import law_of
@@ -98,7 +98,7 @@ def sweep_of(path, rows, share=1.0):
 
 def by_sweep(path):
     """The line that a sweep ends with, and says after every chunk."""
-    line = words.best(read_rows(path), question_about(path))
+    line = words.best(read_rows(path), recorded_objective(path))
     return [float(re.search(r"step_size ([\d.]+)", line)[1])]
 
 
@@ -111,24 +111,24 @@ def by_best(path):
 
 def by_best_of_a_metric(path):
     """A metric of one's own does not set the budgets aside."""
-    text, _ = best_configuration(path, question_about(path, "average_gap"))
+    text, _ = best_configuration(path, recorded_objective(path, "average_gap"))
     return [yaml.safe_load(text)["step_size"]]
 
 
 def by_curves(path):
-    found, question = candidates(read_rows(path)), question_about(path)
-    figure = plots.curves(found, read_chunks(path), question, "average_gap", None)
+    found, objective = candidates(read_rows(path)), recorded_objective(path)
+    figure = plots.curves(found, read_chunks(path), objective, "average_gap", None)
     texts = figure.axes[0].get_legend().get_texts()
     return [float(text.get_text().removeprefix("step_size ")) for text in texts]
 
 
 def by_parallel(path):
     """The bold line is drawn last; its height on the first axis says of which setting it is."""
-    found, question = candidates(read_rows(path)), question_about(path)
-    axes = plots.parallel(found, question).axes[0]
+    found, objective = candidates(read_rows(path)), recorded_objective(path)
+    axes = plots.parallel(found, objective).axes[0]
     lines = [line for line in axes.get_lines() if line.get_color() != "black"]
     heights = [line.get_ydata()[0] for line in reversed(lines)]
-    sizes = sorted(one.chosen["step_size"] for _, one in ordered(found, question))
+    sizes = sorted(one.chosen["step_size"] for _, one in ordered(found, objective))
     ranks = np.argsort(np.argsort(heights))
     assert lines[-1].get_linewidth() > lines[0].get_linewidth()
     return [sizes[rank] for rank in ranks]
@@ -154,7 +154,7 @@ def by_optuna(path):
 
 def told(path):
     """(excess, value, step size) as a study is told them, sorted; and the best of the study."""
-    found, question = candidates(read_rows(path)), question_about(path)
+    found, objective = candidates(read_rows(path)), recorded_objective(path)
     laws = {
         "step_size": (
             "uniform:0:1",
@@ -165,7 +165,7 @@ def told(path):
     with Study(path / "study.db", laws, False, "random", 0) as study:
         for one in found:
             study.ask()
-            value, excesses = outcome(question, one)
+            value, excesses = outcome(objective, one)
             study.tell(study.trials()[-1], value, excesses)
             sizes.append(one.chosen["step_size"])
             if value is not None:
@@ -211,7 +211,7 @@ def test_tables_from_before_violations_were_recorded_are_read(known, tmp_path, c
     assert main(["best", str(path)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "made before that was recorded" in error
-    assert "by how much is not known" in words.best(read_rows(path), question_about(path))
+    assert "by how much is not known" in words.best(read_rows(path), recorded_objective(path))
     assert "by how much is not on record" in read_section(path, "").verdict[0]
     assert main(["plot", str(path)]) == 0
 
@@ -241,7 +241,7 @@ def test_a_share_that_is_given_comes_before_the_one_of_the_sweep(tmp_path, capsy
 
 def test_words_say_what_is_kept_and_show_the_true_gap(tmp_path):
     path = sweep_of(tmp_path / "sweep", rows_of(FEASIBLE))
-    line = words.best(read_rows(path), question_about(path))
+    line = words.best(read_rows(path), recorded_objective(path))
     assert line == (
         "best average_gap -0.02 (mean of 2 seeds) with step_size 0.3; 2 of 2 seeds feasible"
     )
@@ -251,7 +251,7 @@ def test_words_say_what_is_kept_and_show_the_true_gap(tmp_path):
         "keep every budget in every seed (2 of 2 seeds feasible): step_size 0.3"
     )
     rows = rows_of(BROKEN)
-    assert words.best(rows, question_about(path)) == (
+    assert words.best(rows, recorded_objective(path)) == (
         "none keeps every budget in every seed; closest: step_size 0.3, relative violation 0.5; "
         "average_gap -1.5 (mean of 2 seeds), 0 of 2 seeds feasible"
     )
@@ -274,7 +274,7 @@ def test_metrics_of_the_last_policy_go_with_its_budgets():
         (gepo, None, None),
         (gepo, "best", None),
     ):
-        assert question_of(headline, metric).feasible == column
+        assert objective_of(headline, metric).feasible == column
 
 
 POLICIES = {
@@ -338,7 +338,7 @@ def test_variants_are_ordered_alike(names, expected, tmp_path):
 )
 def test_the_recommended_policy_is_the_first_of_the_two(name, expected):
     policies = [
-        Judged(
+        Evaluated(
             *(np.array([figure]) for figure in (gap, 0.0, violation, feasible)), np.zeros((1, 1))
         )
         for feasible, violation, gap in POLICIES[name]
@@ -450,7 +450,7 @@ def test_a_search_records_its_share_and_holds_to_it(tmp_path, capsys):
     config = out / "config.yaml"
     document = yaml.safe_load(config.read_text())
     assert document["search"]["feasible_seeds"] == 0.5 and "feasible_seeds" not in document
-    assert question_about(out).feasible_seeds == 0.5
+    assert recorded_objective(out).feasible_seeds == 0.5
     trials = optuna.load_study(study_name=NAME, storage=f"sqlite:///{out}/study.db").trials
     for trial, one in zip(trials, candidates(read_rows(out)), strict=True):
         (excess,) = trial.system_attrs["constraints"]
@@ -548,5 +548,5 @@ def test_a_file_of_a_sweep_may_say_the_share(tmp_path, capsys):
 
 def test_who_asks_for_no_budgets_gets_the_metric_alone():
     rows = rows_of(BROKEN)
-    first = ordered(candidates(rows), Question("average_gap", maximize=True))[0]
+    first = ordered(candidates(rows), Objective("average_gap", maximize=True))[0]
     assert first[1].chosen == {"step_size": 0.3}

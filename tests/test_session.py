@@ -17,7 +17,7 @@ from fedjax_rl.cli import main
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.networks.evaluation import film_of, play_all
 from fedjax_rl.families.networks.training import fednatural, fedppo
-from fedjax_rl.families.protocol import Played
+from fedjax_rl.families.protocol import EvaluationRequest
 from fedjax_rl.families.stale import assembly
 from fedjax_rl.families.stale.starts import FOLDER, TEACHING
 from fedjax_rl.families.stale.training import hetero_rl
@@ -77,8 +77,8 @@ def sampled(cache):
 
 def networks(cache):
     run = fedppo("cartpole-pos2", **SIZES)
-    played = play_all(run.policy, run.prepared, Played(episodes=100))
-    film = film_of(run.prepared, run.policy, Played())
+    played = play_all(run.policy, run.prepared, EvaluationRequest(episodes=100))
+    film = film_of(run.prepared, run.policy, EvaluationRequest())
     return run.history, run.policy, played, film.states, film.signals
 
 

@@ -48,11 +48,13 @@ def main(arguments: list[str]) -> int:
 
     from fedjax_rl.settings import values
     from fedjax_rl.sweeps.best import best_configuration
-    from fedjax_rl.sweeps.question import question_about
+    from fedjax_rl.sweeps.objective import recorded_objective
 
     conditions = conditions_of(options.metric, options.maximize, options.subject_to)
     asked = options.metric, options.maximize, conditions, options.feasible_seeds
-    text, told = best_configuration(options.directory, question_about(options.directory, *asked))
+    text, told = best_configuration(
+        options.directory, recorded_objective(options.directory, *asked)
+    )
     print(told, file=sys.stderr)
     if not utf8(sys.stdout):
         text = values.dump(values.parse(text), ascii_only=True)  # in escapes, which are ASCII
@@ -66,7 +68,7 @@ def conditions_of(metric: str | None, maximize: bool, subject_to: tuple[str, ...
     Raises:
         InvalidInput: a condition cannot be read, or there is no metric to it.
     """
-    from fedjax_rl.sweeps.question import condition
+    from fedjax_rl.sweeps.objective import condition
 
     conditions = tuple(condition(text) for text in subject_to)
     if metric is None and (maximize or conditions):

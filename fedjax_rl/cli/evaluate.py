@@ -41,12 +41,12 @@ def main(arguments: list[str]) -> int:
     """Evaluates the policy of a run directory."""
     options = parse(Evaluate, arguments, "eval")
 
-    from fedjax_rl.families.protocol import Played
+    from fedjax_rl.families.protocol import EvaluationRequest
     from fedjax_rl.runs.evaluate import evaluate
 
     evaluate(
         options.directory,
-        Played(
+        EvaluationRequest(
             options.episodes,
             options.eval_seed,
             options.member,

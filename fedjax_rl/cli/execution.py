@@ -14,7 +14,7 @@ from fedjax_rl.records.saving import CheckpointSettings, SinkName, sink_names
 from fedjax_rl.settings.files import read_run_file, settings_from
 
 if TYPE_CHECKING:
-    from fedjax_rl.records.place import Destination
+    from fedjax_rl.records.output import Destination
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Execution:
 
     def destination(self, out: Path | None) -> Destination:
         """Where the run is written, and how it survives."""
-        from fedjax_rl.records.place import Destination
+        from fedjax_rl.records.output import Destination
 
         return Destination(out, self.overwrite, self.checkpoints, log_to=self.log_to)
 

@@ -55,12 +55,12 @@ def main(arguments: list[str]) -> int:
 
     import_matplotlib(options.directory)
     from fedjax_rl.sweeps.drawing import Drawn, plot_sweep
-    from fedjax_rl.sweeps.question import question_about
+    from fedjax_rl.sweeps.objective import recorded_objective
 
     asked = options.metric, options.maximize, (), options.feasible_seeds
-    question = question_about(options.directory, *asked)
+    objective = recorded_objective(options.directory, *asked)
     settings = (options.across, options.up, options.curve, options.by)
     with working("drawing"):
-        written = plot_sweep(options.directory, Drawn(question, *settings))
+        written = plot_sweep(options.directory, Drawn(objective, *settings))
     print(f"Written to {options.directory}: {', '.join(written)}", flush=True)
     return 0

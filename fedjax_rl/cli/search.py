@@ -96,9 +96,9 @@ def main(arguments: list[str]) -> int:
     own = options.sweep
     check_has_out(own.out, arguments)
 
-    from fedjax_rl.records.place import Destination
-    from fedjax_rl.sweeps.question import question_of
-    from fedjax_rl.sweeps.request import Asked
+    from fedjax_rl.records.output import Destination
+    from fedjax_rl.sweeps.objective import objective_of
+    from fedjax_rl.sweeps.request import SweepRequest
     from fedjax_rl.sweeps.search import search_and_record
     from fedjax_rl.sweeps.search_request import search_of
     from fedjax_rl.sweeps.space import LAWS, entries, space_of
@@ -108,7 +108,7 @@ def main(arguments: list[str]) -> int:
     check_count("--trials", own.trials, least=1)
     settings = options.settings
     laws = entries("--random", own.random)
-    asked = Asked(
+    request = SweepRequest(
         algorithm=algorithm,
         base=settings,
         space=space_of(type(settings), {}, laws, own.trials, own.sample_seed),
@@ -118,7 +118,7 @@ def main(arguments: list[str]) -> int:
     )
     conditions = conditions_of(own.metric, own.maximize, own.subject_to)
     wanted = own.metric, own.maximize, conditions, own.feasible_seeds
-    question = question_of(family.headline, *wanted)
-    diverged = search_and_record(search_of(asked, question, own.batch, own.sampler))
+    objective = objective_of(family.headline, *wanted)
+    diverged = search_and_record(search_of(request, objective, own.batch, own.sampler))
     sys.stdout.flush()
     return 1 if diverged else 0

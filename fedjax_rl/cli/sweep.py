@@ -136,12 +136,12 @@ def carried_out(
     """
     check_has_out(own.out, arguments)
     with joined(own.hosts):
-        from fedjax_rl.records.place import Destination
-        from fedjax_rl.sweeps.request import Asked
+        from fedjax_rl.records.output import Destination
+        from fedjax_rl.sweeps.request import SweepRequest
         from fedjax_rl.sweeps.session import sweep_and_record
 
         diverged = sweep_and_record(
-            Asked(
+            SweepRequest(
                 algorithm=algorithm,
                 base=settings,
                 space=space,

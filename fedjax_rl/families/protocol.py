@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from fedjax_rl.cluster.devices import DeviceSettings
 from fedjax_rl.columns import Columns
 from fedjax_rl.figures.description import Figure
+from fedjax_rl.records.checkpointer import Checkpointer
 from fedjax_rl.records.directory import RunDirectory
-from fedjax_rl.records.keeper import Keeper
 from fedjax_rl.records.sinks.log import Schedule
 from fedjax_rl.settings.own import Named, extended, named_in
 from fedjax_rl.settings.paths import Files
@@ -49,8 +49,8 @@ class Experiment(NamedTuple):
         opening: what is about to run, in words.
         header: of the live table.
         cells: (rows, index) -> the texts of a row under the header.
-        run: (on_rows, keeper, chunk) -> `Result`. ``on_rows`` is given the columns of consecutive
-            rounds, the keeper is asked before the first round and behind every chunk, and
+        run: (on_rows, checkpointer, chunk) -> `Result`. ``on_rows`` is given the columns of consecutive
+            rounds, the checkpointer is asked before the first round and behind every chunk, and
             ``chunk`` says how many rounds a chunk has instead of so many.
     """
 
@@ -60,7 +60,7 @@ class Experiment(NamedTuple):
     opening: str
     header: Sequence[str]
     cells: Callable[[Columns, int], list[str]]
-    run: Callable[[OnRows, Keeper, Callable[[int], int]], Result]
+    run: Callable[[OnRows, Checkpointer, Callable[[int], int]], Result]
 
 
 def told(value: Any) -> str:
@@ -138,7 +138,7 @@ class Comparison(NamedTuple):
     draw: Callable[[Mapping[str, Any]], tuple[Figure, ...]] | None = None
 
 
-class Played(NamedTuple):
+class EvaluationRequest(NamedTuple):
     """How saved policies are to be evaluated.
 
     Attributes:

@@ -19,12 +19,12 @@ from fedjax_rl.execution.train import Chunk, to_host
 from fedjax_rl.families.protocol import Experiment, Family, Headline, Result
 from fedjax_rl.figures.curves import Axes, remaining
 from fedjax_rl.records.checkpoint_files import Arrays
+from fedjax_rl.records.checkpointer import Checkpointer
 from fedjax_rl.records.directory import RunDirectory
-from fedjax_rl.records.keeper import Keeper
 from fedjax_rl.records.sinks.log import Schedule
 from fedjax_rl.settings.paths import Files
 from fedjax_rl.terminal.live import working
-from fedjax_rl.training.loop import OnRows, Work, carry_out
+from fedjax_rl.training.loop import OnRows, Work, run_rounds
 from fedjax_rl.training.members import Group, Member, grouped
 from fedjax_rl.training.protocol import Assembled, Figures, thinned
 from fedjax_rl.training.rows import RowRecord, row_shapes
@@ -40,7 +40,7 @@ class Parts(NamedTuple):
             the first of them. Rows have a leading axis of rounds.
         summarise: (prepared, columns, kept) -> figures of a seed, from the columns of all rounds
             and the part of the last state that is kept; numbers, words and mappings.
-        kept: (state) -> the part of the last state that is kept, and written to ``policy.npz``.
+        outcome: (state) -> the part of the last state that is kept, and written to ``policy.npz``.
         digest: (prepared) -> SHA-256 of the problem's content.
         opening: (prepared) -> what is about to run, in words.
         closing: (summary) -> what came out, in words.
@@ -50,7 +50,7 @@ class Parts(NamedTuple):
     assemble: Callable[[str, Any], Assembled]
     columns: Callable[[Any, int, Pytree], Columns]
     summarise: Callable[[Any, Columns, Pytree], dict[str, Any]]
-    kept: Callable[[Pytree], Pytree]
+    outcome: Callable[[Pytree], Pytree]
     digest: Callable[[Any], str]
     opening: Callable[[Any], str]
     closing: Callable[[dict[str, Any]], str]
@@ -118,17 +118,17 @@ class Seeds:
         """The algorithm of any of them."""
         return members[0].algorithm
 
-    def kept(self, state: Pytree) -> Pytree:
+    def outcome(self, state: Pytree) -> Pytree:
         """The part of the state that is kept."""
-        return self._parts.kept(state)
+        return self._parts.outcome(state)
 
-    def figures(self, prepared: Any, rows: Pytree, kept: Pytree, failed: int) -> Figures:
+    def figures(self, prepared: Any, rows: Pytree, outcome: Pytree, failed: int) -> Figures:
         """Figures of a member, from rows up to the round that failed."""
         last = failed if failed >= 0 else len(jax.tree.leaves(rows)[0])
         table = self._parts.columns(prepared, 0, jax.tree.map(lambda leaf: leaf[:last], rows))
         at = thinned(last)
         curves = {name: column[at] for name, column in table.items()}
-        return Figures(self._parts.summarise(prepared, table, kept), curves)
+        return Figures(self._parts.summarise(prepared, table, outcome), curves)
 
     def digest(self, prepared: Any) -> str:
         """SHA-256 of the problem's content."""
@@ -199,7 +199,7 @@ def _run(
     group: Group,
     devices: DeviceSettings,
     on_rows: OnRows,
-    keeper: Keeper,
+    checkpointer: Checkpointer,
     chunk: Callable[[int], int],
 ) -> Result:
     program = group.program(assembler, devices)
@@ -216,11 +216,13 @@ def _run(
 
     record = MeanRecord(partial(row_shapes, program, keys, hparams), columns)
     work = Work(program, keys, hparams, group.rounds, chunk(group.chunk_rounds))
-    state, failed, clock = carry_out(work, record, on_rows, keeper)
-    rows, kept = record.rows(), to_host(parts.kept(state))
+    state, failed, clock = run_rounds(work, record, on_rows, checkpointer)
+    rows, outcome = record.rows(), to_host(parts.outcome(state))
     with np.errstate(all="ignore"):
         found = [
-            assembler.figures(one, *(_member(rows, at, 1), _member(kept, at, 0)), int(failed[at]))
+            assembler.figures(
+                one, *(_member(rows, at, 1), _member(outcome, at, 0)), int(failed[at])
+            )
             for at, one in enumerate(prepared)
         ]
     alive = [one.summary for one, round in zip(found, failed, strict=True) if round < 0]
@@ -240,7 +242,7 @@ def _run(
         summary=summary,
         diverged=bool((failed >= 0).any()),
         closing=_closing(parts, summary),
-        write=partial(_write, columns(0, rows), kept),
+        write=partial(_write, columns(0, rows), outcome),
     )
 
 
@@ -278,11 +280,11 @@ def _closing(parts: Parts, summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _write(columns: Columns, kept: Pytree, directory: RunDirectory) -> None:
+def _write(columns: Columns, outcome: Pytree, directory: RunDirectory) -> None:
     """What was kept of the last state, leading axis of seeds, and a plot of every column."""
     from fedjax_rl.figures import png
 
-    leaves = jax.tree_util.tree_leaves_with_path(kept)
+    leaves = jax.tree_util.tree_leaves_with_path(outcome)
     arrays = {jax.tree_util.keystr(path) or "kept": np.asarray(leaf) for path, leaf in leaves}
     directory.write_arrays("policy.npz", arrays)
     with working("drawing"):

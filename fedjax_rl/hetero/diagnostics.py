@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fedjax_rl.algorithm import Array
-from fedjax_rl.hetero.losses.contract import Judged
+from fedjax_rl.hetero.losses.contract import LossOutput
 
 
 class WeightSpread(NamedTuple):
@@ -63,20 +63,20 @@ def group_variation(log_q: jax.Array) -> jax.Array:
 
 
 def estimation_error(
-    judged: Judged, rewards: jax.Array, mask: jax.Array, expected: jax.Array
+    output: LossOutput, rewards: jax.Array, mask: jax.Array, expected: jax.Array
 ) -> jax.Array:
     """| Σ_i w_i A_i / G − E_p[A] | with A = r − r̄ of the group, mean over groups.
 
     Args:
-        judged: whose weights are meant; token weights count by their mean over the response.
+        output: whose weights are meant; token weights count by their mean over the response.
         rewards: [P, G].
         mask: [P, G, L].
         expected: E_p[r] of every prompt [P], exact or from many responses of p.
     """
-    weights = judged.weights[..., 0]
-    if judged.weights.shape[-1] == mask.shape[-1]:
+    weights = output.weights[..., 0]
+    if output.weights.shape[-1] == mask.shape[-1]:
         lengths = jnp.maximum(mask.sum(-1), 1)
-        weights = jnp.where(mask, judged.weights, 0.0).sum(-1) / lengths
+        weights = jnp.where(mask, output.weights, 0.0).sum(-1) / lengths
     baseline = rewards.mean(-1)
     estimated = (weights * (rewards - baseline[:, None])).mean(-1)
     return jnp.abs(estimated - (expected - baseline)).mean()

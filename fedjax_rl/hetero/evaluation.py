@@ -28,13 +28,13 @@ def accuracy(
     """
     generate = generator(policy, task.end_token, top_k)
 
-    def judged(key: Array, parameters: Pytree, prompt: Array, sampling: Sampling) -> jax.Array:
+    def right(key: Array, parameters: Pytree, prompt: Array, sampling: Sampling) -> jax.Array:
         response = generate(key, parameters, prompt, sampling)
         reward: jax.Array = task.reward(prompt, response.tokens, response.mask)
         return reward
 
     def share(key: Array, parameters: Pytree, prompts: Array, sampling: Sampling) -> jax.Array:
         keys = jax.random.split(key, len(prompts))
-        return jnp.mean(jax.vmap(judged, (0, None, 0, None))(keys, parameters, prompts, sampling))
+        return jnp.mean(jax.vmap(right, (0, None, 0, None))(keys, parameters, prompts, sampling))
 
     return share

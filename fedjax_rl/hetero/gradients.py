@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from fedjax_rl.algorithm import Array, Pytree
 from fedjax_rl.hetero.groups import group_sampler
 from fedjax_rl.hetero.learner import log_policy, of_tokens
-from fedjax_rl.hetero.losses.contract import Batch, Judged, Loss
+from fedjax_rl.hetero.losses.contract import Batch, Loss, LossOutput
 from fedjax_rl.hetero.rollout import Sampling
 from fedjax_rl.hetero.tasks.task import TokenTask
 from fedjax_rl.policies.tokens import TokenPolicy
@@ -70,7 +70,7 @@ def batch_gradient(
     return gradient
 
 
-def _policy_gradient(batch: Batch, settings: Any) -> Judged:
+def _policy_gradient(batch: Batch, settings: Any) -> LossOutput:
     """−mean_i (r_i − r̄_{−i}) log p_i: on-policy, its gradient is an unbiased −∇ E_p[r].
 
     The baseline of each response is the mean reward of the others in its group (REINFORCE
@@ -79,7 +79,7 @@ def _policy_gradient(batch: Batch, settings: Any) -> Judged:
     count = batch.rewards.shape[-1]
     advantage = (batch.rewards - batch.rewards.mean(-1, keepdims=True)) * (count / (count - 1))
     log_p = jnp.where(batch.mask, batch.log_p, 0.0).sum(-1)
-    return Judged(
+    return LossOutput(
         loss=-(advantage * log_p).mean(),
         advantages=advantage,
         weights=jnp.ones((*advantage.shape, 1)),

@@ -10,9 +10,9 @@ import optax
 
 from fedjax_rl.algorithm import Algorithm, Array, Pytree
 from fedjax_rl.hetero.diagnostics import WeightSpread, divergence, group_variation, weight_spread
-from fedjax_rl.hetero.examination import examiner
+from fedjax_rl.hetero.evaluator import evaluator
 from fedjax_rl.hetero.groups import Groups, group_sampler
-from fedjax_rl.hetero.losses.contract import Batch, Judged, Loss
+from fedjax_rl.hetero.losses.contract import Batch, Loss, LossOutput
 from fedjax_rl.hetero.state import (
     Check,
     HeteroChoices,
@@ -54,7 +54,7 @@ def asynchronous(
     """
     check_choices(choices)
     sample = group_sampler(task, policy, choices.prompts, choices.group_size, choices.top_k)
-    examine = examiner(task, policy, choices)
+    examine = evaluator(task, policy, choices)
     every_log = log_policy(policy)
 
     def init(key: jax.Array, hparams: HeteroSettings) -> HeteroState:
@@ -86,14 +86,14 @@ def asynchronous(
         key_batch = jax.random.fold_in(jax.random.fold_in(state.streams, sampler), number)
         groups = sample(key_batch, behaviour, hparams.sampling, hparams.label_noise)
 
-        def objective(parameters: Pytree) -> tuple[jax.Array, tuple[Judged, jax.Array]]:
+        def objective(parameters: Pytree) -> tuple[jax.Array, tuple[LossOutput, jax.Array]]:
             logs = every_log(parameters, groups, hparams.sampling.temperature)
             log_p = of_tokens(logs, groups.tokens)
             batch = Batch(log_p, groups.log_q, groups.mask, groups.rewards)
-            judged = loss(batch, hparams.loss)
-            return judged.loss, (judged, logs)
+            output = loss(batch, hparams.loss)
+            return output.loss, (output, logs)
 
-        gradient, (judged, log_p) = jax.grad(objective, has_aux=True)(state.parameters)
+        gradient, (output, log_p) = jax.grad(objective, has_aux=True)(state.parameters)
         norm = optax.tree.norm(gradient)
         factor = jnp.minimum(1.0, hparams.gradient_norm / (norm + 1e-6))
         gradient = jax.tree.map(lambda leaf: factor * leaf, gradient)
@@ -113,19 +113,19 @@ def asynchronous(
             due,
             lambda: Check(
                 examine.accuracy(key, parameters, hparams),
-                examine.error(key, state.parameters, groups, judged, hparams),
+                examine.error(key, state.parameters, groups, output, hparams),
             ),
             lambda: Check(jnp.full((), jnp.nan), jnp.full((), jnp.nan)),
         )
         log_q = every_log(behaviour, groups, hparams.sampling.temperature)
         row = HeteroRow(
             staleness=round - 1 - version,
-            loss=judged.loss,
+            loss=output.loss,
             reward=groups.rewards.mean(),
             kl=divergence(log_q, log_p, groups.mask),
-            weights=weight_spread(judged.weights, groups.mask),
+            weights=weight_spread(output.weights, groups.mask),
             gradient_norm=norm,
-            clip_fraction=judged.clipped,
+            clip_fraction=output.clipped,
             variation=group_variation(log_of_responses(groups, choices.geometric)),
             evaluated=due,
             check=check,

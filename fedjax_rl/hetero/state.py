@@ -111,7 +111,7 @@ class HeteroRow(NamedTuple):
         kl: `diagnostics.divergence`.
         weights: of the importance weights before clipping.
         gradient_norm: before it is cut.
-        clip_fraction: as of `losses.Judged`.
+        clip_fraction: as of `losses.LossOutput`.
         variation: `diagnostics.group_variation`.
         evaluated: whether the step was checked.
         check: `Check`.

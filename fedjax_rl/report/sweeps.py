@@ -53,10 +53,10 @@ def sweep_section(source: Source, name: str) -> Section:
     )
     if failed:
         states.append(State(f"{len(failed)} of {plural(len(rows), 'member')} diverged", False))
-    metric, keeps = swept.question.metric, _excess(swept) == 0
+    metric, keeps = swept.objective.metric, _excess(swept) == 0
     note = "mean over seeds" if keeps else "mean over seeds; no configuration keeps every budget"
-    figures = heat_maps(swept.found, swept.names, swept.metrics, swept.question)
-    lines = (*best_curves(swept.best, swept.done, metric), *parallel(swept.found, swept.question))
+    figures = heat_maps(swept.found, swept.names, swept.metrics, swept.objective)
+    lines = (*best_curves(swept.best, swept.done, metric), *parallel(swept.found, swept.objective))
     layout = _layout(source, swept)
     if layout is not None and layout.added.draw is not None:
         figures = (*figures_of(layout, swept.done), *figures)
@@ -89,43 +89,43 @@ def _chosen(row: Row, names: Sequence[str]) -> str:
 
 
 def _value(swept: Swept) -> float:
-    return swept.best[0].mean(swept.question.metric) if swept.best else math.nan
+    return swept.best[0].mean(swept.objective.metric) if swept.best else math.nan
 
 
 def _excess(swept: Swept) -> float:
     """How far the first is from keeping its budgets; 0 while there is none."""
-    return swept.best[0].standing(swept.question).excess if swept.best else 0.0
+    return swept.best[0].standing(swept.objective).excess if swept.best else 0.0
 
 
 def _verdict(swept: Swept) -> tuple[str, ...]:
     if not swept.best:
         return ("No configuration has a figure yet, or every one has a seed that diverged.",)
-    question, first = swept.question, swept.best[0]
-    end = "largest" if question.maximize else "smallest"
+    objective, first = swept.objective, swept.best[0]
+    end = "largest" if objective.maximize else "smallest"
     settings, many = _chosen(first.chosen, swept.names), plural(len(swept.best), "configuration")
-    everywhere = seeds_in_words(question.feasible_seeds, len(first.rows))
+    everywhere = seeds_in_words(objective.feasible_seeds, len(first.rows))
     if excess := _excess(swept):
         far = f"with relative violation {shown(excess)}"
         return (
             f"None of {many} keeps every budget{everywhere}; closest: {settings}, "
             f"{far if excess < math.inf else 'by how much is not on record'} "
-            f"({question.metric} {shown(_value(swept))}).",
+            f"({objective.metric} {shown(_value(swept))}).",
         )
-    first_come = f"; those that keep every budget{everywhere} come first" * bool(question.feasible)
+    first_come = f"; those that keep every budget{everywhere} come first" * bool(objective.feasible)
     return (
-        f"The best of {many} by {question.metric} ({end} mean over seeds{first_come}): {settings}, "
+        f"The best of {many} by {objective.metric} ({end} mean over seeds{first_come}): {settings}, "
         f"with {shown(_value(swept))}.",
         "The best of many by a noisy figure is partly luck: run it again with other seeds.",
     )
 
 
 def _feasible(swept: Swept) -> tuple[KeyFigure, ...]:
-    question = swept.question
-    if question.feasible is None:
+    objective = swept.objective
+    if objective.feasible is None:
         return ()
-    kept = sum(one.standing(question).excess == 0 for one in swept.found)
+    kept = sum(one.standing(objective).excess == 0 for one in swept.found)
     seeds = seeds_in_words(
-        question.feasible_seeds, max((len(one.rows) for one in swept.found), default=1)
+        objective.feasible_seeds, max((len(one.rows) for one in swept.found), default=1)
     )
     return (KeyFigure("Feasible", f"{kept} of {len(swept.found)}", f"configurations{seeds}"),)
 
@@ -164,7 +164,7 @@ def _layout(source: Source, swept: Swept) -> Layout | None:
         dataclasses.replace(base, **{n: v for n, v in one.chosen.items() if n != ALGORITHM})
         for one in swept.found
     ]
-    return layout_of(family, settings, swept.question.feasible_seeds)
+    return layout_of(family, settings, swept.objective.feasible_seeds)
 
 
 def _views(layout: Layout | None, rows: Sequence[Row]) -> tuple[Table, ...]:
@@ -189,15 +189,15 @@ def _configurations(swept: Swept) -> Table | None:
     numbers = {one.configuration for one in swept.best}
     others = [one for one in swept.found if one.configuration not in numbers]
     everyone = [*swept.best, *others]
-    metric, budgets = swept.question.metric, swept.question.feasible is not None
+    metric, budgets = swept.objective.metric, swept.objective.feasible is not None
     rows = []
     for one in everyone[:CONFIGURATIONS]:
         values = np.array([number(row.get(metric)) for row in one.rows])
         row = [one.configuration, *(one.chosen[name] for name in swept.names)]
         row += [one.mean(metric), estimate(values)]
         if budgets:
-            excess = one.standing(swept.question).excess
-            row += [sum(one.feasible(swept.question)), excess if excess < math.inf else None]
+            excess = one.standing(swept.objective).excess
+            row += [sum(one.feasible(swept.objective)), excess if excess < math.inf else None]
         row += [len(one.rows), sum(row.get("status") == DIVERGED for row in one.rows)]
         rows.append(tuple(row))
     headings = ["configuration", *swept.names, f"{metric}, mean", f"{metric}, IQM [95 %]"]
@@ -214,12 +214,12 @@ def _members(swept: Swept, rows: Sequence[Row]) -> Table | None:
     headings = ("member", *swept.names, "seed", "status", *metrics)
 
     alone = [Candidate(place, {}, (row,)) for place, row in enumerate(rows)]
-    places = [one.configuration for _, one in ordered(alone, swept.question)]
+    places = [one.configuration for _, one in ordered(alone, swept.objective)]
     places += sorted(set(range(len(rows))) - set(places))
     best = [rows[place] for place in places[: max(1, CELLS // len(headings))]]
     cells = tuple(tuple(row.get(name) for name in headings) for row in best)
     first = "Feasible members come first, the others by their relative violation. "
-    first *= swept.question.feasible is not None
+    first *= swept.objective.feasible is not None
     note = f"{first}{_cut(len(best), len(rows))}"
     return Table("Members, best first", headings, cells, note, sortable=True)
 

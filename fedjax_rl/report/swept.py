@@ -11,7 +11,7 @@ from fedjax_rl.figures.numbers import number
 from fedjax_rl.report.reading import FIELD, Source
 from fedjax_rl.sweeps.best import Candidate, candidates, ordered
 from fedjax_rl.sweeps.execution import Done
-from fedjax_rl.sweeps.question import Question, question_of, recorded_share
+from fedjax_rl.sweeps.objective import Objective, objective_of, recorded_share
 from fedjax_rl.sweeps.results import read_chunks
 from fedjax_rl.training.rows import Row
 
@@ -28,7 +28,7 @@ class Swept(NamedTuple):
 
     Attributes:
         names: of the settings that were swept.
-        question: what is best.
+        objective: what is best.
         found: every configuration.
         best: those that have the headline figure, the best first.
         metrics: columns worth showing, the headline first.
@@ -37,7 +37,7 @@ class Swept(NamedTuple):
     """
 
     names: tuple[str, ...]
-    question: Question
+    objective: Objective
     found: list[Candidate]
     best: list[Candidate]
     metrics: tuple[str, ...]
@@ -56,16 +56,16 @@ def read_sweep(source: Source) -> Swept:
     grid, random = (source.config.get(name) or {} for name in ("grid", "random"))
     names = (*grid, *random)
     share = recorded_share(source.config)
-    question = question_of(family_of(source.algorithm).headline, feasible_seeds=share)
+    objective = objective_of(family_of(source.algorithm).headline, feasible_seeds=share)
     found = candidates(rows, names) if rows else []
-    best = [one for _, one in ordered(found, question)]
+    best = [one for _, one in ordered(found, objective)]
     known = {name for row in rows for name in row if math.isfinite(number(row[name]))}
-    metrics = [name for name in dict.fromkeys([question.metric, *PREFERRED]) if name in known]
+    metrics = [name for name in dict.fromkeys([objective.metric, *PREFERRED]) if name in known]
     planned = math.prod(len(values) for values in grid.values())
     planned *= (source.config.get("samples") or 1) if random else 1
     planned -= len(source.config.get("left_out") or ())
     planned *= source.config["settings"].get("seeds") or 1
-    return Swept(names, question, found, best, tuple(metrics), done, planned)
+    return Swept(names, objective, found, best, tuple(metrics), done, planned)
 
 
 def _from_table(source: Source) -> dict[int, Done]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.families.protocol import Played
+from fedjax_rl.families.protocol import EvaluationRequest
 from fedjax_rl.families.registry import family_of
 from fedjax_rl.records.directory import MARK
 from fedjax_rl.settings.files import read_run_file
@@ -15,7 +15,7 @@ from fedjax_rl.settings.files import read_run_file
 ALLOWED = "a run of networks or of policies over tokens"
 
 
-def evaluate(directory: Path, asked: Played) -> None:
+def evaluate(directory: Path, request: EvaluationRequest) -> None:
     """Evaluates the policies of a run directory and writes ``evaluation.json``.
 
     Raises:
@@ -33,4 +33,4 @@ def evaluate(directory: Path, asked: Played) -> None:
         raise InvalidInput("directory", f"{directory} of {algorithm}", ALLOWED)
     module, _, name = reference.partition(":")
     play: Any = getattr(importlib.import_module(module), name)
-    play(directory, asked)
+    play(directory, request)

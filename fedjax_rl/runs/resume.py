@@ -8,7 +8,7 @@ from fedjax_rl.cluster.devices import ONE, DeviceSettings
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.registry import family_of, settings_in
 from fedjax_rl.records.directory import MARK, SWEEP
-from fedjax_rl.records.place import Destination
+from fedjax_rl.records.output import Destination
 from fedjax_rl.records.saving import CheckpointSettings, sink_names
 from fedjax_rl.runs.session import Request, compare_and_record, run_and_record
 from fedjax_rl.settings.files import RunFile, read_run_file, settings_from
@@ -54,13 +54,13 @@ def resume(out: Path, devices: DeviceSettings = ONE) -> bool:
 def _sweep(
     file: RunFile, algorithm: str, destination: Destination, devices: DeviceSettings
 ) -> bool:
-    from fedjax_rl.sweeps.request import asked_again
+    from fedjax_rl.sweeps.request import request_in
     from fedjax_rl.sweeps.session import sweep_and_record
 
-    asked = asked_again(file, algorithm, destination, devices)
+    request = request_in(file, algorithm, destination, devices)
     if "search" in file.settings:
         from fedjax_rl.sweeps.search import search_and_record
         from fedjax_rl.sweeps.search_request import search_again
 
-        return search_and_record(search_again(asked, file.settings["search"]))
-    return sweep_and_record(asked)
+        return search_and_record(search_again(request, file.settings["search"]))
+    return sweep_and_record(request)

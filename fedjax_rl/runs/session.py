@@ -13,7 +13,7 @@ from fedjax_rl.errors import InvalidInput, Stopped
 from fedjax_rl.families.protocol import Experiment, Family, References, Result
 from fedjax_rl.families.registry import family_of
 from fedjax_rl.records.directory import RunDirectory
-from fedjax_rl.records.place import Destination, Place, open_place
+from fedjax_rl.records.output import Destination, RunOutput, open_output
 from fedjax_rl.settings.paths import absolute
 from fedjax_rl.terminal.drawing import import_matplotlib
 from fedjax_rl.terminal.live import LiveTable, working
@@ -49,9 +49,9 @@ def run_and_record(request: Request) -> bool:
     """
     request.destination.check()
     experiment = prepared(request)
-    with opened(request, experiment) as place:
-        result = carried_out(experiment, request.destination, place)
-        print_written(place.directory)
+    with opened(request, experiment) as output:
+        result = carried_out(experiment, request.destination, output)
+        print_written(output.directory)
     return result.diverged
 
 
@@ -80,8 +80,8 @@ def compare_and_record(request: Request) -> bool:
         try:
             results[first] = carried_out(experiments[first], request.destination, whole)
             for who in others:
-                with opened(requests[who], experiments[who]) as place:
-                    results[who] = carried_out(experiments[who], requests[who].destination, place)
+                with opened(requests[who], experiments[who]) as output:
+                    results[who] = carried_out(experiments[who], requests[who].destination, output)
         except Stopped as stop:
             raise stop.of(request.destination.out) from None
         print(references.table(results))
@@ -141,35 +141,35 @@ def whose_content(settings: Any, family: Family) -> str:
 @contextmanager
 def opened(
     request: Request, experiment: Experiment, extra: Mapping[str, Any] | None = None
-) -> Iterator[Place]:
+) -> Iterator[RunOutput]:
     """The place of a run; ``config.yaml`` says what is ``extra``, too."""
     settings = dataclasses.asdict(experiment.settings)
     where = request.destination, request.algorithm, settings, experiment.digest
     files = family_of(request.algorithm).files
-    with open_place(*where, extra or {}, files) as place:
-        yield place
+    with open_output(*where, extra or {}, files) as output:
+        yield output
 
 
-def carried_out(experiment: Experiment, destination: Destination, place: Place) -> Result:
+def carried_out(experiment: Experiment, destination: Destination, output: RunOutput) -> Result:
     """Runs with a live table, and records what there is to record."""
     logged = experiment.logged
     print(experiment.opening, flush=True)
     table = LiveTable(logged.last, experiment.header, experiment.cells, unit=logged.unit)
-    with place.open_log(logged) as log, table, place.kept:
+    with output.open_log(logged) as log, table, output.saving:
 
         def on_rows(rows: Columns) -> None:
             log.write(rows)
             table.show(rows)
 
-        result = experiment.run(on_rows, place.keeper, destination.checkpoints.chunk)
+        result = experiment.run(on_rows, output.checkpointer, destination.checkpoints.chunk)
         if result.rows is not None:
             log.write_last(result.rows)
     print(result.closing, flush=True)
-    if place.directory is not None:
-        import_matplotlib(place.directory.path)
-        result.write(place.directory)
+    if output.directory is not None:
+        import_matplotlib(output.directory.path)
+        result.write(output.directory)
         # Last: a run that has a summary is finished.
-        place.directory.write_json("summary.json", result.summary)
+        output.directory.write_json("summary.json", result.summary)
     return result
 
 

@@ -25,12 +25,12 @@ from fedjax_rl.settings.fields import PROBLEM, names, value_under
 from fedjax_rl.settings.files import settings_from, settings_to_yaml
 from fedjax_rl.settings.paths import absolute, found_again
 from fedjax_rl.sweeps.execution import FINISHED
-from fedjax_rl.sweeps.question import (
+from fedjax_rl.sweeps.objective import (
     RELATIONS,
-    Question,
+    Objective,
     as_float,
     check_metric,
-    question_about,
+    recorded_objective,
 )
 from fedjax_rl.sweeps.request import type_of
 from fedjax_rl.sweeps.results import read_document, read_rows
@@ -60,22 +60,22 @@ class Candidate(NamedTuple):
             return math.nan
         return float(np.mean([as_float(row.get(metric)) for row in self.rows]))
 
-    def feasible(self, question: Question) -> list[bool]:
+    def feasible(self, objective: Objective) -> list[bool]:
         """[K], whether a seed keeps every budget; one that diverged does not."""
-        column = question.feasible
+        column = objective.feasible
         return [
             column is None or (row.get(column) is True and row["status"] == FINISHED)
             for row in self.rows
         ]
 
-    def standing(self, question: Question) -> Standing:
+    def standing(self, objective: Objective) -> Standing:
         """What decides about it; a seed that diverged leaves it without a number."""
-        metric, column = question.metric, question.feasible
+        metric, column = objective.metric, objective.feasible
         violations = [violation_of(row, column) if column else 0.0 for row in self.rows]
-        excess = excess_of(self.feasible(question), violations, question.feasible_seeds)
+        excess = excess_of(self.feasible(objective), violations, objective.feasible_seeds)
         whole = all(row["status"] == FINISHED for row in self.rows)
         values = [as_float(row.get(metric)) if whole else math.nan for row in self.rows]
-        return Standing(excess, worth_of(metric, question.maximize, values))
+        return Standing(excess, worth_of(metric, objective.maximize, values))
 
 
 def violation_of(row: Row, feasible: str) -> float:
@@ -115,7 +115,7 @@ def candidates(rows: Sequence[Row], names: Sequence[str] = ()) -> list[Candidate
     return found
 
 
-def ordered(found: Sequence[Candidate], question: Question) -> list[tuple[float, Candidate]]:
+def ordered(found: Sequence[Candidate], objective: Objective) -> list[tuple[float, Candidate]]:
     """Candidates that have the metric and keep the conditions, the best first.
 
     Configurations of which the asked share of seeds keeps every budget come first, by the metric;
@@ -125,17 +125,17 @@ def ordered(found: Sequence[Candidate], question: Question) -> list[tuple[float,
     kept = []
     seeds = max((len(one.rows) for one in found), default=0)
     for one in (one for one in found if len(one.rows) == seeds):
-        value = one.mean(question.metric)
+        value = one.mean(objective.metric)
         holds = all(
             RELATIONS[each.relation](one.mean(each.metric), each.bound)
-            for each in question.conditions
+            for each in objective.conditions
         )
         if holds and math.isfinite(value):
             kept.append((value, one))
-    return [kept[place] for place in best_first([one.standing(question) for _, one in kept])]
+    return [kept[place] for place in best_first([one.standing(objective) for _, one in kept])]
 
 
-def best_configuration(path: Path, question: Question | None) -> tuple[str, str]:
+def best_configuration(path: Path, objective: Objective | None) -> tuple[str, str]:
     """The winner's ``config.yaml``, and a sentence on it.
 
     Figures are means over a configuration's seeds, as those of a run with ``--seeds`` are; one
@@ -143,7 +143,7 @@ def best_configuration(path: Path, question: Question | None) -> tuple[str, str]
 
     Args:
         path: of the sweep.
-        question: what is best; the algorithm's headline unless given.
+        objective: what is best; the algorithm's headline unless given.
 
     Raises:
         InvalidInput: no sweep, an unknown metric, or no configuration keeps the conditions.
@@ -151,16 +151,16 @@ def best_configuration(path: Path, question: Question | None) -> tuple[str, str]
     rows = read_rows(path)
     document, algorithm = read_document(path)
     family = family_of(algorithm)
-    asked = question or question_about(path)
-    check_metric("--metric", asked.metric, rows)
-    for each in asked.conditions:
+    objective = objective or recorded_objective(path)
+    check_metric("--metric", objective.metric, rows)
+    for each in objective.conditions:
         check_metric("--subject-to", each.metric, rows)
     found = candidates(rows, [*document["grid"], *document["random"]])
-    winners = ordered(found, asked)
+    winners = ordered(found, objective)
     if not winners:
-        raise InvalidInput("--subject-to", _conditions(asked), _nearest(found, asked))
+        raise InvalidInput("--subject-to", _conditions(objective), _nearest(found, objective))
     winner = winners[0][1]
-    if math.isinf(winner.standing(asked).excess):
+    if math.isinf(winner.standing(objective).excess):
         if any(as_float(row.get("unfinished_episodes")) > 0 for row in winner.rows):
             raise InvalidInput(
                 "directory",
@@ -186,31 +186,31 @@ def best_configuration(path: Path, question: Question | None) -> tuple[str, str]
     text = settings_to_yaml(
         algorithm, dataclasses.asdict(config), _origin(document, names(kind, PROBLEM))
     )
-    return text, _winner(found, winners, asked)
+    return text, _winner(found, winners, objective)
 
 
 def _winner(
-    found: Sequence[Candidate], winners: Sequence[tuple[float, Candidate]], question: Question
+    found: Sequence[Candidate], winners: Sequence[tuple[float, Candidate]], objective: Objective
 ) -> str:
     """The winner in a sentence: among whom, and whether it keeps the budgets."""
     value, one = winners[0]
-    seeds, kept = len(one.rows), sum(one.feasible(question))
+    seeds, kept = len(one.rows), sum(one.feasible(objective))
     settings = ", ".join(f"{name} {setting}" for name, setting in one.chosen.items())
-    figure = f"{question.metric} {value:.6g}" + f", mean over {seeds} seeds" * (seeds > 1)
+    figure = f"{objective.metric} {value:.6g}" + f", mean over {seeds} seeds" * (seeds > 1)
     share = f"{kept} of {seeds} seed{'s' * (seeds > 1)} feasible"
     qualify = "that qualify" * (len(winners) < len(found))
-    everywhere = seeds_in_words(question.feasible_seeds, seeds)
-    if excess := one.standing(question).excess:
+    everywhere = seeds_in_words(objective.feasible_seeds, seeds)
+    if excess := one.standing(objective).excess:
         among = " ".join(filter(None, [f"none of {len(winners)} configurations", qualify]))
         return (
             f"{among} keeps every budget{everywhere}; closest: {settings}, with relative "
             f"violation {excess:.4g} ({figure}; {share})"
         )
-    end = "largest" if question.maximize else "smallest"
-    if question.feasible is None:
+    end = "largest" if objective.maximize else "smallest"
+    if objective.feasible is None:
         among = " ".join(filter(None, [f"{len(winners)} configurations", qualify]))
         return f"{figure}, the {end} of {among}: {settings}"
-    count = sum(each.standing(question).excess == 0 for _, each in winners)
+    count = sum(each.standing(objective).excess == 0 for _, each in winners)
     qualify = f"that {'qualify and ' * bool(qualify)}keep every budget{everywhere}"
     return f"{figure}, the {end} of {count} configurations {qualify} ({share}): {settings}"
 
@@ -223,15 +223,15 @@ def _origin(document: dict[str, Any], problem: Sequence[str]) -> dict[str, str]:
     return origin
 
 
-def _conditions(question: Question) -> str:
-    told = " and ".join(f"{c.metric}{c.relation}{c.bound:g}" for c in question.conditions)
+def _conditions(objective: Objective) -> str:
+    told = " and ".join(f"{c.metric}{c.relation}{c.bound:g}" for c in objective.conditions)
     return told or "no condition"
 
 
-def _nearest(found: Sequence[Candidate], question: Question) -> str:
+def _nearest(found: Sequence[Candidate], objective: Objective) -> str:
     """Why nobody qualifies: what the configurations have of each metric that was asked for."""
     told = []
-    for each in question.conditions:
+    for each in objective.conditions:
         values = [one.mean(each.metric) for one in found]
         finite = [value for value in values if math.isfinite(value)]
         if finite:

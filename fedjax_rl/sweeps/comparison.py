@@ -17,7 +17,7 @@ from fedjax_rl.sweeps import words
 from fedjax_rl.sweeps.best import Candidate, candidates, ordered, violation_of
 from fedjax_rl.sweeps.execution import FINISHED, Done
 from fedjax_rl.sweeps.figures import curve_of, curves_of_best
-from fedjax_rl.sweeps.question import Question, as_float, question_of
+from fedjax_rl.sweeps.objective import Objective, as_float, objective_of
 from fedjax_rl.sweeps.results import SweepDirectory
 from fedjax_rl.sweeps.results import csv_text as rows_as_csv
 from fedjax_rl.training.rows import Row
@@ -38,10 +38,10 @@ class Layout(NamedTuple):
     judged: Mapping[str, Headline]
     feasible_seeds: float
 
-    def questions(self, view: str) -> dict[str, Question]:
+    def objectives(self, view: str) -> dict[str, Objective]:
         """What is best in a view, by what it is called."""
         return {
-            whose: question_of(
+            whose: objective_of(
                 headline._replace(
                     metric=within(view, headline.metric),
                     feasible=headline.feasible and within(view, headline.feasible),
@@ -65,7 +65,7 @@ def within(view: str, name: str) -> str:
     return f"{view}/{name}" if view else name
 
 
-class Judged(NamedTuple):
+class Ranked(NamedTuple):
     """A configuration among the others, by one figure.
 
     Attributes:
@@ -98,7 +98,7 @@ class Compared(NamedTuple):
 
     name: str
     one: Candidate
-    judged: tuple[Judged, ...]
+    judged: tuple[Ranked, ...]
 
     @property
     def diverged(self) -> int:
@@ -115,30 +115,32 @@ class Compared(NamedTuple):
 def compared(layout: Layout, rows: Sequence[Row], view: str) -> list[Compared]:
     """All configurations, in the order in which they were asked for."""
     found = candidates(rows)
-    each = [_judged(found, question) for question in layout.questions(view).values()]
+    each = [_ranked(found, objective) for objective in layout.objectives(view).values()]
     return [
         Compared(layout.added.called(one.chosen), one, tuple(own[place] for own in each))
         for place, one in enumerate(found)
     ]
 
 
-def _judged(found: Sequence[Candidate], question: Question) -> list[Judged]:
-    ranks = {one.configuration: rank for rank, (_, one) in enumerate(ordered(found, question), 1)}
+def _ranked(found: Sequence[Candidate], objective: Objective) -> list[Ranked]:
+    ranks = {one.configuration: rank for rank, (_, one) in enumerate(ordered(found, objective), 1)}
     judged = []
     for one in found:
         finished = [row for row in one.rows if row["status"] == FINISHED]
-        values = np.array([as_float(row.get(question.metric)) for row in finished])
+        values = np.array([as_float(row.get(objective.metric)) for row in finished])
         values = values[np.isfinite(values)]
         interval = Interval(math.nan, math.nan, math.nan)
         if values.size:
             interval = stratified_bootstrap(values, interquartile_mean, seed=0)
-        violations = [violation_of(row, question.feasible) for row in finished if question.feasible]
+        violations = [
+            violation_of(row, objective.feasible) for row in finished if objective.feasible
+        ]
         judged.append(
-            Judged(
+            Ranked(
                 ranks.get(one.configuration),
                 float(values.mean()) if values.size else math.nan,
                 *interval,
-                sum(one.feasible(question)),
+                sum(one.feasible(objective)),
                 max(violations, default=math.nan),
             )
         )
@@ -157,10 +159,12 @@ def over_seeds(one: Candidate, column: str) -> Any:
 
 def table(layout: Layout, rows: Sequence[Row], view: str) -> list[list[str]]:
     """A view as texts: the titles of its columns, and a row for each configuration."""
-    found, questions = compared(layout, rows, view), layout.questions(view).values()
-    figures = layout.added.figures or {question.metric: question.metric for question in questions}
+    found, objectives = compared(layout, rows, view), layout.objectives(view).values()
+    figures = layout.added.figures or {
+        objective.metric: objective.metric for objective in objectives
+    }
     seeds = max((len(each.one.rows) for each in found), default=1)
-    budgets = any(question.feasible for question in questions)
+    budgets = any(objective.feasible for objective in objectives)
     diverged = any(each.diverged for each in found)
     titles = ["variant", *figures, *["IQM [95 %]"] * (seeds > 1)]
     titles += ["feasible", "relative violation"] * budgets + ["diverged"] * diverged + ["rank"]
@@ -188,8 +192,8 @@ def _number(value: Any) -> str:
 def verdicts(layout: Layout, rows: Sequence[Row], view: str) -> list[str]:
     """The best of a view in words, by each of the figures that configurations are judged by."""
     told = {
-        whose: words.best(rows, question, layout.added.called) or words.NOBODY
-        for whose, question in layout.questions(view).items()
+        whose: words.best(rows, objective, layout.added.called) or words.NOBODY
+        for whose, objective in layout.objectives(view).items()
     }
     return [f"{whose}: {line}" if whose else line for whose, line in told.items()]
 
@@ -250,11 +254,11 @@ def csv_text(layout: Layout, rows: Sequence[Row]) -> str:
 def _kept(one: Candidate, layout: Layout, view: str) -> Row:
     """How a configuration keeps its budgets: the seed that decides, the share that does, or any."""
     found: Row = {within(view, "feasible"): False}
-    for question in layout.questions(view).values():
-        if question.feasible is None:
+    for objective in layout.objectives(view).values():
+        if objective.feasible is None:
             return {}
-        feasible = one.feasible(question)
-        violations = [violation_of(row, question.feasible) for row in one.rows]
+        feasible = one.feasible(objective)
+        violations = [violation_of(row, objective.feasible) for row in one.rows]
         seed = deciding_seed(feasible, violations, layout.feasible_seeds)
         found[within(view, "feasible")] |= feasible[seed]
         for stem, value in (
@@ -262,7 +266,7 @@ def _kept(one: Candidate, layout: Layout, view: str) -> Row:
             ("relative_violation", violations[seed]),
             ("feasible_share", float(np.mean(feasible))),
         ):
-            found[question.feasible.replace("feasible", stem, 1)] = value
+            found[objective.feasible.replace("feasible", stem, 1)] = value
     return found
 
 
@@ -284,7 +288,7 @@ def figures_of(layout: Layout, done: Mapping[int, Done]) -> tuple[Figure, ...]:
     """Those of the family, or the curves of the best configurations."""
     found = candidates([done[member].row for member in sorted(done)])
     if layout.added.draw is None:
-        first, *_ = layout.questions(next(iter(layout.views))).values()
+        first, *_ = layout.objectives(next(iter(layout.views))).values()
         name = curve_of(None, first.metric, done)
         return curves_of_best(found, done, first, name, "comparison.png")
     return layout.added.draw(

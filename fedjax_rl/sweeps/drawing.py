@@ -18,7 +18,7 @@ from fedjax_rl.sweeps.figures import (
     heat_map,
     parallel,
 )
-from fedjax_rl.sweeps.question import Question, check_metric, question_about
+from fedjax_rl.sweeps.objective import Objective, check_metric, recorded_objective
 from fedjax_rl.sweeps.request import type_of
 from fedjax_rl.sweeps.results import read_chunks, read_document, read_rows
 from fedjax_rl.sweeps.space import ALGORITHM, setting
@@ -28,14 +28,14 @@ class Drawn(NamedTuple):
     """What is drawn.
 
     Attributes:
-        question: the metric, and which end of it is good.
+        objective: the metric, and which end of it is good.
         across: the setting of the heat map's horizontal axis; the first unless given.
         up: that of its vertical axis; the second unless given.
         curve: a name in ``curves.npz``; unless given, the metric if it is one, else the first.
         by: the setting whose values are curves; unless given, the best configurations are.
     """
 
-    question: Question | None = None
+    objective: Objective | None = None
     across: str | None = None
     up: str | None = None
     curve: str | None = None
@@ -54,8 +54,8 @@ def plot_sweep(path: Path, drawn: Drawn) -> list[str]:
     rows = read_rows(path)
     document, algorithm = read_document(path)
     done = read_chunks(path)
-    question = drawn.question or question_about(path)
-    check_metric("--metric", question.metric, rows)
+    objective = drawn.objective or recorded_objective(path)
+    check_metric("--metric", objective.metric, rows)
     names = [*document["grid"], *document["random"]]
     drawn = drawn._replace(
         across=_swept("--across", type_of(document, algorithm), drawn.across, names),
@@ -63,15 +63,15 @@ def plot_sweep(path: Path, drawn: Drawn) -> list[str]:
         by=_swept("--by", type_of(document, algorithm), drawn.by, names),
     )
     found = candidates(rows, names)
-    name = curve_of(drawn.curve, question.metric, done)
+    name = curve_of(drawn.curve, objective.metric, done)
     if drawn.by is None:
-        lines = curves_of_best(found, done, question, name, "curves.png")
+        lines = curves_of_best(found, done, objective, name, "curves.png")
     else:
-        lines = curves_by(found, done, question, name, drawn.by)
-    figures = [*lines, *parallel(found, question)]
+        lines = curves_by(found, done, objective, name, drawn.by)
+    figures = [*lines, *parallel(found, objective)]
     if (axes := _two(names, drawn)) is not None:
-        views = heat_map(found, question, question.metric, *axes)
-        note = f"Means over seeds and all other settings.{budgets_first(question)}"
+        views = heat_map(found, objective, objective.metric, *axes)
+        note = f"Means over seeds and all other settings.{budgets_first(objective)}"
         figures += [Figure("", (view,), note, "heatmap.png") for view in views]
     return png.write(figures, path)
 

@@ -12,8 +12,8 @@ import numpy as np
 from fedjax_rl.algorithm import Algorithm, Pytree
 from fedjax_rl.execution.train import to_host
 from fedjax_rl.precision import precision
-from fedjax_rl.records.keeper import Keeper, KeepsNothing
-from fedjax_rl.training.loop import Work, carry_out
+from fedjax_rl.records.checkpointer import Checkpointer, NoCheckpoints
+from fedjax_rl.training.loop import Work, run_rounds
 from fedjax_rl.training.members import Group, Member
 from fedjax_rl.training.protocol import Assembled, Assembler
 from fedjax_rl.training.rows import Row, RowRecord, flat, row_shapes
@@ -41,7 +41,7 @@ def run_chunk(
     program: Algorithm,
     members: Sequence[Member],
     on_round: Callable[[int], None] = lambda round: None,
-    keeper: Keeper | None = None,
+    checkpointer: Checkpointer | None = None,
 ) -> list[Done]:
     """Trains members of a group as one program; each computes what it would alone.
 
@@ -51,17 +51,17 @@ def run_chunk(
         program: of the group, the same object for all its chunks, so that it compiles once.
         members: at most as many as a chunk has.
         on_round: told the last round that is done, now and then.
-        keeper: says where to go on from, and is asked to save behind every visit of the host.
+        checkpointer: says where to go on from, and is asked to save behind every visit of the host.
     """
     keys, hparams = group.inputs(members)
     record = RowRecord(partial(row_shapes, program, keys, hparams))
     work = Work(program, keys, hparams, group.rounds, group.chunk_rounds)
-    state, failed, _ = carry_out(
-        work, record, lambda rows: on_round(int(rows["round"][-1])), keeper or KeepsNothing()
+    state, failed, _ = run_rounds(
+        work, record, lambda rows: on_round(int(rows["round"][-1])), checkpointer or NoCheckpoints()
     )
-    rows, kept = record.rows(), to_host(assembler.kept(state))
+    rows, outcome = record.rows(), to_host(assembler.outcome(state))
     return [
-        _done(assembler, member, _of(rows, place, 1), _of(kept, place, 0), int(failed[place]))
+        _done(assembler, member, _of(rows, place, 1), _of(outcome, place, 0), int(failed[place]))
         for place, member in enumerate(members)
     ]
 
@@ -70,9 +70,9 @@ def _of(tree: Pytree, place: int, axis: int) -> Pytree:
     return jax.tree.map(lambda leaf: np.take(leaf, place, axis), tree)
 
 
-def _done(assembler: Assembler, member: Member, rows: Pytree, kept: Pytree, failed: int) -> Done:
+def _done(assembler: Assembler, member: Member, rows: Pytree, outcome: Pytree, failed: int) -> Done:
     with np.errstate(all="ignore"):  # a member that diverged may hold anything
-        figures = assembler.figures(member.assembled.prepared, rows, kept, failed)
+        figures = assembler.figures(member.assembled.prepared, rows, outcome, failed)
     row: Row = {
         "member": member.number,
         "configuration": member.configuration,
@@ -92,7 +92,7 @@ def figure_names(assembler: Assembler, assembled: Assembled) -> list[str]:
         state = jax.eval_shape(algorithm.init, jax.random.key(0), hparams)
     row = row_shapes(algorithm, jax.random.key(0), hparams)
     rows = jax.tree.map(lambda leaf: np.ones((1, *leaf.shape), leaf.dtype), row)
-    kept = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), assembler.kept(state))
+    outcome = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), assembler.outcome(state))
     with np.errstate(all="ignore"):
-        summary = flat(assembler.figures(assembled.prepared, rows, kept, -1).summary)
+        summary = flat(assembler.figures(assembled.prepared, rows, outcome, -1).summary)
     return [name for name, value in summary.items() if not isinstance(value, str)]

@@ -18,7 +18,7 @@ from fedjax_rl.figures.description import Chart, Figure, FloatArray, HeatMap, Pa
 from fedjax_rl.figures.numbers import exactly, number, plural, shown
 from fedjax_rl.sweeps.best import Candidate, ordered
 from fedjax_rl.sweeps.execution import Done
-from fedjax_rl.sweeps.question import Question
+from fedjax_rl.sweeps.objective import Objective
 
 CELLS = 12
 """With more values than this a setting is cut into stretches."""
@@ -38,7 +38,7 @@ ABSCISSAS = {
 
 
 def heat_maps(
-    found: Sequence[Candidate], names: Sequence[str], metrics: Sequence[str], question: Question
+    found: Sequence[Candidate], names: Sequence[str], metrics: Sequence[str], objective: Objective
 ) -> tuple[Figure, ...]:
     """Means of each metric over everything but two settings; over all but one where there is one.
 
@@ -49,7 +49,7 @@ def heat_maps(
     views = [
         view._replace(name=metric if len(pairs) == 1 else f"{metric}: {across} × {up}")
         for (across, up), metric in itertools.product(pairs, metrics)
-        for view in heat_map(found, question, metric, across, up)
+        for view in heat_map(found, objective, metric, across, up)
     ]
     if not views:
         return ()
@@ -59,18 +59,18 @@ def heat_maps(
         note += f" Maps are of the first {PAIRS} of {len(every)} pairs; sweep.csv has all."
     if more_metrics:
         note += f" No map: {', '.join(more_metrics)}."
-    note += budgets_first(question)
+    note += budgets_first(objective)
     return (Figure(f"What {what} do" + "es" * (len(names) == 1), tuple(views), note),)
 
 
-def budgets_first(question: Question) -> str:
+def budgets_first(objective: Objective) -> str:
     """What a map of an objective alone cannot show."""
     kept = " Which is best is decided among those that keep their budgets."
-    return kept if question.feasible is not None else ""
+    return kept if objective.feasible is not None else ""
 
 
 def heat_map(
-    found: Sequence[Candidate], question: Question, metric: str, across: str, up: str
+    found: Sequence[Candidate], objective: Objective, metric: str, across: str, up: str
 ) -> tuple[HeatMap, ...]:
     """The map of a metric over two settings, or over one if ``up`` is empty; none of nothing."""
     finite = [one for one in found if math.isfinite(one.mean(metric))]
@@ -79,8 +79,8 @@ def heat_map(
     x_at, columns = cells_of([one.chosen[across] for one in finite])
     y_at, rows = cells_of([one.chosen[up] for one in finite] if up else [""] * len(finite))
     values = _means(x_at, y_at, [one.mean(metric) for one in finite], (len(rows), len(columns)))
-    judged = metric == question.metric and question.feasible is None
-    more = question.maximize if judged else None
+    judged = metric == objective.metric and objective.feasible is None
+    more = objective.maximize if judged else None
     return (HeatMap(metric, across, up, columns, rows, values, more),)
 
 
@@ -130,21 +130,21 @@ def best_curves(
 
 
 def curves_of_best(
-    found: Sequence[Candidate], done: Mapping[int, Done], question: Question, name: str, file: str
+    found: Sequence[Candidate], done: Mapping[int, Done], objective: Objective, name: str, file: str
 ) -> tuple[Figure, ...]:
     """One learning curve of each of the best configurations, for a PNG file."""
-    best = [one for _, one in ordered(found, question)]
+    best = [one for _, one in ordered(found, objective)]
     figures = best_curves(best, done, name)
     return tuple(one._replace(views=one.views[:1], file=file) for one in figures)
 
 
 def curves_by(
-    found: Sequence[Candidate], done: Mapping[int, Done], question: Question, name: str, by: str
+    found: Sequence[Candidate], done: Mapping[int, Done], objective: Objective, name: str, by: str
 ) -> tuple[Figure, ...]:
     """Learning curves of all configurations with the same value of a setting, each a stratum."""
     lines: dict[str, list[Candidate]] = {}
     for one in found:
-        if math.isfinite(one.mean(question.metric)):
+        if math.isfinite(one.mean(objective.metric)):
             lines.setdefault(f"{by} {_brief(one.chosen[by])}", []).append(one)
     view = curves(dict(list(lines.items())[:STYLES]), done, name)
     note = f"These are the first {STYLES} of {len(lines)}." if len(lines) > STYLES else ""
@@ -198,19 +198,19 @@ def _members(one: Candidate, done: Mapping[int, Done]) -> list[Columns]:
     return [done[row["member"]].curves for row in one.rows]
 
 
-def parallel(found: Sequence[Candidate], question: Question) -> tuple[Figure, ...]:
+def parallel(found: Sequence[Candidate], objective: Objective) -> tuple[Figure, ...]:
     """A line for each configuration through its settings and its metric, the best in front."""
-    best = ordered(found, question)
+    best = ordered(found, objective)
     if not best:
         return ()
     chosen = {name: [one.chosen[name] for _, one in best] for name in found[0].chosen}
     several = {name: own for name, own in chosen.items() if len(set(map(str, own))) > 1}
     values = np.array([value for value, _ in best])
-    axes = {**(several or chosen), question.metric: values.tolist()}
+    axes = {**(several or chosen), objective.metric: values.tolist()}
     heights, ticks = zip(*map(places_of, axes.values()), strict=True)
-    view = Parallel(question.metric, (*axes,), ticks, np.stack(heights, 1), values)
+    view = Parallel(objective.metric, (*axes,), ticks, np.stack(heights, 1), values)
     first = "the best"
-    if best[0][1].standing(question).excess:
+    if best[0][1].standing(objective).excess:
         first = "none keeps every budget, the closest"
     title = f"{plural(len(best), 'configuration')}; {first} in bold"
     return (Figure(title, (view,), "", "parallel.png"),)

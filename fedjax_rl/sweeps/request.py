@@ -11,7 +11,7 @@ from fedjax_rl.families.protocol import settings_of
 from fedjax_rl.families.registry import family_of
 from fedjax_rl.ranking import EVERY_SEED
 from fedjax_rl.records.directory import SWEEP
-from fedjax_rl.records.place import Destination
+from fedjax_rl.records.output import Destination
 from fedjax_rl.settings.files import RunFile, settings_from
 from fedjax_rl.settings.paths import (
     absolute,
@@ -20,11 +20,11 @@ from fedjax_rl.settings.paths import (
     found_name,
     without_folders,
 )
-from fedjax_rl.sweeps.question import Question, question_of, recorded_share
+from fedjax_rl.sweeps.objective import Objective, objective_of, recorded_share
 from fedjax_rl.sweeps.space import ALGORITHM, Space, space_of
 
 
-class Asked(NamedTuple):
+class SweepRequest(NamedTuple):
     """What a sweep is to do.
 
     Attributes:
@@ -48,12 +48,12 @@ class Asked(NamedTuple):
     compare: bool = False
 
     @property
-    def question(self) -> Question:
+    def objective(self) -> Objective:
         """What a sweep calls the best."""
         headline = family_of(self.algorithm).headline
-        return question_of(headline, feasible_seeds=self.feasible_seeds)
+        return objective_of(headline, feasible_seeds=self.feasible_seeds)
 
-    def resolved(self) -> Asked:
+    def resolved(self) -> SweepRequest:
         """The same with absolute file names, of what is swept too: it goes on from anywhere."""
         files = family_of(self.algorithm).files
 
@@ -108,9 +108,9 @@ def type_of(settings: Mapping[str, Any], algorithm: str) -> Any:
     return settings_of(family_of(algorithm), algorithms, *sources)
 
 
-def asked_again(
+def request_in(
     file: RunFile, algorithm: str, destination: Destination, devices: DeviceSettings
-) -> Asked:
+) -> SweepRequest:
     """What the ``config.yaml`` of a sweep asked for.
 
     Raises:
@@ -131,4 +131,4 @@ def asked_again(
         space = space.renamed(kind, renamed)
     chunk = None if document["chunk"] == "auto" else document["chunk"]
     share = recorded_share(document)
-    return Asked(algorithm, base, space, chunk, destination, devices, share, file.compare)
+    return SweepRequest(algorithm, base, space, chunk, destination, devices, share, file.compare)

@@ -17,6 +17,7 @@ from fedjax_rl.cluster import hosts
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.protocol import told
 from fedjax_rl.records.checkpoint_files import digest_of
+from fedjax_rl.records.checkpointer import DirectoryCheckpointer
 from fedjax_rl.records.checkpoints import Origin
 from fedjax_rl.records.directory import (
     LOCK,
@@ -28,8 +29,7 @@ from fedjax_rl.records.directory import (
     plain,
     write_atomically,
 )
-from fedjax_rl.records.keeper import CheckpointKeeper
-from fedjax_rl.records.place import Destination, newest_of
+from fedjax_rl.records.output import Destination, newest_of
 from fedjax_rl.settings.files import read_yaml
 from fedjax_rl.settings.values import dump
 from fedjax_rl.sweeps.execution import Done
@@ -75,8 +75,8 @@ class SweepDirectory:
         assert destination.out is not None
         self.path, self._destination = destination.out, destination
         known = listed_in(identity or document)
-        asked = {name: value for name, value in known.items() if name not in ANEW}
-        self._asked = digest_of({**asked, "problem": document["made_with"]["problem_sha256"]})
+        identity = {name: value for name, value in known.items() if name not in ANEW}
+        self._identity = digest_of({**identity, "problem": document["made_with"]["problem_sha256"]})
         self._made_with = document["made_with"]
         self._held = None
         if hosts.writes():
@@ -96,21 +96,23 @@ class SweepDirectory:
         if self._held is not None:
             self._held.close()
 
-    def keeper(self, members: Sequence[Member]) -> CheckpointKeeper | None:
+    def checkpointer(self, members: Sequence[Member]) -> DirectoryCheckpointer | None:
         """What saves a chunk while it is run, and knows where it was saved; to be entered."""
         settings = self._destination.checkpoints
         if settings.keep_checkpoints == 0:
             return None
         numbers = [member.number for member in members]
-        origin = Origin({"sweep": self._asked, "members": numbers}, self._made_with)
+        origin = Origin({"sweep": self._identity, "members": numbers}, self._made_with)
         folder = self._folder(numbers)
-        return CheckpointKeeper(folder, settings, origin, newest_of(folder, origin), alone=True)
+        return DirectoryCheckpointer(
+            folder, settings, origin, newest_of(folder, origin), alone=True
+        )
 
     def add(self, done: Sequence[Done]) -> dict[int, Done]:
         """Keeps the members of a chunk, all of them or none; returns them as they are kept."""
         names = done[0].curves
         arrays: dict[str, Any] = {
-            "sweep": np.array(self._asked),
+            "sweep": np.array(self._identity),
             "members": np.array([one.member for one in done]),
             "rows": np.array(json.dumps([plain(one.row) for one in done])),
         }
@@ -126,7 +128,7 @@ class SweepDirectory:
         Raises:
             InvalidInput: some of them belong to another sweep.
         """
-        return read_chunks(self.path, self._asked)
+        return read_chunks(self.path, self._identity)
 
     def write(self, done: Iterable[Done]) -> None:
         """Writes ``sweep.csv``, ``curves.npz`` and, where pyarrow is, ``sweep.parquet``."""
@@ -185,12 +187,12 @@ def read_rows(path: Path) -> list[Row]:
     return [done[member].row for member in sorted(done)]
 
 
-def read_chunks(path: Path, asked: str | None = None) -> dict[int, Done]:
+def read_chunks(path: Path, identity: str | None = None) -> dict[int, Done]:
     """Members of the chunks that are done; a file that cannot be read is not.
 
     Args:
         path: of the sweep.
-        asked: digest of what the sweep was asked for; None to take any.
+        identity: digest of what the sweep was asked for; None to take any.
 
     Raises:
         InvalidInput: a chunk was run when something else was asked for.
@@ -201,7 +203,7 @@ def read_chunks(path: Path, asked: str | None = None) -> dict[int, Done]:
             of, members = read_chunk(file)
         except (*UNREADABLE, KeyError, IndexError, TypeError):
             continue
-        if asked not in (None, of):
+        if identity not in (None, of):
             raise InvalidInput(
                 "run directory",
                 file,

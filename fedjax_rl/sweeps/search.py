@@ -18,17 +18,17 @@ from fedjax_rl.sweeps import words
 from fedjax_rl.sweeps.batches import Programs, prototypes
 from fedjax_rl.sweeps.best import Candidate
 from fedjax_rl.sweeps.execution import DIVERGED, Done, figure_names, run_chunk
-from fedjax_rl.sweeps.plan import content_of, seeds_of
-from fedjax_rl.sweeps.progress import SweepProgress
-from fedjax_rl.sweeps.question import (
+from fedjax_rl.sweeps.objective import (
     RELATIONS,
     Condition,
-    Question,
+    Objective,
     check_known,
 )
+from fedjax_rl.sweeps.plan import content_of, seeds_of
+from fedjax_rl.sweeps.progress import SweepProgress
 from fedjax_rl.sweeps.results import SweepDirectory, listed_in
 from fedjax_rl.sweeps.search_request import Search
-from fedjax_rl.sweeps.session import kept
+from fedjax_rl.sweeps.session import saving
 from fedjax_rl.sweeps.space import Chosen
 from fedjax_rl.terminal.live import working
 from fedjax_rl.training.members import Member
@@ -56,34 +56,36 @@ def search_and_record(search: Search) -> bool:
         raise MissingExtra("search", "optuna", "optuna")
     from fedjax_rl.sweeps.study import Study
 
-    asked = search.asked
-    if asked.destination.out is None:
+    request = search.request
+    if request.destination.out is None:
         raise InvalidInput("--out", "nothing", "--out DIR for the study, which is a file")
-    asked.destination.check()
+    request.destination.check()
     if (processes := hosts.share()[1]) > 1:
         raise InvalidInput("--processes", processes, "1 for a search, over any --devices")
-    asked = asked.resolved()
-    family = family_of(asked.algorithm)
-    assembler = family.assembler(asked.algorithm)
-    search = search._replace(asked=asked)
+    request = request.resolved()
+    family = family_of(request.algorithm)
+    assembler = family.assembler(request.algorithm)
+    search = search._replace(request=request)
     laws = search.laws
     with working("preparing the search"):
         known = list(
-            prototypes(assembler, asked.base, {name: law for name, (_, law) in laws.items()})
+            prototypes(assembler, request.base, {name: law for name, (_, law) in laws.items()})
         )
         programs = Programs(
-            *(assembler, known, search.batch * asked.base.seeds, asked.chunk, asked.devices),
-            asked.destination.checkpoints,
+            *(assembler, known, search.batch * request.base.seeds, request.chunk, request.devices),
+            request.destination.checkpoints,
         )
-        _check_figures(search.question, assembler, programs)
+        _check_figures(search.objective, assembler, programs)
         content = content_of(assembler, names(family.settings, PROBLEM), known)
     for group in programs.groups:
-        group.placement(assembler, asked.devices)  # refuses before an earlier search is overwritten
+        group.placement(
+            assembler, request.devices
+        )  # refuses before an earlier search is overwritten
     made = {"made_with": made_with(content)}
-    drawn = search.question.maximize, search.sampler, asked.space.sample_seed
+    drawn = search.objective.maximize, search.sampler, request.space.sample_seed
     with (
         SweepDirectory(
-            asked.destination, search.document() | made, search.identity() | made
+            request.destination, search.document() | made, search.identity() | made
         ) as directory,
         Study(directory.path / STUDY, laws, *drawn) as study,
     ):
@@ -93,21 +95,21 @@ def search_and_record(search: Search) -> bool:
         except Stopped as stop:
             if done := directory.done():
                 directory.write(done.values())
-            raise stop.of(asked.destination.out) from None
+            raise stop.of(request.destination.out) from None
         done = directory.done()
         rows = [done[member].row for member in sorted(done)]
-        print(words.closing(rows, search.question), flush=True)
+        print(words.closing(rows, search.objective), flush=True)
         directory.write(done.values())
         print(f"Written to {directory.path}: {directory.names()}", flush=True)
     return all(row["status"] == DIVERGED for row in rows)
 
 
-def _check_figures(question: Question, assembler: Assembler, programs: Programs) -> None:
+def _check_figures(objective: Objective, assembler: Assembler, programs: Programs) -> None:
     """Raises InvalidInput unless members will have the numbers that are asked for."""
     assembled = [group.members[0].assembled for group in programs.groups]
     names = list(dict.fromkeys(name for one in assembled for name in figure_names(assembler, one)))
-    check_known("--metric", question.metric, names)
-    for each in question.conditions:
+    check_known("--metric", objective.metric, names)
+    for each in objective.conditions:
         check_known("--subject-to", each.metric, names)
 
 
@@ -129,15 +131,15 @@ def _run(
             for group, program in programs.of(members):
                 for chunk in group.chunks(done):
                     progress.chunk(group.rounds)
-                    with kept(directory, chunk) as keeper:
+                    with saving(directory, chunk) as checkpointer:
                         finished = run_chunk(
-                            assembler, group, program, chunk, progress.round, keeper
+                            assembler, group, program, chunk, progress.round, checkpointer
                         )
                     done |= directory.add(finished)
                     directory.write_table(done.values())
             tell_whole(search, directory, study, done)
             marks.append(time.perf_counter())
-            best = words.best([one.row for one in done.values()], search.question)
+            best = words.best([one.row for one in done.values()], search.objective)
             progress.chunk_done(words.passed(marks, batches, "batch"), best)
 
 
@@ -148,7 +150,7 @@ def next_batch(
 
     A trial's place among those that were asked for is the number of its configuration.
     """
-    trials, seeds = study.trials(), search.asked.base.seeds
+    trials, seeds = study.trials(), search.request.base.seeds
     places = [place for place in range(len(trials)) if not _whole(place, seeds, done)]
     places = places[: search.batch]
     for place in range(len(trials), search.trials)[: search.batch - len(places)]:
@@ -158,7 +160,9 @@ def next_batch(
     return [
         member
         for place in places
-        for member in seeds_of(assembler, search.asked.base, place, _chosen(search, trials[place]))
+        for member in seeds_of(
+            assembler, search.request.base, place, _chosen(search, trials[place])
+        )
     ]
 
 
@@ -170,7 +174,7 @@ def tell_whole(
     Raises:
         InvalidInput: members that are done had other settings than their trial.
     """
-    seeds = search.asked.base.seeds
+    seeds = search.request.base.seeds
     for place, trial in enumerate(study.trials()):
         if not _whole(place, seeds, done):
             continue
@@ -184,19 +188,19 @@ def tell_whole(
                 "resume asks anew for the same",
             )
         if not trial.told:
-            study.tell(trial, *outcome(search.question, Candidate(place, chosen, rows)))
+            study.tell(trial, *outcome(search.objective, Candidate(place, chosen, rows)))
 
 
-def outcome(question: Question, one: Candidate) -> tuple[float | None, list[float]]:
+def outcome(objective: Objective, one: Candidate) -> tuple[float | None, list[float]]:
     """What the study is told of a trial: its value if that is a number, and its excesses.
 
     They are what `ordered` goes by, so that Optuna's order is ours: the value of a gap is that of
     its positive part, and budgets are kept where the last excess is 0.
     """
-    standing = one.standing(question)
-    value = -standing.worth if question.maximize else standing.worth
-    excesses = [excess(each, one.mean(each.metric)) for each in question.conditions]
-    if question.feasible is not None:
+    standing = one.standing(objective)
+    value = -standing.worth if objective.maximize else standing.worth
+    excesses = [excess(each, one.mean(each.metric)) for each in objective.conditions]
+    if objective.feasible is not None:
         excesses.append(standing.excess)
     return (value if math.isfinite(value) else None), excesses
 
@@ -214,7 +218,7 @@ def _whole(place: int, seeds: int, done: Container[int]) -> bool:
 
 
 def _chosen(search: Search, trial: Trial) -> Chosen:
-    kind = type(search.asked.base)
+    kind = type(search.request.base)
     return {
         name: law.value(kind, name, trial.drawn[name]) for name, (_, law) in search.laws.items()
     }

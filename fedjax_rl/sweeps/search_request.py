@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from fedjax_rl.checks import check_choice, check_count
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.sweeps.question import Question, condition
-from fedjax_rl.sweeps.request import Asked
+from fedjax_rl.sweeps.objective import Objective, condition
+from fedjax_rl.sweeps.request import SweepRequest
 from fedjax_rl.sweeps.space import Law, law_of
 
 SAMPLERS = ("tpe", "random")
@@ -18,64 +18,66 @@ class Search(NamedTuple):
     """What a search is to do.
 
     Attributes:
-        asked: its algorithm, settings and destination; of its space the laws are searched in,
+        request: its algorithm, settings and destination; of its space the laws are searched in,
             ``samples`` is the number of trials and ``sample_seed`` that of the sampler.
-        question: what is best.
+        objective: what is best.
         batch: trials side by side.
         sampler: one of `SAMPLERS`.
     """
 
-    asked: Asked
-    question: Question
+    request: SweepRequest
+    objective: Objective
     batch: int
     sampler: str = "tpe"
 
     @property
     def trials(self) -> int:
-        return self.asked.space.samples or 0
+        return self.request.space.samples or 0
 
     @property
     def laws(self) -> dict[str, tuple[str, Law]]:
         """The laws by setting, as text and read."""
-        kind = type(self.asked.base)
-        laws = self.asked.space.random
+        kind = type(self.request.base)
+        laws = self.request.space.random
         return {name: (law, law_of(kind, name, law)) for name, law in laws.items()}
 
     def document(self) -> dict[str, Any]:
         """All of it but the devices, as ``config.yaml`` holds it."""
-        return self._asked_in(self.asked.document())
+        return self._with_search(self.request.document())
 
     def identity(self) -> dict[str, Any]:
         """The document without the folders of files, which may be moved."""
-        return self._asked_in(self.asked.identity())
+        return self._with_search(self.request.identity())
 
-    def _asked_in(self, whole: dict[str, Any]) -> dict[str, Any]:
+    def _with_search(self, whole: dict[str, Any]) -> dict[str, Any]:
         conditions = [
-            f"{one.metric}{one.relation}{one.bound!r}" for one in self.question.conditions
+            f"{one.metric}{one.relation}{one.bound!r}" for one in self.objective.conditions
         ]
-        asked = self.question._asdict() | {"conditions": conditions}
-        asked |= {"batch": self.batch, "sampler": self.sampler}
-        document = whole | {"search": asked}
+        request = self.objective._asdict() | {"conditions": conditions}
+        request |= {"batch": self.batch, "sampler": self.sampler}
+        document = whole | {"search": request}
         del document["feasible_seeds"]  # it is the question's: what is asked depends on it
-        if self.question.feasible is None:
-            del asked["feasible_seeds"]
+        if self.objective.feasible is None:
+            del request["feasible_seeds"]
         return document
 
 
-def search_of(asked: Asked, question: Question | None, batch: int, sampler: str) -> Search:
+def search_of(
+    request: SweepRequest, objective: Objective | None, batch: int, sampler: str
+) -> Search:
     """A checked search; the question is the algorithm's headline unless there is one.
 
     Raises:
         InvalidInput: more trials in a batch than there are, or an unknown sampler.
     """
     check_count("--batch", batch, least=1)
-    if batch > (asked.space.samples or 0):
-        raise InvalidInput("--batch", batch, f"at most --trials {asked.space.samples}")
+    if batch > (request.space.samples or 0):
+        raise InvalidInput("--batch", batch, f"at most --trials {request.space.samples}")
     check_choice("--sampler", sampler, SAMPLERS)
-    return Search(asked, question or asked.question, batch, sampler)
+    return Search(request, objective or request.objective, batch, sampler)
 
 
-def search_again(asked: Asked, document: Mapping[str, Any]) -> Search:
+def search_again(request: SweepRequest, document: Mapping[str, Any]) -> Search:
     """What the ``config.yaml`` of a search asked for.
 
     Raises:
@@ -85,15 +87,15 @@ def search_again(asked: Asked, document: Mapping[str, Any]) -> Search:
     if document["feasible"] is not None and "feasible_seeds" not in document:
         raise InvalidInput(
             "run directory",
-            asked.destination.out,
+            request.destination.out,
             "a search that was told by how much budgets are broken, which this one was not: "
             "start anew with search --overwrite",
         )
-    question = Question(
+    objective = Objective(
         metric=document["metric"],
         maximize=document["maximize"],
         conditions=conditions,
         feasible=document["feasible"],
-        feasible_seeds=asked.feasible_seeds,
+        feasible_seeds=request.feasible_seeds,
     )
-    return search_of(asked, question, document["batch"], document["sampler"])
+    return search_of(request, objective, document["batch"], document["sampler"])

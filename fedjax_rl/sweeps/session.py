@@ -12,13 +12,14 @@ from fedjax_rl.cluster import hosts
 from fedjax_rl.cluster.devices import DeviceSettings
 from fedjax_rl.errors import Stopped
 from fedjax_rl.families.registry import family_of
+from fedjax_rl.records.checkpointer import Checkpointer, NoCheckpoints
 from fedjax_rl.records.directory import made_with
-from fedjax_rl.records.keeper import Keeper, KeepsNothing
 from fedjax_rl.settings.fields import PROBLEM, names
 from fedjax_rl.sweeps import comparison, words
 from fedjax_rl.sweeps.comparison import layout_of
 from fedjax_rl.sweeps.estimate import estimate
 from fedjax_rl.sweeps.execution import DIVERGED, Done, run_chunk
+from fedjax_rl.sweeps.objective import Objective
 from fedjax_rl.sweeps.plan import (
     assemblers_of,
     content_of,
@@ -27,8 +28,7 @@ from fedjax_rl.sweeps.plan import (
     sensible_members,
 )
 from fedjax_rl.sweeps.progress import SweepProgress
-from fedjax_rl.sweeps.question import Question
-from fedjax_rl.sweeps.request import Asked
+from fedjax_rl.sweeps.request import SweepRequest
 from fedjax_rl.sweeps.results import SweepDirectory
 from fedjax_rl.terminal.drawing import import_matplotlib
 from fedjax_rl.terminal.live import working
@@ -36,7 +36,7 @@ from fedjax_rl.training.members import Group, Member, grouped
 from fedjax_rl.training.protocol import Assembler
 
 
-class Planned(NamedTuple):
+class SweepPlan(NamedTuple):
     """Members that are to run.
 
     Attributes:
@@ -52,7 +52,7 @@ class Planned(NamedTuple):
     left_out: dict[str, str]
 
 
-def sweep_and_record(asked: Asked) -> bool:
+def sweep_and_record(request: SweepRequest) -> bool:
     """Runs the members that are not done, chunk by chunk, and writes what came out.
 
     Several processes share the members, and each writes the chunks of its own.
@@ -64,79 +64,81 @@ def sweep_and_record(asked: Asked) -> bool:
         InvalidInput: before anything is written.
         Stopped: a signal asked for it; the chunks that are done and the one at work are kept.
     """
-    asked.destination.check()
-    asked, question = asked.resolved(), asked.question
+    request.destination.check()
+    request, objective = request.resolved(), request.objective
     with working("preparing every member"):
-        plan = planned(asked)
-    every = asked.destination.checkpoints.chunk
+        plan = plan_of(request)
+    every = request.destination.checkpoints.chunk
     work = [(of, group.share(*hosts.share()).visited(every)) for of, group in plan.work]
     work = [(of, group) for of, group in work if group.members]
     for assembler, group in work:
-        group.placement(assembler, asked.devices)  # refuses before an earlier sweep is overwritten
-    with opened(asked, plan) as directory:
+        group.placement(
+            assembler, request.devices
+        )  # refuses before an earlier sweep is overwritten
+    with opened(request, plan) as directory:
         done = {} if directory is None else directory.done()
-        print(words.plan(asked, [group for _, group in work], set(done)), flush=True)
+        print(words.plan(request, [group for _, group in work], set(done)), flush=True)
         print("".join(f"Left out: {name}: {why}\n" for name, why in plan.left_out.items()), end="")
         try:
-            _run(work, asked.devices, directory, done, question)
+            _run(work, request.devices, directory, done, objective)
         except Stopped as stop:
             if directory is not None and done:
                 directory.write(done.values())
-            raise stop.of(asked.destination.out) from None
+            raise stop.of(request.destination.out) from None
         hosts.wait_for_all()
         done = done if directory is None else directory.done()
         rows = [done[member].row for member in sorted(done)]
-        layout = layout_of(family_of(asked.algorithm), plan.settings, asked.feasible_seeds)
-        if asked.compare:
+        layout = layout_of(family_of(request.algorithm), plan.settings, request.feasible_seeds)
+        if request.compare:
             print(comparison.text(layout, rows))
-        print(words.closing(rows, None if asked.compare else question), flush=True)
+        print(words.closing(rows, None if request.compare else objective), flush=True)
         if directory is None:
             print("Nothing was written; --out DIR keeps the table and the curves.")
         else:
             directory.write(done.values())
-            if asked.compare:
+            if request.compare:
                 import_matplotlib(directory.path)
                 with working("drawing"):
                     comparison.write(directory, layout, done, plan.left_out)
             print(f"Written to {directory.path}: {directory.names()}", flush=True)
     diverged = [row["status"] == DIVERGED for row in rows]
-    return any(diverged) if asked.compare else all(diverged)
+    return any(diverged) if request.compare else all(diverged)
 
 
-def planned(asked: Asked) -> Planned:
+def plan_of(request: SweepRequest) -> SweepPlan:
     """Every member, and those that share a program together.
 
     Raises:
         InvalidInput: a combination cannot be used; of a comparison, none can.
     """
-    family, left_out = family_of(asked.algorithm), dict[str, str]()
-    assemblers = assemblers_of(asked.algorithm, asked.space)
-    if asked.compare:
-        family.comparison.check(asked.space.grid)
+    family, left_out = family_of(request.algorithm), dict[str, str]()
+    assemblers = assemblers_of(request.algorithm, request.space)
+    if request.compare:
+        family.comparison.check(request.space.grid)
     work: list[tuple[Assembler, Group]] = []
     for assembler in assemblers.values():
-        of = assembler, asked.base, asked.space
+        of = assembler, request.base, request.space
         sensible = sensible_members(*of, family.comparison, left_out)
-        members = sensible if asked.compare else members_of(*of)
-        work += [(assembler, group) for group in grouped(members, asked.chunk)]
+        members = sensible if request.compare else members_of(*of)
+        work += [(assembler, group) for group in grouped(members, request.chunk)]
     everyone = [member for _, group in work for member in group.members]
     if not everyone:
         raise nothing_left(left_out)
     content = content_of(work[0][0], names(family.settings, PROBLEM), everyone)
     settings = [member.config for member in everyone]
-    if asked.compare:
+    if request.compare:
         work = [(family.comparison.measured(of, settings), group) for of, group in work]
-    return Planned(work, settings, content, left_out)
+    return SweepPlan(work, settings, content, left_out)
 
 
-def opened(asked: Asked, plan: Planned) -> AbstractContextManager[SweepDirectory | None]:
+def opened(request: SweepRequest, plan: SweepPlan) -> AbstractContextManager[SweepDirectory | None]:
     """The directory of a sweep, or None when nothing is written."""
-    if asked.destination.out is None:
+    if request.destination.out is None:
         return nullcontext()
     made = {"made_with": made_with(plan.content)}
-    told = {"left_out": plan.left_out} if asked.compare else {}
+    told = {"left_out": plan.left_out} if request.compare else {}
     return SweepDirectory(
-        asked.destination, asked.document() | told | made, asked.identity() | made
+        request.destination, request.document() | told | made, request.identity() | made
     )
 
 
@@ -145,7 +147,7 @@ def _run(
     devices: DeviceSettings,
     directory: SweepDirectory | None,
     done: dict[int, Done],
-    question: Question,
+    objective: Objective,
 ) -> None:
     """Fills ``done``, which holds members by number."""
     waiting = [(assembler, group) for assembler, group in work if group.chunks(done)]
@@ -157,15 +159,17 @@ def _run(
             program = program or group.program(assembler, devices)
             for members in group.chunks(done):
                 progress.chunk(group.rounds)
-                with kept(directory, members) as keeper:
-                    finished = run_chunk(assembler, group, program, members, progress.round, keeper)
+                with saving(directory, members) as checkpointer:
+                    finished = run_chunk(
+                        assembler, group, program, members, progress.round, checkpointer
+                    )
                 if directory is None:
                     done |= {one.member: one for one in finished}
                 else:
                     done |= directory.add(finished)
                     directory.write_table(done.values())
                 marks.append(time.perf_counter())
-                best = words.best([one.row for one in done.values()], question)
+                best = words.best([one.row for one in done.values()], objective)
                 progress.chunk_done(words.passed(marks, left), best)
             program = None
 
@@ -183,11 +187,11 @@ def _timed(
 
 
 @contextmanager
-def kept(directory: SweepDirectory | None, members: Sequence[Member]) -> Iterator[Keeper]:
-    """The keeper of a chunk."""
-    keeper = None if directory is None else directory.keeper(members)
-    if keeper is None:
-        yield KeepsNothing()
+def saving(directory: SweepDirectory | None, members: Sequence[Member]) -> Iterator[Checkpointer]:
+    """The checkpointer of a chunk."""
+    checkpointer = None if directory is None else directory.checkpointer(members)
+    if checkpointer is None:
+        yield NoCheckpoints()
         return
-    with keeper:
-        yield keeper
+    with checkpointer:
+        yield checkpointer

@@ -10,14 +10,14 @@ from fedjax_rl.ranking import seeds_in_words
 from fedjax_rl.sweeps.best import candidates, ordered
 from fedjax_rl.sweeps.estimate import Estimate
 from fedjax_rl.sweeps.execution import DIVERGED
-from fedjax_rl.sweeps.question import Question
+from fedjax_rl.sweeps.objective import Objective
 from fedjax_rl.sweeps.space import ALGORITHM, Space
 from fedjax_rl.training.members import Group
 from fedjax_rl.training.memory import free_bytes
 from fedjax_rl.training.rows import Row
 
 if TYPE_CHECKING:
-    from fedjax_rl.sweeps.request import Asked
+    from fedjax_rl.sweeps.request import SweepRequest
     from fedjax_rl.sweeps.search_request import Search
     from fedjax_rl.sweeps.study import Trial
 
@@ -25,17 +25,17 @@ GROUPS_LISTED = 12
 NOBODY = "No configuration has a figure to compare."
 
 
-def plan(asked: Asked, groups: Sequence[Group], done: Container[int]) -> str:
+def plan(request: SweepRequest, groups: Sequence[Group], done: Container[int]) -> str:
     """How many members and groups, and what they need."""
-    space, seeds = asked.space, asked.base.seeds
-    algorithms = " and ".join(space.grid.get(ALGORITHM, (asked.algorithm,)))
+    space, seeds = request.space, request.base.seeds
+    algorithms = " and ".join(space.grid.get(ALGORITHM, (request.algorithm,)))
     members = sum(len(group.members) for group in groups)
     swept = [f"{name} ({len(values)})" for name, values in space.grid.items()]
     swept += [f"{name} ({law})" for name, law in space.random.items()]
     drawn = f", {space.samples} samples" if space.random else ""
     chunks = sum(len(group.chunks()) for group in groups)
     lines = [
-        f"{'Comparison' if asked.compare else 'Sweep'} of {algorithms} over {', '.join(swept)}"
+        f"{'Comparison' if request.compare else 'Sweep'} of {algorithms} over {', '.join(swept)}"
         f"{drawn}, {seeds} seed{'s' * (seeds > 1)}",
         f"{_counted(members, 'member')} in {_counted(len(groups), 'group')}, one compilation each; "
         f"{_counted(chunks, 'chunk')}",
@@ -68,18 +68,18 @@ def duration(told: Estimate, groups: Sequence[Group], done: Container[int]) -> s
     )
 
 
-def search(asked: Search, groups: Sequence[Group], trials: Sequence[Trial]) -> str:
+def search(request: Search, groups: Sequence[Group], trials: Sequence[Trial]) -> str:
     """What is searched for, in which batches, and how many trials are told."""
-    space, seeds, question = asked.asked.space, asked.asked.base.seeds, asked.question
+    space, seeds, objective = request.request.space, request.request.base.seeds, request.objective
     laws = ", ".join(f"{name} ({law})" for name, law in space.random.items())
-    conditions = [f"{c.metric}{c.relation}{c.bound:g}" for c in question.conditions]
-    if question.feasible:
-        conditions.append(f"every budget kept{seeds_in_words(question.feasible_seeds, seeds)}")
+    conditions = [f"{c.metric}{c.relation}{c.bound:g}" for c in objective.conditions]
+    if objective.feasible:
+        conditions.append(f"every budget kept{seeds_in_words(objective.feasible_seeds, seeds)}")
     lines = [
-        f"Search of {asked.asked.algorithm} over {laws}, {seeds} seed{'s' * (seeds > 1)}",
-        f"for the {'largest' if question.maximize else 'smallest'} {question.metric}"
+        f"Search of {request.request.algorithm} over {laws}, {seeds} seed{'s' * (seeds > 1)}",
+        f"for the {'largest' if objective.maximize else 'smallest'} {objective.metric}"
         f"{', subject to ' * bool(conditions)}{' and '.join(conditions)}",
-        f"{_counted(asked.trials, 'trial')} by {asked.sampler}, {asked.batch} at a time; "
+        f"{_counted(request.trials, 'trial')} by {request.sampler}, {request.batch} at a time; "
         f"{_counted(len(groups), 'group')}, one compilation each",
     ]
     for number, group in enumerate(groups[:GROUPS_LISTED], 1):
@@ -91,7 +91,7 @@ def search(asked: Search, groups: Sequence[Group], trials: Sequence[Trial]) -> s
         lines.append(f"  and {len(groups) - GROUPS_LISTED} more groups")
     if trials:
         told = sum(trial.told for trial in trials)
-        lines.append(f"going on: {told} of {asked.trials} trials are told")
+        lines.append(f"going on: {told} of {request.trials} trials are told")
     return "\n".join(lines)
 
 
@@ -112,16 +112,16 @@ def passed(marks: Sequence[float], chunks: int, what: str = "chunk") -> str:
     return f"{what} {done} of {chunks}: {in_time(taken)}, about {left} to go"
 
 
-def closing(rows: Sequence[Row], question: Question | None) -> str:
+def closing(rows: Sequence[Row], objective: Objective | None) -> str:
     """How many are whole, and the best configuration so far if there is a question."""
     diverged = sum(row["status"] == DIVERGED for row in rows)
     line = f"{len(rows)} members, {diverged} diverged (marked; the others are whole)."
-    return line if question is None else f"{line}\n{best(rows, question) or NOBODY}"
+    return line if objective is None else f"{line}\n{best(rows, objective) or NOBODY}"
 
 
 def best(
     rows: Sequence[Row],
-    question: Question,
+    objective: Objective,
     called: Callable[[Mapping[str, Any]], str] | None = None,
 ) -> str:
     """The best configuration of the rows, in one line; empty when there is none.
@@ -130,23 +130,23 @@ def best(
 
     Args:
         rows: of the table.
-        question: what is best.
+        objective: what is best.
         called: what a configuration is called; by its settings unless given.
     """
-    found = ordered(candidates(rows), question)
+    found = ordered(candidates(rows), objective)
     if not found:
         return ""
     value, one = found[0]
     settings = (called or _short)(one.chosen)
-    seeds, excess = len(one.rows), one.standing(question).excess
+    seeds, excess = len(one.rows), one.standing(objective).excess
     among = f" (mean of {seeds} seeds)" if seeds > 1 else ""
-    figure = f"{question.metric} {value:.6g}{among}"
-    share = f"{sum(one.feasible(question))} of {_counted(seeds, 'seed')} feasible"
+    figure = f"{objective.metric} {value:.6g}{among}"
+    share = f"{sum(one.feasible(objective))} of {_counted(seeds, 'seed')} feasible"
     if excess == 0:
-        budgets = f"; {share}" if question.feasible else ""
+        budgets = f"; {share}" if objective.feasible else ""
         return f"best {figure} with {settings}{budgets}"
     far = f"relative violation {excess:.4g}" if excess < math.inf else "by how much is not known"
-    everywhere = seeds_in_words(question.feasible_seeds, seeds)
+    everywhere = seeds_in_words(objective.feasible_seeds, seeds)
     return f"none keeps every budget{everywhere}; closest: {settings}, {far}; {figure}, {share}"
 
 

@@ -13,8 +13,8 @@ from fedjax_rl.algorithm import Algorithm, Pytree
 from fedjax_rl.columns import Columns
 from fedjax_rl.execution.train import Chunk, start, train
 from fedjax_rl.precision import precision
+from fedjax_rl.records.checkpointer import Checkpointer
 from fedjax_rl.records.checkpoints import Arrays, Progress
-from fedjax_rl.records.keeper import Keeper
 
 OnRows = Callable[[Columns], None]
 
@@ -101,18 +101,18 @@ class Finished(NamedTuple):
     clock: Clock
 
 
-def carry_out(work: Work, record: Record, on_rows: OnRows, keeper: Keeper) -> Finished:
-    """Runs all rounds, from the first or from where the keeper has the run saved.
+def run_rounds(work: Work, record: Record, on_rows: OnRows, checkpointer: Checkpointer) -> Finished:
+    """Runs all rounds, from the first or from where the checkpointer has the run saved.
 
     Args:
         work: what to train.
         record: is given every chunk.
         on_rows: is given the columns of consecutive rounds, from round 0 on.
-        keeper: is asked before the first round and behind every chunk.
+        checkpointer: is asked before the first round and behind every chunk.
     """
     begun = time.perf_counter()
     state, row = start(work.algorithm, work.key, work.hparams)
-    saved = keeper.restore(state)
+    saved = checkpointer.restore(state)
     if saved is None:
         saved = Progress(0, state, np.full(_members(work), -1), {}, 0.0)
         on_rows(record.open(row))
@@ -141,7 +141,7 @@ def carry_out(work: Work, record: Record, on_rows: OnRows, keeper: Keeper) -> Fi
             clock.marks.append((chunk.last_round, time.perf_counter()))
         if record.ended:
             break
-        keeper.visit(chunk.last_round, progress)
+        checkpointer.visit(chunk.last_round, progress)
     return Finished(state, failed, clock)
 
 

@@ -72,16 +72,16 @@ class Assembler(Protocol):
     ) -> Algorithm:
         """The algorithm of one member that all members of a group can run, ``size`` at a time."""
 
-    def kept(self, state: Pytree) -> Pytree:
+    def outcome(self, state: Pytree) -> Pytree:
         """The part of the final state that figures are made of."""
 
-    def figures(self, prepared: Any, rows: Pytree, kept: Pytree, failed: int) -> Figures:
+    def figures(self, prepared: Any, rows: Pytree, outcome: Pytree, failed: int) -> Figures:
         """Figures of a member.
 
         Args:
             prepared: of its `Assembled`.
             rows: host arrays, leading axis of rounds 0 … T, or fewer when it failed.
-            kept: of the last state that was finite, on the host.
+            outcome: of the last state that was finite, on the host.
             failed: the first round that was not finite, or −1.
         """
 

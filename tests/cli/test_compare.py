@@ -18,7 +18,7 @@ from fedjax_rl.families.tabular.comparison import FIGURES, equal, judged_after
 from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.families.tabular.family import Tabular
 from fedjax_rl.families.tabular.training import fednpg
-from fedjax_rl.records.keeper import CheckpointKeeper
+from fedjax_rl.records.checkpointer import DirectoryCheckpointer
 from fedjax_rl.runs.resume import resume
 from fedjax_rl.sources.problems import save_problem
 from fedjax_rl.sweeps import session
@@ -321,18 +321,18 @@ def test_a_comparison_that_was_stopped_goes_on_to_the_same_bits(
     words = ["--problem", small, "--rounds", 60, "--local-steps", "1,2", "--checkpoint-every", 7]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert compare(*words, "--out", whole) == 0
-    visits, visit = [], CheckpointKeeper.visit
+    visits, visit = [], DirectoryCheckpointer.visit
 
-    def stopped(keeper, round, progress):
+    def stopped(checkpointer, round, progress):
         visits.append(round)
         if len(visits) == 12:  # in the second chunk
             signal.raise_signal(signal.SIGTERM)
-        visit(keeper, round, progress)
+        visit(checkpointer, round, progress)
 
-    monkeypatch.setattr(CheckpointKeeper, "visit", stopped)
+    monkeypatch.setattr(DirectoryCheckpointer, "visit", stopped)
     assert compare(*words, "--out", cut) == 128 + signal.SIGTERM
     assert f"go on with: fedjax-rl resume {cut}" in capsys.readouterr().err
-    monkeypatch.setattr(CheckpointKeeper, "visit", visit)
+    monkeypatch.setattr(DirectoryCheckpointer, "visit", visit)
     assert len(table(cut / "sweep.csv")) == 1 and not (cut / "comparison.csv").exists()
     assert not resume(cut)
     for name in ("comparison.csv", "comparison.md", "sweep.csv"):

@@ -137,7 +137,7 @@ FAMILY = seedwise(
         summarise=lambda data, table, x: {
             name: float(table[name][-1]) for name in ("error", "gap", "distance")
         },
-        kept=lambda state: state.shared,
+        outcome=lambda state: state.shared,
         digest=lambda data: hashlib.sha256(data.a.tobytes() + data.b.tobytes()).hexdigest(),
         opening=lambda data: f"Least squares, {len(data.a)} agents; optimum {data.optimum:.4g}",
         closing=lambda summary: f"The gap is {summary['gap']:.3g}.",

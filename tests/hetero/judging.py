@@ -11,8 +11,8 @@ import numpy as np
 
 from fedjax_rl.hetero.losses import (
     Batch,
-    Judged,
     LossChoices,
+    LossOutput,
     build_loss,
     losses,
 )
@@ -36,13 +36,13 @@ SETTINGS = settings_with()
 def _compiled(name: str, choices: LossChoices) -> Callable:
     loss = build_loss(name, choices)
 
-    def both(batch: Batch, settings: Any) -> tuple[Judged, jax.Array]:
-        def of(log_p: jax.Array) -> tuple[jax.Array, Judged]:
-            judged = loss(batch._replace(log_p=log_p), settings)
-            return judged.loss, judged
+    def both(batch: Batch, settings: Any) -> tuple[LossOutput, jax.Array]:
+        def of(log_p: jax.Array) -> tuple[jax.Array, LossOutput]:
+            output = loss(batch._replace(log_p=log_p), settings)
+            return output.loss, output
 
-        gradient, judged = jax.grad(of, has_aux=True)(batch.log_p)
-        return judged, gradient
+        gradient, output = jax.grad(of, has_aux=True)(batch.log_p)
+        return output, gradient
 
     return jax.jit(both)
 
@@ -52,7 +52,7 @@ def judge(
     batch: Batch,
     choices: LossChoices = DEFAULT_CHOICES,
     settings: Any = SETTINGS,
-) -> tuple[Judged, np.ndarray]:
+) -> tuple[LossOutput, np.ndarray]:
     """What a loss says of a batch, and its gradient in log p [P, G, L]."""
-    judged, gradient = _compiled(name, choices)(batch, settings)
-    return jax.tree.map(np.asarray, judged), np.asarray(gradient)
+    output, gradient = _compiled(name, choices)(batch, settings)
+    return jax.tree.map(np.asarray, output), np.asarray(gradient)

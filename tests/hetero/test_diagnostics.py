@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from fedjax_rl.hetero import diagnostics
-from fedjax_rl.hetero.losses import Judged
+from fedjax_rl.hetero.losses import LossOutput
 
 MASK = np.array([[[1, 1], [1, 0]]], bool)
 
 
-def judged(weights):
-    return Judged(jnp.zeros(()), jnp.zeros((1, 2)), jnp.array(weights), jnp.zeros(()))
+def output(weights):
+    return LossOutput(jnp.zeros(()), jnp.zeros((1, 2)), jnp.array(weights), jnp.zeros(()))
 
 
 def test_the_spread_of_sequence_weights_is_over_all_of_them():
@@ -45,11 +45,11 @@ def test_estimation_error_by_hand():
     rewards, expected = jnp.array([[1.0, 0.0]]), jnp.array([0.7])
     # A = ±1/2; (2 · 1/2 − 1 · 1/2) / 2 = 1/4, against 0.7 − 1/2.
     sequence = diagnostics.estimation_error(
-        judged([[[2.0], [1.0]]]), rewards, jnp.array(MASK), expected
+        output([[[2.0], [1.0]]]), rewards, jnp.array(MASK), expected
     )
     np.testing.assert_allclose(sequence, 0.05, atol=1e-6)
     # The weights of the first response's two tokens have mean 2; the last token is masked.
     tokens = diagnostics.estimation_error(
-        judged([[[1.5, 2.5], [1.0, 9.0]]]), rewards, jnp.array(MASK), expected
+        output([[[1.5, 2.5], [1.0, 9.0]]]), rewards, jnp.array(MASK), expected
     )
     np.testing.assert_allclose(tokens, 0.05, atol=1e-6)

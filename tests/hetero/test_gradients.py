@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fedjax_rl.hetero.gradients import batch_gradient, policy_gradient, quality
-from fedjax_rl.hetero.losses import Judged, LossChoices, build_loss
+from fedjax_rl.hetero.losses import LossChoices, LossOutput, build_loss
 from fedjax_rl.hetero.rollout import sampling
 from fedjax_rl.hetero.tasks import prefix_sum
 from fedjax_rl.hetero.tasks.split import is_held_out
@@ -56,7 +56,7 @@ def importance_weighted(batch, settings):
     weight = jnp.exp((batch.log_p - batch.log_q).sum(-1))
     advantage = batch.rewards - batch.rewards.mean(-1, keepdims=True)
     loss = -(weight * advantage).mean()
-    return Judged(loss, advantage, weight[..., None], jnp.zeros(()))
+    return LossOutput(loss, advantage, weight[..., None], jnp.zeros(()))
 
 
 def test_importance_weights_undo_staleness_and_their_absence_does_not():

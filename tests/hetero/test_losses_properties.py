@@ -11,9 +11,9 @@ from fedjax_rl.algorithm import Array
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.hetero.losses import (
     Batch,
-    Judged,
     Loss,
     LossChoices,
+    LossOutput,
     build_loss,
     losses,
     register_loss,
@@ -58,9 +58,9 @@ def test_on_policy_grpo_and_geometric_gspo_have_one_gradient():
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n not in ("gepo", "gepo+", "eqp")])
 def test_on_policy_weights_are_one_and_nothing_is_clipped(name: str):
-    judged, _ = judge(name, random_batch(1, spread=0.0))
-    np.testing.assert_allclose(judged.weights, 1.0, rtol=1e-5)
-    assert float(judged.clipped) == 0.0
+    output, _ = judge(name, random_batch(1, spread=0.0))
+    np.testing.assert_allclose(output.weights, 1.0, rtol=1e-5)
+    assert float(output.clipped) == 0.0
 
 
 def test_gepo_is_shrunk_on_policy():
@@ -111,9 +111,9 @@ def test_gepos_denominator_carries_no_gradient_and_eqps_does(weighing: str, shar
 def test_policy_gradients_differentiate_log_p_alone(name: str):
     """Their gradient is the truncated weight times −A over the count, whatever w'(θ) is."""
     batch = random_batch(3, spread=0.3)
-    judged, slope = judge(name, batch)
+    output, slope = judge(name, batch)
     reached = float((slope * np.where(batch.mask, batch.log_p, 0.0)).sum())
-    assert reached == pytest.approx(float(judged.loss), rel=1e-4)
+    assert reached == pytest.approx(float(output.loss), rel=1e-4)
     assert slope.any()
 
 
@@ -141,9 +141,9 @@ FAR = [
 def test_log_space_is_finite_where_q_underflows(name: str, choices: LossChoices, tokens: int):
     batch = far_responses(tokens, spread=0.5)
     assert float(jnp.exp(batch.log_q.sum(-1)).max()) == 0.0
-    judged, slope = judge(name, batch, choices)
-    assert np.isfinite(judged.loss)
-    assert np.isfinite(judged.weights).all() and (judged.weights > 0).all()
+    output, slope = judge(name, batch, choices)
+    assert np.isfinite(output.loss)
+    assert np.isfinite(output.weights).all() and (output.weights > 0).all()
     assert np.isfinite(slope).all() and slope.any()
 
 
@@ -165,8 +165,8 @@ def test_exploding_weights_make_no_nan(name: str, kl: str):
     rewards = batch.rewards.at[1].set(1.0)
     for gap in (-60.0, 60.0):
         apart = batch._replace(log_p=batch.log_p + gap, rewards=rewards)
-        judged, slope = judge(name, apart, LossChoices("product", kl=kl))
-        assert np.isfinite(judged.loss) and np.isfinite(slope).all()
+        output, slope = judge(name, apart, LossChoices("product", kl=kl))
+        assert np.isfinite(output.loss) and np.isfinite(slope).all()
 
 
 def test_a_weight_that_is_held_keeps_its_direction():
@@ -235,11 +235,11 @@ def test_bnpo_is_zero_where_it_is_undefined_and_only_there():
 def reinforce(choices: LossChoices):
     """Group-centred REINFORCE on a response's log-probability, blind to staleness."""
 
-    def loss(batch: Batch, settings: Any) -> Judged:
+    def loss(batch: Batch, settings: Any) -> LossOutput:
         advantages = batch.rewards - batch.rewards.mean(-1, keepdims=True)
         log_p = jnp.where(batch.mask, batch.log_p, 0.0).sum(-1)
         unweighted = jnp.ones_like(advantages)[..., None]
-        return Judged(-(advantages * log_p).mean(), advantages, unweighted, jnp.zeros(()))
+        return LossOutput(-(advantages * log_p).mean(), advantages, unweighted, jnp.zeros(()))
 
     return Loss(loss)
 

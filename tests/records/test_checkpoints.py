@@ -16,12 +16,12 @@ import pytest
 
 import fedjax_rl
 from fedjax_rl.errors import InvalidInput, Stopped
-from fedjax_rl.records import checkpoint_files, checkpoints, keeper
+from fedjax_rl.records import checkpoint_files, checkpointer, checkpoints
 from fedjax_rl.records.checkpoint_files import MANIFEST, digest_of
 from fedjax_rl.records.checkpoint_leaves import flat
+from fedjax_rl.records.checkpointer import DirectoryCheckpointer
 from fedjax_rl.records.checkpoints import CheckpointFailure, Origin, Progress
 from fedjax_rl.records.directory import RunDirectory
-from fedjax_rl.records.keeper import CheckpointKeeper
 from fedjax_rl.records.saving import CheckpointSettings
 
 pytestmark = pytest.mark.timeout(60)
@@ -172,8 +172,8 @@ def test_a_full_disk_leaves_the_earlier_ones(tmp_path, monkeypatch):
 
 
 def kept_rounds(tmp_path, settings, rounds):
-    """Rounds that a keeper saves when it is visited after each of these."""
-    with CheckpointKeeper(tmp_path, settings, ORIGIN) as kept:
+    """Rounds that a checkpointer saves when it is visited after each of these."""
+    with DirectoryCheckpointer(tmp_path, settings, ORIGIN) as kept:
         for round in rounds:
             kept.visit(round, lambda round=round: progress_of(round))
     folder = tmp_path / "checkpoints"
@@ -190,7 +190,7 @@ def test_saved_once_for_every_so_many_rounds(tmp_path):
 
 def test_saved_after_so_many_seconds(tmp_path, monkeypatch):
     now = iter([0.0, 59.0, 60.0, 60.0, 61.0, 119.0, 120.5, 120.5])
-    monkeypatch.setattr(keeper, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr(checkpointer, "time", SimpleNamespace(monotonic=lambda: next(now)))
     assert kept_rounds(tmp_path, CheckpointSettings(), [1, 2, 3, 4, 5]) == [2, 5]
 
 
@@ -201,7 +201,7 @@ def test_what_went_wrong_beside_the_run_stops_it_at_the_next_visit(tmp_path, mon
     monkeypatch.setattr(checkpoints, "write", fail)
     always = CheckpointSettings(checkpoint_seconds=0)
     for visits in (1, 2):  # the last failure shows when the keeper is left
-        kept = CheckpointKeeper(tmp_path, always, ORIGIN)
+        kept = DirectoryCheckpointer(tmp_path, always, ORIGIN)
         with pytest.raises(CheckpointFailure, match="full"), kept:
             for round in range(visits):
                 kept.visit(round, lambda: progress_of(1))
@@ -211,7 +211,7 @@ def test_a_signal_saves_and_stops(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     with (
         pytest.raises(Stopped) as stopped,
-        CheckpointKeeper(tmp_path, CheckpointSettings(), ORIGIN) as kept,
+        DirectoryCheckpointer(tmp_path, CheckpointSettings(), ORIGIN) as kept,
     ):
         kept.visit(1, lambda: progress_of(1))
         signal.raise_signal(signal.SIGTERM)

@@ -20,7 +20,7 @@ from fedjax_rl.families.networks.config import OWN, DeepConfig
 from fedjax_rl.families.stale.config import HeteroConfig
 from fedjax_rl.families.stale.laws import FITTED
 from fedjax_rl.families.tabular.programs import settings_type
-from fedjax_rl.hetero.losses import Batch, Judged, Loss, LossChoices, losses
+from fedjax_rl.hetero.losses import Batch, Loss, LossChoices, LossOutput, losses
 from fedjax_rl.hetero.losses.contract import KLSettings
 from fedjax_rl.ops.means import weighted_mean
 from fedjax_rl.plugins import joined
@@ -357,7 +357,7 @@ def every_loss(choices: LossChoices):
     """The sum of all registered losses, in which every setting of theirs has its effect."""
     each = [losses.make(name, choices) for name in losses]
 
-    def loss(batch: Batch, settings: Any) -> Judged:
+    def loss(batch: Batch, settings: Any) -> LossOutput:
         judged = [one(batch, settings) for one in each]
         first = next(one for one in judged if one.weights.shape == batch.log_p.shape)
         return first._replace(loss=sum(one.loss for one in judged))

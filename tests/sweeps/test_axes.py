@@ -72,15 +72,15 @@ def swept_members(table, algorithm):
     # What algorithms of a table share is swept with the first of them; the others, what is theirs.
     shared = (table.algorithms[0],)
     own = {n: axis for n, axis in table.data.items() if algorithm in (axis.only or shared)}
-    asked = [
+    request = [
         {**variants[axis.variant], **axis.common} | {name: listed(name, axis.values)}
         for name, axis in own.items()
     ]
     with_axes = {axis.variant for axis in table.data.values()}
     alone = [variant for number, variant in enumerate(variants) if number not in with_axes]
-    asked += alone
+    request += alone
     members = []
-    for settings in asked:
+    for settings in request:
         grid = {name: one if isinstance(one, list) else [one] for name, one in settings.items()}
         members += members_of(kind, table.base, space_of(type(table.base), grid, {}, None))
     numbered = (member._replace(number=number) for number, member in enumerate(members))

@@ -17,17 +17,17 @@ from fedjax_rl.errors import InvalidInput, Stopped
 from fedjax_rl.families.tabular.assembly import prepare
 from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.families.tabular.training import run
+from fedjax_rl.records.checkpointer import DirectoryCheckpointer
 from fedjax_rl.records.directory import RunDirectory
-from fedjax_rl.records.keeper import CheckpointKeeper
-from fedjax_rl.records.place import Destination
+from fedjax_rl.records.output import Destination
 from fedjax_rl.records.saving import CheckpointSettings
 from fedjax_rl.runs.resume import resume
 from fedjax_rl.settings.files import read_settings
 from fedjax_rl.sources.problems import save_problem
 from fedjax_rl.sweeps import results, session
 from fedjax_rl.sweeps.best import best_configuration
-from fedjax_rl.sweeps.question import Condition, Question
-from fedjax_rl.sweeps.request import Asked
+from fedjax_rl.sweeps.objective import Condition, Objective
+from fedjax_rl.sweeps.request import SweepRequest
 from fedjax_rl.sweeps.session import sweep_and_record
 from fedjax_rl.sweeps.space import space_of
 from fedjax_rl.training.rows import flat
@@ -46,9 +46,9 @@ def base(tmp_path_factory):
     return FedNPGConfig(problem=str(path), rounds=20, seeds=2)
 
 
-def asked(base, out, grid=None, chunk=4, **options):
+def request(base, out, grid=None, chunk=4, **options):
     space = space_of(FedNPGConfig, grid or GRID, {}, None)
-    return Asked("fednpg", base, space, chunk, Destination(out, **options))
+    return SweepRequest("fednpg", base, space, chunk, Destination(out, **options))
 
 
 def table(out):
@@ -59,7 +59,7 @@ def table(out):
 @pytest.fixture(scope="module")
 def whole(base, tmp_path_factory):
     out = tmp_path_factory.mktemp("sweeps") / "whole"
-    assert not sweep_and_record(asked(base, out))
+    assert not sweep_and_record(request(base, out))
     return out
 
 
@@ -91,10 +91,10 @@ def test_a_sweep_that_was_cut_goes_on_with_what_is_not_done(whole, base, tmp_pat
 
     monkeypatch.setattr(session, "run_chunk", cut)
     with pytest.raises(KeyboardInterrupt):
-        sweep_and_record(asked(base, out))
+        sweep_and_record(request(base, out))
     assert ran == [[0, 1, 2, 3]] and len(table(out)) == 4
     with pytest.raises(InvalidInput, match="--overwrite"):
-        sweep_and_record(asked(base, out))
+        sweep_and_record(request(base, out))
     again = []
 
     def counted(kind, group, program, members, *others):
@@ -118,26 +118,26 @@ def test_a_chunk_that_was_cut_goes_on_from_its_checkpoint(base, tmp_path, monkey
     long = dataclasses.replace(base, rounds=60)
     saving = CheckpointSettings(checkpoint_every=7)
     whole, out = tmp_path / "whole", tmp_path / "cut"
-    sweep_and_record(asked(long, whole, checkpoints=saving))
+    sweep_and_record(request(long, whole, checkpoints=saving))
     assert not list(whole.glob("chunks/*/")), "what is done needs no checkpoint"
-    visits, visit = [], CheckpointKeeper.visit
+    visits, visit = [], DirectoryCheckpointer.visit
 
-    def stopped(keeper, round, progress):
+    def stopped(checkpointer, round, progress):
         visits.append(round)
         if len(visits) == 14:  # in the second chunk
             signal.raise_signal(signal.SIGTERM)
-        visit(keeper, round, progress)
+        visit(checkpointer, round, progress)
 
-    monkeypatch.setattr(CheckpointKeeper, "visit", stopped)
+    monkeypatch.setattr(DirectoryCheckpointer, "visit", stopped)
     with pytest.raises(Stopped, match=f"go on with: fedjax-rl resume {out}"):
-        sweep_and_record(asked(long, out, checkpoints=saving))
-    monkeypatch.setattr(CheckpointKeeper, "visit", visit)
+        sweep_and_record(request(long, out, checkpoints=saving))
+    monkeypatch.setattr(DirectoryCheckpointer, "visit", visit)
     (cut,) = out.glob("chunks/*/checkpoints")
     assert visits[-1] > 7
     first_rounds, chunk = [], session.run_chunk
 
-    def noted(kind, group, program, members, on_round, keeper):
-        return chunk(kind, group, program, members, first_rounds.append, keeper)
+    def noted(kind, group, program, members, on_round, checkpointer):
+        return chunk(kind, group, program, members, first_rounds.append, checkpointer)
 
     monkeypatch.setattr(session, "run_chunk", noted)
     assert not resume(out)
@@ -190,7 +190,7 @@ def test_another_problem_of_the_same_name_is_not_gone_on_with(base, tmp_path):
     path, out = tmp_path / "own.npz", tmp_path / "out"
     save_problem(path, support.random_problem(0))
     own = dataclasses.replace(base, problem=str(path), rounds=2)
-    sweep_and_record(asked(own, out, {"step_size": [0.1]}))
+    sweep_and_record(request(own, out, {"step_size": [0.1]}))
     save_problem(path, support.random_problem(1))
     with pytest.raises(InvalidInput, match="put it and the problem right"):
         resume(out)
@@ -198,7 +198,7 @@ def test_another_problem_of_the_same_name_is_not_gone_on_with(base, tmp_path):
 
 def test_two_processes_do_not_write_one_sweep(base, tmp_path):
     out, short = tmp_path / "out", dataclasses.replace(base, rounds=2)
-    sweep_and_record(asked(short, out, {"step_size": [0.1, 0.2]}))
+    sweep_and_record(request(short, out, {"step_size": [0.1, 0.2]}))
     with (
         RunDirectory(out, resume=True),
         pytest.raises(InvalidInput, match="another process writes there"),
@@ -208,14 +208,14 @@ def test_two_processes_do_not_write_one_sweep(base, tmp_path):
 
 def test_overwriting_starts_anew(base, tmp_path):
     out, short = tmp_path / "out", dataclasses.replace(base, rounds=2)
-    sweep_and_record(asked(short, out, {"step_size": [0.1, 0.2]}))
-    sweep_and_record(asked(short, out, {"step_size": [0.3]}, overwrite=True))
+    sweep_and_record(request(short, out, {"step_size": [0.1, 0.2]}))
+    sweep_and_record(request(short, out, {"step_size": [0.3]}, overwrite=True))
     assert [row["step_size"] for row in table(out)] == ["0.3", "0.3"]
 
 
 def test_a_damaged_chunk_is_run_again(base, tmp_path):
     out, short = tmp_path / "out", dataclasses.replace(base, rounds=2)
-    sweep_and_record(asked(short, out, {"step_size": [0.1, 0.2]}, chunk=2))
+    sweep_and_record(request(short, out, {"step_size": [0.1, 0.2]}, chunk=2))
     before = table(out)
     (out / "chunks" / "000002.npz").write_bytes(b"half a file")
     assert set(results.read_chunks(out)) == {0, 1}
@@ -224,7 +224,7 @@ def test_a_damaged_chunk_is_run_again(base, tmp_path):
 
 
 def test_the_best_configuration_is_one_to_run(whole, tmp_path):
-    text, told = best_configuration(whole, Question("strong_violation"))
+    text, told = best_configuration(whole, Objective("strong_violation"))
     (tmp_path / "best.yaml").write_text(text)
     config, origin = read_settings(tmp_path / "best.yaml", "fednpg", FedNPGConfig)
     assert config.seeds == 2 and origin["problem_sha256"]
@@ -240,24 +240,24 @@ def test_the_best_configuration_is_one_to_run(whole, tmp_path):
     assert run(prepare(config)).summary["strong_violation"] == pytest.approx(
         min(means.values()), abs=1e-12
     )
-    most, _ = best_configuration(whole, Question("strong_violation", maximize=True))
+    most, _ = best_configuration(whole, Objective("strong_violation", maximize=True))
     assert yaml.safe_load(most)["step_size"] == max(means, key=means.get)
 
 
 def test_conditions_hold_and_errors_name_the_nearest(whole):
     rows = table(whole)
     bound = sorted(float(row["strong_violation"]) for row in rows)[5]
-    question = Question("average_gap", False, (Condition("strong_violation", "<=", bound),))
-    text, told = best_configuration(whole, question)
+    objective = Objective("average_gap", False, (Condition("strong_violation", "<=", bound),))
+    text, told = best_configuration(whole, objective)
     winner = yaml.safe_load(text)["step_size"]
     own = [r for r in rows if float(r["step_size"]) == winner]
     assert all(float(row["strong_violation"]) <= bound for row in own)
     assert "that qualify" in told
-    nobody = Question("average_gap", False, (Condition("strong_violation", "<", -1.0),))
+    nobody = Objective("average_gap", False, (Condition("strong_violation", "<", -1.0),))
     with pytest.raises(InvalidInput, match="strong_violation<-1; no configuration satisfies"):
         best_configuration(whole, nobody)
     with pytest.raises(InvalidInput, match="did you mean 'average_gap'"):
-        best_configuration(whole, Question("averag_gap"))
+        best_configuration(whole, Objective("averag_gap"))
     with pytest.raises(InvalidInput, match=r"directory: got .*; a directory of fedjax-rl sweep"):
         best_configuration(whole / "chunks", None)
 

@@ -20,9 +20,9 @@ from fedjax_rl.families.stale.family import Stale
 from fedjax_rl.families.tabular.assembly import prepare
 from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.families.tabular.training import run
+from fedjax_rl.records.checkpointer import DirectoryCheckpointer
 from fedjax_rl.records.directory import RunDirectory
-from fedjax_rl.records.keeper import CheckpointKeeper
-from fedjax_rl.records.place import Destination
+from fedjax_rl.records.output import Destination
 from fedjax_rl.records.saving import CheckpointSettings
 from fedjax_rl.runs.resume import resume
 from fedjax_rl.settings.files import read_settings
@@ -31,9 +31,9 @@ from fedjax_rl.sweeps import results
 from fedjax_rl.sweeps import search as searching
 from fedjax_rl.sweeps.batches import Programs, prototypes
 from fedjax_rl.sweeps.best import best_configuration
+from fedjax_rl.sweeps.objective import Condition, Objective
 from fedjax_rl.sweeps.plan import seeds_of
-from fedjax_rl.sweeps.question import Condition, Question
-from fedjax_rl.sweeps.request import Asked
+from fedjax_rl.sweeps.request import SweepRequest
 from fedjax_rl.sweeps.search import excess, outcome, search_and_record
 from fedjax_rl.sweeps.search_request import search_of
 from fedjax_rl.sweeps.space import law_of, space_of
@@ -45,7 +45,7 @@ from tests.conftest import fresh_environment
 pytestmark = pytest.mark.timeout(400)
 
 LAWS = {"step_size": "loguniform:1e-2:1", "dual_step_size": "uniform:0:0.5"}
-GAP = Question("average_gap")
+GAP = Objective("average_gap")
 FAILED = optuna.trial.TrialState.FAIL
 PRUNED = optuna.trial.TrialState.PRUNED
 
@@ -57,12 +57,14 @@ def base(tmp_path_factory):
     return FedNPGConfig(problem=str(path), rounds=10, seeds=2)
 
 
-def asked(base, out, laws=None, trials=5, batch=2, question=GAP, seed=0, sampler="tpe", **options):
+def request(
+    base, out, laws=None, trials=5, batch=2, objective=GAP, seed=0, sampler="tpe", **options
+):
     space = space_of(FedNPGConfig, {}, laws or LAWS, trials, seed)
     saving = options.pop("checkpoints", CheckpointSettings())
     place = Destination(out, options.pop("overwrite", False), saving)
     return search_of(
-        Asked("fednpg", base, space, destination=place, **options), question, batch, sampler
+        SweepRequest("fednpg", base, space, destination=place, **options), objective, batch, sampler
     )
 
 
@@ -70,7 +72,7 @@ def asked(base, out, laws=None, trials=5, batch=2, question=GAP, seed=0, sampler
 def whole(base, tmp_path_factory):
     """Five trials of two seeds, in batches of two, two and one."""
     out = tmp_path_factory.mktemp("searches") / "whole"
-    assert not search_and_record(asked(base, out))
+    assert not search_and_record(request(base, out))
     return out
 
 
@@ -134,8 +136,8 @@ def test_the_best_trial_is_a_configuration_to_run(whole, tmp_path):
 
 def test_seeds_decide_about_the_trials(whole, base, tmp_path):
     same, other = tmp_path / "same", tmp_path / "other"
-    search_and_record(asked(base, same))
-    search_and_record(asked(base, other, trials=2, seed=1))
+    search_and_record(request(base, same))
+    search_and_record(request(base, other, trials=2, seed=1))
     alike(same, whole)
     assert told(other)[0].params != told(whole)[0].params
 
@@ -151,7 +153,7 @@ def test_batches_share_their_compilation(base, tmp_path, monkeypatch, laws, grou
 
     monkeypatch.setattr(side_by_side, "sweep", counting)
     chex.clear_trace_counter()
-    search_and_record(asked(base, tmp_path / "out", laws | {"step_size": "uniform:0:1"}, 11, 2))
+    search_and_record(request(base, tmp_path / "out", laws | {"step_size": "uniform:0:1"}, 11, 2))
     assert len(told(tmp_path / "out")) == 11
 
 
@@ -189,7 +191,7 @@ def test_a_search_goes_on_where_it_was_cut(
     with monkeypatch.context() as patched:
         patched.setattr(place, name, cut)
         with pytest.raises(Cut):
-            search_and_record(asked(base, out))
+            search_and_record(request(base, out))
     ran, chunk = [], searching.run_chunk
 
     def counted(kind, group, program, own, *rest):
@@ -206,19 +208,19 @@ def test_a_search_goes_on_where_it_was_cut(
 def test_a_chunk_that_was_stopped_goes_on_from_its_checkpoint(base, tmp_path, monkeypatch):
     saving = CheckpointSettings(checkpoint_every=3)
     expected, out = tmp_path / "whole", tmp_path / "cut"
-    search_and_record(asked(base, expected, checkpoints=saving))
-    visits, visit = [], CheckpointKeeper.visit
+    search_and_record(request(base, expected, checkpoints=saving))
+    visits, visit = [], DirectoryCheckpointer.visit
 
-    def stopped(keeper, round, progress):
+    def stopped(checkpointer, round, progress):
         visits.append(round)
         if len(visits) == 6:  # in the second batch
             signal.raise_signal(signal.SIGTERM)
-        visit(keeper, round, progress)
+        visit(checkpointer, round, progress)
 
     with monkeypatch.context() as patched:
-        patched.setattr(CheckpointKeeper, "visit", stopped)
+        patched.setattr(DirectoryCheckpointer, "visit", stopped)
         with pytest.raises(Stopped, match=f"go on with: fedjax-rl resume {out}"):
-            search_and_record(asked(base, out, checkpoints=saving))
+            search_and_record(request(base, out, checkpoints=saving))
     assert len(list(out.glob("chunks/*/checkpoints"))) == 1
     assert not resume(out)
     alike(out, expected)
@@ -254,7 +256,7 @@ def test_kill_minus_nine_loses_and_doubles_nothing(whole, base, tmp_path):
 
 def test_without_its_study_a_search_asks_for_the_same_again(whole, base, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    search_and_record(asked(base, out))
+    search_and_record(request(base, out))
     (out / "study.db").unlink()
     monkeypatch.setattr(searching, "run_chunk", None)
     assert not resume(out)
@@ -263,7 +265,7 @@ def test_without_its_study_a_search_asks_for_the_same_again(whole, base, tmp_pat
 
 def test_a_lost_chunk_is_run_again_and_told_once(whole, base, tmp_path):
     out = tmp_path / "out"
-    search_and_record(asked(base, out))
+    search_and_record(request(base, out))
     (out / "chunks" / "000004.npz").write_bytes(b"half a file")
     assert not resume(out)
     alike(out, whole)
@@ -271,7 +273,7 @@ def test_a_lost_chunk_is_run_again_and_told_once(whole, base, tmp_path):
 
 def test_a_damaged_study_is_refused(base, tmp_path):
     out = tmp_path / "out"
-    search_and_record(asked(base, out, trials=1, batch=1))
+    search_and_record(request(base, out, trials=1, batch=1))
     study = (out / "study.db").read_bytes()
     (out / "study.db").write_bytes(b"no database" * 999)
     with pytest.raises(InvalidInput, match=r"study.db; a study that Optuna can read"):
@@ -282,8 +284,8 @@ def test_a_damaged_study_is_refused(base, tmp_path):
 
 def test_a_study_of_another_search_is_refused(base, tmp_path):
     out, other = tmp_path / "out", tmp_path / "other"
-    search_and_record(asked(base, out, trials=1, batch=1))
-    search_and_record(asked(base, other, {"step_size": "uniform:0:1"}, trials=1, batch=1))
+    search_and_record(request(base, out, trials=1, batch=1))
+    search_and_record(request(base, other, {"step_size": "uniform:0:1"}, trials=1, batch=1))
     own = (out / "study.db").read_bytes()
     (out / "study.db").write_bytes((other / "study.db").read_bytes())
     with pytest.raises(InvalidInput, match=r"trials of the search that config\.yaml describes"):
@@ -298,9 +300,9 @@ def test_a_study_of_another_search_is_refused(base, tmp_path):
 def test_members_of_other_settings_than_their_trials_are_refused(base, tmp_path):
     """A study with the same question, in which somebody asked for something else."""
     out = tmp_path / "out"
-    search_and_record(asked(base, out, trials=1, batch=1))
+    search_and_record(request(base, out, trials=1, batch=1))
     (out / "study.db").unlink()
-    search = asked(base, out, trials=1, batch=1)
+    search = request(base, out, trials=1, batch=1)
     with Study(out / "study.db", search.laws, False, "tpe", 0) as study:
         study._study.enqueue_trial({"step_size": 0.5, "dual_step_size": 0.25})
         study.ask()
@@ -318,8 +320,8 @@ def test_two_processes_do_not_write_one_search(whole):
 
 def test_overwriting_starts_anew(base, tmp_path):
     out = tmp_path / "out"
-    search_and_record(asked(base, out, trials=2))
-    search_and_record(asked(base, out, {"step_size": "uniform:0:1"}, 1, 1, overwrite=True))
+    search_and_record(request(base, out, trials=2))
+    search_and_record(request(base, out, {"step_size": "uniform:0:1"}, 1, 1, overwrite=True))
     assert len(told(out)) == 1 and len(table(out)) == 2
 
 
@@ -332,16 +334,16 @@ def test_conditions_are_told_and_kept(base, tmp_path, whole):
     bound = (violations[0] + violations[1]) / 2
     better = told(whole)[0].value > told(whole)[1].value
     maximize = better == (violations[0] > violations[1])  # who breaks the bound has more of it
-    question = Question("average_gap", maximize, (Condition("strong_violation", "<=", bound),))
+    objective = Objective("average_gap", maximize, (Condition("strong_violation", "<=", bound),))
     out = tmp_path / "out"
-    search_and_record(asked(base, out, question=question, trials=2))
+    search_and_record(request(base, out, objective=objective, trials=2))
     for place, trial in enumerate(told(out)):
         (one,) = trial.system_attrs["constraints"]
         assert one == pytest.approx(max(0.0, violations[place] - bound), abs=1e-12)
         assert (one == 0) == (violations[place] == min(violations[:2]))
     study = optuna.load_study(study_name="search", storage=f"sqlite:///{out}/study.db")
     assert study.best_trial.number == np.argmin(violations[:2])
-    _, sentence = best_configuration(out, question)
+    _, sentence = best_configuration(out, objective)
     assert f"{study.best_value:.6g}" in sentence and "of 1 configurations that qualify" in sentence
     assert not resume(out)
 
@@ -372,20 +374,20 @@ def test_what_is_told_of_a_trial_by_hand():
         | {"relative_violation": violation}
         for gap, cost, violation in ((-1.0, 3.0, -0.25), (3.0, 5.0, 0.75))
     )
-    question = Question("gap", False, (Condition("cost", "<=", 3.5),), "feasible")
+    objective = Objective("gap", False, (Condition("cost", "<=", 3.5),), "feasible")
     one = searching.Candidate(0, {}, rows)
-    assert outcome(question, one) == (1.5, [0.5, 0.75]), "the gap below 0 counts as 0"
-    assert outcome(question._replace(feasible_seeds=0.5), one) == (1.5, [0.5, 0.0])
-    assert outcome(question._replace(maximize=True), one) == (1.0, [0.5, 0.75])
+    assert outcome(objective, one) == (1.5, [0.5, 0.75]), "the gap below 0 counts as 0"
+    assert outcome(objective._replace(feasible_seeds=0.5), one) == (1.5, [0.5, 0.0])
+    assert outcome(objective._replace(maximize=True), one) == (1.0, [0.5, 0.75])
     diverged = one._replace(rows=(rows[0], rows[1] | {"status": "diverged"}))
-    assert outcome(question, diverged) == (None, [math.inf, math.inf])
+    assert outcome(objective, diverged) == (None, [math.inf, math.inf])
     endless = one._replace(rows=(rows[0] | {"gap": math.inf}, rows[1]))
-    assert outcome(question, endless) == (None, [0.5, 0.75])
+    assert outcome(objective, endless) == (None, [0.5, 0.75])
 
 
 def test_a_trial_that_diverged_is_marked_and_harms_nobody(base, tmp_path):
     out, laws = tmp_path / "out", {"step_size": "choice:0.1|2e307"}
-    assert not search_and_record(asked(base, out, laws, trials=8, batch=4, sampler="random"))
+    assert not search_and_record(request(base, out, laws, trials=8, batch=4, sampler="random"))
     states = [trial.state for trial in told(out)]
     assert 0 < states.count(PRUNED) < 8
     for trial, row in zip(told(out), table(out)[::2], strict=True):
@@ -395,28 +397,28 @@ def test_a_trial_that_diverged_is_marked_and_harms_nobody(base, tmp_path):
     alone = run(prepare(dataclasses.replace(base, step_size=0.1))).summary["average_gap"]
     kept = [trial.value for trial in told(out) if trial.value is not None]
     np.testing.assert_allclose(kept, alone, rtol=0, atol=1e-12)
-    assert search_and_record(asked(base, tmp_path / "all", {"step_size": "choice:2e307"}, 1, 1))
+    assert search_and_record(request(base, tmp_path / "all", {"step_size": "choice:2e307"}, 1, 1))
 
 
 def test_nothing_is_written_for_a_question_without_an_answer(base, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    for question in (
-        Question("average_gapp"),
-        Question("average_gap", False, (Condition("average_gapp", "<", 1.0),)),
+    for objective in (
+        Objective("average_gapp"),
+        Objective("average_gap", False, (Condition("average_gapp", "<", 1.0),)),
     ):
         with pytest.raises(InvalidInput, match="did you mean 'average_gap'"):
-            search_and_record(asked(base, out, question=question))
+            search_and_record(request(base, out, objective=objective))
     with pytest.raises(InvalidInput, match=r"--random: got -0\.09.* for --step-size"):
-        search_and_record(asked(base, out, {"step_size": "uniform:-0.1:1"}))
+        search_and_record(request(base, out, {"step_size": "uniform:-0.1:1"}))
     with pytest.raises(InvalidInput, match="--out: got nothing"):
-        search_and_record(asked(base, None))
+        search_and_record(request(base, None))
     with monkeypatch.context() as patched:
         patched.setattr(searching.hosts, "share", lambda: (0, 2))
         with pytest.raises(InvalidInput, match="--processes: got 2; 1 for a search"):
-            search_and_record(asked(base, out))
+            search_and_record(request(base, out))
     monkeypatch.setattr(searching.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"pip install 'fedjax_rl\[optuna\]'"):
-        search_and_record(asked(base, out))
+        search_and_record(request(base, out))
     assert not out.exists()
 
 
@@ -426,7 +428,7 @@ def test_a_full_disk_is_told_in_one_line(base, tmp_path, monkeypatch):
 
     monkeypatch.setattr(optuna.study.Study, "ask", full)
     with pytest.raises(OSError, match=r"study.db: disk is full"):
-        search_and_record(asked(base, tmp_path / "out"))
+        search_and_record(request(base, tmp_path / "out"))
 
 
 def test_programs_grow_with_what_members_need():

@@ -19,7 +19,7 @@ from fedjax_rl.families.networks.assembly import DeepPrepared, prepare
 from fedjax_rl.families.networks.film import Film, filmed
 from fedjax_rl.families.networks.policy_file import read_policy
 from fedjax_rl.families.networks.summary import FEASIBILITY_TOLERANCE, exact_figures, feasible
-from fedjax_rl.families.protocol import Played
+from fedjax_rl.families.protocol import EvaluationRequest
 from fedjax_rl.families.registry import settings_in
 from fedjax_rl.learners.deep.evaluation import Episodes, play
 from fedjax_rl.learners.deep.state import DeepShared
@@ -48,7 +48,7 @@ class Episodic(NamedTuple):
     mode: Episodes
 
 
-def evaluate_and_record(directory: Path, asked: Played) -> dict[str, Any]:
+def evaluate_and_record(directory: Path, request: EvaluationRequest) -> dict[str, Any]:
     """Plays, prints, and writes ``evaluation.json`` and ``episode.gif``.
 
     Returns:
@@ -58,23 +58,23 @@ def evaluate_and_record(directory: Path, asked: Played) -> dict[str, Any]:
         InvalidInput: before anything is written; no such run, its files cannot be used, or an
             earlier evaluation is there and not to be overwritten.
     """
-    check_asked(asked)
+    check_request(request)
     with working(f"reading {directory}"):
         prepared, policy = load(directory)
-    check_filmed(asked, prepared)
-    check_new(directory, film=asked.film, overwrite=asked.overwrite)
+    check_filmed(request, prepared)
+    check_new(directory, film=request.film, overwrite=request.overwrite)
     with working("playing episodes"):
-        played = play_all(policy, prepared, asked)
-    figures = summarise(played, policy, prepared, asked)
+        played = play_all(policy, prepared, request)
+    figures = summarise(played, policy, prepared, request)
     print(words.evaluation(figures), flush=True)
     written = [FIGURES]
-    if asked.film and prepared.task.picture is not None:
-        figures["film"] = _record_film(directory, prepared, policy, asked)
+    if request.film and prepared.task.picture is not None:
+        figures["film"] = _record_film(directory, prepared, policy, request)
         written.append(FILM)
         if not figures["film"]["ended"]:
             steps = figures["film"]["steps"]
             print(f"The film stops after {steps} steps, before the episode's end.")
-    elif asked.film:
+    elif request.film:
         print(f"No film: {prepared.config.problem} has no picture.")
     text = json.dumps(plain(figures), indent=2, allow_nan=False) + "\n"
     write_atomically(directory / FIGURES, text.encode())
@@ -82,12 +82,12 @@ def evaluate_and_record(directory: Path, asked: Played) -> dict[str, Any]:
     return figures
 
 
-def check_asked(asked: Played) -> None:
+def check_request(request: EvaluationRequest) -> None:
     """Raises InvalidInput unless the numbers can be used."""
-    check_count("--episodes", asked.episodes, least=100)
+    check_count("--episodes", request.episodes, least=100)
     for field in ("seed", "member", "agent"):
         name = "--eval-seed" if field == "seed" else f"--{field}"
-        check_count(name, getattr(asked, field), least=0)
+        check_count(name, getattr(request, field), least=0)
 
 
 def check_new(directory: Path, *, film: bool, overwrite: bool) -> None:
@@ -97,11 +97,11 @@ def check_new(directory: Path, *, film: bool, overwrite: bool) -> None:
             raise InvalidInput("directory", directory, f"it has {name}: --overwrite replaces it")
 
 
-def check_filmed(asked: Played, prepared: DeepPrepared) -> None:
+def check_filmed(request: EvaluationRequest, prepared: DeepPrepared) -> None:
     """Raises InvalidInput unless the run has that member and that agent."""
     for flag, index, count, what in (
-        ("--member", asked.member, prepared.config.seeds, "seeds"),
-        ("--agent", asked.agent, prepared.num_agents, "agents"),
+        ("--member", request.member, prepared.config.seeds, "seeds"),
+        ("--agent", request.agent, prepared.num_agents, "agents"),
     ):
         if index >= count:
             raise InvalidInput(flag, index, f"0 to {count - 1}: the run has {count} {what}")
@@ -124,19 +124,19 @@ def load(directory: Path) -> tuple[DeepPrepared, DeepShared]:
 
 
 @precision(False)
-def play_all(policy: DeepShared, prepared: DeepPrepared, asked: Played) -> Episodic:
+def play_all(policy: DeepShared, prepared: DeepPrepared, request: EvaluationRequest) -> Episodic:
     """Episodes of every policy of a run, each with keys of its own.
 
     Args:
         policy: leading axes [K, P].
         prepared: the run.
-        asked: how many episodes, and from which seed.
+        request: how many episodes, and from which seed.
     """
     params = dynamics(prepared)
     dealt = jax.tree.leaves(params)[0].shape[1]
-    episodes = -(-asked.episodes // dealt) * dealt
+    episodes = -(-request.episodes // dealt) * dealt
     seeds, policies = jax.tree.leaves(policy)[0].shape[:2]
-    key_episodes, _ = jax.random.split(jax.random.key(asked.seed))
+    key_episodes, _ = jax.random.split(jax.random.key(request.seed))
     keys = jax.random.split(key_episodes, (seeds, policies, 2))
 
     def both(keys: jax.Array, shared: DeepShared, params: Pytree) -> Episodic:
@@ -164,7 +164,7 @@ def dynamics(prepared: DeepPrepared) -> Pytree:
 
 
 def summarise(
-    played: Episodic, policy: DeepShared, prepared: DeepPrepared, asked: Played
+    played: Episodic, policy: DeepShared, prepared: DeepPrepared, request: EvaluationRequest
 ) -> dict[str, Any]:
     """Everything ``evaluation.json`` holds but the film.
 
@@ -179,7 +179,7 @@ def summarise(
         "algorithm": prepared.name,
         "reference": prepared.config.reference,
         "problem": prepared.config.problem,
-        "eval_seed": asked.seed,
+        "eval_seed": request.seed,
         "episodes": played.sampled.reward.shape[2],
         "seeds": [prepared.config.seed + index for index in range(len(played.sampled.reward))],
         "policies_per_seed": played.sampled.reward.shape[1],
@@ -219,18 +219,18 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _record_film(
-    directory: Path, prepared: DeepPrepared, policy: DeepShared, asked: Played
+    directory: Path, prepared: DeepPrepared, policy: DeepShared, request: EvaluationRequest
 ) -> dict[str, Any]:
     import_matplotlib(directory)
     from fedjax_rl.families.networks.pictures import gif
 
     with working("filming an episode"):
-        film = film_of(prepared, policy, asked)
+        film = film_of(prepared, policy, request)
         write_atomically(directory / FILM, gif(film, prepared.task))
     names = prepared.task.constraint_names
     return {
-        "seed": prepared.config.seed + asked.member,
-        "agent": asked.agent,
+        "seed": prepared.config.seed + request.member,
+        "agent": request.agent,
         "steps": film.length,
         "ended": film.ended,
         "reward": film.signals[:, 0].sum(dtype=np.float64),
@@ -239,10 +239,10 @@ def _record_film(
 
 
 @precision(False)
-def film_of(prepared: DeepPrepared, policy: DeepShared, asked: Played) -> Film:
+def film_of(prepared: DeepPrepared, policy: DeepShared, request: EvaluationRequest) -> Film:
     """One episode of one policy as it acts, in one agent's dynamics."""
-    which = asked.agent if jax.tree.leaves(policy)[0].shape[1] > 1 else 0
-    shared = jax.tree.map(lambda leaf: leaf[asked.member, which], policy)
-    params = jax.tree.map(lambda leaf: np.asarray(leaf)[asked.agent], prepared.agents.params)
-    _, key_film = jax.random.split(jax.random.key(asked.seed))
+    which = request.agent if jax.tree.leaves(policy)[0].shape[1] > 1 else 0
+    shared = jax.tree.map(lambda leaf: leaf[request.member, which], policy)
+    params = jax.tree.map(lambda leaf: np.asarray(leaf)[request.agent], prepared.agents.params)
+    _, key_film = jax.random.split(jax.random.key(request.seed))
     return filmed(key_film, shared, params, prepared.design)

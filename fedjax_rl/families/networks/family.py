@@ -34,7 +34,7 @@ from fedjax_rl.families.networks.config import (
     preset,
 )
 from fedjax_rl.families.networks.figures import curves_of, figures_of
-from fedjax_rl.families.networks.history import columns, evaluations_of, shaped, tidy
+from fedjax_rl.families.networks.history import columns, evaluations_of, shaped, to_rows
 from fedjax_rl.families.networks.policy_file import policy_arrays
 from fedjax_rl.families.networks.result import DeepResult
 from fedjax_rl.families.networks.summary import summarise
@@ -43,8 +43,8 @@ from fedjax_rl.families.networks.training import run
 from fedjax_rl.families.protocol import Experiment, Family, Headline, References, Result
 from fedjax_rl.figures.curves import Curves, overlaid
 from fedjax_rl.figures.numbers import mapping
+from fedjax_rl.records.checkpointer import Checkpointer
 from fedjax_rl.records.directory import RunDirectory
-from fedjax_rl.records.keeper import Keeper
 from fedjax_rl.records.sinks.log import Schedule
 from fedjax_rl.settings.fields import PROBLEM, TRACED, names
 from fedjax_rl.settings.values import named_values
@@ -70,10 +70,10 @@ def _prepare(algorithm: str, settings: DeepConfig, devices: DeviceSettings) -> E
 
 
 def _run(
-    prepared: DeepPrepared, on_rows: OnRows, keeper: Keeper, chunk: Callable[[int], int]
+    prepared: DeepPrepared, on_rows: OnRows, checkpointer: Checkpointer, chunk: Callable[[int], int]
 ) -> Result:
     prepared = prepared._replace(chunk_rounds=chunk(prepared.chunk_rounds))
-    result = run(prepared, on_rows, keeper)
+    result = run(prepared, on_rows, checkpointer)
     return Result(
         summary=result.summary,
         diverged=bool((result.failed_seeds >= 0).any()),
@@ -87,7 +87,7 @@ def _write(result: DeepResult, directory: RunDirectory) -> None:
     """Evaluations, the policy and plots."""
     from fedjax_rl.figures import png
 
-    header, rows = tidy(result.evaluations, result.prepared)
+    header, rows = to_rows(result.evaluations, result.prepared)
     directory.append_rows("evaluations.csv", header, rows)
     directory.write_arrays("policy.npz", policy_arrays(result.policy))
     with working("drawing"):
@@ -130,7 +130,7 @@ def _write_comparison(directory: RunDirectory, results: Mapping[str, Result]) ->
 
 
 def _curves(result: DeepResult) -> Curves:
-    evaluations = of_table(*tidy(result.evaluations, result.prepared))
+    evaluations = of_table(*to_rows(result.evaluations, result.prepared))
     budgets = mapping(result.summary, "budgets")
     return curves_of(evaluations, result.prepared.num_agents, budgets)
 
@@ -208,11 +208,13 @@ class Networks:
         learner = LEARNERS[self.algorithm](design)
         return algorithm_of(learner, config, design, prepared.task, prepared.num_agents, placement)
 
-    def kept(self, state: Pytree) -> Pytree:
+    def outcome(self, state: Pytree) -> Pytree:
         """What is merged: policy, critic and moments."""
         return state.shared
 
-    def figures(self, prepared: DeepPrepared, rows: Pytree, kept: Pytree, failed: int) -> Figures:
+    def figures(
+        self, prepared: DeepPrepared, rows: Pytree, outcome: Pytree, failed: int
+    ) -> Figures:
         """Figures of a member, from rows up to the round that failed."""
         last = failed if failed >= 0 else len(rows.reward)
         rows = shaped(jax.tree.map(lambda leaf: leaf[:last], rows), prepared)
@@ -221,7 +223,7 @@ class Networks:
         evaluations = evaluations_of(0, rows, history["environment_steps"], alive)
         policy = jax.tree.map(
             lambda leaf: leaf.reshape(1, prepared.policies, *leaf.shape[prepared.member_axes :]),
-            kept,
+            outcome,
         )
         result = DeepResult(prepared, history, evaluations, policy, {}, np.array([failed]))
         names = prepared.task.constraint_names

@@ -112,7 +112,9 @@ def together(parts: list[Evaluations]) -> Evaluations:
     return Evaluations(*(np.concatenate(leaves) for leaves in zip(*parts, strict=True)))
 
 
-def tidy(evaluations: Evaluations, prepared: DeepPrepared) -> tuple[list[str], list[list[object]]]:
+def to_rows(
+    evaluations: Evaluations, prepared: DeepPrepared
+) -> tuple[list[str], list[list[object]]]:
     """Header and rows of ``evaluations.csv``: one row per round, seed and policy."""
     names = prepared.task.constraint_names
     header = ["round", "seed", "policy", "environment_steps", "reward"]

@@ -11,7 +11,7 @@ import numpy as np
 from fedjax_rl.cmdp.model import FloatArray
 from fedjax_rl.families.networks.assembly import DeepPrepared
 from fedjax_rl.families.networks.result import DeepResult
-from fedjax_rl.families.tabular.summary import judge
+from fedjax_rl.families.tabular.summary import evaluate
 from fedjax_rl.learners.deep.state import DeepShared
 from fedjax_rl.precision import precision
 from fedjax_rl.ranking import relative_violation
@@ -122,17 +122,19 @@ def exact_figures(policy: DeepShared, prepared: DeepPrepared) -> dict[str, Any]:
     if certificate is None or problem is None:
         return {}
     probabilities = policy_matrix(policy, prepared)
-    judged = judge(problem.cmdp, probabilities, certificate.optimal_value)
+    evaluated = evaluate(problem.cmdp, probabilities, certificate.optimal_value)
     return {
         "optimal_value": certificate.optimal_value,
         "optimal_multipliers": dict(
             zip(problem.cmdp.constraint_names, certificate.multipliers, strict=True)
         ),
-        "gap": judged.gap.mean(),
-        "gap_by_policy": judged.gap,
-        "violation": judged.violation.mean(),
-        "violation_by_policy": judged.violation,
-        "exact_costs": dict(zip(problem.cmdp.constraint_names, judged.costs.mean(0), strict=True)),
+        "gap": evaluated.gap.mean(),
+        "gap_by_policy": evaluated.gap,
+        "violation": evaluated.violation.mean(),
+        "violation_by_policy": evaluated.violation,
+        "exact_costs": dict(
+            zip(problem.cmdp.constraint_names, evaluated.costs.mean(0), strict=True)
+        ),
     }
 
 

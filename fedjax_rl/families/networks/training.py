@@ -29,11 +29,11 @@ from fedjax_rl.families.networks.summary import summarise
 from fedjax_rl.federation.evaluated import Row
 from fedjax_rl.learners.deep.state import DeepShared
 from fedjax_rl.records.checkpoint_files import Arrays
-from fedjax_rl.records.keeper import Keeper, KeepsNothing
+from fedjax_rl.records.checkpointer import Checkpointer, NoCheckpoints
 from fedjax_rl.sources.objects import GIVEN, check_known_type, configured
 from fedjax_rl.sources.problems import Problem
 from fedjax_rl.sources.tasks import task_of
-from fedjax_rl.training.loop import Clock, OnRows, Work, carry_out, joined, keys_of
+from fedjax_rl.training.loop import Clock, OnRows, Work, joined, keys_of, run_rounds
 
 
 def fedppo(problem: Task | CMDP | Problem | str = "cartpole-pos2", **settings: Any) -> DeepResult:
@@ -76,11 +76,13 @@ def _run_on(
 
 
 def run(
-    prepared: DeepPrepared, on_rows: OnRows = lambda rows: None, keeper: Keeper | None = None
+    prepared: DeepPrepared,
+    on_rows: OnRows = lambda rows: None,
+    checkpointer: Checkpointer | None = None,
 ) -> DeepResult:
     """Trains, hands the columns of every chunk to ``on_rows``, and sums up.
 
-    A ``keeper`` says where to go on from, and is asked to save behind every chunk.
+    A ``checkpointer`` says where to go on from, and is asked to save behind every chunk.
 
     A seed that diverged stops where it was and is left out of the means from there on.
     """
@@ -88,7 +90,7 @@ def run(
     key = keys_of(config.seed + np.arange(config.seeds) if config.seeds > 1 else config.seed)
     record = DeepRecord(prepared)
     work = Work(prepared.algorithm, key, prepared.hparams, config.rounds, prepared.chunk_rounds)
-    state, failed, clock = carry_out(work, record, on_rows, keeper or KeepsNothing())
+    state, failed, clock = run_rounds(work, record, on_rows, checkpointer or NoCheckpoints())
     history, evaluated = record.history(), record.evaluations()
     policy = _policies(state, prepared)
     if config.reference == "one-shot":

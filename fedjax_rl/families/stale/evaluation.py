@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 from fedjax_rl.algorithm import Pytree
 from fedjax_rl.checks import check_count
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.families.protocol import Played
+from fedjax_rl.families.protocol import EvaluationRequest
 from fedjax_rl.families.registry import settings_in
 from fedjax_rl.families.stale.assembly import policy_of, task_of
 from fedjax_rl.families.stale.config import HeteroConfig
@@ -30,7 +30,7 @@ from fedjax_rl.terminal.live import working
 FIGURES = "evaluation.json"
 
 
-def evaluate_and_record(directory: Path, asked: Played) -> dict[str, Any]:
+def evaluate_and_record(directory: Path, request: EvaluationRequest) -> dict[str, Any]:
     """Lets every seed's policy answer held-out prompts, prints, and writes ``evaluation.json``.
 
     Returns:
@@ -40,7 +40,7 @@ def evaluate_and_record(directory: Path, asked: Played) -> dict[str, Any]:
         InvalidInput: before anything is written; an option of films, no such run, its files cannot
             be used, or an earlier evaluation is there and not to be overwritten.
     """
-    _check(directory, asked)
+    _check(directory, request)
     run = read_run_file(directory / "config.yaml", "directory")
     _, algorithm, config = settings_in(run, directory)
     with working(f"reading {directory}"):
@@ -51,8 +51,8 @@ def evaluate_and_record(directory: Path, asked: Played) -> dict[str, Any]:
             )
         policies = read_policies(directory / "policy.npz", config, task)
     with working("answering prompts"):
-        shares = answered(config, task, policies, asked)
-    figures = summarise(algorithm, config, shares, asked)
+        shares = answered(config, task, policies, request)
+    figures = summarise(algorithm, config, shares, request)
     print(in_words(figures), flush=True)
     text = json.dumps(plain(figures), indent=2, allow_nan=False) + "\n"
     write_atomically(directory / FIGURES, text.encode())
@@ -60,15 +60,15 @@ def evaluate_and_record(directory: Path, asked: Played) -> dict[str, Any]:
     return figures
 
 
-def _check(directory: Path, asked: Played) -> None:
-    check_count("--episodes", asked.episodes, least=100)
-    check_count("--eval-seed", asked.seed, least=0)
+def _check(directory: Path, request: EvaluationRequest) -> None:
+    check_count("--episodes", request.episodes, least=100)
+    check_count("--eval-seed", request.seed, least=0)
     for name in ("member", "agent"):
-        if getattr(asked, name):
-            raise InvalidInput(f"--{name}", getattr(asked, name), "0: tokens are not filmed")
-    if not asked.film:
+        if getattr(request, name):
+            raise InvalidInput(f"--{name}", getattr(request, name), "0: tokens are not filmed")
+    if not request.film:
         raise InvalidInput("--no-film", "given", "nothing: tokens are not filmed")
-    if not asked.overwrite and (directory / FIGURES).exists():
+    if not request.overwrite and (directory / FIGURES).exists():
         raise InvalidInput("directory", directory, f"it has {FIGURES}: --overwrite replaces it")
 
 
@@ -98,13 +98,15 @@ def read_policies(path: Path, config: HeteroConfig, task: TokenTask) -> Pytree:
 
 
 @precision(False)
-def answered(config: HeteroConfig, task: TokenTask, policies: Pytree, asked: Played) -> np.ndarray:
+def answered(
+    config: HeteroConfig, task: TokenTask, policies: Pytree, request: EvaluationRequest
+) -> np.ndarray:
     """[K], share of right answers of each seed's policy to as many held-out prompts.
 
     All policies are asked the same prompts; prompts and responses have keys of their own.
     """
-    key_prompts, key_responses = jax.random.split(jax.random.key(asked.seed))
-    prompts = jax.vmap(split(task).held_out)(jax.random.split(key_prompts, asked.episodes))
+    key_prompts, key_responses = jax.random.split(jax.random.key(request.seed))
+    prompts = jax.vmap(split(task).held_out)(jax.random.split(key_prompts, request.episodes))
     right = accuracy(task, policy_of(config, task), config.top_k)
     how = sampling(config.temperature, config.top_p)
     every = jax.jit(jax.vmap(right, (0, 0, None, None)))
@@ -113,7 +115,7 @@ def answered(config: HeteroConfig, task: TokenTask, policies: Pytree, asked: Pla
 
 
 def summarise(
-    algorithm: str, config: HeteroConfig, shares: np.ndarray, asked: Played
+    algorithm: str, config: HeteroConfig, shares: np.ndarray, request: EvaluationRequest
 ) -> dict[str, Any]:
     """What ``evaluation.json`` holds: the mean over seeds, and 95 % of it over responses.
 
@@ -123,16 +125,16 @@ def summarise(
         algorithm: the loss.
         config: of the run.
         shares: [K], as of `answered`.
-        asked: how many prompts, and from which seed.
+        request: how many prompts, and from which seed.
     """
-    right = binomtest(round(float(shares.sum()) * asked.episodes), len(shares) * asked.episodes)
+    right = binomtest(round(float(shares.sum()) * request.episodes), len(shares) * request.episodes)
     low, high = right.proportion_ci(method="wilson")
     return {
         "algorithm": algorithm,
         "task": config.task,
         "policy": config.policy,
-        "eval_seed": asked.seed,
-        "prompts": asked.episodes,
+        "eval_seed": request.seed,
+        "prompts": request.episodes,
         "seeds": [config.seed + index for index in range(len(shares))],
         "accuracy": float(shares.mean()),
         "accuracy_interval": (float(low), float(high)),

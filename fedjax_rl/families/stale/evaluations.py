@@ -10,7 +10,7 @@ import numpy as np
 from fedjax_rl.families.stale.cells import Cell
 
 
-def tidy(cell: Cell, first_seed: int) -> tuple[list[str], list[list[Any]]]:
+def to_rows(cell: Cell, first_seed: int) -> tuple[list[str], list[list[Any]]]:
     """Header and rows of ``evaluations.csv``: one row per evaluated step and seed."""
     header = ["step", "seed", "virtual_seconds", "accuracy", "estimation_error"]
     rows: list[list[Any]] = []

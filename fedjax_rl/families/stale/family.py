@@ -19,7 +19,7 @@ from fedjax_rl.families.stale.assembly import HeteroPrepared, learner_of, prepar
 from fedjax_rl.families.stale.cells import Cell, cells_of, columns, means
 from fedjax_rl.families.stale.comparison import COMPARISON
 from fedjax_rl.families.stale.config import NAMED, HeteroConfig, own_settings
-from fedjax_rl.families.stale.evaluations import parameter_arrays, tidy
+from fedjax_rl.families.stale.evaluations import parameter_arrays, to_rows
 from fedjax_rl.families.stale.figures import figures_of
 from fedjax_rl.families.stale.laws import names_trace
 from fedjax_rl.families.stale.starts import content_digest
@@ -28,8 +28,8 @@ from fedjax_rl.families.stale.training import run
 from fedjax_rl.hetero.losses import losses
 from fedjax_rl.hetero.schedule import depth
 from fedjax_rl.hetero.warm_start import WarmStart
+from fedjax_rl.records.checkpointer import Checkpointer
 from fedjax_rl.records.directory import RunDirectory, plain
-from fedjax_rl.records.keeper import Keeper
 from fedjax_rl.records.sinks.log import Schedule
 from fedjax_rl.settings.fields import START, names, static_names
 from fedjax_rl.terminal.live import working
@@ -54,10 +54,13 @@ def _prepare(algorithm: str, settings: HeteroConfig, devices: DeviceSettings) ->
 
 
 def _run(
-    prepared: HeteroPrepared, on_rows: OnRows, keeper: Keeper, chunk: Callable[[int], int]
+    prepared: HeteroPrepared,
+    on_rows: OnRows,
+    checkpointer: Checkpointer,
+    chunk: Callable[[int], int],
 ) -> Result:
     prepared = prepared._replace(chunk_steps=chunk(prepared.chunk_steps))
-    result = run(prepared, on_rows, keeper)
+    result = run(prepared, on_rows, checkpointer)
     (cell,) = result.cells
     write = partial(_write, cell, prepared.config.seed, result.summary)
     return Result(
@@ -73,7 +76,7 @@ def _write(cell: Cell, first_seed: int, summary: dict[str, Any], directory: RunD
     """Evaluations, policies and plots."""
     from fedjax_rl.figures import png
 
-    header, rows = tidy(cell, first_seed)
+    header, rows = to_rows(cell, first_seed)
     directory.append_rows("evaluations.csv", header, rows)
     directory.write_arrays("policy.npz", parameter_arrays(cell))
     with working("drawing"):
@@ -124,16 +127,18 @@ class Stale:
         past = max(depth(one.schedules) for one in prepared)
         return learner_of(self.algorithm, first.config, first.task, first.policy, past)
 
-    def kept(self, state: Pytree) -> Pytree:
+    def outcome(self, state: Pytree) -> Pytree:
         """The learner's parameters."""
         return state.parameters
 
-    def figures(self, prepared: HeteroPrepared, rows: Pytree, kept: Pytree, failed: int) -> Figures:
+    def figures(
+        self, prepared: HeteroPrepared, rows: Pytree, outcome: Pytree, failed: int
+    ) -> Figures:
         """Figures of a member; NaN where it had failed, as in a study."""
         missing = prepared.config.steps + 1 - len(rows.loss)
         rows = jax.tree.map(lambda leaf: _lengthened(leaf, missing)[:, None], rows)
         table = columns(0, rows, np.array([failed]))
-        one = jax.tree.map(lambda leaf: leaf[None], kept)
+        one = jax.tree.map(lambda leaf: leaf[None], outcome)
         (cell,) = cells_of(prepared, table, np.array([failed]), one)
         at = np.flatnonzero(cell.evaluated)
         at = at[thinned(len(at))]

@@ -17,9 +17,9 @@ from fedjax_rl.families.stale.summary import summarise
 from fedjax_rl.hetero.state import HeteroRow
 from fedjax_rl.hetero.tasks import TokenTask
 from fedjax_rl.records.checkpoint_files import Arrays
-from fedjax_rl.records.keeper import Keeper, KeepsNothing
+from fedjax_rl.records.checkpointer import Checkpointer, NoCheckpoints
 from fedjax_rl.sources.objects import GIVEN, check_known_type, check_no_arguments, configured
-from fedjax_rl.training.loop import Clock, OnRows, Work, carry_out, joined, keys_of
+from fedjax_rl.training.loop import Clock, OnRows, Work, joined, keys_of, run_rounds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,11 +61,13 @@ def hetero_rl(
 
 
 def run(
-    prepared: HeteroPrepared, on_rows: OnRows = lambda rows: None, keeper: Keeper | None = None
+    prepared: HeteroPrepared,
+    on_rows: OnRows = lambda rows: None,
+    checkpointer: Checkpointer | None = None,
 ) -> HeteroResult:
     """Trains every member, hands the mean columns of every chunk to ``on_rows``, and sums up.
 
-    A ``keeper`` says where to go on from, and is asked to save behind every chunk.
+    A ``checkpointer`` says where to go on from, and is asked to save behind every chunk.
 
     A member that diverged stops where it was; its columns are NaN from there on.
     """
@@ -77,7 +79,7 @@ def run(
         prepared.config.steps,
         prepared.chunk_steps,
     )
-    state, failed, clock = carry_out(work, record, on_rows, keeper or KeepsNothing())
+    state, failed, clock = run_rounds(work, record, on_rows, checkpointer or NoCheckpoints())
     cells = cells_of(prepared, record.history(), failed, to_host(state.parameters))
     timing = _timing(clock, len(prepared.members))
     result = HeteroResult(prepared, cells, timing, {})

@@ -116,17 +116,17 @@ def measures(
     if round >= len(history["round"]):
         return {"round": round}
     taken = {name: float(history[name][round]) for name in FIGURES}
-    kept = {
+    found = {
         f"{stem}_{policy}": summary[f"{stem}_{policy}"]
         for policy in POLICIES
         for stem in ("feasible", "relative_violation")
     }
     if round < prepared.config.rounds:
-        kept = judged_after(prepared, rows, round)
-    return {"round": round, **taken, "bytes_exchanged": history["bytes_exchanged"][round], **kept}
+        found = feasibility_after(prepared, rows, round)
+    return {"round": round, **taken, "bytes_exchanged": history["bytes_exchanged"][round], **found}
 
 
-def judged_after(prepared: Prepared, rows: Pytree, round: int) -> dict[str, Any]:
+def feasibility_after(prepared: Prepared, rows: Pytree, round: int) -> dict[str, Any]:
     """How the averaged and the last policy keep budgets after any round.
 
     Of agents that do not communicate every one must keep them.
@@ -138,13 +138,13 @@ def judged_after(prepared: Prepared, rows: Pytree, round: int) -> dict[str, Any]
     later = rows_of(jax.tree.map(lambda leaf: leaf[1 : round + 1], rows))
     _, sums = columns(1, later, no_sums(*later.costs.shape[:2]), prepared.layout)
     last = later.costs[..., -1]
-    kept: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     averaged = average(sums.costs, sums.counted[:, None], last)
     for policy, costs in zip(POLICIES, (averaged, last), strict=True):
-        kept[f"feasible_{policy}"] = bool(np.all(costs - cmdp.budgets <= tolerances(cmdp)))
+        found[f"feasible_{policy}"] = bool(np.all(costs - cmdp.budgets <= tolerances(cmdp)))
         violation = relative_violation(costs, cmdp.budgets).max()
-        kept[f"relative_violation_{policy}"] = float(violation)
-    return kept
+        found[f"relative_violation_{policy}"] = float(violation)
+    return found
 
 
 def comparison(measured: Callable[[Any, Sequence[FedNPGConfig]], Any]) -> Comparison:

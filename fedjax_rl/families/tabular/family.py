@@ -30,8 +30,8 @@ from fedjax_rl.families.tabular.programs import NAMED, algorithm_of, own_setting
 from fedjax_rl.families.tabular.summary import summarise
 from fedjax_rl.families.tabular.table import HEADER, cells
 from fedjax_rl.families.tabular.training import FedNPGResult, outcome_of, run
+from fedjax_rl.records.checkpointer import Checkpointer
 from fedjax_rl.records.directory import RunDirectory
-from fedjax_rl.records.keeper import Keeper
 from fedjax_rl.records.sinks.log import Schedule
 from fedjax_rl.settings.fields import PROBLEM, TRACED, names
 from fedjax_rl.sources.content import digest_of
@@ -57,10 +57,10 @@ def _prepare(algorithm: str, settings: FedNPGConfig, devices: DeviceSettings) ->
 
 
 def _run(
-    prepared: Prepared, on_rows: OnRows, keeper: Keeper, chunk: Callable[[int], int]
+    prepared: Prepared, on_rows: OnRows, checkpointer: Checkpointer, chunk: Callable[[int], int]
 ) -> Result:
     prepared = prepared._replace(chunk_rounds=chunk(prepared.chunk_rounds))
-    result = run(prepared, on_rows, keeper)
+    result = run(prepared, on_rows, checkpointer)
     return Result(
         summary=result.summary,
         diverged=result.outcome.failed_round is not None,
@@ -139,11 +139,11 @@ class Tabular:
         prepared: Prepared = members[0].prepared
         return algorithm_of(prepared.config, self.agents(prepared), placement)
 
-    def kept(self, state: Pytree) -> Pytree:
+    def outcome(self, state: Pytree) -> Pytree:
         """All of the state: policies and multipliers."""
         return state
 
-    def figures(self, prepared: Prepared, rows: Pytree, kept: Pytree, failed: int) -> Figures:
+    def figures(self, prepared: Prepared, rows: Pytree, outcome: Pytree, failed: int) -> Figures:
         """Figures of a member, from rows up to the round that failed."""
         first = rows_of(jax.tree.map(lambda leaf: leaf[:1], rows))
         parts = [initial_columns(first, prepared.layout)]
@@ -153,7 +153,7 @@ class Tabular:
             none = no_sums(*first.costs.shape[:2])
             parts.append(columns(1, later, none, prepared.layout)[0])
         history = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        outcome = outcome_of(prepared.algorithm, kept, failed if failed >= 0 else None)
+        outcome = outcome_of(prepared.algorithm, outcome, failed if failed >= 0 else None)
         at = thinned(len(history["round"]))
         summary = summarise(prepared, history, outcome)
         if self._equal is not None:

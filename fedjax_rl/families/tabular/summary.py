@@ -40,7 +40,7 @@ class Outcome(NamedTuple):
     failed_round: int | None
 
 
-class Judged(NamedTuple):
+class Evaluated(NamedTuple):
     """P policies evaluated exactly.
 
     Attributes:
@@ -64,14 +64,14 @@ def stationary_policy(occupancy: FloatArray, elsewhere: FloatArray) -> FloatArra
     return np.where(visits > 0, occupancy / np.where(visits > 0, visits, 1.0), elsewhere)
 
 
-def judge(cmdp: CMDP, policies: FloatArray, optimal_value: float) -> Judged:
+def evaluate(cmdp: CMDP, policies: FloatArray, optimal_value: float) -> Evaluated:
     """Evaluates policies [P, S, A] (or one, [S, A]) against the optimum and the budgets."""
     stacked = policies if policies.ndim == 3 else policies[None]
     evaluated = [evaluate_policy(cmdp, policy) for policy in stacked]
     values = np.array([value for value, _, _ in evaluated])
     costs = np.array([costs for _, costs, _ in evaluated])
     excess = costs - cmdp.budgets
-    return Judged(
+    return Evaluated(
         gap=optimal_value - values,
         violation=excess.max(1),
         relative_violation=relative_violation(costs, cmdp.budgets),
@@ -86,7 +86,7 @@ def tolerances(cmdp: CMDP) -> FloatArray:
     return np.maximum(FEASIBILITY_TOLERANCE * np.abs(cmdp.budgets), ROUNDING * scale)
 
 
-def recommended(averaged: Judged, last: Judged) -> str:
+def recommended(averaged: Evaluated, last: Evaluated) -> str:
     """``averaged`` or ``last``, whichever is better in the order of `fedjax_rl.ranking`.
 
     Ties go to the averaged policy, which the theory is about; with several agents the worst
@@ -106,8 +106,8 @@ def summarise(prepared: Prepared, history: Columns, outcome: Outcome) -> dict[st
     """Everything ``summary.json`` holds but the timing."""
     config, problem, certificate = prepared.config, prepared.problem, prepared.certificate
     cmdp = problem.cmdp
-    averaged = judge(cmdp, outcome.averaged_policy, certificate.optimal_value)
-    last = judge(cmdp, outcome.last_policy, certificate.optimal_value)
+    averaged = evaluate(cmdp, outcome.averaged_policy, certificate.optimal_value)
+    last = evaluate(cmdp, outcome.last_policy, certificate.optimal_value)
     final = {name: float(column[-1]) for name, column in history.items()}
     summary: dict[str, Any] = {
         "algorithm": "fednpg",
@@ -212,7 +212,7 @@ def _multipliers(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _costs(cmdp: CMDP, averaged: Judged, last: Judged, member: str) -> dict[str, Any]:
+def _costs(cmdp: CMDP, averaged: Evaluated, last: Evaluated, member: str) -> dict[str, Any]:
     names = cmdp.constraint_names
     costs: dict[str, Any] = {
         "budgets": dict(zip(names, cmdp.budgets, strict=True)),

@@ -21,10 +21,10 @@ from fedjax_rl.families.tabular.summary import Outcome, stationary_policy, summa
 from fedjax_rl.federation.observed import Observation
 from fedjax_rl.precision import precision
 from fedjax_rl.records.checkpoint_files import Arrays
-from fedjax_rl.records.keeper import Keeper, KeepsNothing
+from fedjax_rl.records.checkpointer import Checkpointer, NoCheckpoints
 from fedjax_rl.sources.objects import GIVEN, check_known_type, configured, problem_of
 from fedjax_rl.sources.problems import Problem
-from fedjax_rl.training.loop import Clock, OnRows, Work, carry_out, joined, keys_of
+from fedjax_rl.training.loop import Clock, OnRows, Work, joined, keys_of, run_rounds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,11 +76,13 @@ def fednpg(problem: CMDP | Problem | str, **settings: Any) -> FedNPGResult:
 
 
 def run(
-    prepared: Prepared, on_rows: OnRows = lambda rows: None, keeper: Keeper | None = None
+    prepared: Prepared,
+    on_rows: OnRows = lambda rows: None,
+    checkpointer: Checkpointer | None = None,
 ) -> FedNPGResult:
     """Trains, hands the columns of every chunk to ``on_rows``, and sums up.
 
-    A ``keeper`` says where to go on from, and is asked to save behind every chunk.
+    A ``checkpointer`` says where to go on from, and is asked to save behind every chunk.
 
     Rounds from the first that was not finite on are not reported; the state before them is.
     """
@@ -88,7 +90,7 @@ def run(
     key = keys_of(config.seed + np.arange(config.seeds) if config.seeds > 1 else config.seed)
     record = FiniteRecord(prepared)
     work = Work(prepared.algorithm, key, prepared.hparams, config.rounds, prepared.chunk_rounds)
-    state, _, clock = carry_out(work, record, on_rows, keeper or KeepsNothing())
+    state, _, clock = run_rounds(work, record, on_rows, checkpointer or NoCheckpoints())
     history = record.history()
     outcome = outcome_of(prepared.algorithm, state, record.failed_round)
     timing = {"seconds": clock.seconds, "rounds_per_second": _rate(clock)}

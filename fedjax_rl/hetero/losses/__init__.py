@@ -9,9 +9,9 @@ from fedjax_rl.hetero.losses import tokens as tokens
 from fedjax_rl.hetero.losses.build import build_loss
 from fedjax_rl.hetero.losses.contract import (
     Batch,
-    Judged,
     Loss,
     LossChoices,
+    LossOutput,
     NoSettings,
     default_settings,
     losses,
@@ -20,9 +20,9 @@ from fedjax_rl.hetero.losses.contract import (
 
 __all__ = [
     "Batch",
-    "Judged",
     "Loss",
     "LossChoices",
+    "LossOutput",
     "NoSettings",
     "build_loss",
     "default_settings",

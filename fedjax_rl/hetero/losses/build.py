@@ -10,10 +10,10 @@ from fedjax_rl.hetero.losses.contract import (
     ALLOWED_CHOICES,
     DEFAULT_CHOICES,
     Batch,
-    Judged,
     KLSettings,
     Loss,
     LossChoices,
+    LossOutput,
     losses,
 )
 from fedjax_rl.hetero.losses.weights import mean_over_responses
@@ -38,13 +38,13 @@ def build_loss(name: str, choices: LossChoices = DEFAULT_CHOICES) -> Loss:
     loss: Loss = losses.make(name, choices)
     estimator = kl.ESTIMATORS[choices.kl] if choices.kl != "none" else None
 
-    def judge(batch: Batch, settings: Any) -> Judged:
+    def judge(batch: Batch, settings: Any) -> LossOutput:
         _check(batch)
-        judged = loss.judge(batch, settings)
+        output = loss.judge(batch, settings)
         if estimator is None:
-            return judged
+            return output
         term = mean_over_responses(estimator(batch), batch.mask)
-        return judged._replace(loss=judged.loss + settings.kl_weight * term)
+        return output._replace(loss=output.loss + settings.kl_weight * term)
 
     return Loss(judge, loss.settings if estimator is None else joined(loss.settings, KLSettings))
 

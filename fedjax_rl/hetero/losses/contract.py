@@ -69,7 +69,7 @@ class KLSettings(NamedTuple):
     kl_weight: Annotated[float, not_negative, "Of the penalty of --kl."] = 0.005
 
 
-class Judged(NamedTuple):
+class LossOutput(NamedTuple):
     """A batch's loss and what explains it.
 
     Attributes:
@@ -91,17 +91,17 @@ class Loss(NamedTuple):
     """A loss and the constants that it reads.
 
     Attributes:
-        judge: (batch, settings) -> `Judged`; ``settings`` has the fields below, as float32
+        judge: (batch, settings) -> `LossOutput`; ``settings`` has the fields below, as float32
             scalars that are traced.
         settings: a NamedTuple of real numbers with defaults, each annotated with what it must be
             and its help on the command line: ``Annotated[float, positive, "largest weight"]``.
             They are flags, settings in YAML and in Python, and axes of sweeps like any other.
     """
 
-    judge: Callable[[Batch, Any], Judged]
+    judge: Callable[[Batch, Any], LossOutput]
     settings: Any = NoSettings
 
-    def __call__(self, batch: Batch, settings: Any) -> Judged:
+    def __call__(self, batch: Batch, settings: Any) -> LossOutput:
         """What the loss says of a batch."""
         return self.judge(batch, settings)
 

@@ -18,9 +18,9 @@ from fedjax_rl.checks import in_range, not_negative, positive
 from fedjax_rl.hetero.losses.advantages import centred, standardised
 from fedjax_rl.hetero.losses.contract import (
     Batch,
-    Judged,
     Loss,
     LossChoices,
+    LossOutput,
     register_loss,
 )
 from fedjax_rl.hetero.losses.kl import chi_square_less_kl
@@ -152,7 +152,7 @@ def gmpo(choices: LossChoices) -> Loss:
     Its weight is a geometric mean by definition, whatever the choice of sequence weight.
     """
 
-    def loss(batch: Batch, settings: Any) -> Judged:
+    def loss(batch: Batch, settings: Any) -> LossOutput:
         log_ratios = token_log_ratios(batch)
         advantage = centred(batch.rewards)
         sign = jnp.sign(advantage)[..., None]
@@ -160,7 +160,7 @@ def gmpo(choices: LossChoices) -> Loss:
         bounded = sign * jnp.clip(log_ratios, -settings.gmpo_clip, settings.gmpo_clip)
         count = lengths(batch.mask)
         ratio = weight((sign * jnp.minimum(free, bounded)).sum(-1) / count)
-        return Judged(
+        return LossOutput(
             loss=-(advantage * ratio).mean(),
             advantages=advantage,
             weights=stop_gradient(weight(log_ratios.sum(-1) / count))[..., None],
@@ -176,12 +176,12 @@ def topr(choices: LossChoices) -> Loss:
     k_i = 1 where A_i ≥ 0, and min(p_i / q_i, 1) elsewhere.
     """
 
-    def loss(batch: Batch, settings: Any) -> Judged:
+    def loss(batch: Batch, settings: Any) -> LossOutput:
         log_p, log_q = sequence_logs(batch, choices)
         advantage = centred(batch.rewards)
         log_ratio = log_p - log_q
         taper = jnp.where(advantage >= 0.0, 1.0, weight(jnp.minimum(log_ratio, 0.0)))
-        return Judged(
+        return LossOutput(
             loss=-(stop_gradient(taper) * advantage * log_p).mean(),
             advantages=advantage,
             weights=stop_gradient(weight(log_ratio))[..., None],
@@ -196,11 +196,11 @@ def _clipped(
     advantage_of: Callable[[jax.Array], jax.Array],
     settings: Any = ClipSettings,
 ) -> Loss:
-    def loss(batch: Batch, settings: Any) -> Judged:
+    def loss(batch: Batch, settings: Any) -> LossOutput:
         log_weight = log_weight_of(batch, settings)
         advantage = advantage_of(batch.rewards)
         objective, active = clipped_objective(log_weight, advantage, settings)
-        return Judged(
+        return LossOutput(
             loss=-objective.mean(),
             advantages=advantage,
             weights=stop_gradient(weight(log_weight))[..., None],

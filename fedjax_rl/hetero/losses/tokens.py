@@ -16,9 +16,9 @@ from fedjax_rl.checks import in_range, not_negative, positive
 from fedjax_rl.hetero.losses import advantages
 from fedjax_rl.hetero.losses.contract import (
     Batch,
-    Judged,
     Loss,
     LossChoices,
+    LossOutput,
     register_loss,
 )
 from fedjax_rl.hetero.losses.weights import (
@@ -150,7 +150,7 @@ def v_trace(choices: LossChoices) -> Loss:
     truncation are Π_{u≥t} w_u.
     """
 
-    def loss(batch: Batch, settings: Any) -> Judged:
+    def loss(batch: Batch, settings: Any) -> LossOutput:
         log_ratios = token_log_ratios(batch)
         last = batch.mask & (_sum_from_here(batch.mask) == 1)
         rho = jnp.minimum(log_ratios, jnp.log(settings.trace_rho))
@@ -166,11 +166,11 @@ def v_trace(choices: LossChoices) -> Loss:
 
 
 def _clipped(advantage_of: Advantage, aggregate: Aggregate, settings: Any = ClipSettings) -> Loss:
-    def loss(batch: Batch, settings: Any) -> Judged:
+    def loss(batch: Batch, settings: Any) -> LossOutput:
         log_ratios = token_log_ratios(batch)
         advantage = advantage_of(batch.rewards)
         objective, active = clipped_objective(log_ratios, advantage[..., None], settings)
-        return Judged(
+        return LossOutput(
             loss=-aggregate(objective, batch.mask, settings),
             advantages=advantage,
             weights=jax.lax.stop_gradient(weight(log_ratios)),
@@ -185,7 +185,7 @@ def _per_token(values: jax.Array, mask: jax.Array, settings: Any) -> jax.Array:
 
 
 def _truncated(cap_of: Callable[[Any], jax.Array], settings: Any) -> Loss:
-    def loss(batch: Batch, settings: Any) -> Judged:
+    def loss(batch: Batch, settings: Any) -> LossOutput:
         log_ratios = token_log_ratios(batch)
         log_cap = jnp.log(cap_of(settings))
         advantage = advantages.centred(batch.rewards)
@@ -198,10 +198,10 @@ def _truncated(cap_of: Callable[[Any], jax.Array], settings: Any) -> Loss:
 
 def _policy_gradient(
     batch: Batch, terms: jax.Array, advantage: jax.Array, log_weights: jax.Array, active: jax.Array
-) -> Judged:
+) -> LossOutput:
     """−Σ_it sg(x_it) log p_it / Σ_i L_i, for x = truncated weight · advantage [P, G, L]."""
     objective = jax.lax.stop_gradient(terms) * token_log_p(batch)
-    return Judged(
+    return LossOutput(
         loss=-mean_over_tokens(objective, batch.mask),
         advantages=advantage,
         weights=jax.lax.stop_gradient(weight(log_weights)),

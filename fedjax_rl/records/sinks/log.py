@@ -16,7 +16,7 @@ from fedjax_rl.columns import Columns
 from fedjax_rl.errors import InvalidInput, MissingExtra
 from fedjax_rl.records.directory import RunDirectory
 from fedjax_rl.records.saving import SinkName
-from fedjax_rl.records.sinks.beside import Beside
+from fedjax_rl.records.sinks.background import BackgroundSink
 from fedjax_rl.records.sinks.csv_rows import CsvRows
 from fedjax_rl.records.sinks.names import SPEED, metrics_of
 from fedjax_rl.records.sinks.protocol import About, Logged, Sink
@@ -175,7 +175,7 @@ def open_log(
             log.add("csv", CsvRows(directory))
             for name in names:
                 sink = _opened(name, directory, about)
-                log.add(name, sink if name in OURS else Beside(sink))
+                log.add(name, sink if name in OURS else BackgroundSink(sink))
         yield log
         finished = True
     finally:

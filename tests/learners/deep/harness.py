@@ -29,7 +29,7 @@ TIME = Time(1, 0)
 
 
 @struct.dataclass
-class Place(EnvState):
+class RunOutput(EnvState):
     place: Any
 
 
@@ -52,12 +52,12 @@ class Strip(Environment):
         return StripParams()
 
     def reset_env(self, key, params):
-        state = Place(time=0, place=params.spread * jax.random.uniform(key))
+        state = RunOutput(time=0, place=params.spread * jax.random.uniform(key))
         return self.seen(state), state
 
     def step_env(self, key, state, action, params):
         place = state.place + params.stride * action
-        state = Place(time=state.time + 1, place=place)
+        state = RunOutput(time=state.time + 1, place=place)
         return self.seen(state), state, 1.0 + place, self.is_terminated(state, params), {}
 
     def seen(self, state):

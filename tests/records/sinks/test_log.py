@@ -9,7 +9,7 @@ import pytest
 from fedjax_rl.errors import InvalidInput, MissingExtra
 from fedjax_rl.records.directory import RunDirectory
 from fedjax_rl.records.sinks import log as module
-from fedjax_rl.records.sinks.beside import Beside
+from fedjax_rl.records.sinks.background import BackgroundSink
 from fedjax_rl.records.sinks.log import MODULES, RunLog, Schedule, check_sinks, open_log
 from fedjax_rl.records.sinks.protocol import About, Logged, defined
 from fedjax_rl.terminal.surroundings import environment, quiet
@@ -118,7 +118,7 @@ class Held(Kept):
 
 def test_a_slow_tool_does_not_hold_up_the_run():
     sink = Held()
-    log = log_of({"wandb": Beside(sink)})
+    log = log_of({"wandb": BackgroundSink(sink)})
     for chunk in (rounds(0, 2), rounds(3, 5), rounds(6, 7)):
         log.write(chunk)
     assert sink.rows == []
@@ -129,7 +129,7 @@ def test_a_slow_tool_does_not_hold_up_the_run():
 
 def test_a_run_that_is_stopped_does_not_wait_for_rows_to_be_written():
     sink = Held()
-    log = log_of({"wandb": Beside(sink)})
+    log = log_of({"wandb": BackgroundSink(sink)})
     log.write(rounds(0, 2))
     assert sink.begun.wait(30)
     log.write(rounds(3, 5))
@@ -142,7 +142,7 @@ def test_a_run_that_is_stopped_does_not_wait_for_rows_to_be_written():
 def test_what_fails_beside_the_run_is_told_and_the_rows_behind_it_are_passed_over(capsys, last):
     """At the next rows, or when there are none, in the end."""
     sink = Kept(fails_at=3)
-    log = log_of({"wandb": (beside := Beside(sink))})
+    log = log_of({"wandb": (beside := BackgroundSink(sink))})
     log.write(rounds(0, 3))
     beside._writer.submit(int).result()  # until it has failed
     if last == 6:

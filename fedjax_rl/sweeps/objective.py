@@ -42,7 +42,7 @@ class Condition(NamedTuple):
     bound: float
 
 
-class Question(NamedTuple):
+class Objective(NamedTuple):
     """What is best.
 
     Attributes:
@@ -60,13 +60,13 @@ class Question(NamedTuple):
     feasible_seeds: float = EVERY_SEED
 
 
-def question_of(
+def objective_of(
     headline: Headline,
     metric: str | None = None,
     maximize: bool = False,
     conditions: tuple[Condition, ...] = (),
     feasible_seeds: float | None = None,
-) -> Question:
+) -> Objective:
     """The question about an algorithm's members; that of its headline unless there is a metric.
 
     Whatever the metric, budgets come first.
@@ -78,18 +78,18 @@ def question_of(
     if headline.feasible is None and share != EVERY_SEED:
         raise InvalidInput("--feasible-seeds", share, "nothing else: these runs have no budgets")
     if metric is None:
-        return Question(headline.metric, headline.maximize, conditions, headline.feasible, share)
+        return Objective(headline.metric, headline.maximize, conditions, headline.feasible, share)
     last = headline.feasible_last if metric.startswith("last_") else None
-    return Question(metric, maximize, conditions, last or headline.feasible, share)
+    return Objective(metric, maximize, conditions, last or headline.feasible, share)
 
 
-def question_about(
+def recorded_objective(
     path: Path,
     metric: str | None = None,
     maximize: bool = False,
     conditions: tuple[Condition, ...] = (),
     feasible_seeds: float | None = None,
-) -> Question:
+) -> Objective:
     """The question about the sweep of a directory, whose share of seeds it is unless given.
 
     Raises:
@@ -97,7 +97,7 @@ def question_about(
     """
     document, algorithm = read_document(path)
     share = recorded_share(document) if feasible_seeds is None else feasible_seeds
-    return question_of(family_of(algorithm).headline, metric, maximize, conditions, share)
+    return objective_of(family_of(algorithm).headline, metric, maximize, conditions, share)
 
 
 def recorded_share(document: Mapping[str, Any]) -> float:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from fedjax_rl.records.sinks.protocol import Logged, Sink
 
 
-class Beside:
+class BackgroundSink:
     """A sink that is written to by one thread beside the run, which waits for it in the end only.
 
     What goes wrong is raised by the next call; rows behind it are passed over. A run that was

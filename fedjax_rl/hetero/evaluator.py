@@ -11,14 +11,14 @@ from fedjax_rl.algorithm import Pytree
 from fedjax_rl.hetero.diagnostics import estimation_error
 from fedjax_rl.hetero.evaluation import accuracy
 from fedjax_rl.hetero.groups import Groups, responder
-from fedjax_rl.hetero.losses.contract import Judged
+from fedjax_rl.hetero.losses.contract import LossOutput
 from fedjax_rl.hetero.state import HeteroChoices, HeteroSettings
 from fedjax_rl.hetero.tasks.split import split
 from fedjax_rl.hetero.tasks.task import TokenTask
 from fedjax_rl.policies.tokens import TokenPolicy
 
 
-class Examiner(NamedTuple):
+class Evaluator(NamedTuple):
     """What an evaluation does; functions of a key, parameters and settings.
 
     Attributes:
@@ -31,7 +31,7 @@ class Examiner(NamedTuple):
     error: Callable[..., jax.Array]
 
 
-def examiner(task: TokenTask, policy: TokenPolicy, choices: HeteroChoices) -> Examiner:
+def evaluator(task: TokenTask, policy: TokenPolicy, choices: HeteroChoices) -> Evaluator:
     """Evaluation on held-out prompts, and against responses of the learner's own policy."""
     share, held_out = accuracy(task, policy, choices.top_k), jax.vmap(split(task).held_out)
     answers = responder(task, policy, choices.top_k)
@@ -45,7 +45,7 @@ def examiner(task: TokenTask, policy: TokenPolicy, choices: HeteroChoices) -> Ex
         key: jax.Array,
         parameters: Pytree,
         groups: Groups,
-        judged: Judged,
+        output: LossOutput,
         hparams: HeteroSettings,
     ) -> jax.Array:
         key_answers = jax.random.fold_in(key, 1)
@@ -55,6 +55,6 @@ def examiner(task: TokenTask, policy: TokenPolicy, choices: HeteroChoices) -> Ex
         expected = exact.mean(-1)
         noise = hparams.label_noise
         expected = expected * (1.0 - noise) + (1.0 - expected) * noise
-        return estimation_error(judged, groups.rewards, groups.mask, expected)
+        return estimation_error(output, groups.rewards, groups.mask, expected)
 
-    return Examiner(right, error)
+    return Evaluator(right, error)

@@ -1,4 +1,4 @@
-"""Where a run goes: a directory with a keeper, or nowhere."""
+"""Where a run goes: a directory with a checkpointer, or nowhere."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from fedjax_rl.cluster import hosts
 from fedjax_rl.records import checkpoints
+from fedjax_rl.records.checkpointer import Checkpointer, DirectoryCheckpointer, NoCheckpoints
 from fedjax_rl.records.checkpoints import Origin
 from fedjax_rl.records.directory import MARK, RunDirectory, check_writable, made_with
-from fedjax_rl.records.keeper import CheckpointKeeper, Keeper, KeepsNothing
 from fedjax_rl.records.saving import CheckpointSettings
 from fedjax_rl.records.sinks.log import RunLog, Schedule, check_sinks, open_log
 from fedjax_rl.records.sinks.protocol import About
@@ -56,35 +56,37 @@ class Destination(NamedTuple):
         return self._replace(out=out, overwrite=True, resume=self.resume and (out / MARK).exists())
 
 
-class Place(NamedTuple):
+class RunOutput(NamedTuple):
     """A destination that is open.
 
     Attributes:
         directory: None when nothing is written.
-        keeper: to be asked within ``kept``.
-        kept: the context to train in.
+        checkpointer: to be asked within ``saving``.
+        saving: the context to train in.
         open_log: the context to log in, whose rows go to ``metrics.csv`` and the other sinks.
     """
 
     directory: RunDirectory | None
-    keeper: Keeper
-    kept: AbstractContextManager[object]
+    checkpointer: Checkpointer
+    saving: AbstractContextManager[object]
     open_log: Callable[[Schedule], AbstractContextManager[RunLog]]
 
 
-NOWHERE = Place(None, KeepsNothing(), nullcontext(), partial(open_log, None, (), About("", {})))
+NOWHERE = RunOutput(
+    None, NoCheckpoints(), nullcontext(), partial(open_log, None, (), About("", {}))
+)
 """Nothing is written, nothing is kept."""
 
 
 @contextmanager
-def open_place(
+def open_output(
     destination: Destination,
     algorithm: str,
     settings: Mapping[str, Any],
     digest: str,
     extra: Mapping[str, Any] = MappingProxyType({}),
     files: Files = MappingProxyType({}),
-) -> Iterator[Place]:
+) -> Iterator[RunOutput]:
     """Opens a directory with its ``config.yaml``, and finds the checkpoint to go on from.
 
     Args:
@@ -103,18 +105,18 @@ def open_place(
         yield NOWHERE
         return
     if not hosts.writes():
-        kept = _keeper(destination, None, algorithm, settings, digest, extra, files)
-        yield Place(None, *kept, NOWHERE.open_log)
+        saving = _checkpointer(destination, None, algorithm, settings, digest, extra, files)
+        yield RunOutput(None, *saving, NOWHERE.open_log)
         return
     with RunDirectory(
         destination.out, overwrite=destination.overwrite, resume=destination.resume
     ) as directory:
-        kept = _keeper(destination, directory, algorithm, settings, digest, extra, files)
+        saving = _checkpointer(destination, directory, algorithm, settings, digest, extra, files)
         about = About(algorithm, settings)
-        yield Place(directory, *kept, partial(open_log, directory, destination.log_to, about))
+        yield RunOutput(directory, *saving, partial(open_log, directory, destination.log_to, about))
 
 
-def _keeper(
+def _checkpointer(
     destination: Destination,
     directory: RunDirectory | None,
     algorithm: str,
@@ -122,7 +124,7 @@ def _keeper(
     digest: str,
     extra: Mapping[str, Any],
     files: Files,
-) -> tuple[Keeper, AbstractContextManager[object]]:
+) -> tuple[Checkpointer, AbstractContextManager[object]]:
     """Writes ``config.yaml``, or clears what is written behind the checkpoint to go on from."""
     versions = made_with(digest)
     what = {"algorithm": algorithm, **without_folders(settings, files), "problem_sha256": digest}
@@ -142,9 +144,9 @@ def _keeper(
         text = settings_to_yaml(algorithm, {**settings, **told, **extra}, versions)
         directory.write_text(MARK, text)
     if destination.checkpoints.keep_checkpoints == 0:
-        return KeepsNothing(), nullcontext()
-    keeper = CheckpointKeeper(destination.out, destination.checkpoints, origin, saved)
-    return keeper, keeper
+        return NoCheckpoints(), nullcontext()
+    checkpointer = DirectoryCheckpointer(destination.out, destination.checkpoints, origin, saved)
+    return checkpointer, checkpointer
 
 
 def newest_of(path: Path, origin: Origin) -> checkpoints.Saved | None:

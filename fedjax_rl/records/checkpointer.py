@@ -28,7 +28,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 NOTICE = b"fedjax-rl: saving, then stopping; once more to stop at once\n"
 
 
-class Keeper(Protocol):
+class Checkpointer(Protocol):
     """What the loop over chunks asks whenever it sees the host."""
 
     def restore(self, template: Pytree) -> Progress | None:
@@ -38,8 +38,8 @@ class Keeper(Protocol):
         """A chunk has ended after ``round``; ``progress`` says all about it."""
 
 
-class KeepsNothing:
-    """The keeper of a run that is written nowhere."""
+class NoCheckpoints:
+    """The checkpointer of a run that is written nowhere."""
 
     def restore(self, template: Pytree) -> Progress | None:
         return None
@@ -48,7 +48,7 @@ class KeepsNothing:
         return None
 
 
-class CheckpointKeeper:
+class DirectoryCheckpointer:
     """Saves a run while it goes on, and stops it when it is told to.
 
     Within its context SIGINT and SIGTERM are taken as a wish: at the next visit the run is
@@ -107,7 +107,7 @@ class CheckpointKeeper:
             number = self._signal or signal.SIGTERM
             raise Stopped(number, f"saved after round {round}", self._directory)
 
-    def __enter__(self) -> CheckpointKeeper:
+    def __enter__(self) -> DirectoryCheckpointer:
         if threading.current_thread() is threading.main_thread():
             self._earlier = {number: signal.signal(number, self._noticed) for number in SIGNALS}
         return self
