@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from bench.named_problems import Named, named_problems
-from fedjax_rl.families.tabular.plots import COLOURS
+from fedjax_rl.figures.style import COLOURS
 from fedjax_rl.statistics import Interval, SlopeInterval, median_interval
 
 SIZE_VARIABLE = "FEDJAX_RL_NOTEBOOK_SIZE"

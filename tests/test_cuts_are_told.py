@@ -5,13 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fedjax_rl.cmdp.problems.windy_cliff import windy_cliff
-from fedjax_rl.families.tabular import plots, words
-from fedjax_rl.report import sweep_figures
-from fedjax_rl.report.common import MEMBERS_DRAWN, too_many
+from fedjax_rl.families.tabular import words
+from fedjax_rl.figures import png
+from fedjax_rl.figures.curves import MEMBERS_DRAWN, STYLES, Axes, multipliers, too_many
+from fedjax_rl.sweeps import figures
 from fedjax_rl.sweeps.best import Candidate, Objective
 from fedjax_rl.sweeps.execution import Done
-from fedjax_rl.sweeps.plots import curves
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -32,21 +31,13 @@ def test_many_constraints_of_agents_alone_do_not_hide_the_worst_violation():
 
 @pytest.mark.parametrize("agents", [7, 9])
 def test_multipliers_of_many_agents(agents):
-    cmdp = windy_cliff()
-    history = {
-        f"multiplier/{agent}/{name}": np.zeros(2)
-        for agent in range(agents)
-        for name in cmdp.constraint_names
-    }
-    result = SimpleNamespace(
-        history={"round": np.arange(2), **history},
-        problem=SimpleNamespace(cmdp=cmdp),
-        certificate=SimpleNamespace(multipliers=np.arange(4.0)),
-    )
-    (axes,) = plots.multipliers(result).axes
-    cut = "; of 9 agents' the first 7" if agents > plots.CURVES_DRAWN else ""
-    assert axes.get_title() == f"λ* dashed{cut}"
-    assert len([line for line in axes.lines if line.get_linestyle() == "-"]) == 4 * 7
+    rows = {f"multiplier/{agent}/{name}": np.zeros(2) for agent in range(agents) for name in "abcd"}
+    axes = Axes(("round",), (np.arange(2.0),))
+    (figure,) = multipliers(axes, rows, {})
+    drawing = png.drawn([figure])
+    told = [text.get_text() for text in drawing.legends[0].get_texts()]
+    assert ("28 of 36 curves" in told) == (agents == 9)
+    assert len(drawing.axes[0].lines) == 4 * 7
 
 
 METRICS = tuple(f"metric-{index}" for index in range(8))
@@ -65,24 +56,28 @@ def swept(count):
 
 @pytest.mark.parametrize("count", [2, 9, 40])
 def test_curves_of_a_sweep(count):
-    found, done = swept(count)
-    (best,) = curves(found, done, Objective(METRICS[0]), METRICS[0], None).axes
-    assert ("the best 6 of" in best.get_title()) == (count > 6)
-    assert len(best.lines) == min(count, 6)
-    (by,) = curves(found, done, Objective(METRICS[0]), METRICS[0], "a").axes
-    assert ("the first 28 of 40" in by.get_title()) == (count == 40)
+    asked = *swept(count), Objective(METRICS[0]), METRICS[0]
+    (best,) = figures.curves_of_best(*asked, "curves.png")
+    assert ("the best 6 of" in best.note) == (count > 6)
+    assert len(best.views[0].series) == min(count, 6)
+    (by,) = figures.curves_by(*asked, "a")
+    assert by.note == ("These are the first 28 of 40." if count == 40 else "")
+    assert len(by.views[0].series) == min(count, STYLES)
+    drawing = png.drawn([by])
+    titles = [legend.get_title().get_text() for legend in drawing.legends]
+    assert by.note in (drawing.get_supxlabel(), *titles)
 
 
 def test_a_report_of_a_sweep():
     found, done = swept(9)
-    (maps,) = sweep_figures.heat_maps(found, list("abcd"), METRICS, Objective(METRICS[0]))
+    (maps,) = figures.heat_maps(found, list("abcd"), METRICS, Objective(METRICS[0]))
     assert "first 3 of 6 pairs" in maps.note and "No map: metric-6, metric-7." in maps.note
     assert len(maps.views) == 3 * 6
-    (few,) = sweep_figures.heat_maps(found, list("ab"), METRICS[:6], Objective(METRICS[0]))
+    (few,) = figures.heat_maps(found, list("ab"), METRICS[:6], Objective(METRICS[0]))
     assert "pairs" not in few.note and "No map" not in few.note
-    (lines,) = sweep_figures.best_curves(found, done, METRICS[0])
+    (lines,) = figures.best_curves(found, done, METRICS[0])
     assert "the best 6 of 9" in lines.note and "Not drawn" not in lines.note
-    (lines,) = sweep_figures.best_curves(found[:3], done, METRICS[0])
+    (lines,) = figures.best_curves(found[:3], done, METRICS[0])
     assert "the best" not in lines.note
 
 

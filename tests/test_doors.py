@@ -135,6 +135,13 @@ def touches_a_file_or_terminal(call: ast.Call) -> bool:
     return False
 
 
+def test_figures_of_runs_are_drawn_in_one_place() -> None:
+    """Films aside; every other module describes, and a page and a file show the same."""
+    roots = {identify(path): {n.split(".")[0] for n in imports_of(path)} for path in MODULES}
+    drawing = {name for name, used in roots.items() if "matplotlib" in used}
+    assert drawing == {"figures/png.py", "families/networks/pictures.py"}
+
+
 def test_statistics_need_only_numpy() -> None:
     path = PACKAGE / "statistics.py"
     if path.exists():

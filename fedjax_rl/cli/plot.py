@@ -54,8 +54,8 @@ def main(arguments: list[str]) -> int:
     from fedjax_rl.terminal.live import working
 
     import_matplotlib(options.directory)
+    from fedjax_rl.sweeps.drawing import Drawn, plot_sweep
     from fedjax_rl.sweeps.objective import recorded_objective
-    from fedjax_rl.sweeps.plots import Drawn, plot_sweep
 
     asked = options.metric, options.maximize, (), options.feasible_seeds
     objective = recorded_objective(options.directory, *asked)

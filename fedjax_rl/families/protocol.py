@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from fedjax_rl.cluster.devices import DeviceSettings
 from fedjax_rl.columns import Columns
 from fedjax_rl.errors import flag
+from fedjax_rl.figures.description import Figure
 from fedjax_rl.records.checkpointer import Checkpointer
 from fedjax_rl.records.directory import RunDirectory
 from fedjax_rl.records.sinks.log import Schedule
@@ -125,9 +126,8 @@ class Comparison(NamedTuple):
         columns: those of ``comparison.csv``; means over seeds.
         judged: what configurations are ordered by, in a word or two; the headline unless there
             are any. The first of them ranks in ``comparison.csv``.
-        draw: ``module:function`` of (rows and curves of the seeds of each configuration, by what
-            it is called) -> a figure; a reference, for it imports a library. Empty for the
-            curves of the headline.
+        draw: (rows and curves of the seeds of each configuration, by what it is called) -> its
+            figures; None for the curves of the headline.
     """
 
     called: Callable[[Mapping[str, Any]], str] = in_words
@@ -138,7 +138,7 @@ class Comparison(NamedTuple):
     figures: Mapping[str, str] = MappingProxyType({})
     columns: Sequence[str] = ()
     judged: Mapping[str, Headline] = MappingProxyType({})
-    draw: str = ""
+    draw: Callable[[Mapping[str, Any]], tuple[Figure, ...]] | None = None
 
 
 class EvaluationRequest(NamedTuple):

@@ -17,6 +17,7 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
 from fedjax_rl.execution.train import Chunk, to_host
 from fedjax_rl.families.protocol import Experiment, Family, Headline, Result
+from fedjax_rl.figures.curves import Axes, remaining
 from fedjax_rl.records.checkpoint_files import Arrays
 from fedjax_rl.records.checkpointer import Checkpointer
 from fedjax_rl.records.directory import RunDirectory
@@ -281,10 +282,11 @@ def _closing(parts: Parts, summary: dict[str, Any]) -> str:
 
 def _write(columns: Columns, outcome: Pytree, directory: RunDirectory) -> None:
     """What was kept of the last state, leading axis of seeds, and a plot of every column."""
-    from fedjax_rl.figures.columns import plot_columns
+    from fedjax_rl.figures import png
 
     leaves = jax.tree_util.tree_leaves_with_path(outcome)
     arrays = {jax.tree_util.keystr(path) or "kept": np.asarray(leaf) for path, leaf in leaves}
     directory.write_arrays("policy.npz", arrays)
     with working("drawing"):
-        plot_columns(columns, directory.path)
+        axes = Axes(("round",), (columns["round"],))
+        png.write(remaining(axes, columns, {"round"}, file="curves.png"), directory.path)

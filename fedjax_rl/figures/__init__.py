@@ -1,1 +1,1 @@
-"""What all plots have in common."""
+"""Figures as plain data, described once; ``png`` draws them as files, the report on a page."""

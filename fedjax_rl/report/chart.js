@@ -6,7 +6,7 @@ class Chart {
   constructor(view, box, state) {
     this.view = view;
     this.box = box;
-    this.state = state; // {log, axis}: what survives a change of view
+    this.state = state; // {scale, axis}: what survives a change of view
     this.hidden = view.series.map((series) => !series.shown);
     this.at = null;
     this.build();
@@ -17,6 +17,7 @@ class Chart {
     this.readout = make("p", { class: "readout" });
     this.legend = make("ul", { class: "legend", "aria-label": "Curves" });
     this.entries = this.view.series.map((series, place) => this.entry(series, place));
+    this.meanings();
     this.box.append(this.svg, this.readout, this.legend);
     this.svg.addEventListener("pointermove", (event) => this.point(event));
     this.svg.addEventListener("pointerdown", (event) => this.point(event));
@@ -27,7 +28,7 @@ class Chart {
 
   entry(series, place) {
     const swatch = make("svg", { width: 28, height: 12, "aria-hidden": "true" },
-      make("line", { x1: 1, x2: 27, y1: 6, y2: 6, class: `line c${series.colour} d${series.dash}` }));
+      make("line", { x1: 1, x2: 27, y1: 6, y2: 6, class: `line c${series.colour} d${series.dash}${series.faint ? " faint" : ""}` }));
     swatch.firstChild.style.strokeWidth = "3px";
     const value = make("span", { class: "value" }), aside = make("small", { class: "aside" });
     const button = make("button", { type: "button", "aria-pressed": String(!this.hidden[place]) },
@@ -41,6 +42,17 @@ class Chart {
     return { value, aside };
   }
 
+  // What the bands are.
+  meanings() {
+    for (const [words, filled] of this.view.meanings) {
+      const patch = make("rect", { x: 1, y: 1, width: 26, height: 10, class: filled ? "band c6" : "range c6" });
+      const swatch = make("svg", { width: 28, height: 12, "aria-hidden": "true" }, patch);
+      this.legend.append(make("li", { class: "meaning" }, swatch, words));
+    }
+  }
+
+  get log() { return this.state.scale !== "linear"; }
+
   abscissa(series) {
     return this.view.abscissas[series.x[this.state.axis]] || [];
   }
@@ -50,17 +62,22 @@ class Chart {
   }
 
   usable(value) {
-    return value !== null && (!this.state.log || value > 0);
+    return value !== null && (!this.log || value > 0);
+  }
+
+  placed(x) {
+    return this.state.scale !== "log-log" || x > 0;
   }
 
   extent() {
     const xs = [], ys = [];
     for (const series of this.visible()) {
       const x = this.abscissa(series);
-      series.y.forEach((value, place) => { if (this.usable(value)) { xs.push(x[place]); ys.push(value); } });
-      for (const end of [series.low, series.high]) (end || []).forEach((value) => { if (this.usable(value)) ys.push(value); });
-      if (series.reference && this.usable(series.reference.at)) ys.push(series.reference.at);
+      series.y.forEach((value, place) => { if (this.usable(value) && this.placed(x[place])) { xs.push(x[place]); ys.push(value); } });
+      for (const end of series.band ? [series.band.low, series.band.high] : []) end.forEach((value) => { if (this.usable(value)) ys.push(value); });
+      if (this.usable(series.reference)) ys.push(series.reference);
     }
+    if (ys.length && this.view.limits && !this.log) ys.push(...this.view.limits);
     const range = (values) => values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
     return ys.length ? [range(xs), range(ys)] : null;
   }
@@ -73,23 +90,24 @@ class Chart {
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.svg.setAttribute("height", height);
     const extent = this.extent();
-    this.svg.setAttribute("aria-label", `${this.view.label} against ${this.view.axes[this.state.axis]}; arrow keys read values`);
-    this.svg.append(make("text", { x: 0, y: 14 }, this.view.label));
+    this.svg.setAttribute("aria-label", `${this.view.y_label} against ${this.view.x_labels[this.state.axis]}; arrow keys read values`);
+    this.svg.append(make("text", { x: 0, y: 14 }, this.view.y_label));
     if (!extent) {
-      const why = this.visible().length && this.state.log ? "nothing positive to show on a logarithmic axis" : "nothing to show";
+      const why = this.visible().length && this.log ? "nothing positive to show on a logarithmic axis" : "nothing to show";
       this.svg.append(make("text", { x: width / 2, y: height / 2, "text-anchor": "middle" }, why));
       this.scales = null;
       this.show();
       return;
     }
     const [[firstX, lastX], [lowest, highest]] = extent;
-    const scale = this.state.log ? logarithmicScale : linearScale;
-    const pad = this.state.log ? 0 : (highest - lowest) * 0.05;
+    const scale = this.log ? logarithmicScale : linearScale;
+    const pad = this.log ? 0 : (highest - lowest) * 0.05;
     const count = Math.round(height / 55);
     const vertical = scale(lowest - pad, highest + pad, height - MARGIN.bottom, MARGIN.top, count);
     const left = Math.max(...vertical.ticks.map((tick) => format(tick).length), 2) * 8.2 + 10;
     const right = width - MARGIN.right;
-    const horizontal = linearScale(firstX, lastX, left, right, Math.max(2, Math.floor((right - left) / 95)));
+    const level = this.state.scale === "log-log" ? logarithmicScale : linearScale;
+    const horizontal = level(firstX, lastX, left, right, Math.max(2, Math.floor((right - left) / 95)));
     this.scales = { horizontal, vertical, left, right, bottom: height - MARGIN.bottom };
     this.axes(width, height);
     for (const series of this.visible()) this.curve(series);
@@ -113,27 +131,29 @@ class Chart {
       free = x + half + 8;
       this.svg.append(make("text", { x, y: bottom + 18, "text-anchor": "middle" }, format(tick)));
     }
-    this.svg.append(make("text", { x: right, y: height - 6, "text-anchor": "end" }, this.view.axes[this.state.axis]));
+    this.svg.append(make("text", { x: right, y: height - 6, "text-anchor": "end" }, this.view.x_labels[this.state.axis]));
   }
 
   curve(series) {
     const { horizontal, vertical, left, right } = this.scales;
     const x = this.abscissa(series), kind = `c${series.colour}`;
     const place = (index, values) => `${horizontal.at(x[index]).toFixed(1)} ${vertical.at(values[index]).toFixed(1)}`;
-    if (series.low) {
-      for (const run of this.runs(series.y.length, [series.low, series.high])) {
-        const above = run.map((index) => place(index, series.high));
-        const below = run.map((index) => place(index, series.low)).reverse();
-        this.svg.append(make("path", { class: `band ${kind}`, d: `M${above.join("L")}L${below.join("L")}Z` }));
+    if (series.band) {
+      const { low, high, filled } = series.band;
+      for (const run of this.runs(x, [low, high])) {
+        const above = run.map((index) => place(index, high));
+        const below = run.map((index) => place(index, low)).reverse();
+        const d = filled ? `M${above.join("L")}L${below.join("L")}Z` : `M${above.join("L")}M${below.join("L")}`;
+        this.svg.append(make("path", { class: `${filled ? "band" : "range"} ${kind}`, d }));
       }
     }
-    if (series.reference && this.usable(series.reference.at)) {
-      const y = vertical.at(series.reference.at);
+    if (this.usable(series.reference)) {
+      const y = vertical.at(series.reference);
       this.svg.append(make("line", { class: `reference ${kind}`, x1: left, x2: right, y1: y, y2: y }));
     }
-    for (const run of this.runs(series.y.length, [series.y])) {
+    for (const run of this.runs(x, [series.y])) {
       const points = run.map((index) => place(index, series.y));
-      this.svg.append(make("path", { class: `line ${kind} d${series.dash}`, d: `M${points.join("L")}` }));
+      this.svg.append(make("path", { class: `line ${kind} d${series.dash}${series.faint ? " faint" : ""}`, d: `M${points.join("L")}` }));
       if (series.y.length > 40 && run.length > 1) continue;
       for (const index of run) {
         const [cx, cy] = place(index, series.y).split(" ");
@@ -143,11 +163,11 @@ class Chart {
   }
 
   // Stretches of places where all of the values can be drawn.
-  runs(count, values) {
+  runs(x, values) {
     const found = [];
     let run = [];
-    for (let index = 0; index < count; index++) {
-      if (values.every((each) => this.usable(each[index]))) run.push(index);
+    for (let index = 0; index < x.length; index++) {
+      if (this.placed(x[index]) && values.every((each) => this.usable(each[index]))) run.push(index);
       else if (run.length) { found.push(run); run = []; }
     }
     if (run.length) found.push(run);
@@ -166,6 +186,7 @@ class Chart {
       const x = this.abscissa(series);
       if (!x.length) continue;
       const candidate = x[nearest(x, value)];
+      if (!this.placed(candidate)) continue;
       if (best === null || Math.abs(candidate - value) < Math.abs(best - value)) best = candidate;
     }
     return best;
@@ -189,9 +210,9 @@ class Chart {
   // The values under the cursor; without one, the last of every curve.
   show() {
     if (this.over) this.over.replaceChildren();
-    const label = this.view.axes[this.state.axis];
+    const label = this.view.x_labels[this.state.axis];
     this.readout.textContent = this.at === null ? "last values" : `at ${label} ${format(this.at)}`;
-    if (this.at !== null && this.scales) {
+    if (this.at !== null && this.scales && this.placed(this.at)) {
       const x = this.scales.horizontal.at(this.at);
       this.over.append(make("line", { class: "cursor", x1: x, x2: x, y1: MARGIN.top, y2: this.scales.bottom }));
     }
@@ -207,10 +228,11 @@ class Chart {
     if (!x.length) return;
     told.value.textContent = format(series.y[index]);
     const aside = [];
-    if (series.low && series.low[index] !== null) aside.push(`quartiles ${format(series.low[index])} … ${format(series.high[index])}`);
-    if (series.reference) aside.push(`${series.reference.name} ${format(series.reference.at)}`);
+    const band = series.band;
+    if (band && band.low[index] !== null) aside.push(`${band.name} ${format(band.low[index])} … ${format(band.high[index])}`);
+    if (series.reference !== null) aside.push(`${series.reference_name} ${format(series.reference)}`);
     told.aside.textContent = aside.join(", ");
-    if (this.at === null || this.hidden[place] || !this.scales || !this.usable(series.y[index])) return;
+    if (this.at === null || this.hidden[place] || !this.scales || !this.usable(series.y[index]) || !this.placed(x[index])) return;
     this.over.append(make("circle", {
       class: `dot c${series.colour}`, r: 5,
       cx: this.scales.horizontal.at(x[index]), cy: this.scales.vertical.at(series.y[index]),

@@ -7,17 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from fedjax_rl.report.curves import SHOWN, Axes, curve
-from fedjax_rl.report.document import Chart, Figure, KeyFigure, Section, Series, State
+from fedjax_rl.columns import Columns
+from fedjax_rl.figures.numbers import binary, number, seconds, shown
+from fedjax_rl.report.document import KeyFigure, Section, State
 from fedjax_rl.report.environment import environment
-from fedjax_rl.report.numbers import binary, number, seconds, shown
-from fedjax_rl.report.reading import Columns, Source
+from fedjax_rl.report.reading import Source
 
 ASIDE = ("algorithm", "made_with", "compare")
 """Entries of ``config.yaml`` that are shown elsewhere."""
-MEMBERS_DRAWN = 24
-"""With more seeds or agents than this only averages are drawn."""
-BAND = "Lines are interquartile means over {}, bands reach from the first quartile to the third."
 
 
 def section_of(source: Source, name: str, kind: str) -> Section:
@@ -92,11 +89,6 @@ def named(summary: Mapping[str, Any]) -> tuple[KeyFigure, ...]:
     return tuple(found)
 
 
-def too_many(members: int) -> str:
-    """What a figure says where members are too many to be drawn one by one; else nothing."""
-    return f"All {members} one by one are not drawn." if members > MEMBERS_DRAWN else ""
-
-
 def paid(summary: Mapping[str, Any]) -> dict[str, Any]:
     """What a run took, for a table over several."""
     exchanged, took = (number(summary.get(name)) for name in ("bytes_exchanged", "seconds"))
@@ -106,49 +98,3 @@ def paid(summary: Mapping[str, Any]) -> dict[str, Any]:
         "exchanged": binary(exchanged),
         "time": seconds(took),
     }
-
-
-def cost_series(
-    axes: Axes, rows: Columns, prefix: str, budgets: Mapping[str, Any]
-) -> tuple[Series, ...]:
-    """The columns of this prefix, each against its budget; the tightest first if they are many."""
-    names = [name.removeprefix(prefix) for name in rows if name.startswith(prefix)]
-    if len(names) > SHOWN:
-        names.sort(key=lambda name: -_tightness(rows[f"{prefix}{name}"], budgets.get(name)))
-    return tuple(
-        curve(
-            axes,
-            name,
-            rows[f"{prefix}{name}"],
-            place,
-            reference=budgets.get(name),
-            reference_name="budget",
-        )
-        for place, name in enumerate(names)
-    )
-
-
-def _tightness(costs: np.ndarray, budget: Any) -> float:
-    """The last cost over its budget."""
-    finite, limit = costs[np.isfinite(costs)], number(budget)
-    if not finite.size or not limit > 0:
-        return 0.0
-    return float(finite[-1]) / limit
-
-
-def multiplier_figure(axes: Axes, rows: Columns, optimal: Mapping[str, Any]) -> list[Figure]:
-    """All multipliers, against λ* where it is known."""
-    series: list[Series] = []
-    for name in (name for name in rows if name.startswith("multiplier/")):
-        parts = name.split("/", 2)
-        if len(parts) < 3:
-            continue
-        of = optimal.get(parts[2])
-        more = {"reference": of, "reference_name": "λ*"} if of is not None else {}
-        label = f"agent {parts[1]}, {parts[2]}"
-        series.append(curve(axes, label, rows[name], len(series), **more))
-    if not series:
-        return []
-    note = "Optimal multipliers are dashed." if optimal else ""
-    chart = Chart("", axes.labels, "multiplier", tuple(series))
-    return [Figure("Multipliers", (chart,), note)]

@@ -1,101 +1,11 @@
-"""What a page shows, as plain data: the readers make it, and the renderer knows nothing else."""
+"""What a page shows beside figures, as plain data; the renderer knows nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-FloatArray = NDArray[np.float64]
-
-COLOURS = 7
-"""How many colours the page has; a series' colour is a number below it."""
-DASHES = 4
-"""How many kinds of lines."""
-
-
-class Series(NamedTuple):
-    """A curve.
-
-    Attributes:
-        name: in the legend.
-        x: [Q] for each of the chart's abscissas, ascending.
-        y: [Q]; NaN where there is nothing.
-        low: [Q], lower end of the band, or None.
-        high: [Q], its upper end, or None.
-        colour: below `COLOURS`.
-        dash: below `DASHES`.
-        reference: a number that the curve is held against (a budget, an optimum), or None.
-        reference_name: what it is.
-        shown: whether it is drawn before anybody asks for it.
-    """
-
-    name: str
-    x: tuple[FloatArray, ...]
-    y: FloatArray
-    low: FloatArray | None = None
-    high: FloatArray | None = None
-    colour: int = 0
-    dash: int = 0
-    reference: float | None = None
-    reference_name: str = ""
-    shown: bool = True
-
-
-class Chart(NamedTuple):
-    """Curves over one or several abscissas.
-
-    Attributes:
-        name: of this view of a figure.
-        x_labels: of the abscissas; the reader picks one.
-        y_label: of the ordinate.
-        series: the curves.
-        logarithmic: whether the ordinate begins so; it can be switched.
-    """
-
-    name: str
-    x_labels: tuple[str, ...]
-    y_label: str
-    series: tuple[Series, ...]
-    logarithmic: bool = False
-
-
-class HeatMap(NamedTuple):
-    """Means of a figure over everything but two settings.
-
-    Attributes:
-        name: of this view of a figure.
-        x_label: setting of the columns.
-        y_label: setting of the rows.
-        columns: X values, as text.
-        rows: Y values, as text.
-        values: [Y, X]; NaN where there is nothing.
-        maximize: whether more is better, or None where neither end is good.
-    """
-
-    name: str
-    x_label: str
-    y_label: str
-    columns: tuple[str, ...]
-    rows: tuple[str, ...]
-    values: FloatArray
-    maximize: bool | None
-
-
-class Figure(NamedTuple):
-    """Views of one thing, of which the reader sees one at a time.
-
-    Attributes:
-        title: above it.
-        views: at least one.
-        note: what it takes to read it.
-    """
-
-    title: str
-    views: tuple[Chart | HeatMap, ...]
-    note: str = ""
+from fedjax_rl.figures.description import Figure, Series
 
 
 class Table(NamedTuple):

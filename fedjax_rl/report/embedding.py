@@ -1,4 +1,4 @@
-"""Figures as JSON within a page."""
+"""Figures as JSON within a page: descriptions, field by field."""
 
 from __future__ import annotations
 
@@ -7,7 +7,18 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from fedjax_rl.report.document import Chart, Figure, FloatArray, HeatMap, Series
+import numpy as np
+
+from fedjax_rl.figures.description import (
+    Chart,
+    Figure,
+    FloatArray,
+    HeatMap,
+    Parallel,
+    View,
+    meanings,
+)
+from fedjax_rl.report.maps import colour_of, css, shares_of
 from fedjax_rl.report.markup import Html
 
 DIGITS = 6
@@ -16,78 +27,46 @@ DIGITS = 6
 
 def embedded(figures: Sequence[Figure]) -> Html:
     """The figures as JSON that cannot end the element it stands in."""
-    text = json.dumps([_figure(one) for one in figures], separators=(",", ":"), allow_nan=False)
+    documents = [{"title": one.title, "views": [*map(_view, one.views)]} for one in figures]
+    text = json.dumps(documents, separators=(",", ":"), allow_nan=False)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Html(text)
 
 
-def _figure(figure: Figure) -> dict[str, Any]:
-    return {
-        "title": figure.title,
-        "views": [
-            _map(view) if isinstance(view, HeatMap) else _chart(view) for view in figure.views
-        ],
-    }
+def _view(view: View) -> dict[str, Any]:
+    """A view with the name of its type; series name their abscissas by number, many share them.
 
-
-def _chart(chart: Chart) -> dict[str, Any]:
-    """A chart, whose series name their abscissas by number: many share them."""
-    known: dict[bytes, int] = {}
-    abscissas: list[list[float | None]] = []
-
-    def place(x: FloatArray) -> int:
-        key = x.tobytes()
-        if key not in known:
-            known[key] = len(abscissas)
-            abscissas.append(_rounded(x))
-        return known[key]
-
-    return {
-        "kind": "chart",
-        "name": chart.name,
-        "axes": list(chart.x_labels),
-        "label": chart.y_label,
-        "log": chart.logarithmic,
-        "series": [_series(one, [place(x) for x in one.x]) for one in chart.series],
-        "abscissas": abscissas,
-    }
-
-
-def _series(series: Series, places: list[int]) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "name": series.name,
-        "x": places,
-        "y": _rounded(series.y),
-        "colour": series.colour,
-        "dash": series.dash,
-        "shown": series.shown,
-    }
-    if series.low is not None and series.high is not None:
-        document |= {"low": _rounded(series.low), "high": _rounded(series.high)}
-    if series.reference is not None and _one(series.reference) is not None:
-        document["reference"] = {"at": _one(series.reference), "name": series.reference_name}
+    A heat map is on the page already, as a table.
+    """
+    if isinstance(view, HeatMap):
+        return {"kind": "HeatMap", "name": view.name}
+    document = {"kind": type(view).__name__, **_plain(view)}
+    if isinstance(view, Parallel):
+        shares = 0.25 + 0.6 * shares_of(view.values)  # neither end is lost on a light or dark page
+        document["colours"] = [css(colour_of(share)) for share in shares]
+    if isinstance(view, Chart):
+        known: dict[bytes, int] = {}
+        abscissas: list[FloatArray] = []
+        for series, own in zip(view.series, document["series"], strict=True):
+            for x in series.x:
+                if known.setdefault(x.tobytes(), len(abscissas)) == len(abscissas):
+                    abscissas.append(x)
+            own["x"] = [known[x.tobytes()] for x in series.x]
+        document |= {"abscissas": _plain(tuple(abscissas)), "meanings": meanings(view.series)}
     return document
 
 
-def _map(found: HeatMap) -> dict[str, Any]:
-    return {
-        "kind": "map",
-        "name": found.name,
-        "across": found.x_label,
-        "up": found.y_label,
-        "columns": list(found.columns),
-        "rows": list(found.rows),
-        "values": [_rounded(row) for row in found.values],
-        "maximize": found.maximize,
-    }
-
-
-def _rounded(values: FloatArray) -> list[float | None]:
-    return [_one(value) for value in values.tolist()]
-
-
-def _one(value: float) -> float | None:
+def _plain(value: Any) -> Any:
+    """Descriptions as mappings, arrays as lists, and numbers as short as they can be."""
+    if hasattr(value, "_asdict"):
+        return {name: _plain(entry) for name, entry in value._asdict().items()}
+    if isinstance(value, tuple | list):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if not isinstance(value, float):
+        return value
     if not math.isfinite(value):
         return None
     if value == int(value) and abs(value) < 10**DIGITS:

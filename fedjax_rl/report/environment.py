@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fedjax_rl.figures.numbers import NOTHING, exactly, mapping
 from fedjax_rl.records import checkpoints
 from fedjax_rl.records.checkpoint_files import Damage, read_manifest
-from fedjax_rl.report.numbers import NOTHING, exactly, mapping
 
 LABELS = {"fedjax_rl": "fedjax-rl", "problem_sha256": "problem, SHA-256"}
 LAST = ("devices", "commit", "problem_sha256")

@@ -7,26 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fedjax_rl.report.common import (
-    cost_series,
-    finish_states,
-    multiplier_figure,
-    named,
-    paid,
-    section_of,
-)
-from fedjax_rl.report.curves import Axes, curve, remaining
-from fedjax_rl.report.document import (
-    Chart,
-    Figure,
-    FloatArray,
-    KeyFigure,
-    Satisfaction,
-    Section,
-    Series,
-    Table,
-)
-from fedjax_rl.report.numbers import (
+from fedjax_rl.families.tabular.figures import curves_of, figures_of
+from fedjax_rl.figures.numbers import (
     array,
     estimate,
     mapping,
@@ -35,21 +17,13 @@ from fedjax_rl.report.numbers import (
     plural,
     shown,
 )
-from fedjax_rl.report.reading import Columns, Source
+from fedjax_rl.report.common import finish_states, named, paid, section_of
+from fedjax_rl.report.document import KeyFigure, Satisfaction, Section, Table
+from fedjax_rl.report.reading import Source
 from fedjax_rl.report.satisfaction import Members, satisfaction, summary_words, worst
 
-DISTANCES = {
-    "average_gap": "average gap, absolute",
-    "average_violation": "average violation",
-    "strong_violation": "strong violation",
-}
 POLICIES = {"averaged": "occupancy", "last": "last"}
 """Prefixes of the summary's figures by policy."""
-AXES = {
-    "round": "round",
-    "environment_steps": "environment steps of all agents",
-    "bytes_exchanged": "bytes exchanged",
-}
 
 
 def finite_section(source: Source, name: str) -> Section:
@@ -66,7 +40,7 @@ def finite_section(source: Source, name: str) -> Section:
         verdict=_verdict(summary, found),
         key_figures=_key_figures(summary, found.get(chosen), chosen),
         satisfaction=tuple(one for one in found.values() if one is not None),
-        figures=_figures(rows, summary),
+        figures=figures_of(rows, summary),
         tables=_results(summary),
         diverged=diverged,
         glance={
@@ -76,7 +50,7 @@ def finite_section(source: Source, name: str) -> Section:
             "budgets kept": summary_words(found.get(chosen)),
             **paid(summary),
         },
-        curves=_curves(rows, summary),
+        curves=curves_of(rows, summary),
     )
 
 
@@ -162,61 +136,3 @@ def _results(summary: Mapping[str, Any]) -> tuple[Table, ...]:
         Table("Policies", tuple(headings), tuple(rows), note),
         Table("Multipliers", ("constraint", "effective λ", "optimal λ*"), prices),
     )
-
-
-def _axes(rows: Columns) -> Axes:
-    used = {
-        name: label
-        for name, label in AXES.items()
-        if name in rows and (name == "round" or np.ptp(rows[name]) > 0)
-    }
-    return Axes(tuple(used.values()), tuple(rows[name] for name in used))
-
-
-def _figures(rows: Columns, summary: Mapping[str, Any]) -> tuple[Figure, ...]:
-    if not len(rows.get("round", ())):
-        return ()
-    axes, figures = _axes(rows), []
-    optimum = summary.get("optimal_value")
-    value = [curve(axes, "value", rows["value"], reference=optimum, reference_name="V*")]
-    figures.append(Figure("Value", (Chart("", axes.labels, "value", tuple(value)),)))
-    distances = tuple(
-        curve(axes, label, _distance(rows, name), place)
-        for place, (name, label) in enumerate(DISTANCES.items())
-        if name in rows
-    )
-    figures.append(
-        Figure(
-            "Distance from the optimum",
-            (Chart("", axes.labels, "distance", distances, logarithmic=True),),
-            "Trust the strong violation: in it one round cannot pay for another.",
-        )
-    )
-    costs = cost_series(axes, rows, "cost/", mapping(summary, "budgets"))
-    if costs:
-        chart = Chart("", axes.labels, "discounted cost", costs)
-        figures.append(Figure("Costs and budgets", (chart,), "Budgets are dashed."))
-    figures += multiplier_figure(axes, rows, mapping(summary, "optimal_multipliers"))
-    drawn = {"value", *DISTANCES, *AXES, *(n for n in rows if n.startswith(("cost/", "multip")))}
-    return (*figures, *remaining(axes, rows, drawn))
-
-
-def _distance(rows: Columns, name: str) -> FloatArray:
-    return np.abs(rows[name]) if name == "average_gap" else rows[name]
-
-
-def _curves(rows: Columns, summary: Mapping[str, Any]) -> dict[tuple[str, ...], Series]:
-    """What other runs can be laid beside: by round alone, which all of them have."""
-    if not len(rows.get("round", ())):
-        return {}
-    axes = Axes(("round",), (rows["round"],))
-    optimum = summary.get("optimal_value")
-    found: dict[tuple[str, ...], Series] = {
-        ("value", "round"): curve(
-            axes, "value", rows["value"], reference=optimum, reference_name="V*"
-        )
-    }
-    for name, label in DISTANCES.items():
-        if name in rows:
-            found[label, "round"] = curve(axes, label, _distance(rows, name))
-    return found

@@ -7,15 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from fedjax_rl.report.common import (
-    finish_states,
-    named,
-    paid,
-    section_of,
-)
-from fedjax_rl.report.curves import (
-    overlaid,
-)
+from fedjax_rl.columns import Columns
+from fedjax_rl.families.networks.figures import curves_of, figures_of
+from fedjax_rl.figures.curves import overlaid
+from fedjax_rl.figures.numbers import array, estimate, mapping, number, plural, shown
+from fedjax_rl.report.common import finish_states, named, paid, section_of
 from fedjax_rl.report.document import (
     KeyFigure,
     Satisfaction,
@@ -23,9 +19,7 @@ from fedjax_rl.report.document import (
     State,
     Table,
 )
-from fedjax_rl.report.network_figures import curves_of, figures_of
-from fedjax_rl.report.numbers import array, estimate, mapping, number, plural, shown
-from fedjax_rl.report.reading import Columns, Source, open_source
+from fedjax_rl.report.reading import Source, open_source
 from fedjax_rl.report.satisfaction import Members, satisfaction, summary_words, worst
 
 TITLES = {"fedppo": "FedPPO", "fednatural": "federated natural policy gradient"}
@@ -49,8 +43,7 @@ def networks_section(source: Source, name: str) -> Section:
     states = section.states
     if not source.has("comparison.csv"):
         states = (State("comparison unfinished", None), *(s for s in states if not s.good))
-    note = "Every reference has a colour; budgets are dashed."
-    beside = overlaid(everyone, "Beside its references: ", note)
+    beside = overlaid({one.name: one.curves for one in everyone}, "Beside its references: ")
     return section._replace(
         kind=f"{section.kind}, with {plural(len(parts), 'reference')}",
         states=states,

@@ -1,5 +1,8 @@
 // Puts every figure in its place, and lets tables be sorted.
 
+const SCALES = { "linear": "linear", "log": "logarithmic", "log-log": "log–log" };
+const KINDS = { Chart, Parallel };
+
 function chooser(name, options, chosen, change) {
   const select = make("select", {});
   options.forEach((option, place) => {
@@ -13,35 +16,38 @@ function chooser(name, options, chosen, change) {
 
 function place(figure, element) {
   const plot = element.querySelector(".plot");
+  const maps = [...plot.children]; // views that need no script
   const controls = make("div", { class: "controls" }), box = make("div", {});
-  const state = { log: false, axis: 0 };
+  const state = { scale: "linear", axis: 0 };
   let drawn = null;
 
   function open(index) {
     const view = figure.views[index];
-    const chart = view.kind === "chart";
+    const chart = view.kind === "Chart";
     controls.replaceChildren();
     box.replaceChildren();
     if (figure.views.length > 1) {
       controls.append(chooser("show", figure.views.map((each) => each.name || figure.title), index, open));
     }
     if (chart) {
-      state.log = view.log;
-      state.axis = Math.min(state.axis, view.axes.length - 1);
-      controls.append(chooser("scale", ["linear", "logarithmic"], Number(view.log), (log) => { state.log = Boolean(log); drawn.draw(); }));
-      if (view.axes.length > 1) {
-        controls.append(chooser("against", view.axes, state.axis, (axis) => { state.axis = axis; drawn.at = null; drawn.draw(); }));
+      const names = Object.keys(SCALES);
+      state.scale = view.scale;
+      state.axis = Math.min(state.axis, view.x_labels.length - 1);
+      controls.append(chooser("scale", Object.values(SCALES), names.indexOf(view.scale), (place) => { state.scale = names[place]; drawn.draw(); }));
+      if (view.x_labels.length > 1) {
+        controls.append(chooser("against", view.x_labels, state.axis, (axis) => { state.axis = axis; drawn.at = null; drawn.draw(); }));
       }
     }
-    drawn = chart ? new Chart(view, box, state) : new HeatMap(view, box);
-    drawn.draw();
+    for (const map of maps) map.hidden = Number(map.dataset.view) !== index;
+    drawn = view.kind in KINDS ? new KINDS[view.kind](view, box, state) : null;
+    drawn?.draw();
   }
 
-  plot.append(controls, box);
+  plot.prepend(controls, box);
   open(0);
   let width = plot.clientWidth;
   new ResizeObserver(() => {
-    if (plot.clientWidth !== width) { width = plot.clientWidth; drawn.draw(); }
+    if (plot.clientWidth !== width) { width = plot.clientWidth; drawn?.draw(); }
   }).observe(plot);
 }
 

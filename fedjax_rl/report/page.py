@@ -12,13 +12,14 @@ from pathlib import Path
 import fedjax_rl
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.registry import family_of
+from fedjax_rl.figures.curves import overlaid
 from fedjax_rl.records.directory import write_atomically
-from fedjax_rl.report.curves import overlaid, thinned
 from fedjax_rl.report.document import Page, Section
 from fedjax_rl.report.reading import FIELD, Source, open_source
 from fedjax_rl.report.rendering import html_of
 from fedjax_rl.report.solution import solution_section
 from fedjax_rl.report.sweeps import sweep_section
+from fedjax_rl.report.thinning import thinned
 from fedjax_rl.report.together import different_environments, different_settings, glances
 
 NAME = "report.html"
@@ -72,7 +73,8 @@ def page_of(directories: Sequence[Path]) -> Page:
     note = "Not all of these are of the same problem." if len(problems) > 1 else ""
     title = names[0] if len(names) == 1 else f"{len(names)} directories"
     kept = tuple(table for table in tables if table is not None)
-    return thinned(Page(title, sections, kept, overlaid(several, note=note), _written()))
+    beside = overlaid({one.name: one.curves for one in several}, note=note)
+    return thinned(Page(title, sections, kept, beside, _written()))
 
 
 def _referred(reference: str) -> Callable[[Source, str], Section]:

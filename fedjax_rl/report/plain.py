@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fedjax_rl.families.registry import family_of
+from fedjax_rl.figures.curves import Axes, curve, remaining
+from fedjax_rl.figures.numbers import array, estimate
 from fedjax_rl.report.common import finish_states, named, paid, section_of
-from fedjax_rl.report.curves import Axes, curve, remaining
 from fedjax_rl.report.document import Section, Table
-from fedjax_rl.report.numbers import array, estimate
 from fedjax_rl.report.reading import Source
 from fedjax_rl.training.rows import flat
 
@@ -28,7 +28,7 @@ def plain_section(source: Source, name: str) -> Section:
         states=finish_states(source, rows, "round", "rounds", bool(diverged)),
         verdict=(f"{metric}: {summary.get(metric)}",) if metric in summary else (),
         key_figures=named(summary),
-        figures=() if axes is None else remaining(axes, rows, {"round"}),
+        figures=() if axes is None else remaining(axes, rows, {"round"}, file="curves.png"),
         tables=_table(summary),
         diverged=diverged,
         glance={

@@ -10,17 +10,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fedjax_rl.columns import Columns
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.registry import family_of
+from fedjax_rl.figures.description import FloatArray
 from fedjax_rl.records.directory import MARK, SWEEP, UNREADABLE
-from fedjax_rl.report.document import FloatArray
 from fedjax_rl.settings.files import read_yaml
 from fedjax_rl.settings.text_file import read_csv, read_text
 
 FIELD = "directory"
 WRITERS = "a directory that fedjax-rl run, compare, sweep or solve wrote"
-
-Columns = dict[str, FloatArray]
 
 
 class Source(NamedTuple):

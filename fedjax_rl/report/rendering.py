@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-from fedjax_rl.report.curves import all_figures
+from fedjax_rl.figures.description import Figure, HeatMap
+from fedjax_rl.figures.numbers import exactly, shown
 from fedjax_rl.report.document import (
     Bar,
-    Figure,
-    HeatMap,
     KeyFigure,
     Page,
     Satisfaction,
@@ -22,11 +21,13 @@ from fedjax_rl.report.document import (
     Table,
 )
 from fedjax_rl.report.embedding import embedded
+from fedjax_rl.report.maps import map_of
 from fedjax_rl.report.markup import NONE, Html, join, tag
-from fedjax_rl.report.numbers import exactly, shown
 from fedjax_rl.report.satisfaction import cost_words
+from fedjax_rl.report.thinning import all_figures
 
-SCRIPTS = ("scales.js", "chart.js", "heatmap.js", "page.js")
+SCRIPTS = ("scales.js", "chart.js", "parallel.js", "page.js")
+NO_SCRIPT = tag("noscript", tag("p", "This figure needs JavaScript; the tables do not."))
 BARS_SHOWN = 12
 DIVERGED_LISTED = 20
 SIGNS = {"kept": "✓", "tolerated": "≈", "broken": "✗", "unknown": "?"}
@@ -140,13 +141,15 @@ class _Body:
         return tag("div", [self._figure(figure) for figure in figures], class_="figures")
 
     def _figure(self, figure: Figure) -> Html:
+        views = enumerate(figure.views)
+        maps = [map_of(view, at) for at, view in views if isinstance(view, HeatMap)]
         wide = any(isinstance(view, HeatMap) and len(view.columns) > 6 for view in figure.views)
         return tag(
             "figure",
             tag("figcaption", tag("strong", figure.title)),
-            tag("div", class_="plot"),
+            tag("div", maps, class_="plot"),
             tag("p", figure.note, class_="quiet note") if figure.note else NONE,
-            tag("noscript", tag("p", "This figure needs JavaScript; the tables do not.")),
+            NONE if maps else NO_SCRIPT,
             class_="wide" if wide else None,
             data_figure=self._places[id(figure)],
         )

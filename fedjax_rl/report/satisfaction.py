@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedjax_rl.report.document import Bar, FloatArray, Satisfaction
-from fedjax_rl.report.numbers import NOTHING, number, percent, plural, shown
+from fedjax_rl.figures.description import FloatArray
+from fedjax_rl.figures.numbers import NOTHING, number, percent, plural, shown
+from fedjax_rl.report.document import Bar, Satisfaction
 
 ROUNDING = 1e-9
 """What a cost may be above its budget in any case, as a share of the larger of the two."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from fedjax_rl.figures.numbers import mapping, shown
 from fedjax_rl.report.common import finish_states, section_of
 from fedjax_rl.report.document import KeyFigure, Section, Table
-from fedjax_rl.report.numbers import mapping, shown
 from fedjax_rl.report.reading import Source
 from fedjax_rl.report.satisfaction import satisfaction, summary_words
 

@@ -4,62 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.registry import family_of
+from fedjax_rl.figures.numbers import estimate, exactly, number, plural, shown
 from fedjax_rl.ranking import seeds_in_words
 from fedjax_rl.report.common import section_of
 from fedjax_rl.report.document import KeyFigure, Satisfaction, Section, State, Table
-from fedjax_rl.report.numbers import estimate, exactly, number, plural, shown
-from fedjax_rl.report.reading import FIELD, Source
+from fedjax_rl.report.reading import Source
 from fedjax_rl.report.satisfaction import Members, satisfaction, summary_words
-from fedjax_rl.report.sweep_figures import best_curves, heat_maps
+from fedjax_rl.report.swept import Swept, read_sweep
 from fedjax_rl.settings.files import settings_from
-from fedjax_rl.sweeps.best import Candidate, candidates, ordered
-from fedjax_rl.sweeps.comparison import layout_of, table, verdicts
-from fedjax_rl.sweeps.execution import DIVERGED, Done
-from fedjax_rl.sweeps.objective import Objective, objective_of, recorded_share
+from fedjax_rl.sweeps.best import Candidate, ordered
+from fedjax_rl.sweeps.comparison import Layout, figures_of, layout_of, table, verdicts
+from fedjax_rl.sweeps.execution import DIVERGED
+from fedjax_rl.sweeps.figures import best_curves, heat_maps, parallel
 from fedjax_rl.sweeps.plan import configured
 from fedjax_rl.sweeps.request import type_of
-from fedjax_rl.sweeps.results import read_chunks
 from fedjax_rl.sweeps.space import ALGORITHM
 from fedjax_rl.training.rows import Row
 
 CELLS = 8_000
 """Most cells of a table of members, of which the best are shown."""
 CONFIGURATIONS = 100
-PREFERRED = (
-    *("average_gap", "strong_violation", "last_gap", "last_violation", "feasible_average"),
-    *("feasible_last", "reward", "feasible", "gap", "violation", "last", "best", "best_last_gap"),
-    *("staleness_mean", "kl_median", "weight_variance_median", "ess_min", "bytes_exchanged"),
-)
-"""Figures that tables and maps show, of those that a sweep has; its headline comes first."""
 COSTS = {"occupancy_costs": "averaged policy", "last_costs": "last policy", "costs": "policy"}
-
-
-class Swept(NamedTuple):
-    """What a sweep has come to.
-
-    Attributes:
-        names: of the settings that were swept.
-        objective: what is best.
-        found: every configuration.
-        best: those that have the headline figure, the best first.
-        metrics: columns worth showing, the headline first.
-        done: all members, by number.
-        planned: how many members there are to be.
-    """
-
-    names: tuple[str, ...]
-    objective: Objective
-    found: list[Candidate]
-    best: list[Candidate]
-    metrics: tuple[str, ...]
-    done: dict[int, Done]
-    planned: int
 
 
 def sweep_section(source: Source, name: str) -> Section:
@@ -68,7 +38,7 @@ def sweep_section(source: Source, name: str) -> Section:
     Raises:
         InvalidInput: its table cannot be read.
     """
-    swept = _swept(source)
+    swept = read_sweep(source)
     rows = [swept.done[member].row for member in sorted(swept.done)]
     failed = [row for row in rows if row.get("status") == DIVERGED]
     section = section_of(source, name, f"sweep of {source.algorithm}")
@@ -86,6 +56,10 @@ def sweep_section(source: Source, name: str) -> Section:
     metric, keeps = swept.objective.metric, _excess(swept) == 0
     note = "mean over seeds" if keeps else "mean over seeds; no configuration keeps every budget"
     figures = heat_maps(swept.found, swept.names, swept.metrics, swept.objective)
+    lines = (*best_curves(swept.best, swept.done, metric), *parallel(swept.found, swept.objective))
+    layout = _layout(source, swept)
+    if layout is not None and layout.added.draw is not None:
+        figures = (*figures_of(layout, swept.done), *figures)
     return section._replace(
         states=tuple(states),
         verdict=_verdict(swept),
@@ -96,8 +70,8 @@ def sweep_section(source: Source, name: str) -> Section:
             *_feasible(swept),
         ),
         satisfaction=_satisfaction(swept),
-        figures=(*figures, *best_curves(swept.best, swept.done, metric)),
-        tables=(*_views(source, swept, rows), *_tables(swept, rows)),
+        figures=(*figures, *lines),
+        tables=(*_views(layout, rows), *_tables(swept, rows)),
         diverged=diverged,
         glance={
             "problem": settings.get("problem", settings.get("task")),
@@ -108,55 +82,6 @@ def sweep_section(source: Source, name: str) -> Section:
             "rounds": settings.get("rounds", settings.get("steps")),
         },
     )
-
-
-def _swept(source: Source) -> Swept:
-    done = read_chunks(source.path) or _from_table(source)
-    rows = [done[member].row for member in sorted(done)]
-    grid, random = (source.config.get(name) or {} for name in ("grid", "random"))
-    names = (*grid, *random)
-    share = recorded_share(source.config)
-    objective = objective_of(family_of(source.algorithm).headline, feasible_seeds=share)
-    found = candidates(rows, names) if rows else []
-    best = [one for _, one in ordered(found, objective)]
-    known = {name for row in rows for name in row if math.isfinite(number(row[name]))}
-    metrics = [name for name in dict.fromkeys([objective.metric, *PREFERRED]) if name in known]
-    planned = math.prod(len(values) for values in grid.values())
-    planned *= (source.config.get("samples") or 1) if random else 1
-    planned -= len(source.config.get("left_out") or ())
-    planned *= source.config["settings"].get("seeds") or 1
-    return Swept(names, objective, found, best, tuple(metrics), done, planned)
-
-
-def _from_table(source: Source) -> dict[int, Done]:
-    """Members out of ``sweep.csv`` and ``curves.npz``, where the chunks were cleared away.
-
-    Raises:
-        InvalidInput: the table is of something else.
-    """
-    texts = source.texts("sweep.csv")
-    if not texts:
-        return {}
-    if not {"member", "configuration", "seed", "status"} <= set(texts):
-        raise InvalidInput(FIELD, source.path / "sweep.csv", "the table of a sweep")
-    curves = source.arrays("curves.npz", ranks=2)
-    done = {}
-    for place, member in enumerate(texts["member"]):
-        row: Row = {name: _typed(cells[place]) for name, cells in texts.items()}
-        own = {name: values[place] for name, values in curves.items() if place < len(values)}
-        done[int(member)] = Done(int(member), row, own)
-    return done
-
-
-def _typed(cell: str) -> Any:
-    if cell in ("True", "False"):
-        return cell == "True"
-    for kind in (int, float):
-        try:
-            return kind(cell)
-        except ValueError:
-            pass
-    return cell or None
 
 
 def _chosen(row: Row, names: Sequence[str]) -> str:
@@ -228,18 +153,24 @@ def _within(row: Row, prefix: str) -> dict[str, Any]:
     return {name.removeprefix(start): row[name] for name in row if name.startswith(start)}
 
 
-def _views(source: Source, swept: Swept, rows: Sequence[Row]) -> tuple[Table, ...]:
-    """The views of a comparison, where its family has tables of its own."""
+def _layout(source: Source, swept: Swept) -> Layout | None:
+    """How a comparison puts its configurations side by side, where its family has its own way."""
     family = family_of(source.algorithm)
-    if not source.config.get("compare") or not rows or not family.comparison.figures:
-        return ()
+    if not source.config.get("compare") or not swept.found or not family.comparison.figures:
+        return None
     kind = type_of(source.config, source.algorithm)
     base: Any = settings_from(kind, source.config["settings"])
     settings = [
         configured(str(one.chosen.get(ALGORITHM, source.algorithm)), base, one.chosen).config
         for one in swept.found
     ]
-    layout = layout_of(family, settings, swept.objective.feasible_seeds)
+    return layout_of(family, settings, swept.objective.feasible_seeds)
+
+
+def _views(layout: Layout | None, rows: Sequence[Row]) -> tuple[Table, ...]:
+    """The views of a comparison."""
+    if layout is None:
+        return ()
     found = []
     for view, title in layout.views.items():
         titles, *lines = table(layout, rows, view)

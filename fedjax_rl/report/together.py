@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fedjax_rl.figures.numbers import NOTHING, exactly
 from fedjax_rl.report.document import Section, Table
-from fedjax_rl.report.numbers import NOTHING, exactly
 
 
 def glances(sections: Sequence[Section]) -> Table | None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fedjax_rl.cluster import hosts
 from fedjax_rl.families.protocol import Comparison, Family, Headline
+from fedjax_rl.figures.description import Figure
 from fedjax_rl.ranking import deciding_seed
 from fedjax_rl.statistics import Interval, interquartile_mean, stratified_bootstrap
 from fedjax_rl.sweeps import words
 from fedjax_rl.sweeps.best import Candidate, candidates, ordered, violation_of
 from fedjax_rl.sweeps.execution import FINISHED, Done
+from fedjax_rl.sweeps.figures import curve_of, curves_of_best
 from fedjax_rl.sweeps.objective import Objective, as_float, objective_of
 from fedjax_rl.sweeps.results import SweepDirectory
 from fedjax_rl.sweeps.results import csv_text as rows_as_csv
@@ -274,27 +274,23 @@ def write(
     rows = [done[member].row for member in sorted(done)]
     directory.write_text("comparison.md", markdown(layout, rows, left_out))
     if hosts.writes():
-        draw(directory.path / "comparison.png", layout, done)
+        from fedjax_rl.figures import png
+
+        png.write(figures_of(layout, done), directory.path, str(rows[0].get("problem") or ""))
     # The last of all: a comparison that has it is whole.
     directory.write_text("comparison.csv", csv_text(layout, rows))
 
 
-def draw(path: Path, layout: Layout, done: Mapping[int, Done]) -> None:
-    """Writes a figure as the family draws it, or of the best configurations."""
-    import matplotlib
-
-    from fedjax_rl.figures.style import STYLE, save
-    from fedjax_rl.sweeps.plots import of_the_best
-
-    called, (module, _, name) = layout.added.called, layout.added.draw.partition(":")
+def figures_of(layout: Layout, done: Mapping[int, Done]) -> tuple[Figure, ...]:
+    """Those of the family, or the curves of the best configurations."""
     found = candidates([done[member].row for member in sorted(done)])
-    with matplotlib.rc_context(STYLE):
-        if name:
-            runs = {
-                called(one.chosen): [(row, done[row["member"]].curves) for row in one.rows]
-                for one in found
-            }
-            save(getattr(importlib.import_module(module), name)(runs), path)
-        else:
-            first, *_ = layout.objectives(next(iter(layout.views))).values()
-            save(of_the_best(done, first), path)
+    if layout.added.draw is None:
+        first, *_ = layout.objectives(next(iter(layout.views))).values()
+        name = curve_of(None, first.metric, done)
+        return curves_of_best(found, done, first, name, "comparison.png")
+    return layout.added.draw(
+        {
+            layout.added.called(one.chosen): [(row, done[row["member"]].curves) for row in one.rows]
+            for one in found
+        }
+    )

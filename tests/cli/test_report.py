@@ -3,10 +3,14 @@
 import pytest
 
 from fedjax_rl.cli import main
+from fedjax_rl.figures import png
+from fedjax_rl.figures.description import Figure, meanings
 from fedjax_rl.report import page_of
+from fedjax_rl.report.page import read_section
 from fedjax_rl.sources.problems import save_problem
 from tests import support
 from tests.browser import launched
+from tests.figures.compared import assert_same
 from tests.quick import quick_compilation  # noqa: F401
 
 pytestmark = pytest.mark.timeout(400)
@@ -22,7 +26,7 @@ STALE = """
 
 
 @pytest.fixture(scope="module")
-def directories(tmp_path_factory):
+def made(tmp_path_factory):
     """One of every kind, with the runs' own programs."""
     base = tmp_path_factory.mktemp("directories")
     problem = base / "problem.npz"
@@ -35,11 +39,70 @@ def directories(tmp_path_factory):
         "solution": ["solve", str(problem)],
         "ppo": ["run", "fedppo", *DEEP.split(), "--reference", "no-communication"],
         "gepo": ["run", "gepo", *STALE.split()],
-        "losses": ["compare", "--losses", "gepo", "--windows", "0,2", *STALE.split()],
+        "losses": ["compare", "--losses", "grpo", "--windows", "0,2", *STALE.split()],
     }
-    for name, words in commands.items():
-        assert main([*words, "--out", str(base / name)]) == 0, name
-    return {name: base / name for name in commands}
+    drawn: dict[str, tuple[Figure, ...]] = {}
+    write = png.write
+
+    def recorded(figures, directory, heading=""):
+        drawn[directory.name] = tuple(figures)
+        return write(drawn[directory.name], directory, heading)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(png, "write", recorded)
+        for name, words in commands.items():
+            assert main([*words, "--out", str(base / name)]) == 0, name
+        assert main(["plot", str(base / "sweep")]) == 0
+    return {name: base / name for name in commands}, drawn
+
+
+@pytest.fixture(scope="module")
+def directories(made):
+    return made[0]
+
+
+FILES = {
+    "npg": {"value.png", "costs.png", "multipliers.png"},
+    "variants": {"comparison.png"},
+    "sweep": {"parallel.png"},
+    "ppo": {"reward.png", "costs.png", "multipliers.png"},
+    "gepo": {"accuracy.png", "diagnostics.png", "staleness.png"},
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_and_the_page_have_the_same_figures(made, name):
+    """What was drawn from memory as the run ended is what the page reads out of its files."""
+    directories, drawn = made
+    files = [one for one in drawn[name] if one.file in FILES[name]]
+    page = [one for one in read_section(directories[name], name).figures if one.file]
+    shown = [one for one in page if one.file in FILES[name]]
+    assert {one.file for one in files} == FILES[name]
+    assert_same(tuple(files), tuple(shown))
+
+
+@pytest.mark.parametrize("name", ["npg", "variants", "sweep", "ppo", "gepo", "losses"])
+def test_every_band_is_named_in_its_legend(made, name):
+    """In the legend of the file, and in what the page's legend is made of."""
+    directories, drawn = made
+    section, bands = read_section(directories[name], name), 0
+    for figure in (*drawn[name], *section.figures):
+        drawing = png.drawn([figure._replace(views=figure.views[:1])])
+        legends = [
+            one for one in (*drawing.legends, *(a.get_legend() for a in drawing.axes)) if one
+        ]
+        texts = [text.get_text() for legend in legends for text in legend.get_texts()]
+        told = {" ".join(text.split()) for text in texts}
+        for view in figure.views:
+            for series in getattr(view, "series", ()):
+                if series.band is not None:
+                    (words,) = {m.words for m in meanings([series])}
+                    assert "over" in words and words.startswith(series.band.name)
+                    assert any(m.words.startswith(words) for m in meanings(view.series))
+                    bands += 1
+        wanted = {m.words for m in meanings(getattr(figure.views[0], "series", ()))}
+        assert wanted <= told, figure.title
+    assert bands or name in ("npg", "variants"), "a single seed has none"
 
 
 def test_every_kind_that_is_written_can_be_read(directories):

@@ -53,9 +53,9 @@ function paleText(least) {
 function figuresDrawn() {
   const open = [...document.querySelectorAll("figure")];
   return open.filter((figure) => !figure.closest("details:not([open])")).map((figure) => {
-    const drawing = figure.querySelector("svg.chart, svg.map");
+    const drawing = figure.querySelector("svg.chart, svg.map, .map-box:not([hidden]) table");
     const box = drawing.getBoundingClientRect();
-    const count = drawing.querySelectorAll("path.line, rect.cell").length;
+    const count = drawing.querySelectorAll("path.line, tbody td").length;
     return [figure.querySelector("figcaption").textContent, count, box.width, box.height];
   });
 }
@@ -72,6 +72,6 @@ function ticks(figure) {
 }
 
 function column(table, place) {
-  const rows = [...document.querySelectorAll("table")[table].tBodies[0].rows];
+  const rows = [...document.querySelectorAll("table:not(.map)")[table].tBodies[0].rows];
   return rows.map((row) => row.cells[place].textContent);
 }

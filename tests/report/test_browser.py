@@ -129,6 +129,35 @@ def test_axes_can_be_chosen(browser, pages):
     assert page.complaints() == []
 
 
+def test_both_axes_can_be_logarithmic(browser, pages):
+    """Distances begin so; round 0 has no place there, and comes back with a linear axis."""
+    page = opened(browser, pages["finite"], 1440)
+    dots = "document.querySelectorAll('figure')[1].querySelectorAll('circle.dot.c1').length"
+    assert "2" in page.evaluate("ticks(1)") and page.evaluate(dots) == 4
+    page.evaluate("choose(1, 0, 1)")
+    assert page.evaluate(dots) == 5
+    assert page.complaints() == []
+
+
+def test_the_legend_says_what_a_band_is(browser, pages):
+    page = opened(browser, pages["networks"], 390)
+    told = "[...document.querySelectorAll('figure:first-of-type .meaning')].map(e => e.textContent)"
+    assert page.evaluate(told) == ["95 % interval of the interquartile mean over 5 seeds"]
+    aside = page.evaluate("document.querySelector('.legend .aside').textContent")
+    assert aside.startswith("95 % interval ")
+    assert page.evaluate("document.querySelectorAll('figure:first-of-type path.band').length") == 2
+
+
+def test_parallel_axes_have_a_line_for_each_configuration(browser, pages):
+    page = opened(browser, pages["sweep"], 390)
+    lines = "[...document.querySelectorAll('svg.parallel path.line')]"
+    assert page.evaluate(f"{lines}.map(e => e.style.strokeWidth)") == ["1.5px"] * 3 + ["4px"]
+    names = page.evaluate(
+        "[...document.querySelectorAll('svg.parallel text')].map(e => e.textContent)"
+    )
+    assert {"step_size", "local_steps", "average_gap", "0.1", "5"} <= set(names)
+
+
 def test_nothing_positive_is_said_on_a_logarithmic_axis(browser, pages):
     """The violation 1 − t is positive at t = 0 alone; gap is positive everywhere."""
     page = opened(browser, pages["finite"], 1440)
@@ -148,7 +177,7 @@ def test_nothing_positive_is_said_on_a_logarithmic_axis(browser, pages):
 
 def test_tables_are_sorted_by_a_click(browser, pages):
     page = opened(browser, pages["sweep"], 1440)
-    table = "document.querySelectorAll('table')[1]"
+    table = "document.querySelectorAll('table:not(.map)')[1]"
     heading = f"{table}.tHead.rows[0].cells[5]"
     assert page.evaluate(f"{heading}.textContent") == "average_gap"
     gaps = list(map(float, page.evaluate("column(1, 5)")))
@@ -160,13 +189,17 @@ def test_tables_are_sorted_by_a_click(browser, pages):
         assert sorted_gaps == sorted(gaps, reverse=order == "descending")
 
 
-def test_cells_of_a_map_tell_their_value(browser, pages):
+def test_one_map_is_seen_at_a_time_and_its_cells_tell_their_value(browser, pages):
     page = opened(browser, pages["sweep"], 1440)
-    words = page.evaluate("[...document.querySelectorAll('rect.cell')].map(c => c.ariaLabel)")
-    assert words[:2] == ["step_size 0.1, local_steps 1: 1.1", "step_size 1, local_steps 1: 2"]
-    page.move(*page.middle("rect.cell"))
-    told = page.evaluate("document.querySelector('.map-box + .readout').textContent")
-    assert told == words[0]
+    cells = "[...document.querySelectorAll('.map-box:not([hidden]) tbody td')]"
+    words = page.evaluate(f"{cells}.map(c => c.title)")
+    assert words[2:] == ["step_size 0.1, local_steps 1: 1.1", "step_size 1, local_steps 1: 2"]
+    assert page.evaluate(f"{cells}.map(c => c.textContent)") == ["1.5", "6", "1.1", "2"]
+    count = page.evaluate("document.querySelectorAll('.map-box').length")
+    assert count == page.evaluate("figures[0].views.length") > 1
+    page.evaluate("choose(0, 0, 1)")
+    assert page.evaluate("document.querySelectorAll('.map-box:not([hidden])').length") == 1
+    assert page.evaluate(f"{cells}[0].title").endswith(": 1"), "the share of feasible seeds"
 
 
 def test_what_was_closed_fits_when_it_opens(browser, pages):

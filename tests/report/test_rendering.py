@@ -11,9 +11,9 @@ from importlib import resources
 import pytest
 
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.figures.numbers import binary, exactly, seconds, shown
 from fedjax_rl.report import page_of, write_report
 from fedjax_rl.report.markup import Html, join, tag
-from fedjax_rl.report.numbers import binary, exactly, seconds, shown
 from fedjax_rl.report.rendering import SCRIPTS, html_of
 from tests.report import made
 
@@ -123,6 +123,16 @@ def test_a_page_without_javascript_still_has_its_tables_and_bars(tmp_path):
     told = " ".join(Elements(text).text)
     for word in ("exceeded by 25 %", "averaged", "7.5", "hill", "0.10.1", "JavaScript"):
         assert word in told
+
+
+def test_maps_need_no_script(tmp_path):
+    """Every cell has its number, and says where it is; the text stands out from the colour."""
+    page = Elements(rendered(made.sweep(tmp_path / "run")))
+    cells = [given for name, given in page.found if name == "td" and "title" in given]
+    assert cells[2]["title"] == "step_size 0.1, local_steps 1: 1.1"
+    assert {"background:rgb(68 1 84);color:#fff", "background:rgb(253 231 37);color:#000"} <= {
+        cell["style"] for cell in cells
+    }
 
 
 def test_a_long_run_of_many_columns_makes_a_page_of_sensible_size(tmp_path):

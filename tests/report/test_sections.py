@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.figures.description import HeatMap
 from fedjax_rl.report import page_of
-from fedjax_rl.report.document import HeatMap
 from fedjax_rl.report.page import read_section
-from fedjax_rl.report.sweep_figures import cells_of
+from fedjax_rl.sweeps.figures import cells_of
 from tests.report import made
 
 pytestmark = pytest.mark.timeout(60)
@@ -116,7 +116,8 @@ def test_networks_average_over_seeds(tmp_path):
     section = read("networks", tmp_path)
     average, every, *_ = figure(section, "Reward").views
     assert average.series[0].y.tolist() == [2.0, 22.0]
-    assert average.series[0].low.tolist() == [1.0, 21.0]
+    assert (average.series[0].band.low <= average.series[0].y).all()
+    assert average.series[0].band.words.endswith("over 5 seeds")
     assert [x.tolist() for x in average.series[0].x] == [[0.0, 200.0], [0.0, 2.0]]
     assert len(every.series) == 5 and every.series[4].y.tolist() == [100.0, 120.0]
     (found,) = section.satisfaction

@@ -13,6 +13,7 @@ import numpy as np
 from fedjax_rl.algorithm import Algorithm, Pytree
 from fedjax_rl.backend import platform
 from fedjax_rl.cluster.devices import DeviceSettings
+from fedjax_rl.columns import of_table
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
 from fedjax_rl.families.networks import words
@@ -32,6 +33,7 @@ from fedjax_rl.families.networks.config import (
     preset,
     unread,
 )
+from fedjax_rl.families.networks.figures import curves_of, figures_of
 from fedjax_rl.families.networks.history import columns, evaluations_of, shaped, to_rows
 from fedjax_rl.families.networks.policy_file import policy_arrays
 from fedjax_rl.families.networks.result import DeepResult
@@ -47,6 +49,8 @@ from fedjax_rl.families.protocol import (
     own_type,
     with_effect,
 )
+from fedjax_rl.figures.curves import Curves, overlaid
+from fedjax_rl.figures.numbers import mapping
 from fedjax_rl.records.checkpointer import Checkpointer
 from fedjax_rl.records.directory import RunDirectory
 from fedjax_rl.records.sinks.log import Schedule
@@ -89,13 +93,15 @@ def _run(
 
 def _write(result: DeepResult, directory: RunDirectory) -> None:
     """Evaluations, the policy and plots."""
-    from fedjax_rl.families.networks.plots import plot_run
+    from fedjax_rl.figures import png
 
     header, rows = to_rows(result.evaluations, result.prepared)
     directory.append_rows("evaluations.csv", header, rows)
     directory.write_arrays("policy.npz", policy_arrays(result.policy))
     with working("drawing"):
-        plot_run(result, directory.path)
+        agents = result.prepared.num_agents
+        figures = figures_of(result.history, of_table(header, rows), result.summary, agents)
+        png.write(figures, directory.path, result.prepared.config.problem)
 
 
 def _as_reference(algorithm: str, settings: DeepConfig, reference: str) -> DeepConfig:
@@ -110,13 +116,14 @@ def _table(results: Mapping[str, Result]) -> str:
 
 
 def _write_comparison(directory: RunDirectory, results: Mapping[str, Result]) -> None:
-    from fedjax_rl.families.networks.plots import plot_comparison
+    from fedjax_rl.figures import png
 
     summaries = {who: result.summary for who, result in results.items()}
     rewards = {f"reward_{who.replace('-', '_')}": s["reward"] for who, s in summaries.items()}
     directory.write_json("summary.json", {**summaries["fed"], **rewards})
     with working("drawing"):
-        plot_comparison({who: result.own for who, result in results.items()}, directory.path)
+        curves = {who: _curves(result.own) for who, result in results.items()}
+        png.write(overlaid(curves, file="comparison.png"), directory.path)
     header = ["reference", "reward", *(f"cost/{name}" for name in summaries["fed"]["costs"])]
     header += ["feasible", "environment_steps", "bytes_exchanged", "seconds"]
     directory.append_rows(
@@ -127,6 +134,12 @@ def _write_comparison(directory: RunDirectory, results: Mapping[str, Result]) ->
             for who, s in summaries.items()
         ],
     )
+
+
+def _curves(result: DeepResult) -> Curves:
+    evaluations = of_table(*to_rows(result.evaluations, result.prepared))
+    budgets = mapping(result.summary, "budgets")
+    return curves_of(evaluations, result.prepared.num_agents, budgets)
 
 
 class Networks:

@@ -76,6 +76,12 @@ def shown(part: Columns, first_step: int, prepared: HeteroPrepared) -> Columns:
     return {"step": steps, "virtual_seconds": virtual_seconds(prepared)[:, steps].mean(0), **means}
 
 
+def means(cell: Cell) -> Columns:
+    """The same of all steps of one cell: means over its seeds that are finite."""
+    named = {name: finite_mean(values, 0) for name, values in cell.values.items()}
+    return {"step": cell.step, "virtual_seconds": cell.seconds.mean(0), **named}
+
+
 def virtual_seconds(prepared: HeteroPrepared) -> np.ndarray:
     """[B, T + 1], of every member; 0 at step 0."""
     return np.pad(prepared.schedules.seconds, ((0, 0), (1, 0)))

@@ -11,14 +11,16 @@ import numpy as np
 
 from fedjax_rl.algorithm import Algorithm, Pytree
 from fedjax_rl.cluster.devices import DeviceSettings
+from fedjax_rl.columns import of_table
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
 from fedjax_rl.families.protocol import Experiment, Family, Headline, Result
 from fedjax_rl.families.stale import words
 from fedjax_rl.families.stale.assembly import HeteroPrepared, learner_of, prepare
-from fedjax_rl.families.stale.cells import Cell, cells_of, columns
+from fedjax_rl.families.stale.cells import Cell, cells_of, columns, means
 from fedjax_rl.families.stale.comparison import COMPARISON
 from fedjax_rl.families.stale.config import NAMED, HeteroConfig, own_settings, unread
 from fedjax_rl.families.stale.evaluations import parameter_arrays, to_rows
+from fedjax_rl.families.stale.figures import figures_of
 from fedjax_rl.families.stale.starts import content_digest
 from fedjax_rl.families.stale.summary import summarise
 from fedjax_rl.families.stale.traces import names_trace
@@ -27,7 +29,7 @@ from fedjax_rl.hetero.losses import losses
 from fedjax_rl.hetero.schedule import depth
 from fedjax_rl.hetero.warm_start import WarmStart
 from fedjax_rl.records.checkpointer import Checkpointer
-from fedjax_rl.records.directory import RunDirectory
+from fedjax_rl.records.directory import RunDirectory, plain
 from fedjax_rl.records.sinks.log import Schedule
 from fedjax_rl.settings.fields import START, names, static_names
 from fedjax_rl.terminal.live import working
@@ -60,23 +62,26 @@ def _run(
     prepared = prepared._replace(chunk_steps=chunk(prepared.chunk_steps))
     result = run(prepared, on_rows, checkpointer)
     (cell,) = result.cells
+    write = partial(_write, cell, prepared.config.seed, result.summary)
     return Result(
         summary=result.summary,
         diverged=bool((cell.failed >= 0).any()),
         closing=words.closing(result),
-        write=partial(_write, cell, prepared.config.seed),
+        write=write,
         own=result,
     )
 
 
-def _write(cell: Cell, first_seed: int, directory: RunDirectory) -> None:
+def _write(cell: Cell, first_seed: int, summary: dict[str, Any], directory: RunDirectory) -> None:
     """Evaluations, policies and plots."""
-    from fedjax_rl.families.stale.plots import plot_cells
+    from fedjax_rl.figures import png
 
-    directory.append_rows("evaluations.csv", *to_rows(cell, first_seed))
+    header, rows = to_rows(cell, first_seed)
+    directory.append_rows("evaluations.csv", header, rows)
     directory.write_arrays("policy.npz", parameter_arrays(cell))
     with working("drawing"):
-        plot_cells((cell,), directory.path)
+        figures = figures_of(means(cell), of_table(header, rows), plain(summary))
+        png.write(figures, directory.path, f"{cell.loss}, W = {cell.window}")
 
 
 class Stale:

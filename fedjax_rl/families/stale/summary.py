@@ -16,7 +16,8 @@ def summarise(cell: Cell, prepared: HeteroPrepared, timing: Mapping[str, float])
     """Everything ``summary.json`` holds; figures are means over seeds that did not diverge.
 
     ``best`` is each seed's largest accuracy at an evaluation, ``last`` the one after step T,
-    ``accuracy_mean`` the mean over evaluations, all on held-out prompts.
+    ``accuracy_mean`` the mean over evaluations, all on held-out prompts. ``batches_by_staleness``
+    counts the batches of all seeds that were 0, 1, 2, … learner steps old.
     """
     config = prepared.config
     figures = by_seed(cell)
@@ -53,7 +54,9 @@ def summarise(cell: Cell, prepared: HeteroPrepared, timing: Mapping[str, float])
             np.mean([one.sampler_idle.mean() / one.seconds for one in traffic])
         ),
     }
-    return {**summary, **clock, **each, **timing}
+    ages = cell.values["staleness"][:, 1:]
+    batches = np.bincount(ages[np.isfinite(ages)].astype(int))
+    return {**summary, **clock, **each, "batches_by_staleness": batches, **timing}
 
 
 def by_seed(cell: Cell) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ from fedjax_rl.algorithm import Pytree, aggregators
 from fedjax_rl.columns import Columns
 from fedjax_rl.families.protocol import Comparison, Headline, in_words
 from fedjax_rl.families.tabular.config import FedNPGConfig
+from fedjax_rl.families.tabular.figures import variants
 from fedjax_rl.families.tabular.history import average, columns, no_sums, rows_of
 from fedjax_rl.families.tabular.programs import merge_of, tabular_learner
 from fedjax_rl.families.tabular.summary import tolerances
@@ -155,5 +156,5 @@ def comparison(measured: Callable[[Any, Sequence[FedNPGConfig]], Any]) -> Compar
         figures=HEADINGS,
         columns=("round", *FIGURES, "bytes_exchanged"),
         judged=JUDGED,
-        draw="fedjax_rl.families.tabular.plots:variants",
+        draw=variants,
     )

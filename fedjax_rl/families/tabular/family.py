@@ -24,6 +24,7 @@ from fedjax_rl.families.tabular.assembly import (
 )
 from fedjax_rl.families.tabular.comparison import Equal, comparison, equal, measures
 from fedjax_rl.families.tabular.config import FedNPGConfig
+from fedjax_rl.families.tabular.figures import figures_of
 from fedjax_rl.families.tabular.history import columns, initial_columns, no_sums, rows_of
 from fedjax_rl.families.tabular.programs import NAMED, algorithm_of, own_settings, unread
 from fedjax_rl.families.tabular.summary import summarise
@@ -72,7 +73,7 @@ def _run(
 
 def _write(result: FedNPGResult, directory: RunDirectory) -> None:
     """Policies and plots."""
-    from fedjax_rl.families.tabular.plots import plot_run
+    from fedjax_rl.figures import png
 
     directory.write_arrays(
         "policy.npz",
@@ -83,7 +84,8 @@ def _write(result: FedNPGResult, directory: RunDirectory) -> None:
         },
     )
     with working("drawing"):
-        plot_run(result, directory.path)
+        figures = figures_of(result.history, result.summary)
+        png.write(figures, directory.path, result.problem.name)
 
 
 class Tabular:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fedjax_rl.report.document import FloatArray
+from fedjax_rl.figures.description import FloatArray
 from fedjax_rl.statistics import Interval, interquartile_mean, stratified_bootstrap
 
 NOTHING = "–"
