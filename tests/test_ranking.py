@@ -30,7 +30,7 @@ from fedjax_rl.ranking import (
 from fedjax_rl.records.output import Destination
 from fedjax_rl.report.page import read_section
 from fedjax_rl.runs.resume import resume
-from fedjax_rl.sweeps import plots, words
+from fedjax_rl.sweeps import figures, words
 from fedjax_rl.sweeps.best import best_configuration, candidates, ordered
 from fedjax_rl.sweeps.comparison import csv_text, layout_of, verdicts
 from fedjax_rl.sweeps.execution import Done
@@ -117,21 +117,17 @@ def by_best_of_a_metric(path):
 
 def by_curves(path):
     found, objective = candidates(read_rows(path)), recorded_objective(path)
-    figure = plots.curves(found, read_chunks(path), objective, "average_gap", None)
-    texts = figure.axes[0].get_legend().get_texts()
-    return [float(text.get_text().removeprefix("step_size ")) for text in texts]
+    asked = found, read_chunks(path), objective, "average_gap"
+    (figure,) = figures.curves_of_best(*asked, "curves.png")
+    return [float(one.name.removeprefix("step_size ")) for one in figure.views[0].series]
 
 
 def by_parallel(path):
-    """The bold line is drawn last; its height on the first axis says of which setting it is."""
+    """The first line stands in front; its height on the first axis says of which setting it is."""
     found, objective = candidates(read_rows(path)), recorded_objective(path)
-    axes = plots.parallel(found, objective).axes[0]
-    lines = [line for line in axes.get_lines() if line.get_color() != "black"]
-    heights = [line.get_ydata()[0] for line in reversed(lines)]
+    (figure,) = figures.parallel(found, objective)
     sizes = sorted(one.chosen["step_size"] for _, one in ordered(found, objective))
-    ranks = np.argsort(np.argsort(heights))
-    assert lines[-1].get_linewidth() > lines[0].get_linewidth()
-    return [sizes[rank] for rank in ranks]
+    return [sizes[rank] for rank in np.argsort(np.argsort(figure.views[0].heights[:, 0]))]
 
 
 def by_report(path):

@@ -27,7 +27,7 @@ def table_for(task):
 
 def transformer_for(task):
     lengths = task.prompt_length, task.response_length
-    return transformer(task.vocabulary, *lengths, layers=1, width=16, heads=2)
+    return transformer(task.vocabulary, *lengths, layers=1, width=16, heads=2, dtype="float32")
 
 
 def rough(policy, seed=0):

@@ -44,7 +44,7 @@ def test_it_stops_at_the_accuracy_that_was_asked_for(target):
 
 def test_a_transformer_with_ends_of_sequence_starts_too():
     task = brackets(length=6, kinds=2)
-    policy = transformer(task.vocabulary, 6, 7, layers=1, width=16, heads=2)
+    policy = transformer(task.vocabulary, 6, 7, layers=1, width=16, heads=2, dtype="float32")
     settings = QUICK._replace(learning_rate=0.01, measured=512)
     started = warm_start(jax.random.key(1), task, policy, 0.5, settings)
     assert abs(started.accuracy - 0.5) <= 0.01
