@@ -208,7 +208,7 @@ def slope_interval(
     interval = Interval(math.nan, math.nan, math.nan)
     if slopes:
         interval = median_interval(slopes, resamples=resamples, confidence=confidence, seed=seed)
-    excluded, floored = (sum(counts) for counts in zip(*(fit[3:] for fit in fits), strict=True))
+    excluded, floored = sum(fit.excluded for fit in fits), sum(fit.floored for fit in fits)
     return SlopeInterval(*interval, len(fits) - len(slopes), excluded, floored)
 
 
