@@ -32,6 +32,15 @@ class Registry:
 
         Raises:
             InvalidInput: the name is taken by another factory or contains a colon.
+
+        Examples:
+            >>> areas = Registry("shape")
+            >>> _ = areas.register("square", lambda side: side**2)
+            >>> areas.make("square", 3)
+            9
+            >>> areas.make("cube", 3)
+            Traceback (most recent call last):
+            fedjax_rl.errors.InvalidInput: --shape: got 'cube'; did you mean 'square'? ...
         """
         if ":" in name:
             raise InvalidInput(self.kind, repr(name), "a name has no colon")

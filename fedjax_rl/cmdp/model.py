@@ -95,6 +95,21 @@ def from_arrays(
 
     Raises:
         InvalidInput: names the array, the offending entry and what is allowed.
+
+    Examples:
+        One state, where action 1 pays 1 and costs 1 in every step. At γ = ½ a policy that takes it
+        with probability p has V_r = V_c = 2p.
+
+        >>> coin = from_arrays(
+        ...     transition=[[[1.0], [1.0]]],
+        ...     reward=[[0.0, 1.0]],
+        ...     costs=[[[0.0, 1.0]]],
+        ...     budgets=[0.5],
+        ...     initial=[1.0],
+        ...     discount=0.5,
+        ... )
+        >>> coin.num_states, coin.num_actions, coin.constraint_names
+        (1, 2, ('constraint-0',))
     """
     transition = _real_array("transition", transition, 3)
     num_states, num_actions, _ = transition.shape

@@ -33,6 +33,12 @@ def budget_as(kind: str, per_episode: float, steps: int, discount: float = 0.99)
 
     Raises:
         InvalidInput: no such kind.
+
+    Examples:
+        >>> budget_as("step", per_episode=10.0, steps=200)
+        0.05
+        >>> round(budget_as("discounted", per_episode=3.0, steps=2, discount=0.5), 6)  # 1.5 + 0.75
+        2.25
     """
     match kind:
         case "episode":

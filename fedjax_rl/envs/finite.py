@@ -149,6 +149,13 @@ def finite_task(cmdp: CMDP, name: str) -> Task:
 
     Raises:
         InvalidInput: a discount above `LARGEST_DISCOUNT`.
+
+    Examples:
+        >>> from fedjax_rl.cmdp import from_arrays
+        >>> coin = from_arrays([[[1.0], [1.0]]], [[0.0, 1.0]], [[[0.0, 1.0]]], [0.5], [1.0], 0.5)
+        >>> task = finite_task(coin, "coin")
+        >>> task.budgets.tolist(), task.kinds, task.discount
+        ([0.5], ('episode',), 1.0)
     """
     if float(cmdp.discount) > LARGEST_DISCOUNT:
         raise InvalidInput(

@@ -170,6 +170,13 @@ def constrained(
 
     Raises:
         InvalidInput: no constraint, a name twice, a kind, budget or discount that is not one.
+
+    Examples:
+        >>> from gymnax.environments.classic_control.pendulum import Pendulum
+        >>> fast = lambda state, action, after: abs(after.theta_dot) > 4.0
+        >>> task = constrained("slow-pendulum", Pendulum(), [Constraint("speed", fast, 10.0)])
+        >>> task.constraint_names, task.budgets.tolist(), task.time_limit
+        (('speed',), [10.0], 200)
     """
     if not constraints:
         raise InvalidInput("constraints", "none", "at least one")
@@ -215,6 +222,11 @@ def vary(task: Task, values: Mapping[str, Sequence[float]], num_agents: int) -> 
     Raises:
         InvalidInput: a parameter that the environment does not have or that is derived or not
             one number, or not N finite values of it.
+
+    Examples:
+        >>> from fedjax_rl.envs.cartpole import cartpole_pos2
+        >>> vary(cartpole_pos2(), {"length": [0.5, 0.75]}, num_agents=2).length.tolist()
+        [0.5, 0.75]
     """
     stacked = jax.tree.map(
         lambda leaf: np.broadcast_to(np.asarray(leaf), (num_agents, *np.shape(leaf))), task.params

@@ -25,6 +25,19 @@ def sweep(
     Returns:
         An algorithm whose key is an array of B keys and whose state and info have a leading
         axis B. A member computes what it would alone with its key and hparams.
+
+    Examples:
+        >>> import jax
+        >>> from fedjax_rl.algorithm import Algorithm
+        >>> def begin(key, factor):
+        ...     return jax.numpy.ones(())
+        >>> def step(key, round, state, factor):
+        ...     return factor * state, ()
+        >>> both = sweep(Algorithm(begin, step), axes=0, members=2)
+        >>> keys, factors = jax.random.split(jax.random.key(0)), jax.numpy.array([0.5, 0.25])
+        >>> state, _ = both.step(keys, 1, both.init(keys, factors), factors)
+        >>> state.tolist()
+        [0.5, 0.25]
     """
 
     def init(keys: jax.Array, hparams: Pytree) -> Pytree:

@@ -84,6 +84,24 @@ def train(
             single round, since it is also the one that compiles.
         first_round: 1, or the round to resume at.
         failed: `Chunk.failed` of the chunk to resume behind; unless given, nothing has failed.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> from fedjax_rl.algorithm import Algorithm
+        >>> def begin(key, factor):
+        ...     return jnp.ones(())
+        >>> def step(key, round, state, factor):
+        ...     return factor * state, factor * state
+        >>> halving = Algorithm(begin, step, observe=lambda state, factor: state)
+        >>> key, factor = jax.random.key(0), np.float32(0.5)
+        >>> state, _ = start(halving, key, factor)
+        >>> for chunk in train(halving, key, state, factor, rounds=5, chunk_rounds=2):
+        ...     print(chunk.first_round, chunk.info.tolist())
+        1 [0.5]
+        2 [0.25, 0.125]
+        4 [0.0625, 0.03125]
     """
     with precision(algorithm.float64):
         hparams = jax.device_put(hparams)  # once, or every launch would send host arrays again

@@ -31,6 +31,15 @@ def register_family(family: Family) -> Family:
 
     Raises:
         InvalidInput: an algorithm's name is taken by another family, or contains a colon.
+
+    Examples:
+        >>> twin = family_of("fednpg")._replace(name="twin", algorithms={"twin-npg": "FedNPG"})
+        >>> _ = register_family(twin)
+        >>> "twin-npg" in algorithms(), family_of("twin-npg").name
+        (True, 'twin')
+        >>> register_family(twin._replace(algorithms={"fedppo": "another one"}))
+        Traceback (most recent call last):
+        fedjax_rl.errors.InvalidInput: algorithm: got 'fedppo'; that name is taken
     """
     for algorithm in family.algorithms:
         if ":" in algorithm:

@@ -21,7 +21,16 @@ def _mean(total: Pytree, weight: Array, state: Pytree) -> tuple[Pytree, Pytree]:
 
 
 def logit_mean() -> Aggregator:
-    """Mean of logits: the normalised geometric mean of the agents' policies (the default)."""
+    """Mean of logits: the normalised geometric mean of the agents' policies (the default).
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> logits = jnp.log(jnp.array([[0.9, 0.1], [0.5, 0.5]]))  # of two agents that weigh 1
+        >>> merged, _ = logit_mean().merge(logits.sum(0), jnp.array(2.0), ())
+        >>> [f"{share:.3f}" for share in jax.nn.softmax(merged)]  # as √(0.9 · 0.5) : √(0.1 · 0.5)
+        ['0.750', '0.250']
+    """
     return Aggregator(_stateless, _mean, accepts=("logits",), needs=SUM)
 
 
@@ -31,6 +40,16 @@ def probability_mean() -> Aggregator:
     The merged logits are log mean_i softmax(θ_i); per step this differs from the mean of logits
     by O(η²), and it breaks down earlier when agents drift. What an agent sends are its
     probabilities, not a difference.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> logits = jnp.log(jnp.array([[0.9, 0.1], [0.5, 0.5]]))  # of two agents that weigh 1
+        >>> merge = probability_mean()
+        >>> sent = jax.vmap(merge.encode, (0, None))(logits, jnp.zeros(2))
+        >>> mean, _ = merge.merge(sent.sum(0), jnp.array(2.0), ())
+        >>> [f"{share:.3f}" for share in jnp.exp(merge.decode(mean, jnp.zeros(2)))]
+        ['0.700', '0.300']
     """
 
     def encode(message: jax.Array, received: jax.Array) -> jax.Array:
@@ -49,7 +68,15 @@ def point_mean() -> Aggregator:
 
 
 def parameter_mean() -> Aggregator:
-    """Mean of network parameters, and of the moments of observations sent along with them."""
+    """Mean of network parameters, and of the moments of observations sent along with them.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> total = {"weights": jnp.array([3.0, 6.0]), "bias": jnp.array(9.0)}
+        >>> merged, _ = parameter_mean().merge(total, jnp.array(3.0), ())
+        >>> merged["weights"].tolist(), merged["bias"].item()
+        ([1.0, 2.0], 3.0)
+    """
     return Aggregator(_stateless, _mean, accepts=("parameters",), needs=SUM)
 
 
@@ -58,6 +85,12 @@ def of_messages(aggregator: Aggregator) -> Aggregator:
 
     For merges that ask where a message is and not how far it has moved. (A mean gives the same
     either way.)
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> before, after = jnp.array([1.0]), jnp.array([3.0])
+        >>> of_messages(logit_mean()).encode(after, before).tolist()  # not the difference, [2.0]
+        [3.0]
     """
 
     def encode(message: Pytree, received: Pytree) -> Pytree:

@@ -16,6 +16,13 @@ def clipped(norm: float) -> Channel:
 
     Args:
         norm: the largest that is sent, above 0.
+
+    Examples:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> sent = clipped(norm=1.0).send(jax.random.key(0), jnp.array([3.0, 4.0]))
+        >>> [f"{entry:.3f}" for entry in sent]
+        ['0.600', '0.800']
     """
 
     def send(key: jax.Array, value: Pytree) -> Pytree:

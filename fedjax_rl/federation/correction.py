@@ -36,6 +36,15 @@ def control_variate(learner: Learner) -> Learner:
 
     Raises:
         InvalidInput: the learner has exchanges of its own, or does not send logits.
+
+    Examples:
+        >>> from fedjax_rl.learners.tabular.npg import npg
+        >>> from fedjax_rl.learners.tabular.optimistic import optimistic
+        >>> len(npg().exchanges), len(control_variate(npg()).exchanges)
+        (0, 1)
+        >>> control_variate(optimistic())
+        Traceback (most recent call last):
+        fedjax_rl.errors.InvalidInput: --correction: got control-variate; a learner that sends ...
     """
     if learner.message_kind != "logits" or learner.exchanges:
         raise InvalidInput(

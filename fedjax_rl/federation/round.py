@@ -18,7 +18,7 @@ from fedjax_rl.algorithm import (
     Report,
     Time,
 )
-from fedjax_rl.federation.participation import Participation
+from fedjax_rl.federation.participation import Participation, attendance
 from fedjax_rl.federation.sides import Sides, sides_of
 from fedjax_rl.ops.differences import difference
 from fedjax_rl.ops.select import where
@@ -107,6 +107,28 @@ def federate(
     Raises:
         InvalidInput: more than one local step for a learner that merges after every one, or an
             aggregator that needs something else than a sum or messages.
+
+    Examples:
+        Two agents watch one cost. A step of η = 1 from the uniform policy moves each by half of
+        A_r / (1 − γ) = (−1, 1), and every multiplier by V_c − d = ½.
+
+        >>> import jax
+        >>> import numpy as np
+        >>> from fedjax_rl.cmdp import from_arrays
+        >>> from fedjax_rl.cmdp.dynamics import model_of
+        >>> from fedjax_rl.federation.aggregate import logit_mean
+        >>> from fedjax_rl.learners.tabular.agent import TabularSettings, federated_agents
+        >>> from fedjax_rl.learners.tabular.npg import npg
+        >>> from fedjax_rl.precision import precision
+        >>> coin = from_arrays([[[1.0], [1.0]]], [[0.0, 1.0]], [[[0.0, 1.0]]], [0.5], [1.0], 0.5)
+        >>> settings = TabularSettings(1.0, 1.0, multiplier_cap=10.0, model=model_of(coin))
+        >>> agents = federated_agents(coin, np.ones((2, 1), bool))
+        >>> hparams, key = FederationSettings(agents, settings), jax.random.key(0)
+        >>> fednpg = federate(npg(), logit_mean(), num_agents=2)
+        >>> with precision(fednpg.float64):
+        ...     state, _ = fednpg.step(key, 1, fednpg.init(key, hparams), hparams)
+        >>> state.shared.logits.round(6).tolist(), state.local.multipliers.round(6).tolist()
+        ([[-0.5, 0.5]], [[0.5], [0.5]])
     """
     sides = sides_of(learner, aggregator, local_steps=local_steps, channel=channel)
     # N is said and not read off what is mapped over: an agent may have nothing of its own.
@@ -177,7 +199,9 @@ def one_round(
     sides, learner = federation.sides, hparams.learner
     # A key each for what is drawn apart, so that who is present changes no agent's randomness.
     key_participation, key_exchanges, key_agents = jax.random.split(key, 3)
-    present, weights = attendance(federation, key_participation, hparams)
+    present, weights = attendance(
+        federation.participation, key_participation, federation.num_agents, hparams.merge_weights
+    )
     local = exchanged(federation, key_exchanges, round, state, hparams, weights)
     keys = agent_keys(key_agents, federation.num_agents)
     every_agent = federation.over_agents(sides.agent, in_axes=(0, None, None, 0, 0, None))
@@ -194,24 +218,6 @@ def one_round(
 def agent_keys(key: jax.Array, num_agents: int) -> jax.Array:
     """[N], the key of each agent: that of agent i does not depend on how many there are."""
     return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_agents))
-
-
-def attendance(
-    federation: Federation, key: jax.Array, hparams: FederationSettings
-) -> tuple[jax.Array | None, jax.Array]:
-    """Who is there [N], or None for everybody, and each agent's weight in every merge [N].
-
-    Args:
-        federation: static.
-        key: of who takes part in this round.
-        hparams: for the merge weights; equal ones where they are None.
-    """
-    equal, weights = jnp.ones(federation.num_agents), hparams.merge_weights
-    weights = equal if weights is None else jnp.asarray(weights)
-    if federation.participation is None:
-        return None, weights
-    present = federation.participation(key, federation.num_agents)
-    return present, present * weights
 
 
 def exchanged(
@@ -244,12 +250,7 @@ def exchanged(
 
 
 def report(federation: Federation, state: FederationState) -> Report:
-    """The merged policy once, and the multipliers of all agents [N, K].
-
-    Args:
-        federation: static.
-        state: at rest.
-    """
+    """The merged policy once, and the multipliers of all agents [N, K], of a state at rest."""
     axes: Any = Report(None, 0)
     each = jax.vmap(federation.learner.report, (None, 0), axes, axis_size=federation.num_agents)
     every: Report = each(state.shared, state.local)

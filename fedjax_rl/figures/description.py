@@ -157,6 +157,15 @@ class Figure(NamedTuple):
         note: what it takes to read it.
         file: the PNG file of a run directory that has it, maybe with others; empty for none.
         abscissas: against how many of its abscissas a PNG file has each chart.
+
+    Examples:
+        >>> import numpy as np
+        >>> rounds = np.arange(3.0)
+        >>> value = Series("value", (rounds,), 1.0 - 0.5**rounds, reference=1.0)
+        >>> chart = Chart("value", ("round",), "value", (value,), scale="log")
+        >>> figure = Figure("Value", (chart,), file="curves.png")
+        >>> figure.views[0].series[0].y.tolist()
+        [0.0, 0.5, 0.75]
     """
 
     title: str

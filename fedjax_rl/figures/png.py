@@ -66,6 +66,15 @@ def write(figures: Iterable[Figure], directory: Path, heading: str = "") -> list
         figures: those without a file are left out.
         directory: where the files go.
         heading: above each of them, such as the problem.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from fedjax_rl.figures.description import Chart, Figure, Series
+        >>> line = Series("value", (np.arange(3.0),), np.array([0.0, 0.5, 0.75]))
+        >>> chart = Chart("value", ("round",), "value", (line,))
+        >>> write([Figure("Value", (chart,), file="curves.png")], Path())
+        ['curves.png']
     """
     files: dict[str, list[Figure]] = {}
     for figure in figures:

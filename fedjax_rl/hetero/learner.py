@@ -66,6 +66,39 @@ def asynchronous(
 
     Raises:
         InvalidInput: a group of one, or a count below 1.
+
+    Examples:
+        Three steps on batches that are 0, 0 and 1 steps old.
+
+        >>> import jax
+        >>> import numpy as np
+        >>> from fedjax_rl.execution.train import start, train
+        >>> from fedjax_rl.hetero.losses import build_loss, default_settings
+        >>> from fedjax_rl.hetero.rollout import sampling
+        >>> from fedjax_rl.hetero.state import Deliveries, HeteroChoices, HeteroSettings
+        >>> from fedjax_rl.hetero.tasks import prefix_sum
+        >>> from fedjax_rl.policies.table import table
+        >>> task, loss = prefix_sum(length=2, modulus=2), build_loss("gepo")
+        >>> policy = table(task.vocabulary, task.response_length, task.contexts, task.context)
+        >>> choices = HeteroChoices(
+        ...     prompts=2, group_size=2, depth=2, top_k=0, held_out=4, on_policy=2, geometric=True
+        ... )
+        >>> made, key = asynchronous(task, policy, loss, choices), jax.random.key(0)
+        >>> settings = HeteroSettings(
+        ...     deliveries=Deliveries(np.array([0, 1, 1]), np.zeros(3, int), np.arange(3)),
+        ...     start=policy.init(key),
+        ...     loss=default_settings(loss),
+        ...     sampling=sampling(),
+        ...     learning_rate=0.1,
+        ...     gradient_norm=1.0,
+        ...     label_noise=0.0,
+        ...     every=3,
+        ...     last=3,
+        ... )
+        >>> state, _ = start(made, key, settings)
+        >>> chunks = train(made, key, state, settings, rounds=3, chunk_rounds=2)
+        >>> [int(old) for chunk in chunks for old in chunk.info.staleness]
+        [0, 0, 1]
     """
     check_choices(choices)
     built = Built(

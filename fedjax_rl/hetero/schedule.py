@@ -68,13 +68,16 @@ def simulate(settings: ScheduleSettings, steps: int, seed: int) -> tuple[Schedul
     The same settings, steps and seed give the same schedule; fewer steps give its beginning. A
     sampler's random streams depend on the seed and on its place alone.
 
-    Example:
+    Raises:
+        InvalidInput: a setting makes no sense, or steps come too seldom ever to end.
+
+    Examples:
+        With window 0 a batch of 28 s and a step of 28 s follow one another.
+
+        >>> from fedjax_rl.hetero.settings import ScheduleSettings
         >>> schedule, traffic = simulate(ScheduleSettings(window=0, sync_seconds=0.0), 3, seed=0)
         >>> schedule.seconds.tolist(), staleness(schedule).tolist()
         ([56.0, 112.0, 168.0], [0, 0, 0])
-
-    Raises:
-        InvalidInput: a setting makes no sense, or steps come too seldom ever to end.
     """
     check_settings(settings)
     check_count("steps", steps, least=1)

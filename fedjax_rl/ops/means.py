@@ -45,5 +45,10 @@ def weighted_mean(values: Pytree, weights: jax.Array) -> Pytree:
 
     Returns:
         The pytree without that axis. What has weight 0 is selected out, NaN or not.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> weighted_mean(jnp.array([[1.0], [4.0], [jnp.nan]]), jnp.array([2.0, 1.0, 0.0])).tolist()
+        [2.0]
     """
     return mean_of_sum(*weighted_sum(values, weights))

@@ -30,6 +30,19 @@ def generalized_advantages(
 
     Returns:
         A [T, …, S]; the targets of the values are A + V.
+
+    Examples:
+        Three rewards of 1, the last step of an episode behind them: with V = 0 and λ = 1 they are
+        the discounted returns 1 + ½ + ¼, 1 + ½ and 1.
+
+        >>> import jax.numpy as jnp
+        >>> ended, nothing = jnp.array([False, False, True]), jnp.zeros((3, 1))
+        >>> discount, decay = jnp.array([0.5]), jnp.array([1.0])
+        >>> advantages = generalized_advantages(
+        ...     jnp.ones((3, 1)), nothing, nothing, ended, discount, decay
+        ... )
+        >>> advantages[:, 0].tolist()
+        [1.75, 1.5, 1.0]
     """
     chex.assert_equal_shape([signals, values, following])
     chex.assert_rank([ended, discount, decay], [signals.ndim - 1, 1, 1])

@@ -30,6 +30,19 @@ def extended(base: type[Settings], *own: Any) -> type[Settings]:
 
     Raises:
         InvalidInput: a field has the name of one of the base, or two differ.
+
+    Examples:
+        >>> from typing import Annotated, NamedTuple
+        >>> from fedjax_rl.checks import not_negative
+        >>> from fedjax_rl.families.tabular.config import FedNPGConfig
+        >>> class DampedSettings(NamedTuple):
+        ...     kappa: Annotated[float, not_negative, "κ, in multipliers per unit of cost."] = 0.1
+        >>> kind = extended(FedNPGConfig, DampedSettings)
+        >>> kind().kappa, kind(kappa=0.5).kappa
+        (0.1, 0.5)
+        >>> kind(kappa=-1.0)
+        Traceback (most recent call last):
+        fedjax_rl.errors.InvalidInput: --kappa: got -1.0; ...
     """
     taken = {field.name for field in dataclasses.fields(base)}  # type: ignore[arg-type]
     found: dict[str, tuple[Any, float]] = {}

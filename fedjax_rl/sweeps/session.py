@@ -67,6 +67,19 @@ def sweep_and_record(request: SweepRequest) -> bool:
     Raises:
         InvalidInput: before anything is written.
         Stopped: a signal asked for it; the chunks that are done and the one at work are kept.
+
+    Examples:
+        >>> from fedjax_rl.families.tabular.config import FedNPGConfig
+        >>> from fedjax_rl.sweeps.request import SweepRequest
+        >>> from fedjax_rl.sweeps.space import space_of
+        >>> space = space_of(FedNPGConfig, {"step_size": [0.01, 0.1]}, {}, None)
+        >>> sweep_and_record(SweepRequest("fednpg", FedNPGConfig(rounds=10), space))
+        Sweep of fednpg over step_size (2), 1 seed
+        2 members in 1 group, one compilation each; 1 chunk
+        ...
+        none keeps every budget; closest: step_size 0.1, ...
+        Nothing was written; --out DIR keeps the table and the curves.
+        False
     """
     request.destination.check()
     request, objective = request.resolved(), request.objective
@@ -115,6 +128,18 @@ def plan_of(request: SweepRequest) -> SweepPlan:
 
     Raises:
         InvalidInput: a combination cannot be used; of a comparison, none can.
+
+    Examples:
+        Step sizes are data and share a program; numbers of local steps shape it.
+
+        >>> from fedjax_rl.families.tabular.config import FedNPGConfig
+        >>> from fedjax_rl.sweeps.request import SweepRequest
+        >>> from fedjax_rl.sweeps.space import space_of
+        >>> grid = {"step_size": [0.01, 0.1], "local_steps": [1, 5]}
+        >>> base, space = FedNPGConfig(rounds=10), space_of(FedNPGConfig, grid, {}, None)
+        >>> plan = plan_of(SweepRequest("fednpg", base, space))
+        >>> [len(group.members) for _, group in plan.work]
+        [2, 2]
     """
     family, left_out = family_of(request.algorithm), dict[str, str]()
     assemblers = assemblers_of(request.algorithm, request.space)

@@ -34,8 +34,9 @@ SPELLINGS = {
 def spelling(character: str) -> str:
     """ASCII for one character: its meaning, its letter or its name; ``?`` for others.
 
-    >>> [spelling(character) for character in "λ≤²ₖḡ─学"]
-    ['lambda', '<=', '^2', '_k', 'g', '-', '?']
+    Examples:
+        >>> [spelling(character) for character in "λ≤²ₖḡ─学"]
+        ['lambda', '<=', '^2', '_k', 'g', '-', '?']
     """
     if character in SPELLINGS:
         return SPELLINGS[character]

@@ -9,15 +9,8 @@ from fedjax_rl.algorithm import Aggregator, Exchange, Learner, Report, check_mer
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.federation.aggregate import logit_mean, parameter_mean, probability_mean
 from fedjax_rl.federation.grouped import in_groups
-from fedjax_rl.federation.participation import sampled
-from fedjax_rl.federation.round import (
-    Federation,
-    FederationSettings,
-    attendance,
-    federate,
-    message_bytes,
-)
-from fedjax_rl.federation.sides import sides_of
+from fedjax_rl.federation.participation import attendance, sampled
+from fedjax_rl.federation.round import FederationSettings, federate, message_bytes
 from fedjax_rl.learners.tabular.agent import effective_multipliers
 from fedjax_rl.learners.tabular.npg import npg
 from fedjax_rl.ops.means import weighted_mean, weighted_sum
@@ -267,13 +260,10 @@ def test_who_is_absent_counts_nothing_whatever_its_weight():
     def middle_one_away(key, num_agents):
         return jnp.arange(num_agents) != 1
 
-    made, mean = counting_learner(), parameter_mean()
-    some = Federation(made, mean, sides_of(made, mean), 3, middle_one_away, jax.vmap)
-    weights = np.float32([0.2, 0.5, 0.3])
-    present, counted = attendance(some, jax.random.key(0), FederationSettings((), (), weights))
+    key, weights = jax.random.key(0), np.float32([0.2, 0.5, 0.3])
+    present, counted = attendance(middle_one_away, key, 3, weights)
     np.testing.assert_array_equal(present, [True, False, True])
     np.testing.assert_array_equal(counted, np.float32([0.2, 0.0, 0.3]))
-    everybody = some._replace(participation=None)
-    present, counted = attendance(everybody, jax.random.key(0), FederationSettings((), ()))
+    present, counted = attendance(None, key, 3)
     assert present is None
     np.testing.assert_array_equal(counted, np.ones(3))

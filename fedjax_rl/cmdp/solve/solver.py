@@ -106,6 +106,17 @@ def solve(problem: CMDP, solver: SolverName = "auto") -> Certificate:
         SolverDisagreement: both ran and differ in V* by more than 1e-6 relative.
         InvalidInput: unknown `solver`.
         ProgramFailure: HiGHS gave up.
+
+    Examples:
+        V_r = V_c = 2p for the probability p of action 1, so that V* is the budget and λ* is 1.
+
+        >>> from fedjax_rl.cmdp import from_arrays
+        >>> coin = from_arrays([[[1.0], [1.0]]], [[0.0, 1.0]], [[[0.0, 1.0]]], [0.5], [1.0], 0.5)
+        >>> optimum = solve(coin)
+        >>> round(optimum.optimal_value, 6), optimum.policy.round(6).tolist()
+        (0.5, [[0.75, 0.25]])
+        >>> optimum.multipliers.round(6).tolist()
+        [1.0]
     """
     if solver not in get_args(SolverName):
         raise InvalidInput("solver", repr(solver), f"one of {', '.join(get_args(SolverName))}")

@@ -51,6 +51,13 @@ def hetero_rl(
 
     Raises:
         InvalidInput: a setting, the task or the loss cannot be used.
+
+    Examples:
+        >>> small = dict(prompts=2, group_size=3, held_out=16, on_policy=2, warm_start=0)
+        >>> task = dict(task="prefix-sum", task_args=("length=3", "modulus=3"))
+        >>> run = hetero_rl("gepo", steps=3, window=0, **task, **small)
+        >>> run.summary["staleness_max"], run.summary["steps"]  # with window 0 nothing is stale
+        (0.0, 3)
     """
     check_known_type(task, (TokenTask,))
     if isinstance(task, str):

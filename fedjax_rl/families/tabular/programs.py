@@ -55,7 +55,13 @@ def unread(algorithm: str, settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def settings_type(entries: Mapping[str, Any]) -> type[FedNPGConfig]:
-    """The type of the settings of FedNPG with the plug-ins that these entries name."""
+    """The type of the settings of FedNPG with the plug-ins that these entries name.
+
+    Examples:
+        >>> kind = settings_type({"learner": "crpo"})
+        >>> kind(learner="crpo", tolerance=0.5).tolerance
+        0.5
+    """
     named = named_in(FedNPGConfig, NAMED, [entries])
     return extended(FedNPGConfig, *own_settings("fednpg", named))
 

@@ -59,6 +59,15 @@ def fednpg(problem: CMDP | Problem | str, **settings: Any) -> FedNPGResult:
 
     Raises:
         InvalidInput: a setting or the problem cannot be used.
+
+    Examples:
+        >>> from fedjax_rl.cmdp import from_arrays
+        >>> coin = from_arrays([[[1.0], [1.0]]], [[0.0, 1.0]], [[[0.0, 1.0]]], [0.5], [1.0], 0.5)
+        >>> run = fednpg(coin, step_size=1.0, dual_step_size=1.0, rounds=1)
+        >>> run.history["value"].round(3).tolist()  # 2 e² / (1 + e²) after one step from 1
+        [1.0, 1.762]
+        >>> round(run.certificate.optimal_value, 6)
+        0.5
     """
     check_known_type(problem, (CMDP, Problem))
     if isinstance(problem, str):

@@ -30,6 +30,12 @@ def build_loss(name: str, choices: LossChoices = DEFAULT_CHOICES) -> Loss:
     Raises:
         InvalidInput: an unknown loss or choice; from the loss, when it is called: a batch whose
             shapes disagree, or groups of one response.
+
+    Examples:
+        >>> from fedjax_rl.hetero.losses import LossChoices, default_settings
+        >>> loss = build_loss("gspo", LossChoices(kl="true"))
+        >>> default_settings(loss, kl_weight=0.5)._fields
+        ('clip_low', 'clip_high', 'kl_weight')
     """
     for field, allowed in ALLOWED_CHOICES.items():
         chosen = getattr(choices, field)

@@ -89,6 +89,17 @@ def gepo(choices: LossChoices) -> Loss:
     """Group expectation policy optimisation (arXiv 2508.17850): w_i = p_i / sg(E).
 
     E = Σ_j q_j² / Σ_j q_j over the prompt's group if weighted, Σ_j q_j / G if plain.
+
+    Examples:
+        On fresh data, p = q = (½, ¼): E = (¼ + 1/16) / ¾ = 5/12 and w = (6/5, 3/5), not 1.
+
+        >>> import jax.numpy as jnp
+        >>> from fedjax_rl.hetero.losses import Batch, build_loss, default_settings
+        >>> log_q = jnp.log(jnp.array([[[0.5], [0.25]]]))  # one prompt, two responses of one token
+        >>> batch = Batch(log_q, log_q, jnp.ones((1, 2, 1), bool), jnp.array([[1.0, 0.0]]))
+        >>> loss = build_loss("gepo")
+        >>> [f"{w:.3f}" for w in loss(batch, default_settings(loss)).weights.ravel()]
+        ['1.200', '0.600']
     """
 
     def log_weight(batch: Batch, settings: Any) -> jax.Array:

@@ -102,6 +102,21 @@ def design_of(task: Task, slots: int, choices: Choices) -> Design:
     Raises:
         InvalidInput: a count below one, minibatches that do not divide the rollout, an unknown
             rule, activation or surrogate, or a kind of actions that no policy here has.
+
+    Examples:
+        An actor with a hidden layer of 4 for one observed number and two actions: 2 · 4 + 5 · 2
+        weights.
+
+        >>> import jax
+        >>> from fedjax_rl.cmdp import from_arrays
+        >>> from fedjax_rl.envs.finite import finite_task
+        >>> from fedjax_rl.families.networks.config import DeepConfig
+        >>> from fedjax_rl.families.networks.traced import choices_of
+        >>> coin = from_arrays([[[1.0], [1.0]]], [[0.0, 1.0]], [[[0.0, 1.0]]], [0.5], [1.0], 0.5)
+        >>> design = design_of(finite_task(coin, "coin"), 1, choices_of(DeepConfig(hidden=(4,))))
+        >>> weights = jax.eval_shape(design.actor.init, jax.random.key(0))
+        >>> sum(leaf.size for leaf in jax.tree.leaves(weights))
+        18
     """
     for name in COUNTS:
         if getattr(choices, name) < 1:

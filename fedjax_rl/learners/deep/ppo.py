@@ -28,6 +28,18 @@ def ppo(design: Design) -> Learner:
 
     Args:
         design: task, networks and static choices.
+
+    Examples:
+        >>> from fedjax_rl.envs.cartpole import cartpole_pos2
+        >>> from fedjax_rl.families.networks.config import DeepConfig
+        >>> from fedjax_rl.families.networks.traced import choices_of
+        >>> from fedjax_rl.federation.aggregate import parameter_mean
+        >>> from fedjax_rl.federation.round import federate
+        >>> from fedjax_rl.learners.deep.design import design_of
+        >>> learner = ppo(design_of(cartpole_pos2(), 1, choices_of(DeepConfig())))
+        >>> fedppo = federate(learner, parameter_mean(), num_agents=2, local_steps=3)
+        >>> learner.message_kind, fedppo.float64
+        ('parameters', False)
     """
     return deep_learner(design, proximal(design))
 

@@ -54,6 +54,17 @@ def crpo(evaluation: Evaluation = evaluate_exactly) -> Learner:
 
     Args:
         evaluation: `evaluate_exactly`, or `evaluate_by_sampling(rollouts)`.
+
+    Examples:
+        The uniform policy has cost 1 and breaks the budget of ½; after a step down the cost the
+        next one goes up the reward, to where it came from.
+
+        >>> from fedjax_rl.cmdp import from_arrays
+        >>> from fedjax_rl.runs import fednpg
+        >>> coin = from_arrays([[[1.0], [1.0]]], [[0.0, 1.0]], [[[0.0, 1.0]]], [0.5], [1.0], 0.5)
+        >>> run = fednpg(coin, learner="crpo", step_size=1.0, rounds=2)
+        >>> run.history["cost/constraint-0"].round(3).tolist()
+        [1.0, 0.238, 1.0]
     """
     base = npg(evaluation)
 

@@ -59,6 +59,27 @@ def npg(evaluation: Evaluation = evaluate_exactly) -> Learner:
 
     Returns:
         A learner that shares its policy, sends ``logits`` and keeps its multipliers [K].
+
+    Examples:
+        One step of η = η_λ = 1 from the uniform policy, whose A_r is (−½, ½) and whose V_c is 1.
+
+        >>> import jax
+        >>> import numpy as np
+        >>> from fedjax_rl.algorithm import Time
+        >>> from fedjax_rl.cmdp import from_arrays
+        >>> from fedjax_rl.cmdp.dynamics import model_of
+        >>> from fedjax_rl.learners.tabular.agent import TabularSettings, federated_agents
+        >>> from fedjax_rl.precision import precision
+        >>> coin = from_arrays([[[1.0], [1.0]]], [[0.0, 1.0]], [[[0.0, 1.0]]], [0.5], [1.0], 0.5)
+        >>> settings = TabularSettings(1.0, 1.0, multiplier_cap=10.0, model=model_of(coin))
+        >>> agents = federated_agents(coin, np.array([[True]]))
+        >>> agent = jax.tree.map(lambda leaf: leaf[0], agents)
+        >>> learner, key = npg(), jax.random.key(0)
+        >>> with precision(learner.float64):
+        ...     policy, local = learner.init(key, agent, settings)
+        ...     policy, local, _ = learner.step(key, Time(1, 0), policy, local, agent, settings)
+        >>> policy.logits.round(6).tolist(), local.multipliers.round(6).tolist()
+        ([[-1.0, 1.0]], [0.5])
     """
 
     def init(key: jax.Array, agent: Agent, hparams: TabularSettings) -> tuple:

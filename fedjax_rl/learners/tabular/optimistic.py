@@ -67,6 +67,16 @@ def optimistic(evaluation: Evaluation = evaluate_exactly) -> Learner:
 
     Returns:
         A learner that sends ``points`` and merges after every step.
+
+    Examples:
+        The last policy is the optimal one, which takes action 1 with probability d (1 − γ) = ¼.
+
+        >>> from fedjax_rl.cmdp import from_arrays
+        >>> from fedjax_rl.runs import fednpg
+        >>> coin = from_arrays([[[1.0], [1.0]]], [[0.0, 1.0]], [[[0.0, 1.0]]], [0.5], [1.0], 0.5)
+        >>> run = fednpg(coin, learner="optimistic", step_size=0.5, dual_step_size=0.5, rounds=1000)
+        >>> run.outcome.last_policy.round(3).tolist(), run.outcome.multipliers.round(3).tolist()
+        ([[0.75, 0.25]], [[1.0]])
     """
 
     def init(

@@ -39,6 +39,18 @@ def regularized(evaluation: Evaluation = evaluate_exactly) -> Learner:
 
     Args:
         evaluation: `evaluate_exactly`, or `evaluate_by_sampling(rollouts)`.
+
+    Examples:
+        At a point of rest of τ = ½ it holds that ½ log(p / (1 − p)) = 1 − λ and ½ λ = V_c − d, with
+        V_c = 2p for the probability p of action 1: p = ½ and λ = 1 for d = ½.
+
+        >>> from fedjax_rl.cmdp import from_arrays
+        >>> from fedjax_rl.runs import fednpg
+        >>> coin = from_arrays([[[1.0], [1.0]]], [[0.0, 1.0]], [[[0.0, 1.0]]], [0.5], [1.0], 0.5)
+        >>> steps = {"step_size": 0.1, "dual_step_size": 0.1, "rounds": 1000}
+        >>> run = fednpg(coin, learner="regularized", regularization=0.5, **steps)
+        >>> run.outcome.last_policy.round(6).tolist(), run.outcome.multipliers.round(6).tolist()
+        ([[0.5, 0.5]], [[1.0]])
     """
 
     def step(
