@@ -30,7 +30,8 @@ from fedjax_rl.ranking import (
 from fedjax_rl.records.output import Destination
 from fedjax_rl.report.page import read_section
 from fedjax_rl.runs.resume import resume
-from fedjax_rl.sweeps import figures, words
+from fedjax_rl.sweeps import figures as sweep_figures
+from fedjax_rl.sweeps import words
 from fedjax_rl.sweeps.best import best_configuration, candidates, ordered
 from fedjax_rl.sweeps.comparison import csv_text, layout_of, verdicts
 from fedjax_rl.sweeps.execution import Done
@@ -118,14 +119,14 @@ def by_best_of_a_metric(path):
 def by_curves(path):
     found, objective = candidates(read_rows(path)), recorded_objective(path)
     asked = found, read_chunks(path), objective, "average_gap"
-    (figure,) = figures.curves_of_best(*asked, "curves.png")
+    (figure,) = sweep_figures.curves_of_best(*asked, "curves.png")
     return [float(one.name.removeprefix("step_size ")) for one in figure.views[0].series]
 
 
 def by_parallel(path):
     """The first line stands in front; its height on the first axis says of which setting it is."""
     found, objective = candidates(read_rows(path)), recorded_objective(path)
-    (figure,) = figures.parallel(found, objective)
+    (figure,) = sweep_figures.parallel(found, objective)
     sizes = sorted(one.chosen["step_size"] for _, one in ordered(found, objective))
     return [sizes[rank] for rank in np.argsort(np.argsort(figure.views[0].heights[:, 0]))]
 
