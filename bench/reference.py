@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import fedjax_rl.federation.aggregate
 import fedjax_rl.learners.tabular  # noqa: F401  registers
 from fedjax_rl.algorithm import aggregators, learners
+from fedjax_rl.checks import Rule
 from fedjax_rl.cli import best, compare, evaluate, listing, plot, report, resume, search, solve
 from fedjax_rl.cli.execution import Execution
 from fedjax_rl.cli.run import options_of
@@ -144,7 +145,11 @@ def company(kind: Any, name: str) -> tuple[str, ...]:
     if issubclass(kind, DeepConfig) and algorithms:
         return algorithms
     others = declared(kind)[name].company
-    return tuple(f"{flag(other)} {value}" for other, values in others for value in values)
+    return tuple(
+        f"{flag(other)} ({value.allowed})" if isinstance(value, Rule) else f"{flag(other)} {value}"
+        for other, values in others
+        for value in values
+    )
 
 
 def default(field: dataclasses.Field[Any]) -> str | None:

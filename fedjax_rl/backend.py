@@ -15,6 +15,7 @@ import re
 import sys
 import warnings
 from importlib.metadata import version
+from tempfile import gettempdir
 from typing import Any
 
 from fedjax_rl.errors import InvalidInput
@@ -64,6 +65,17 @@ def enough_threads() -> None:
     if count is None or "NPROC" in os.environ or _backend_started():
         return
     os.environ["NPROC"] = str(int(count[1]) + (os.cpu_count() or 1))
+
+
+def name_temporary_folder() -> None:
+    """Lets chex be imported where no folder for temporary files can be had, as in a container.
+
+    It brings absl's tests along, which want to know one in which they never write here.
+    """
+    try:
+        gettempdir()
+    except FileNotFoundError:
+        os.environ.setdefault("TEST_TMPDIR", os.curdir)
 
 
 def check_variables() -> None:

@@ -68,7 +68,7 @@ def test_the_readme_opens_with_two_commands_of_one_line() -> None:
         assert command.startswith("python3 -m venv ")
         assert " -c requirements.lock " in command
     assert "fedjax-rl run " in user
-    assert developer.rstrip().endswith("-m pytest -n 2 --dist loadfile")
+    assert developer.rstrip().endswith('-m pytest -n 2 --dist loadfile -m "not slow"')
 
 
 def test_continuous_integration_runs_the_readmes_test_command() -> None:

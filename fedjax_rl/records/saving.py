@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args
 
 from fedjax_rl.checks import at_least, not_negative
@@ -14,15 +13,16 @@ SinkName = Literal["jsonl", "tensorboard", "wandb", "mlflow"]
 """What rows can be logged to besides ``metrics.csv``."""
 
 
-def sink_names(names: Sequence[Any]) -> tuple[SinkName, ...]:
+def sink_names(names: Any) -> tuple[SinkName, ...]:
     """The sinks that a ``config.yaml`` lists.
 
     Raises:
-        InvalidInput: there is no such sink.
+        InvalidInput: that is no list, or there is no such sink.
     """
-    for name in names:
-        if name not in get_args(SinkName):
-            raise InvalidInput("sinks", repr(name), f"a list of {', '.join(get_args(SinkName))}")
+    known = get_args(SinkName)
+    wrong = [names] if not isinstance(names, list) else [one for one in names if one not in known]
+    if wrong:
+        raise InvalidInput("sinks", repr(wrong[0]), f"a list of {', '.join(known)}")
     return tuple(names)
 
 

@@ -36,7 +36,7 @@ class RunFile(NamedTuple):
         settings: what is neither of these nor below; of a sweep, what it was asked for.
         made_with: versions, devices and the problem's content, of a run.
         checkpoints: how the run saves itself, by setting.
-        sinks: what its rows are logged to.
+        sinks: what its rows are logged to, as it stands there; see `records.saving.sink_names`.
         compare: whether references were run beside it.
     """
 
@@ -45,7 +45,7 @@ class RunFile(NamedTuple):
     settings: dict[str, Any]
     made_with: dict[str, Any]
     checkpoints: dict[str, Any]
-    sinks: list[Any]
+    sinks: Any
     compare: bool
 
 
@@ -66,14 +66,14 @@ def read_run_file(path: Path, field: str = "--config") -> RunFile:
     for name, kind, allowed in (
         ("made_with", dict, "a mapping of versions"),
         ("checkpoints", dict, "a mapping of settings such as checkpoint_every"),
-        ("sinks", list, "a list of names"),
     ):
         part = document.pop(name, None) or kind()
         if not isinstance(part, kind):
             raise InvalidInput(name, repr(part), allowed)
         parts[name] = part
+    sinks = document.pop("sinks", None) or []
     algorithm, compare = document.pop("algorithm", None), bool(document.pop("compare", False))
-    return RunFile(path, algorithm, document, compare=compare, **parts)
+    return RunFile(path, algorithm, document, sinks=sinks, compare=compare, **parts)
 
 
 def settings_from(

@@ -32,7 +32,7 @@ def estimates(problem, rollouts, seeds, penalties=PENALTIES):
 
 def test_sampled_advantages_and_returns_are_unbiased():
     exact, sampled = estimates(support.random_problem(5), rollouts=10, seeds=400)
-    for name in ("advantage", "value", "costs"):
+    for name in ("advantage", "value", "cost_estimate"):
         draws = getattr(sampled, name)
         error = (draws.mean(0) - getattr(exact, name)) / (draws.std(0) / np.sqrt(400) + 1e-12)
         assert np.abs(error).max() < 4.5, name
@@ -43,7 +43,7 @@ def test_error_falls_with_the_root_of_rollouts():
     spread = {}
     for rollouts in (4, 64):
         exact, sampled = estimates(problem, rollouts, seeds=100)
-        spread[rollouts] = np.sqrt(((sampled.costs - exact.costs) ** 2).mean())
+        spread[rollouts] = np.sqrt(((sampled.cost_estimate - exact.cost_estimate) ** 2).mean())
     assert 2.8 < spread[4] / spread[64] < 5.7
 
 
@@ -58,5 +58,6 @@ def test_horizon_has_mean_one_over_one_minus_discount():
 def test_gathered_dynamics_are_sampled_alike():
     problem = sparse_problem(states=120, actions=2, reach=6)
     exact, sampled = estimates(problem, 5, seeds=40, penalties=np.array([0.0, 1.0]))
-    error = (sampled.costs.mean(0) - exact.costs) / (sampled.costs.std(0) / np.sqrt(40))
+    costs = sampled.cost_estimate
+    error = (costs.mean(0) - exact.cost_estimate) / (costs.std(0) / np.sqrt(40))
     assert np.abs(error).max() < 4.5

@@ -17,10 +17,9 @@ from tests.quick import quick_compilation  # noqa: F401
 
 pytestmark = pytest.mark.timeout(120)
 
+LEARNER = TabularSettings(0, 0, multiplier_cap=None, model=None, own=None)
 AXES = ObservedSettings(
-    FederationSettings(agents=None, learner=TabularSettings(0, 0, None, None), merge_weights=None),
-    costs=None,
-    budgets=None,
+    FederationSettings(agents=None, learner=LEARNER, merge_weights=None), costs=None, budgets=None
 )
 STEPS, DUAL_STEPS = np.array([0.05, 0.2, 0.4]), np.array([0.01, 0.02, 0.05])
 

@@ -259,8 +259,8 @@ def test_a_noisy_judge_is_wrong_as_often_as_it_is_told():
         (lambda: brackets(closing=float("nan")), "closing"),
         (lambda: brackets(closing="often"), "closing"),
         (lambda: split(prefix_sum(length=1, modulus=2)), "--task"),
-        (lambda: tasks.make("prefix-sums"), "task"),
-        (lambda: tasks.make("builtins:dict"), "task"),
+        (lambda: tasks.make("prefix-sums"), "--task"),
+        (lambda: tasks.make("builtins:dict"), "--task"),
     ],
 )
 def test_what_cannot_be_used_is_told_in_one_line(make, field):

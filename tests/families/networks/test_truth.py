@@ -62,9 +62,16 @@ def test_chain():
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "agents", "merge_by"), [(fedppo, 2, "equal"), (fednatural, 4, "lagrangian")]
+    ("algorithm", "agents", "merge_by", "own"),
+    [
+        # Unclipped and merged as equals, the multiplier settles higher; budgets are kept.
+        (fedppo, 2, "equal", {"cost_surrogate": "clipped"}),
+        (fednatural, 4, "lagrangian", {"radius": 0.002}),
+    ],
 )
-def test_a_finite_problem_comes_within_5_percent_of_the_linear_program(algorithm, agents, merge_by):
+def test_a_finite_problem_comes_within_5_percent_of_the_linear_program(
+    algorithm, agents, merge_by, own
+):
     # Merged as equals, four agents cannot: see docs/concepts.md, "What a normalised step costs".
     result = algorithm(
         "random-mdp",
@@ -72,13 +79,11 @@ def test_a_finite_problem_comes_within_5_percent_of_the_linear_program(algorithm
             "problem_args": ("states=5",),
             "agents": agents,
             "merge_by": merge_by,
-            # Unclipped and merged as equals, the multiplier settles higher; budgets are kept.
-            "cost_surrogate": "clipped",
             "envs": 128,
             "rollout": 32,
         },
         **{"rounds": 250, "hidden": (32,), "entropy": 0.0, "evaluate_every": 250},
-        **{"proportional_gain": 0.5, "integral_gain": 0.1, "radius": 0.002},
+        **{"proportional_gain": 0.5, "integral_gain": 0.1, **own},
         **{**SETTLING, "episodes": 100},
     )
     summary = result.summary

@@ -1,5 +1,6 @@
 """λ_max by itself: Slater's bound of a finite problem, whatever the unit of its reward."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from fedjax_rl import cmdp
 from fedjax_rl.cmdp.solve import solve
+from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.tabular.assembly import prepare
 from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.families.tabular.words import closing, opening
@@ -118,8 +120,13 @@ def test_the_warning_knows_that_a_light_weight_needs_more():
 
 
 def test_a_learner_without_multipliers_has_no_cap_to_speak_of():
-    config = FedNPGConfig(rounds=5, learner="crpo", multiplier_cap=0.1)
-    assert "cap" not in opening(prepare(config, load_problem("windy-cliff")))
+    config = FedNPGConfig(rounds=5, learner="crpo")
+    problem = load_problem("windy-cliff")
+    assert "cap" not in opening(prepare(config, problem))
+    with pytest.raises(
+        InvalidInput, match=r"--multiplier-cap: got 0\.1; only with a --learner that"
+    ):
+        prepare(dataclasses.replace(config, multiplier_cap=0.1), problem)
 
 
 def test_the_default_is_automatic():
