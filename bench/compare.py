@@ -49,8 +49,10 @@ def compare(old: pathlib.Path, new: pathlib.Path) -> int:
         print(f"bench compare: {error}", file=sys.stderr)
         return 2
     if before["bench"] != after["bench"] or before["quick"] != after["quick"]:
-        told = [f"{d['bench']}{' --quick' * d['quick']}" for d in (before, after)]
-        print(f"bench compare: {told[0]} and {told[1]} measure different things", file=sys.stderr)
+        titles = [f"{d['bench']}{' --quick' * d['quick']}" for d in (before, after)]
+        print(
+            f"bench compare: {titles[0]} and {titles[1]} measure different things", file=sys.stderr
+        )
         return 2
     for name, (was, now) in machines(before["machine"], after["machine"]).items():
         print(f"another machine: {name} was {was}, is {now}")

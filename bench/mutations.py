@@ -128,7 +128,7 @@ def measure(quick: bool) -> dict[str, Any]:
         whole = failing(copy, [mutation.test for mutation in chosen])
         assert not whole, f"these fail without any mutation: {whole}"
         figures = [survey(copy, mutation) for mutation in chosen]
-    survivors = [told["place"] for told in figures if not told["caught"]]
+    survivors = [figure["place"] for figure in figures if not figure["caught"]]
     assert not survivors, f"no test noticed: {survivors}"
     return {"mutations": figures}
 

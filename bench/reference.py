@@ -53,7 +53,7 @@ class Option(NamedTuple):
 
     Attributes:
         flag: ``--local-steps``, or ``DIRECTORY`` of an argument without a flag.
-        told: its help.
+        help_text: its help.
         allowed: what it may be, in words; empty where the help says all.
         default: what it is unless given, as it would be typed; None where it must be given.
         swept: whether it may be an axis of a sweep.
@@ -63,7 +63,7 @@ class Option(NamedTuple):
     """
 
     flag: str
-    told: str
+    help_text: str
     allowed: str
     default: str | None
     swept: bool = False
@@ -84,7 +84,7 @@ def options(kind: Any, *, swept: bool = False) -> list[Option]:
         found.append(
             Option(
                 flag=field.name.upper() if "Positional" in words else named,
-                told=told(kind, field.name, marks),
+                help_text=help_text_of(kind, field.name, marks),
                 allowed="" if "UseAppendAction" in words else allowed(kind, field),
                 default=default(field),
                 swept=swept and field.name not in (*OWN, *OF_ROWS),
@@ -99,7 +99,7 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def told(kind: Any, name: str, marks: Sequence[Any] = ()) -> str:
+def help_text_of(kind: Any, name: str, marks: Sequence[Any] = ()) -> str:
     """The help of a field: said in its annotation, or the text under it, also in a base."""
     said = [mark.help for mark in marks if getattr(mark, "help", None)]
     under = (texts(base).get(name) for base in kind.__mro__ if dataclasses.is_dataclass(base))
@@ -207,7 +207,7 @@ def rendered(section: str, option: Option) -> str:
     if option.swept:
         facts.append("can be swept")
     # A word with _ or * in it is no emphasis, and a name no tag.
-    meaning = escape(" ".join(option.told.split()), quote=False)
+    meaning = escape(" ".join(option.help_text.split()), quote=False)
     meaning = re.sub(r"([_*])", r"\\\1", meaning)
     meaning = re.sub(r"(?<![\w=-])--[a-z][a-z-]*", r"`\g<0>`", meaning)
     return "\n\n".join([name, meaning, *([f"*{' · '.join(facts)}*"] if facts else [])])

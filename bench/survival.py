@@ -36,13 +36,13 @@ def measure(quick: bool) -> dict[str, Any]:
             continue
         with tempfile.TemporaryDirectory() as place:
             figures[name] = survive(name, flags, 2 if quick else 20, pathlib.Path(place), seed=0)
-        told = figures[name]
+        figure = figures[name]
         print(
-            f"{name}: {told['kills']} kills ({told['kills_after_a_checkpoint']} of them after a "
-            f"checkpoint, {told['kills_while_saving']} in the middle of one), "
-            f"{told['finished']} runs finished, differences: {told['differences'] or 'none'}"
+            f"{name}: {figure['kills']} kills ({figure['kills_after_a_checkpoint']} of them after "
+            f"a checkpoint, {figure['kills_while_saving']} in the middle of one), "
+            f"{figure['finished']} runs finished, differences: {figure['differences'] or 'none'}"
         )
-    assert not any(told["differences"] for told in figures.values())
+    assert not any(figure["differences"] for figure in figures.values())
     return {"survival": figures}
 
 

@@ -84,9 +84,9 @@ def start_backend() -> None:
         jax.devices()
     except (RuntimeError, AssertionError) as error:  # the latter where no platform is known at all
         asked = getattr(jax.config, "jax_platforms", None) or os.environ.get("JAX_PLATFORM_NAME")
-        told = _one_line(error) or "there is none of them here"
+        reason = _one_line(error) or "there is none of them here"
         raise InvalidInput(
-            "JAX_PLATFORMS", repr(asked), f"platforms of which JAX finds a device ({told})"
+            "JAX_PLATFORMS", repr(asked), f"platforms of which JAX finds a device ({reason})"
         ) from None
 
 

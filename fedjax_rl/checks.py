@@ -127,7 +127,7 @@ def shown(value: object, quoted: bool = False) -> str:
     """A value on one short line; words in quotes where they are ``quoted`` or blank."""
     bare = isinstance(value, str) and value.strip() and not quoted
     try:
-        told = " ".join((str(value) if bare else repr(value)).split())
+        text = " ".join((str(value) if bare else repr(value)).split())
     except Exception:  # of a whole number with thousands of digits, or an object's own
-        told = f"a value of type {type(value).__name__}"
-    return told if len(told) <= 200 else f"{told[:197]}..."
+        text = f"a value of type {type(value).__name__}"
+    return text if len(text) <= 200 else f"{text[:197]}..."

@@ -173,8 +173,10 @@ width = 0.27
 for index, (label, shares) in enumerate(used.items()):
     colour, where = look(index)["color"], np.arange(len(names)) + width * (index - 1)
     hatch = ("", "//", "..")[index]
-    told = f"{label}, survival {survival[label]:.3f}"
-    axes[2].bar(where, shares, width, color=colour, hatch=hatch, edgecolor="white", label=told)
+    label_text = f"{label}, survival {survival[label]:.3f}"
+    axes[2].bar(
+        where, shares, width, color=colour, hatch=hatch, edgecolor="white", label=label_text
+    )
 axes[2].axhline(1, color="black", lw=0.9)
 axes[2].set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
 axes[2].set(ylabel="cost / budget", title=f"costs; FedNPG after {ROUNDS} rounds")

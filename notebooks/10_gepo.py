@@ -244,9 +244,9 @@ def by_age(loss, name):
     """Mean of a diagnostic for each seed and each class of ages, [seeds, ages]."""
     own = [cells[loss, window].values for window in WINDOWS]
     age = np.concatenate([values["staleness"][:, 1 : RISING + 1] for values in own], 1)
-    told = np.concatenate([values[name][:, 1 : RISING + 1] for values in own], 1)
+    rising = np.concatenate([values[name][:, 1 : RISING + 1] for values in own], 1)
     classes = [(age >= low) & (age <= high) for low, high in AGES]
-    return np.stack([[told[k][of[k]].mean() for of in classes] for k in range(len(told))])
+    return np.stack([[rising[k][of[k]].mean() for of in classes] for k in range(len(rising))])
 
 
 aged = {

@@ -15,18 +15,18 @@ from fedjax_rl.sweeps.execution import Done
 pytestmark = pytest.mark.timeout(120)
 
 
-@pytest.mark.parametrize(("capped", "told"), [(12, ""), (15, " and 3 more")])
-def test_multipliers_at_their_cap(capped, told):
+@pytest.mark.parametrize(("capped", "message"), [(12, ""), (15, " and 3 more")])
+def test_multipliers_at_their_cap(capped, message):
     summary = {"multipliers_at_cap": [f"0/c{index}" for index in range(capped)]}
     run = SimpleNamespace(summary=summary, config=SimpleNamespace(multiplier_cap=10.0))
-    assert words._at_cap(run).split("): raise it")[0].endswith(f"0/c11{told}")
+    assert words._at_cap(run).split("): raise it")[0].endswith(f"0/c11{message}")
 
 
 def test_many_constraints_of_agents_alone_do_not_hide_the_worst_violation():
     cmdp = SimpleNamespace(num_constraints=words.CONSTRAINTS_LISTED + 1)
     summary = {"worst_occupancy_gap": 1.25, "worst_occupancy_violation": 7.5}
-    told = words._matrix(summary, cmdp)
-    assert "1.25" in told and "7.5" in told and "summary.json" in told
+    matrix = words._matrix(summary, cmdp)
+    assert "1.25" in matrix and "7.5" in matrix and "summary.json" in matrix
 
 
 @pytest.mark.parametrize("agents", [7, 9])
@@ -35,8 +35,8 @@ def test_multipliers_of_many_agents(agents):
     axes = Axes(("round",), (np.arange(2.0),))
     (figure,) = multipliers(axes, rows, {})
     drawing = png.drawn([figure])
-    told = [text.get_text() for text in drawing.legends[0].get_texts()]
-    assert ("28 of 36 curves" in told) == (agents == 9)
+    legend = [text.get_text() for text in drawing.legends[0].get_texts()]
+    assert ("28 of 36 curves" in legend) == (agents == 9)
     assert len(drawing.axes[0].lines) == 4 * 7
 
 

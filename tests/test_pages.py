@@ -161,12 +161,12 @@ def run_line(line: str, place: str, kept: pathlib.Path, *, may_set_up: bool) -> 
         target = words[words.index(">") + 1] if ">" in words else None
         words = words[: words.index(">")] if target else words
         assert pathlib.Path(words[0]).name == "fedjax-rl", f"{place}: {part} cannot run here"
-        told = io.StringIO()
-        with contextlib.redirect_stdout(told), matplotlib.rc_context({"figure.dpi": 40}):
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output), matplotlib.rc_context({"figure.dpi": 40}):
             status = run_once(small(words[1:]), kept)
-        assert status == 0, f"{place}: {part}\n{told.getvalue()}"
+        assert status == 0, f"{place}: {part}\n{output.getvalue()}"
         if target:
-            pathlib.Path(target).write_text(told.getvalue())
+            pathlib.Path(target).write_text(output.getvalue())
 
 
 def run_once(words: list[str], kept: pathlib.Path) -> int:

@@ -122,6 +122,6 @@ def test_every_supported_version_of_python_is_said_to_be_one() -> None:
     prefix = "Programming Language :: Python :: 3."
     minors = [name[len(prefix) :] for name in PROJECT["classifiers"] if name.startswith(prefix)]
     versions = [f"3.{minor}" for minor in minors]
-    told = f"Python {', '.join(versions[:-1])} or {versions[-1]}"
+    sentence = f"Python {', '.join(versions[:-1])} or {versions[-1]}"
     for page in ("README.md", "docs/quickstart.md"):
-        assert told in (REPOSITORY / page).read_text(), page
+        assert sentence in (REPOSITORY / page).read_text(), page

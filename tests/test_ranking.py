@@ -69,15 +69,15 @@ CASES = {
 def rows_of(members):
     rows = []
     for configuration, (step_size, seeds) in enumerate(members.items()):
-        for seed, figures in enumerate(seeds):
-            gap, cost = figures or (None, None)
+        for seed, values in enumerate(seeds):
+            gap, cost = values or (None, None)
             row = {"member": len(rows), "configuration": configuration, "step_size": step_size}
-            row |= {"seed": seed, "status": "diverged" if figures is None else "finished"}
-            row |= {"failed_round": 1 if figures is None else None, "average_gap": gap}
-            keeps = figures is not None and cost <= BUDGET * (1 + TOLERANCE)
+            row |= {"seed": seed, "status": "diverged" if values is None else "finished"}
+            row |= {"failed_round": 1 if values is None else None, "average_gap": gap}
+            keeps = values is not None and cost <= BUDGET * (1 + TOLERANCE)
             row |= {"feasible_average": keeps, "budgets/left": BUDGET}
             row |= {"occupancy_costs/left": cost, "reference": "fed"}
-            violation = None if figures is None else (cost - BUDGET) / BUDGET
+            violation = None if values is None else (cost - BUDGET) / BUDGET
             rows.append(row | {"relative_violation_average": violation})
     return rows
 
@@ -139,16 +139,16 @@ def by_report(path):
 
 
 def by_search(path):
-    return [size for _, _, size in sorted(told(path)[0])]
+    return [size for _, _, size in sorted(optuna_order(path)[0])]
 
 
 def by_optuna(path):
     """Whom Optuna calls the best; it calls nobody so where no trial is feasible."""
-    kept, best = told(path)
+    kept, best = optuna_order(path)
     return [best] if kept[0][0] == 0 else by_search(path)
 
 
-def told(path):
+def optuna_order(path):
     """(excess, value, step size) as a study is told them, sorted; and the best of the study."""
     found, objective = candidates(read_rows(path)), recorded_objective(path)
     laws = {
@@ -226,13 +226,13 @@ def test_it_is_said_where_episodes_were_given_up(tmp_path, capsys):
 def test_a_share_that_is_given_comes_before_the_one_of_the_sweep(tmp_path, capsys):
     path = sweep_of(tmp_path / "sweep", rows_of(BROKEN), 0.5)
     assert main(["best", str(path), "--feasible-seeds", "1"]) == 0
-    told = capsys.readouterr()
-    assert yaml.safe_load(told.out)["step_size"] == 0.3
-    assert "none of 3 configurations keeps every budget in every seed; closest" in told.err
+    output = capsys.readouterr()
+    assert yaml.safe_load(output.out)["step_size"] == 0.3
+    assert "none of 3 configurations keeps every budget in every seed; closest" in output.err
     assert main(["best", str(path)]) == 0
-    told = capsys.readouterr()
-    assert yaml.safe_load(told.out)["step_size"] == 0.2
-    assert "in at least 1 of 2 seeds" in told.err and "0 of 2 seeds feasible" in told.err
+    output = capsys.readouterr()
+    assert yaml.safe_load(output.out)["step_size"] == 0.2
+    assert "in at least 1 of 2 seeds" in output.err and "0 of 2 seeds feasible" in output.err
 
 
 def test_words_say_what_is_kept_and_show_the_true_gap(tmp_path):
@@ -296,11 +296,11 @@ def compared(names):
         row = {"member": place, "configuration": place, "learner": name, "seed": 0}
         row |= {"status": "finished", "failed_round": None, "equal_rounds/round": 3}
         row |= {"local_steps": 1}
-        for policy, gap, figures in zip(
+        for policy, gap, measured in zip(
             ("average", "last"), ("average_gap", "gap"), POLICIES[name], strict=True
         ):
             columns = f"feasible_{policy}", f"relative_violation_{policy}", gap
-            row |= {f"equal_rounds/{n}": value for n, value in zip(columns, figures, strict=True)}
+            row |= {f"equal_rounds/{n}": value for n, value in zip(columns, measured, strict=True)}
         rows.append(row)
     return rows
 
@@ -310,9 +310,9 @@ def test_variants_are_ordered_alike(names, expected, tmp_path):
     """In the verdicts of ``compare``, in its table, and in the report on its directory."""
     rows = compared(names)
     layout = layout_of(family_of("fednpg"), [FedNPGConfig(rounds=3)], 1.0)
-    told = verdicts(layout, rows, "equal_rounds")
+    verdict_lines = verdicts(layout, rows, "equal_rounds")
     lines = list(csv.DictReader(io.StringIO(csv_text(layout, rows))))
-    for line, first, place in zip(told, expected, (0, 1), strict=True):
+    for line, first, place in zip(verdict_lines, expected, (0, 1), strict=True):
         keeps = any(POLICIES[name][place][0] for name in names)
         assert (f" with {first};" if keeps else f"closest: {first}, ") in line
         assert ("none keeps every budget" in line) == (not keeps)
@@ -326,7 +326,7 @@ def test_variants_are_ordered_alike(names, expected, tmp_path):
     config["settings"] = {"rounds": 3}
     (path / "config.yaml").write_text(yaml.safe_dump(config))
     section = read_section(path, "")
-    assert section.tables[0].note == f"{'; '.join(told)}."
+    assert section.tables[0].note == f"{'; '.join(verdict_lines)}."
 
 
 @pytest.mark.parametrize(
@@ -417,9 +417,9 @@ def test_where_nothing_keeps_its_budgets_the_closest_is_named(windy_cliff, capsy
         assert row["relative_violation_average"] == pytest.approx((max(costs) - 2) / 2, abs=1e-12)
     capsys.readouterr()
     assert not resume(windy_cliff)
-    told = capsys.readouterr().out
-    assert "none keeps every budget in every seed; closest: step_size 0.1, relative " in told
-    assert "best average_gap" not in told
+    printed = capsys.readouterr().out
+    assert "none keeps every budget in every seed; closest: step_size 0.1, relative " in printed
+    assert "best average_gap" not in printed
     for consumer in CONSUMERS:
         assert consumer(windy_cliff)[0] == 0.1
     assert main(["best", str(windy_cliff), "--metric", "last_gap"]) == 0
@@ -442,8 +442,10 @@ def test_a_search_records_its_share_and_holds_to_it(tmp_path, capsys):
     flags = ["--random", "step_size=uniform:0.1:0.2", "--trials", "2", "--batch", "2"]
     flags += ["--seeds", "2", "--rounds", "3", "--feasible-seeds", "0.5", "--out", str(out)]
     assert main(["search", "fednpg", *flags]) == 0
-    told = capsys.readouterr().out
-    assert "for the smallest average_gap, subject to every budget kept in at least 1 of 2" in told
+    printed = capsys.readouterr().out
+    assert (
+        "for the smallest average_gap, subject to every budget kept in at least 1 of 2" in printed
+    )
     config = out / "config.yaml"
     document = yaml.safe_load(config.read_text())
     assert document["search"]["feasible_seeds"] == 0.5 and "feasible_seeds" not in document
@@ -482,8 +484,8 @@ def test_a_comparison_counts_the_seeds(tmp_path, capsys):
         assert share == sum(kept) / 4
         assert (row[f"equal_rounds/feasible_{policy}"] == "True") == (share >= 0.5)
         violations = sorted(summary[f"relative_violation_{policy}_by_seed"])
-        told = float(row[f"equal_rounds/relative_violation_{policy}"])
-        assert told == pytest.approx(violations[1], abs=1e-9)
+        recorded = float(row[f"equal_rounds/relative_violation_{policy}"])
+        assert recorded == pytest.approx(violations[1], abs=1e-9)
         assert summary[f"feasible_{policy}"] == all(kept)
         worst = summary[f"relative_violation_{policy}"]
         assert worst == pytest.approx(violations[-1], abs=1e-12)
@@ -530,17 +532,17 @@ def test_a_share_without_budgets_is_refused(capsys):
 
 
 def test_a_file_of_a_sweep_may_say_the_share(tmp_path, capsys):
-    for share, told in ((0.5, None), ("half", "--feasible-seeds: got half")):
+    for share, message in ((0.5, None), ("half", "--feasible-seeds: got half")):
         document = {"algorithm": "fednpg", "grid": {"step_size": [0.1]}, "feasible_seeds": share}
         document["settings"] = {"rounds": 2}
         (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(document))
         out = tmp_path / str(share)
         status = main(["sweep", "--file", str(tmp_path / "sweep.yaml"), "--out", str(out)])
-        assert status == (0 if told is None else 2)
-        if told is None:
+        assert status == (0 if message is None else 2)
+        if message is None:
             assert yaml.safe_load((out / "config.yaml").read_text())["feasible_seeds"] == share
         else:
-            assert told in capsys.readouterr().err
+            assert message in capsys.readouterr().err
 
 
 def test_who_asks_for_no_budgets_gets_the_metric_alone():

@@ -52,10 +52,10 @@ def main(arguments: list[str]) -> int:
 
     conditions = conditions_of(options.metric, options.maximize, options.subject_to)
     asked = options.metric, options.maximize, conditions, options.feasible_seeds
-    text, told = best_configuration(
+    text, message = best_configuration(
         options.directory, recorded_objective(options.directory, *asked)
     )
-    print(told, file=sys.stderr)
+    print(message, file=sys.stderr)
     if not utf8(sys.stdout):
         text = values.dump(values.parse(text), ascii_only=True)  # in escapes, which are ASCII
     print(text, end="", flush=True)

@@ -97,9 +97,9 @@ def made(family: Family, settings: type, *fields: Any) -> Any:
     return dataclasses.make_dataclass("Options", [own, *starts, *fields], frozen=True, kw_only=True)
 
 
-def option(name: str, kind: Any, default: Any, told: str) -> Any:
+def option(name: str, kind: Any, default: Any, help_text: str) -> Any:
     """A field of options with its help."""
-    return name, Annotated[kind, tyro.conf.arg(help=told)], dataclasses.field(default=default)
+    return name, Annotated[kind, tyro.conf.arg(help=help_text)], dataclasses.field(default=default)
 
 
 def base(

@@ -232,5 +232,5 @@ def _is_index(value: Any) -> bool:
 
 
 def _short(value: object) -> str:
-    told = " ".join(repr(value).split())
-    return told if len(told) <= 60 else f"{told[:57]}..."
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."

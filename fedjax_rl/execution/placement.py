@@ -39,8 +39,8 @@ class Placement(NamedTuple):
         return inner if self.mesh is None or axis != self.shard else dealt(self.mesh, inner)
 
     @property
-    def told(self) -> str:
-        """In a few words."""
+    def description(self) -> str:
+        """How many devices, and which axis is dealt to them, for a log line."""
         return "one device" if self.mesh is None else f"{self.devices} devices, {self.shard} dealt"
 
 

@@ -65,14 +65,14 @@ class Experiment(NamedTuple):
     run: Callable[[OnRows, Checkpointer, Callable[[int], int]], Result]
 
 
-def told(value: Any) -> str:
-    """A setting as a table has it: lists as YAML would write them in a line."""
+def as_text(value: Any) -> str:
+    """The text of a setting's value in a table: lists as YAML would write them in a line."""
     return f"[{','.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
 
 
 def in_words(chosen: Mapping[str, Any]) -> str:
     """Settings by name as ``step_size 0.1, local_steps 5``."""
-    return ", ".join(f"{name} {told(value)}" for name, value in chosen.items())
+    return ", ".join(f"{name} {as_text(value)}" for name, value in chosen.items())
 
 
 class Headline(NamedTuple):

@@ -267,6 +267,6 @@ def _prune(folder: Path, round: int, keep: int) -> None:
 
 def _reason(error: Exception) -> str:
     """What went wrong in a few words, out of the pages that TensorStore writes."""
-    told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    known = [words for words in ("No space left on device", "File too large") if words in told]
-    return known[0] if known else " ".join(told.split())[:200] or type(error).__name__
+    message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    known = [one for one in ("No space left on device", "File too large") if one in message]
+    return known[0] if known else " ".join(message.split())[:200] or type(error).__name__

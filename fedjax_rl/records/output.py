@@ -137,11 +137,11 @@ def _checkpointer(
         directory.clear()
         checkpoints.remove_half_written(directory.path / checkpoints.FOLDER)
     else:
-        told = {
+        recorded = {
             "checkpoints": dataclasses.asdict(destination.checkpoints),
             "sinks": list(destination.log_to),
         }
-        text = settings_to_yaml(algorithm, {**settings, **told, **extra}, versions)
+        text = settings_to_yaml(algorithm, {**settings, **recorded, **extra}, versions)
         directory.write_text(MARK, text)
     if destination.checkpoints.keep_checkpoints == 0:
         return NoCheckpoints(), nullcontext()

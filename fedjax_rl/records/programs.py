@@ -66,8 +66,8 @@ def processor() -> str:
     except OSError:
         lines = []
     able = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    told = hashlib.sha256(able.encode()).hexdigest()[:8]
-    return f"{platform.machine()}-{told}-jaxlib-{version('jaxlib')}"
+    digest = hashlib.sha256(able.encode()).hexdigest()[:8]
+    return f"{platform.machine()}-{digest}-jaxlib-{version('jaxlib')}"
 
 
 def discard_damaged(folder: Path, now: float) -> None:

@@ -23,8 +23,8 @@ def devices() -> str:
 
 def surroundings() -> dict[str, str]:
     """What the last bits of a result depend on besides its settings."""
-    told = {} if not (flags := compiler()) else {"compiler": flags}
-    return {"jax": version("jax"), "jaxlib": version("jaxlib"), "devices": devices(), **told}
+    flags_set = {} if not (flags := compiler()) else {"compiler": flags}
+    return {"jax": version("jax"), "jaxlib": version("jaxlib"), "devices": devices(), **flags_set}
 
 
 def commit(package: Path = Path(fedjax_rl.__file__).parent) -> str | None:
@@ -39,9 +39,9 @@ def commit(package: Path = Path(fedjax_rl.__file__).parent) -> str | None:
     ask = ["git", "--no-optional-locks", "-C", str(checkout), "describe"]
     ask += ["--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        told = subprocess.run(
+        completed = subprocess.run(
             ask, capture_output=True, text=True, timeout=SECONDS_FOR_GIT, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return told.stdout.strip() or None
+    return completed.stdout.strip() or None

@@ -197,8 +197,8 @@ def _played(source: Source) -> tuple[Table, ...]:
 def _agents(source: Source, summary: Mapping[str, Any], rows: Columns) -> float:
     """How many share the environment steps; of an unfinished run as far as its columns tell."""
     watching = {n.split("/")[1] for n in rows if n.startswith("multiplier/") and n.count("/") > 1}
-    told = summary.get("num_agents", source.config.get("agents"))
-    return number(told) if told else float(max(len(watching), 1))
+    recorded = summary.get("num_agents", source.config.get("agents"))
+    return number(recorded) if recorded else float(max(len(watching), 1))
 
 
 def _beside(everyone: list[Section]) -> Table:

@@ -96,8 +96,8 @@ def read_section(path: Path, name: str) -> Section:
     except InvalidInput:
         raise
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        told = " ".join(f"{type(error).__name__} {error}".split())
-        raise InvalidInput(FIELD, path, f"files as fedjax-rl writes them ({told})") from error
+        reason = " ".join(f"{type(error).__name__} {error}".split())
+        raise InvalidInput(FIELD, path, f"files as fedjax-rl writes them ({reason})") from error
 
 
 def names_of(directories: Sequence[Path]) -> list[str]:

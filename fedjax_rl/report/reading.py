@@ -75,8 +75,8 @@ class Source(NamedTuple):
         for line in rows[:-1]:
             if (count := len(line.cells)) != len(header):
                 where = f"line {line.number} of {self.path / name}"
-                told = f"{count} cell{'s' * (count != 1)} in {where}"
-                raise InvalidInput(FIELD, told, f"{len(header)}, as in the header")
+                found = f"{count} cell{'s' * (count != 1)} in {where}"
+                raise InvalidInput(FIELD, found, f"{len(header)}, as in the header")
         whole = [line.cells for line in rows if len(line.cells) == len(header)]
         return {title: [row[place] for row in whole] for place, title in enumerate(header)}
 

@@ -101,8 +101,8 @@ class Annotation(NamedTuple):
         """What a value may be, in words."""
         if self.kind is None:
             return f"one of {', '.join(self.words)}"
-        told = {bool: "true or false", str: "a name"}.get(self.kind, self.rule.allowed)
-        return " or ".join((*self.words, told))
+        otherwise = {bool: "true or false", str: "a name"}.get(self.kind, self.rule.allowed)
+        return " or ".join((*self.words, otherwise))
 
 
 def _read(annotation: Any) -> Annotation:

@@ -225,17 +225,17 @@ def _origin(document: dict[str, Any], problem: Sequence[str]) -> dict[str, str]:
 
 
 def _conditions(objective: Objective) -> str:
-    told = " and ".join(f"{c.metric}{c.relation}{c.bound:g}" for c in objective.conditions)
-    return told or "no condition"
+    text = " and ".join(f"{c.metric}{c.relation}{c.bound:g}" for c in objective.conditions)
+    return text or "no condition"
 
 
 def _nearest(found: Sequence[Candidate], objective: Objective) -> str:
     """Why nobody qualifies: what the configurations have of each metric that was asked for."""
-    told = []
+    ranges = []
     for each in objective.conditions:
         values = [one.mean(each.metric) for one in found]
         finite = [value for value in values if math.isfinite(value)]
         if finite:
-            told.append(f"{each.metric} from {min(finite):.4g} to {max(finite):.4g}")
-    seen = ", ".join(told) or "every configuration has a seed that diverged"
+            ranges.append(f"{each.metric} from {min(finite):.4g} to {max(finite):.4g}")
+    seen = ", ".join(ranges) or "every configuration has a seed that diverged"
     return f"no configuration satisfies it; they have {seen}"

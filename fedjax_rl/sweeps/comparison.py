@@ -188,11 +188,11 @@ def _number(value: Any) -> str:
 
 def verdicts(layout: Layout, rows: Sequence[Row], view: str) -> list[str]:
     """The best of a view in words, by each of the figures that configurations are judged by."""
-    told = {
+    lines = {
         whose: words.best(rows, objective, layout.added.called) or words.NOBODY
         for whose, objective in layout.objectives(view).items()
     }
-    return [f"{whose}: {line}" if whose else line for whose, line in told.items()]
+    return [f"{whose}: {line}" if whose else line for whose, line in lines.items()]
 
 
 def text(layout: Layout, rows: Sequence[Row]) -> str:

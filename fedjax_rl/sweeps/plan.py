@@ -114,9 +114,9 @@ def _named(chosen: Chosen) -> Iterator[None]:
     try:
         yield
     except InvalidInput as error:
-        told = ", ".join(f"{name} {value}" for name, value in chosen.items())
+        combination = ", ".join(f"{name} {value}" for name, value in chosen.items())
         raise InvalidInput(
-            error.field, error.value, f"{error.allowed}; in the combination {told}"
+            error.field, error.value, f"{error.allowed}; in the combination {combination}"
         ) from None
 
 

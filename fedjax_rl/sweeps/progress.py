@@ -51,7 +51,7 @@ class SweepProgress:
         """So many rounds of it are done."""
         self._bars.update(self._one, completed=last)
 
-    def chunk_done(self, *told: str) -> None:
+    def chunk_done(self, *messages: str) -> None:
         """A chunk is done; what there is to say of it, above the bars."""
         self._bars.update(self._all, advance=1)
-        self._console.print("; ".join(filter(None, told)))
+        self._console.print("; ".join(filter(None, messages)))

@@ -15,7 +15,7 @@ import numpy as np
 
 from fedjax_rl.cluster import hosts
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.families.protocol import told
+from fedjax_rl.families.protocol import as_text
 from fedjax_rl.records.checkpoint_files import digest_of
 from fedjax_rl.records.checkpointer import DirectoryCheckpointer
 from fedjax_rl.records.checkpoints import Origin
@@ -244,7 +244,7 @@ def csv_text(rows: Sequence[Row]) -> str:
 def cell(value: Any) -> Any:
     """A value as a table has it."""
     if isinstance(value, list | tuple):
-        return told(value)
+        return as_text(value)
     return "" if value is None or value != value else value
 
 

@@ -42,7 +42,7 @@ STUDY = "study.db"
 
 
 def search_and_record(search: Search) -> bool:
-    """Runs the trials that are not told yet, batch by batch, and writes what came out.
+    """Runs the trials that are not finished yet, batch by batch, and writes what came out.
 
     Returns:
         Whether every member diverged.
@@ -121,10 +121,10 @@ def _run(
     directory: SweepDirectory,
     study: Study,
 ) -> None:
-    """Runs batches until every trial is told."""
+    """Runs batches until every trial is finished."""
     done = directory.done()
     tell_whole(search, directory, study, done)
-    left = search.trials - sum(trial.told for trial in study.trials())
+    left = search.trials - sum(trial.finished for trial in study.trials())
     batches = -(-left // search.batch)
     marks = [time.perf_counter()]
     with SweepProgress(batches, "batches") as progress:
@@ -189,12 +189,12 @@ def tell_whole(
                 "the study that asked for what is in chunks/: put it back; without that file, "
                 "resume asks anew for the same",
             )
-        if not trial.told:
+        if not trial.finished:
             study.tell(trial, *outcome(search.objective, Candidate(place, chosen, rows)))
 
 
 def outcome(objective: Objective, one: Candidate) -> tuple[float | None, list[float]]:
-    """What the study is told of a trial: its value if that is a number, and its excesses.
+    """The outcome of a trial for Optuna: its value if that is a number, and its excesses.
 
     They are what `ordered` goes by, so that Optuna's order is ours: the value of a gap is that of
     its positive part, and budgets are kept where the last excess is 0.

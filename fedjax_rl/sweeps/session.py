@@ -145,9 +145,9 @@ def opened(request: SweepRequest, plan: SweepPlan) -> AbstractContextManager[Swe
     if request.destination.out is None:
         return nullcontext()
     made = {"made_with": made_with(plan.content)}
-    told = {"left_out": plan.left_out} if request.compare else {}
+    recorded = {"left_out": plan.left_out} if request.compare else {}
     return SweepDirectory(
-        request.destination, request.document() | told | made, request.identity() | made
+        request.destination, request.document() | recorded | made, request.identity() | made
     )
 
 
@@ -190,8 +190,8 @@ def _timed(
     assembler, first = work[0]
     program = first.program(assembler, devices)
     with working("compiling the first group"):
-        told = estimate(first, program)
-    print(words.duration(told, [group for _, group in work], done), flush=True)
+        estimated = estimate(first, program)
+    print(words.duration(estimated, [group for _, group in work], done), flush=True)
     return program
 
 

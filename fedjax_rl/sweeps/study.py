@@ -33,12 +33,12 @@ class Trial(NamedTuple):
     Attributes:
         number: Optuna's.
         drawn: for each setting a number, or one of a choice's words.
-        told: whether what came of it was told.
+        finished: whether its outcome was reported to Optuna.
     """
 
     number: int
     drawn: dict[str, Any]
-    told: bool
+    finished: bool
 
 
 class Study:
@@ -115,8 +115,8 @@ class Study:
                 if trial.state == TrialState.RUNNING and set(trial.params) != set(self._space):
                     self._study.tell(trial.number, state=TrialState.FAIL)
                 elif trial.state != TrialState.FAIL:
-                    told = trial.state != TrialState.RUNNING
-                    found.append(Trial(trial.number, dict(trial.params), told))
+                    finished = trial.state != TrialState.RUNNING
+                    found.append(Trial(trial.number, dict(trial.params), finished))
         return found
 
     def ask(self) -> None:
@@ -126,10 +126,10 @@ class Study:
             self._study.ask(self._space)
 
     def tell(self, trial: Trial, value: float | None, excess: Sequence[float]) -> None:
-        """Says what came of a trial.
+        """Reports the outcome of a trial to Optuna.
 
         Args:
-            trial: of `trials`, not told yet.
+            trial: of `trials`, not finished yet.
             value: a finite number; None where there is none, which the sampler takes for worse
                 than any number.
             excess: how far it is from keeping each condition, above 0 where it does not.
@@ -151,7 +151,7 @@ class Study:
             return optuna.samplers.TPESampler(
                 seed=seed,
                 n_startup_trials=STARTUP if self._sampler == "tpe" else 2**31,
-                constant_liar=True,  # what is asked and not told yet counts as bad: no twins
+                constant_liar=True,  # trials under way count as bad: no twins
                 constraints_func=self._excess_of,
             )
 

@@ -67,17 +67,17 @@ def repeated(count: int) -> str:
     return f"{_counted(count, 'combination')} repeat{many} another in all that it reads: run once\n"
 
 
-def duration(told: Estimate, groups: Sequence[Group], done: Container[int]) -> str:
+def duration(estimated: Estimate, groups: Sequence[Group], done: Container[int]) -> str:
     """How long it may take."""
-    total, several = in_time(told.total(groups, done)), len(groups) > 1
+    total, several = in_time(estimated.total(groups, done)), len(groups) > 1
     return (
         f"time: about {total}, from a few rounds{' of the first group' * several}; "
-        f"{in_time(told.compiling)} of it to compile{' each group' * several}"
+        f"{in_time(estimated.compiling)} of it to compile{' each group' * several}"
     )
 
 
 def search(request: Search, groups: Sequence[Group], trials: Sequence[Trial]) -> str:
-    """What is searched for, in which batches, and how many trials are told."""
+    """The plan of a search: laws, objective, batches, and how many trials are finished."""
     space, seeds, objective = request.request.space, request.request.base.seeds, request.objective
     laws = ", ".join(f"{name} ({law})" for name, law in space.random.items())
     conditions = [f"{c.metric}{c.relation}{c.bound:g}" for c in objective.conditions]
@@ -98,8 +98,8 @@ def search(request: Search, groups: Sequence[Group], trials: Sequence[Trial]) ->
     if len(groups) > GROUPS_LISTED:
         lines.append(f"  and {len(groups) - GROUPS_LISTED} more groups")
     if trials:
-        told = sum(trial.told for trial in trials)
-        lines.append(f"going on: {told} of {request.trials} trials are told")
+        finished = sum(trial.finished for trial in trials)
+        lines.append(f"going on: {finished} of {request.trials} trials are told")
     return "\n".join(lines)
 
 

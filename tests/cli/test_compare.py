@@ -122,8 +122,8 @@ def test_both_views_are_rounds_of_the_same_run(small, drift):
         for view, round in (("equal_rounds", 20), ("equal_local_steps", 13)):
             assert int(rows[name][f"{view}/round"]) == round
             for figure in (*FIGURES, "bytes_exchanged"):
-                told, known = float(rows[name][f"{view}/{figure}"]), run.history[figure][round]
-                assert told == pytest.approx(known, abs=1e-10)
+                in_table, known = float(rows[name][f"{view}/{figure}"]), run.history[figure][round]
+                assert in_table == pytest.approx(known, abs=1e-10)
         for policy in ("feasible_average", "feasible_last"):
             assert rows[name][f"equal_rounds/{policy}"] == str(run.summary[policy])
     assert rows["npg E=2"]["equal_local_steps/round"] == "20"
@@ -140,8 +140,8 @@ def test_lists_are_short_for_a_grid(small, drift, tmp_path, capsys):
     grid = ["learner=npg,crpo", "local_steps=2,3", "correction=none", "merge=auto"]
     flags = [word for axis in [*grid, "reference=fed,omniscient"] for word in ("--grid", axis)]
     assert compare("--problem", small, "--rounds", 20, *flags, "--out", out) == 0
-    told = capsys.readouterr().out
-    assert max(map(len, told[told.index("After") :].splitlines()[1:9])) <= 120
+    printed = capsys.readouterr().out
+    assert max(map(len, printed[printed.index("After") :].splitlines()[1:9])) <= 120
     for name in ("comparison.csv", "comparison.md", "sweep.csv"):
         assert (out / name).read_bytes() == (drift / name).read_bytes()
 
@@ -150,9 +150,9 @@ def test_views_that_are_the_same_are_shown_once(small, tmp_path, capsys):
     out = tmp_path / "learners"
     flags = ["--learners", "npg,crpo", "--local-steps", 2, "--out", out]
     assert compare("--problem", small, "--rounds", 20, *flags) == 0
-    told = capsys.readouterr().out
-    assert told.count("avg gap") == told.count("averaged policies: ") == 1
-    assert "After 20 rounds (40 local steps) each:" in told
+    printed = capsys.readouterr().out
+    assert printed.count("avg gap") == printed.count("averaged policies: ") == 1
+    assert "After 20 rounds (40 local steps) each:" in printed
     assert (out / "comparison.md").read_text().count("| variant |") == 1
 
 
@@ -267,9 +267,9 @@ def test_a_variant_that_diverges_harms_no_other(small, tmp_path, monkeypatch, ca
 def test_the_verdict_is_honest(capsys):
     for budget, words in ((9.0, "best equal_rounds/"), (2.0, "none keeps every budget; closest: ")):
         assert compare("--rounds", 3, "--budgets", *[budget] * 4) == 0
-        told = capsys.readouterr().out
+        printed = capsys.readouterr().out
         for policies in ("averaged policies: ", "last policies: "):
-            assert f"\n{policies}{words}" in told
+            assert f"\n{policies}{words}" in printed
 
 
 def test_a_plot_is_drawn_where_nothing_is_positive(tmp_path, capsys):
@@ -387,9 +387,9 @@ BAD_FLAGS = {
 @pytest.mark.parametrize("flags", BAD_FLAGS)
 def test_a_bad_flag_is_told_in_one_line(flags, capsys):
     assert compare(*flags.split()) == 2
-    told = capsys.readouterr()
-    assert BAD_FLAGS[flags] in told.err
-    assert told.err.count("\n") == 1 and not told.out
+    output = capsys.readouterr()
+    assert BAD_FLAGS[flags] in output.err
+    assert output.err.count("\n") == 1 and not output.out
 
 
 def test_help_names_the_lists_and_not_the_single_values(capsys):

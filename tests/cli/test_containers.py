@@ -41,7 +41,7 @@ def homeless(home=None):
 
 def assert_runs(words, environment, out, cwd, before=()):
     """A run that draws, without a word on stderr but of what it is doing."""
-    told = subprocess.run(
+    completed = subprocess.run(
         [*before, sys.executable, *words, "run", "fednpg", "--rounds", "2", "--out", str(out)],
         cwd=cwd,
         env=environment,
@@ -50,8 +50,8 @@ def assert_runs(words, environment, out, cwd, before=()):
         timeout=120,
         check=False,
     )
-    assert told.returncode == 0, told.stderr
-    assert all(line.endswith(" …") for line in told.stderr.splitlines()), told.stderr
+    assert completed.returncode == 0, completed.stderr
+    assert all(line.endswith(" …") for line in completed.stderr.splitlines()), completed.stderr
     assert {path.name for path in out.iterdir()} >= DRAWN
 
 

@@ -178,8 +178,8 @@ BAD_FLAGS = {
 def test_a_bad_flag_is_told_in_one_line(cartpole, capsys, flags):
     before = sorted((path.name, path.stat().st_mtime_ns) for path in cartpole.iterdir())
     assert main(["eval", str(cartpole), *flags.split()]) == 2
-    told = capsys.readouterr()
-    assert BAD_FLAGS[flags] in told.err and told.err.count("\n") == 1 and not told.out
+    output = capsys.readouterr()
+    assert BAD_FLAGS[flags] in output.err and output.err.count("\n") == 1 and not output.out
     assert before == sorted((path.name, path.stat().st_mtime_ns) for path in cartpole.iterdir())
 
 
@@ -278,10 +278,10 @@ def test_a_directory_that_cannot_be_used_is_told_in_one_line(tmp_path, capsys, c
     path = written(tmp_path / "run", problem=CHAIN)
     spoil(path)
     assert main(["eval", str(path)]) == 2
-    told = capsys.readouterr()
-    assert told.err.count("\n") == 1 and not told.out
+    output = capsys.readouterr()
+    assert output.err.count("\n") == 1 and not output.out
     for message in messages:
-        assert message in told.err
+        assert message in output.err
     assert not (path / "evaluation.json").exists()
 
 

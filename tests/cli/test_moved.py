@@ -77,14 +77,14 @@ def test_a_run_goes_on_and_runs_again_where_it_was_moved(old, capsys, words, fil
 
 
 @pytest.mark.parametrize(
-    ("words", "file", "told"),
+    ("words", "file", "message"),
     [
         ([*FINITE, "--problem"], "a.npz", "the problem's content"),
         ([*STALE, "--latency"], "trace.csv", "the problem's or trace.csv's content"),
     ],
     ids=["problem", "latency"],
 )
-def test_another_content_under_the_same_name_is_refused(old, capsys, words, file, told):
+def test_another_content_under_the_same_name_is_refused(old, capsys, words, file, message):
     assert command("run", *words, file, "--out", "run") == 0
     new = moved(old, "run", file)
     interrupted(new / "run")
@@ -99,7 +99,7 @@ def test_another_content_under_the_same_name_is_refused(old, capsys, words, file
         assert command(*again) == 2
         (line,) = [one for one in capsys.readouterr().err.splitlines() if "fedjax-rl" in one]
         shown = line.replace(str(new / file), file)
-        assert f"{told} is not what that run was made with" in shown
+        assert f"{message} is not what that run was made with" in shown
     assert rows(new / "run") == before and not (old / "x").exists()
 
 

@@ -92,7 +92,7 @@ def test_every_band_is_named_in_its_legend(made, name):
             one for one in (*drawing.legends, *(a.get_legend() for a in drawing.axes)) if one
         ]
         texts = [text.get_text() for legend in legends for text in legend.get_texts()]
-        told = {" ".join(text.split()) for text in texts}
+        legend_texts = {" ".join(text.split()) for text in texts}
         for view in figure.views:
             for series in getattr(view, "series", ()):
                 if series.band is not None:
@@ -101,7 +101,7 @@ def test_every_band_is_named_in_its_legend(made, name):
                     assert any(m.words.startswith(words) for m in meanings(view.series))
                     bands += 1
         wanted = {m.words for m in meanings(getattr(figure.views[0], "series", ()))}
-        assert wanted <= told, figure.title
+        assert wanted <= legend_texts, figure.title
     assert bands or name in ("npg", "variants"), "a single seed has none"
 
 
@@ -148,7 +148,7 @@ def test_one_directory_keeps_its_page_and_loses_it_with_the_run(directories, cap
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["missing"], "directory: got missing; a directory that fedjax-rl run"),
         (["."], "with its config.yaml"),
@@ -157,8 +157,8 @@ def test_one_directory_keeps_its_page_and_loses_it_with_the_run(directories, cap
         (["a", "--metric", "b"], "see: fedjax-rl report --help"),
     ],
 )
-def test_mistakes_are_told_in_one_line(words, told, capsys, tmp_path, monkeypatch):
+def test_mistakes_are_told_in_one_line(words, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["report", *words]) == 2
     error = capsys.readouterr().err
-    assert told in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1

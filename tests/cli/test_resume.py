@@ -29,10 +29,10 @@ LONG = ["run", "fednpg", "--rounds", "400000", "--log-every", "1000", "--seeds",
 def test_killed_three_times_and_none_the_wiser(tmp_path, monkeypatch, algorithm):
     for name, value in fresh_environment(compiled_quickly=True).items():
         monkeypatch.setenv(name, value)
-    told = survival.survive(algorithm, survival.RUNS[algorithm], 3, tmp_path, seed=1)
-    assert told["kills"] == 3
-    assert told["differences"] == []
-    assert told["finished"] >= 1
+    outcome = survival.survive(algorithm, survival.RUNS[algorithm], 3, tmp_path, seed=1)
+    assert outcome["kills"] == 3
+    assert outcome["differences"] == []
+    assert outcome["finished"] >= 1
 
 
 @contextlib.contextmanager
@@ -68,9 +68,9 @@ def test_a_stopped_run_is_saved_and_nobody_else_may_write(tmp_path, number, stat
             assert main([*words, str(out)]) == 2
             assert "another process writes there" in capsys.readouterr().err
         process.send_signal(number)
-        _, told = process.communicate(timeout=60)
+        _, printed = process.communicate(timeout=60)
     assert process.returncode == status
-    notice, last = told.strip().splitlines()
+    notice, last = printed.strip().splitlines()
     assert notice.startswith("fedjax-rl: saving, then stopping")
     assert last.endswith(f"go on with: fedjax-rl resume {out}")
     saved, damaged = checkpoints.newest(out / "checkpoints")
@@ -136,10 +136,10 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(whole, broken, capsy
     data = next((newest / "arrays").glob("**/d/*"))
     data.write_bytes(data.read_bytes()[:-10])
     assert main(["resume", str(broken)]) == 0
-    told = capsys.readouterr()
-    assert f"warning: {newest} is damaged" in told.err
-    assert f"Going on from {newest.parent}" in told.out
-    assert str(newest) not in told.out
+    output = capsys.readouterr()
+    assert f"warning: {newest} is damaged" in output.err
+    assert f"Going on from {newest.parent}" in output.out
+    assert str(newest) not in output.out
     assert survival.compare(whole, broken) == []
 
 

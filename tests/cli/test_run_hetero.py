@@ -153,10 +153,10 @@ def test_a_seed_that_diverges_is_reported(tmp_path, capsys):
     out = tmp_path / "diverged"
     flags = [*TINY[:-1], "3e38", "--kl", "code", "--kl-weight", "1e30"]
     assert main(["run", "grpo", *flags, "--out", str(out)]) == 1
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     summary = json.loads((out / "summary.json").read_text())
     (failed,) = summary["failed_seeds"]
-    assert f"DIVERGED: seed 0 in step {failed['step']}" in told
+    assert f"DIVERGED: seed 0 in step {failed['step']}" in printed
     assert summary["last"] is None and summary["best_by_seed"] == [None]
 
 
@@ -164,8 +164,8 @@ def test_losses_and_windows_side_by_side(tmp_path, capsys):
     out = tmp_path / "compared"
     flags = ["--losses", "gepo,grpo", "--windows", "0,2", "--seeds", "2", "--out", str(out)]
     assert main(["compare", *flags, *TINY]) == 0
-    told = capsys.readouterr().out
-    assert "gepo, W = 0" in told and "grpo, W = 2" in told and "IQM [95 %]" in told
+    printed = capsys.readouterr().out
+    assert "gepo, W = 0" in printed and "grpo, W = 2" in printed and "IQM [95 %]" in printed
     pairs = [(loss, window) for loss in ("gepo", "grpo") for window in "02"]
     rows = rows_of(out / "comparison.csv")
     assert [(r["loss"], r["window"]) for r in rows] == pairs
@@ -201,13 +201,13 @@ def test_algorithms_of_one_kind_are_an_axis(tmp_path, capsys):
     assert main(["sweep", "gepo", *TINY, *grid, "--out", str(out)]) == 0
     assert [row["algorithm"] for row in rows_of(out / "sweep.csv")] == ["gepo", "grpo"]
     capsys.readouterr()
-    for other, told in (
+    for other, message in (
         ("fednpg", "algorithm: got 'fednpg'; algorithms of one kind, as gepo is"),
         ("gepoo", "algorithm: got 'gepoo'; did you mean 'gepo'?"),
     ):
         assert main(["sweep", "gepo", *TINY, "--grid", f"algorithm=gepo,{other}"]) == 2
         error = capsys.readouterr().err
-        assert told in error and error.count("\n") == 1
+        assert message in error and error.count("\n") == 1
 
 
 BAD = [
@@ -260,9 +260,9 @@ def test_a_mistake_is_told_in_one_line(case, tmp_path, capsys, monkeypatch):
     words, expected = case
     out = [] if "--overwrite" in words else ["--out", str(tmp_path / "out")]
     assert main([*words, *out]) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1, told
-    assert expected in told
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1, errors
+    assert expected in errors
     assert not (tmp_path / "out").exists()
 
 

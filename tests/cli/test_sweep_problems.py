@@ -132,5 +132,5 @@ def test_what_is_refused_leaves_no_trace(tmp_path, words, capsys):
         sought = ["--problem", "b.npz", *words, *law, "--out", "sought"]
         assert command("search", "fednpg", *sought) == 2
         assert not (tmp_path / "sought").exists()
-    told = capsys.readouterr().err.splitlines()
-    assert all(line.startswith(("fedjax-rl: ", "preparing")) for line in told)
+    errors = capsys.readouterr().err.splitlines()
+    assert all(line.startswith(("fedjax-rl: ", "preparing")) for line in errors)

@@ -372,8 +372,8 @@ def test_what_has_no_effect_is_refused_on_every_route(algorithm):
     for name, beside in USELESS[algorithm].items():
         for route in ROUTES:
             route(walk, beside)
-            told = f"{name} is taken by {route.__name__}"
-            assert refused(route, walk, {**beside, name: walk.values[name]}, name), told
+            message = f"{name} is taken by {route.__name__}"
+            assert refused(route, walk, {**beside, name: walk.values[name]}, name), message
 
 
 BESIDE: list[tuple[str, dict[str, Any]]] = [

@@ -25,9 +25,9 @@ def test_bands_are_intervals_of_interquartile_means_over_seeds():
     values = np.array([[0.0, 1.0, 2.0, 3.0, 100.0], [7.0, math.nan, 7.0, 7.0, math.nan]])
     found = averaged(series([0.0, 0.0]), values)
     assert found.y.tolist() == [2.0, 7.0], "of 0, 1, 2, 3, 100 the middle is 1, 2, 3"
-    told = stratified_bootstrap(values[0], interquartile_mean, seed=1)
-    assert found.band.low[0] == pytest.approx(told.low, abs=0.4)
-    assert found.band.high[0] == pytest.approx(told.high, rel=0.4) and found.band.filled
+    interval = stratified_bootstrap(values[0], interquartile_mean, seed=1)
+    assert found.band.low[0] == pytest.approx(interval.low, abs=0.4)
+    assert found.band.high[0] == pytest.approx(interval.high, rel=0.4) and found.band.filled
     assert (found.band.low[1], found.band.high[1]) == (7.0, 7.0), "three seeds are alike"
     assert found.band.words == "95 % interval of the interquartile mean over 5 seeds"
 

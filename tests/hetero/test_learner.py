@@ -56,8 +56,10 @@ def settings(schedule, rate=RATE):
 
 def schedule_of(window, seed=0):
     sync = 0.0 if window == 0 else 90.0
-    told = ScheduleSettings(samplers=2, window=window, sync_seconds=sync, sampler_seconds=20.0)
-    return simulate(told, STEPS, seed)[0]
+    chosen_settings = ScheduleSettings(
+        samplers=2, window=window, sync_seconds=sync, sampler_seconds=20.0
+    )
+    return simulate(chosen_settings, STEPS, seed)[0]
 
 
 def trained(schedule, loss="grpo", seed=0):
@@ -217,15 +219,15 @@ def test_other_losses_learn_too(loss):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"group_size": 1}, "--group-size: got 1"),
         ({"prompts": 0}, "--prompts: got 0"),
         ({"depth": 0}, "--depth: got 0"),
     ],
 )
-def test_impossible_choices_are_refused(change, told):
-    with pytest.raises(InvalidInput, match=told):
+def test_impossible_choices_are_refused(change, message):
+    with pytest.raises(InvalidInput, match=message):
         asynchronous(TASK, POLICY, build_loss("gepo", LossChoices()), choices(1)._replace(**change))
 
 

@@ -95,8 +95,8 @@ def test_loss_and_gradient_of_two_prompts(name: str, how: Variant):
     frozen = CASE.log_p
     expected = reference(CASE, frozen, frozen, how)
     expected_slope = slope(lambda live: reference(CASE, live, frozen, how), frozen)
-    told, gradient = judged(name, how, CASE)
-    assert float(told.loss) == pytest.approx(expected, rel=2e-5, abs=1e-6)
+    outcome, gradient = judged(name, how, CASE)
+    assert float(outcome.loss) == pytest.approx(expected, rel=2e-5, abs=1e-6)
     np.testing.assert_allclose(gradient, expected_slope, rtol=1e-4, atol=2e-6)
     assert np.abs(expected_slope).max() > 1e-3
     assert not gradient[~CASE.mask].any()
@@ -235,11 +235,11 @@ def test_advantages(name: str):
 )
 def test_kl_terms(kl: str, term):
     bare, bare_slope = judged("gepo", Variant(), CASE)
-    told, gradient = judged("gepo", Variant(), CASE, kl)
+    penalised, gradient = judged("gepo", Variant(), CASE, kl)
     expected = 0.005 * kl_term(CASE, CASE.log_p, term)
     expected_slope = 0.005 * slope(lambda live: kl_term(CASE, live, term), CASE.log_p)
     assert expected > 1e-5
-    assert float(told.loss - bare.loss) == pytest.approx(expected, rel=1e-3)
+    assert float(penalised.loss - bare.loss) == pytest.approx(expected, rel=1e-3)
     np.testing.assert_allclose(gradient - bare_slope, expected_slope, rtol=1e-3, atol=1e-6)
 
 

@@ -12,14 +12,14 @@ pytestmark = pytest.mark.timeout(60)
 
 
 def git(where, *words):
-    told = subprocess.run(
+    completed = subprocess.run(
         ["git", "-C", where, "-c", "user.name=a", "-c", "user.email=a@b", *words],
         capture_output=True,
         text=True,
         check=True,
         timeout=30,
     )
-    return told.stdout.strip()
+    return completed.stdout.strip()
 
 
 @pytest.fixture

@@ -141,8 +141,10 @@ def test_both_axes_can_be_logarithmic(browser, pages):
 
 def test_the_legend_says_what_a_band_is(browser, pages):
     page = opened(browser, pages["networks"], 390)
-    told = "[...document.querySelectorAll('figure:first-of-type .meaning')].map(e => e.textContent)"
-    assert page.evaluate(told) == ["95 % interval of the interquartile mean over 5 seeds"]
+    script = (
+        "[...document.querySelectorAll('figure:first-of-type .meaning')].map(e => e.textContent)"
+    )
+    assert page.evaluate(script) == ["95 % interval of the interquartile mean over 5 seeds"]
     aside = page.evaluate("document.querySelector('.legend .aside').textContent")
     assert aside.startswith("95 % interval ")
     assert page.evaluate("document.querySelectorAll('figure:first-of-type path.band').length") == 2

@@ -243,7 +243,7 @@ def broken(path, name, text):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         ("config.yaml", "algorithm: magic", "directory: got .*config.yaml; that of a directory"),
         ("config.yaml", "- 1", "directory: got .*config.yaml; that of a directory"),
@@ -254,9 +254,9 @@ def broken(path, name, text):
         ("metrics.csv", "round\n0\n", "files as fedjax-rl writes them"),
     ],
 )
-def test_files_that_cannot_be_read_are_named(tmp_path, name, text, told):
+def test_files_that_cannot_be_read_are_named(tmp_path, name, text, message):
     path = broken(made.finite(tmp_path / "run"), name, text)
-    with pytest.raises(InvalidInput, match=told) as raised:
+    with pytest.raises(InvalidInput, match=message) as raised:
         read_section(path, "")
     assert "\n" not in str(raised.value)
 

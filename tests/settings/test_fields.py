@@ -141,8 +141,10 @@ def test_what_does_not_fit_is_one_line_under_its_flag(case):
     for value in wrong:
         with pytest.raises(InvalidInput) as caught:
             kind(**{name: value})
-        told = str(caught.value)
-        assert told.startswith(f"{flag(name)}: got ") and "\n" not in told and len(told) < 400
+        message = str(caught.value)
+        assert (
+            message.startswith(f"{flag(name)}: got ") and "\n" not in message and len(message) < 400
+        )
         assert caught.value.allowed
 
 

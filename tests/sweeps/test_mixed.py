@@ -93,11 +93,11 @@ def test_what_no_combination_reads_is_refused(algorithm, grid, expected):
     (without,) = (one[0] for one in expected if reading.count(one[0]) == 1)
     with pytest.raises(InvalidInput) as caught:
         members(algorithm, {kind: [without], name: values})
-    told = str(caught.value)
-    unknown = told.startswith(f"--grid: got '{name}'; did you mean")
+    message = str(caught.value)
+    unknown = message.startswith(f"--grid: got '{name}'; did you mean")
     assert unknown == (name in ("tolerance", "latency_high"))
-    assert unknown or told.startswith(f"--{name.replace('_', '-')}: got ")
-    assert unknown or "which no combination has; else" in told
+    assert unknown or message.startswith(f"--{name.replace('_', '-')}: got ")
+    assert unknown or "which no combination has; else" in message
 
 
 def test_a_setting_that_is_not_swept_is_read_by_those_that_can():

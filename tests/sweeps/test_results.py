@@ -224,7 +224,7 @@ def test_a_damaged_chunk_is_run_again(base, tmp_path):
 
 
 def test_the_best_configuration_is_one_to_run(whole, tmp_path):
-    text, told = best_configuration(whole, Objective("strong_violation"))
+    text, message = best_configuration(whole, Objective("strong_violation"))
     (tmp_path / "best.yaml").write_text(text)
     config, origin = read_settings(tmp_path / "best.yaml", "fednpg", FedNPGConfig)
     assert config.seeds == 2 and origin["problem_sha256"]
@@ -236,7 +236,7 @@ def test_the_best_configuration_is_one_to_run(whole, tmp_path):
         for place in range(0, 10, 2)
     }
     assert config.step_size == min(means, key=means.get)
-    assert "smallest of 5" in told
+    assert "smallest of 5" in message
     assert run(prepare(config)).summary["strong_violation"] == pytest.approx(
         min(means.values()), abs=1e-12
     )
@@ -248,11 +248,11 @@ def test_conditions_hold_and_errors_name_the_nearest(whole):
     rows = table(whole)
     bound = sorted(float(row["strong_violation"]) for row in rows)[5]
     objective = Objective("average_gap", False, (Condition("strong_violation", "<=", bound),))
-    text, told = best_configuration(whole, objective)
+    text, message = best_configuration(whole, objective)
     winner = yaml.safe_load(text)["step_size"]
     own = [r for r in rows if float(r["step_size"]) == winner]
     assert all(float(row["strong_violation"]) <= bound for row in own)
-    assert "that qualify" in told
+    assert "that qualify" in message
     nobody = Objective("average_gap", False, (Condition("strong_violation", "<", -1.0),))
     with pytest.raises(InvalidInput, match="strong_violation<-1; no configuration satisfies"):
         best_configuration(whole, nobody)

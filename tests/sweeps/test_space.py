@@ -67,7 +67,7 @@ def test_values_are_of_their_settings_type():
 
 
 @pytest.mark.parametrize(
-    ("grid", "random", "samples", "told"),
+    ("grid", "random", "samples", "message"),
     [
         ({"stepsize": [1]}, {}, None, "--grid: got 'stepsize'; did you mean 'step_size'"),
         ({"seed": [1]}, {}, None, "--seeds K"),
@@ -110,8 +110,8 @@ def test_values_are_of_their_settings_type():
         ({"step_size": [0.1]}, {"step_size": "uniform:0:1"}, 2, "not in --grid as well"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_one_line(grid, random, samples, told):
-    with pytest.raises(InvalidInput, match=told) as refused:
+def test_what_makes_no_sense_is_refused_in_one_line(grid, random, samples, message):
+    with pytest.raises(InvalidInput, match=message) as refused:
         space_of(FedNPGConfig, grid, random, samples)
     assert "\n" not in str(refused.value)
 
@@ -126,6 +126,6 @@ def test_entries_are_name_and_values():
     assert entries("--grid", ["step-size=1,2", "merge=a=b"]) == {
         **{"step_size": "1,2", "merge": "a=b"},
     }
-    for texts, told in ((["step_size"], "NAME="), (["=1"], "NAME="), (["a=1", "a=2"], "a once")):
-        with pytest.raises(InvalidInput, match=f"--grid: .*{told}"):
+    for texts, message in ((["step_size"], "NAME="), (["=1"], "NAME="), (["a=1", "a=2"], "a once")):
+        with pytest.raises(InvalidInput, match=f"--grid: .*{message}"):
             entries("--grid", texts)

@@ -128,8 +128,8 @@ def test_a_sweep_that_is_timed_first_compiles_no_more(small):
     program = group.program(Tabular())
     program = program._replace(step=chex.assert_max_traces(program.step, n=1))
     chex.clear_trace_counter()
-    told = estimate(group, program)
-    assert told.compiling > 0 < told.running
+    estimated = estimate(group, program)
+    assert estimated.compiling > 0 < estimated.running
     for members in group.chunks():
         timed = run_chunk(Tabular(), group, program, members)
         alone = run_chunk(Tabular(), group, group.program(Tabular()), members)
@@ -141,10 +141,10 @@ def test_the_time_of_a_sweep_is_that_of_what_is_left(small):
     base = FedNPGConfig(problem=small, rounds=10)
     grid = {"step_size": [0.05, 0.1, 0.2], "local_steps": [1, 2]}
     groups = groups_of(Tabular(), base, grid, chunk=2)
-    told = Estimate(compiling=7.0, running=0.5)
-    assert told.total(groups) == 2 * 7.0 + 2 * 2 * 2 * 10 * 0.5
+    estimated = Estimate(compiling=7.0, running=0.5)
+    assert estimated.total(groups) == 2 * 7.0 + 2 * 2 * 2 * 10 * 0.5
     first = {member.number for member in groups[0].members}
-    assert told.total(groups, first) == 7.0 + 2 * 2 * 10 * 0.5
+    assert estimated.total(groups, first) == 7.0 + 2 * 2 * 10 * 0.5
 
 
 def test_members_of_a_group_have_one_program_alone_too(small):
@@ -231,8 +231,8 @@ def test_auto_chunks_fit_memory(small, monkeypatch):
 
 def test_what_cannot_be_used_names_its_combination(small):
     base = FedNPGConfig(problem=small, rounds=4)
-    told = r"--local-steps: got 5; .*learner optimistic, local_steps 5"
-    with pytest.raises(InvalidInput, match=told):
+    message = r"--local-steps: got 5; .*learner optimistic, local_steps 5"
+    with pytest.raises(InvalidInput, match=message):
         groups_of(Tabular(), base, {"learner": ["npg", "optimistic"], "local_steps": [1, 5]})
     with pytest.raises(InvalidInput, match="--learner: got 'npgg'; did you mean 'npg'"):
         groups_of(Tabular(), base, {"learner": ["npg", "npgg"]})

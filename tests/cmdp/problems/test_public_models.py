@@ -76,7 +76,7 @@ def test_the_page_says_what_is_so(words, solved):
     problem, certificate = solved(words)
     found = re.search(rf"^\| `{re.escape(words)}` \|(.*)\|$", PAGE.read_text(), re.M)
     assert found, f"{words} has no row"
-    told = [cell.strip() for cell in found[1].split("|")]
+    row_on_page = [cell.strip() for cell in found[1].split("|")]
     names = ", ".join(f"`{name}`" for name in problem.constraint_names)
     budgets = ", ".join(f"{budget:g}" for budget in problem.budgets)
     multipliers = ", ".join(f"{multiplier:.4g}" for multiplier in certificate.multipliers)
@@ -84,7 +84,7 @@ def test_the_page_says_what_is_so(words, solved):
     optima = (certificate.unconstrained_value, certificate.optimal_value)
     values = (f"{round(optimum, 9) + 0.0:.5g}" for optimum in optima)
     expected = [sizes, f"{problem.discount:g}", names, budgets, *values, multipliers]
-    assert [cell.replace("−", "-") for cell in told] == expected
+    assert [cell.replace("−", "-") for cell in row_on_page] == expected
 
 
 RUNS = {

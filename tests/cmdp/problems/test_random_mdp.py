@@ -99,13 +99,13 @@ def test_what_is_drawn_by_default_is_feasible_and_says_so(small_and_crowded):
     for seed in range(12):
         first = small_and_crowded[seed]
         problem = random_mdp(agents=8, states=3, actions=5, seed=seed)
-        told = re.search(r"draw (\d+), Slater slack ([-\d.e]+)", problem.notes)
-        assert told is not None, problem.notes
+        noted = re.search(r"draw (\d+), Slater slack ([-\d.e]+)", problem.notes)
+        assert noted is not None, problem.notes
         slack = slater_slack(problem)
         assert slack > 0
-        assert float(told[2]) == pytest.approx(slack, rel=1e-3)
-        assert (int(told[1]) == 0) == equal(problem, first) == (slater_slack(first) > 1e-6)
-        redrawn += int(told[1]) > 0
+        assert float(noted[2]) == pytest.approx(slack, rel=1e-3)
+        assert (int(noted[1]) == 0) == equal(problem, first) == (slater_slack(first) > 1e-6)
+        redrawn += int(noted[1]) > 0
     assert 0 < redrawn < 12
 
 

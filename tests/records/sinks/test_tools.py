@@ -88,10 +88,10 @@ def broken(whole, tmp_path):
     return out
 
 
-def unexpected(told):
+def unexpected(errors):
     """Lines on standard error but for those that say what takes long, or that tests compile
     the shorter way in this process and not in the one that began the run."""
-    lines = [line for line in told.splitlines() if not line.endswith(" …")]
+    lines = [line for line in errors.splitlines() if not line.endswith(" …")]
     return [line for line in lines if "xla_cpu_use_fusion_emitters" not in line]
 
 
@@ -156,9 +156,9 @@ def test_a_resumed_run_has_every_row_once(broken, capfd):
     with (broken / "metrics.jsonl").open("a") as file:
         file.write('{"round": 13')
     assert main(["resume", str(broken)]) == 0
-    told = capfd.readouterr()
-    assert "Going on from" in told.out
-    assert unexpected(told.err) == []
+    output = capfd.readouterr()
+    assert "Going on from" in output.out
+    assert unexpected(output.err) == []
     check_all(broken)
     test_json_lines_are_the_table((broken, None))
 
