@@ -51,11 +51,11 @@ def measure(quick: bool) -> dict[str, Any]:
         root = pathlib.Path(place)
         commands = {"quick": QUICK} if quick else RUNS
         for name, command in commands.items():
-            words = ["run", "fedppo", *command.split()]
-            assert main([*words, "--compare", "--out", str(root / name)]) == 0
+            arguments = ["run", "fedppo", *command.split()]
+            assert main([*arguments, "--compare", "--out", str(root / name)]) == 0
             if name in WEIGHED:
                 weighed = ["--merge-by", "lagrangian", "--out", str(root / f"{name}-weighed")]
-                assert main([*words, *weighed]) == 0
+                assert main([*arguments, *weighed]) == 0
         return table(root, commands)
 
 

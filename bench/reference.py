@@ -77,15 +77,15 @@ def options(kind: Any, *, swept: bool = False) -> list[Option]:
     found = []
     for field in dataclasses.fields(kind):
         marks = typing.get_args(hints[field.name])[1:]
-        words = {str(mark) for mark in marks}
-        if "Suppress" in words or any(getattr(mark, "name", None) == "" for mark in marks):
+        mark_names = {str(mark) for mark in marks}
+        if "Suppress" in mark_names or any(getattr(mark, "name", None) == "" for mark in marks):
             continue
         named = flag(f"no_{field.name}" if field.default is True else field.name)
         found.append(
             Option(
-                flag=field.name.upper() if "Positional" in words else named,
+                flag=field.name.upper() if "Positional" in mark_names else named,
                 help_text=help_text_of(kind, field.name, marks),
-                allowed="" if "UseAppendAction" in words else allowed(kind, field),
+                allowed="" if "UseAppendAction" in mark_names else allowed(kind, field),
                 default=default(field),
                 swept=swept and field.name not in (*OWN, *OF_ROWS),
                 only=company(kind, field.name),
@@ -128,14 +128,14 @@ def allowed(kind: Any, field: dataclasses.Field[Any]) -> str:
     if annotation.kind is bool:
         return "switches this off" if field.default is True else "a switch"
     literal = typing.get_origin(annotation.kind) is typing.Literal
-    choices = typing.get_args(annotation.kind) if literal else annotation.words
-    words = [f"`{word}`" for word in choices]
+    choices = typing.get_args(annotation.kind) if literal else annotation.choices
+    alternatives = [f"`{word}`" for word in choices]
     if annotation.kind is pathlib.Path:
-        words.append("a path")
+        alternatives.append("a path")
     elif annotation.kind in (int, float):
-        words.append(annotation.allowed.removeprefix(" or ".join([*annotation.words, ""])))
+        alternatives.append(annotation.allowed.removeprefix(" or ".join([*annotation.choices, ""])))
     many = ["several with spaces between"] if annotation.many else []
-    return ", ".join([*([" or ".join(words)] if words else []), *many])
+    return ", ".join([*([" or ".join(alternatives)] if alternatives else []), *many])
 
 
 def company(kind: Any, name: str) -> tuple[str, ...]:

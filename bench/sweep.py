@@ -120,8 +120,8 @@ def whole_commands(study: Study, count: int, repeats: int, quick: bool) -> dict[
         sweep = [[*study.sweep(), "--out", str(place / "sweep"), "--overwrite"]]
         silent = [study.run(int(n)) for n in chosen]
         runs = [
-            [*words, "--out", str(place / f"run-{n}"), "--overwrite"]
-            for n, words in enumerate(silent)
+            [*command, "--out", str(place / f"run-{n}"), "--overwrite"]
+            for n, command in enumerate(silent)
         ]
         _all(silent[:1], 1, lean)  # solves the problem, and compiles for the lean ones
         clock: dict[str, list[float]] = {}
@@ -171,10 +171,10 @@ def _all(commands: Sequence[Sequence[str]], at_once: int, environment: dict[str,
     waiting, running = list(commands), []
     while waiting or running:
         while waiting and len(running) < at_once:
-            words = [sys.executable, "-m", "fedjax_rl", *waiting.pop(0)]
+            command = [sys.executable, "-m", "fedjax_rl", *waiting.pop(0)]
             running.append(
                 subprocess.Popen(
-                    words,
+                    command,
                     env=environment,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,

@@ -54,11 +54,11 @@ class Study(NamedTuple):
 
     def options(self) -> list[str]:
         """The settings on the command line."""
-        words: list[str] = []
+        flags: list[str] = []
         for name, value in self.settings.items():
             values = value if isinstance(value, tuple) else (value,)
-            words += [f"--{name.replace('_', '-')}", *map(str, values)]
-        return words
+            flags += [f"--{name.replace('_', '-')}", *map(str, values)]
+        return flags
 
     def sweep(self) -> list[str]:
         """Arguments of ``fedjax-rl`` that run all members."""

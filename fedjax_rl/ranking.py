@@ -136,7 +136,7 @@ def check_share(share: object) -> float:
     return float(checked("--feasible-seeds", share, rule))
 
 
-def seeds_in_words(share: float, seeds: int) -> str:
+def seeds_clause(share: float, seeds: int) -> str:
     """Of which seeds budgets must be kept: ``in every seed``, or nothing where there is one."""
     if seeds <= 1:
         return ""

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fedjax_rl.families.tabular import words
+from fedjax_rl.families.tabular import messages
 from fedjax_rl.figures import png
 from fedjax_rl.figures.curves import MEMBERS_DRAWN, STYLES, Axes, multipliers, too_many
 from fedjax_rl.sweeps import figures
@@ -19,13 +19,13 @@ pytestmark = pytest.mark.timeout(120)
 def test_multipliers_at_their_cap(capped, message):
     summary = {"multipliers_at_cap": [f"0/c{index}" for index in range(capped)]}
     run = SimpleNamespace(summary=summary, config=SimpleNamespace(multiplier_cap=10.0))
-    assert words._at_cap(run).split("): raise it")[0].endswith(f"0/c11{message}")
+    assert messages._at_cap(run).split("): raise it")[0].endswith(f"0/c11{message}")
 
 
 def test_many_constraints_of_agents_alone_do_not_hide_the_worst_violation():
-    cmdp = SimpleNamespace(num_constraints=words.CONSTRAINTS_LISTED + 1)
+    cmdp = SimpleNamespace(num_constraints=messages.CONSTRAINTS_LISTED + 1)
     summary = {"worst_occupancy_gap": 1.25, "worst_occupancy_violation": 7.5}
-    matrix = words._matrix(summary, cmdp)
+    matrix = messages._matrix(summary, cmdp)
     assert "1.25" in matrix and "7.5" in matrix and "summary.json" in matrix
 
 

@@ -157,45 +157,45 @@ def run_line(line: str, place: str, kept: pathlib.Path, *, may_set_up: bool) -> 
     for part in line.split("&&"):
         if may_set_up and re.match(SET_UP, part.strip()):
             continue
-        words = shlex.split(part, comments=True)
-        target = words[words.index(">") + 1] if ">" in words else None
-        words = words[: words.index(">")] if target else words
-        assert pathlib.Path(words[0]).name == "fedjax-rl", f"{place}: {part} cannot run here"
+        arguments = shlex.split(part, comments=True)
+        target = arguments[arguments.index(">") + 1] if ">" in arguments else None
+        arguments = arguments[: arguments.index(">")] if target else arguments
+        assert pathlib.Path(arguments[0]).name == "fedjax-rl", f"{place}: {part} cannot run here"
         output = io.StringIO()
         with contextlib.redirect_stdout(output), matplotlib.rc_context({"figure.dpi": 40}):
-            status = run_once(small(words[1:]), kept)
+            status = run_once(small(arguments[1:]), kept)
         assert status == 0, f"{place}: {part}\n{output.getvalue()}"
         if target:
             pathlib.Path(target).write_text(output.getvalue())
 
 
-def run_once(words: list[str], kept: pathlib.Path) -> int:
+def run_once(arguments: list[str], kept: pathlib.Path) -> int:
     """The status of a command; a run that another page has shown is copied from there."""
-    alone = words[0] in ("run", "compare") and "--out" in words
-    if not alone or any(re.search(r":|\.npz$|\.yaml$", word) for word in words):
-        return main(words)
-    out = words[words.index("--out") + 1]
-    copy = kept / hashlib.sha256(" ".join(words).encode()).hexdigest()
+    alone = arguments[0] in ("run", "compare") and "--out" in arguments
+    if not alone or any(re.search(r":|\.npz$|\.yaml$", word) for word in arguments):
+        return main(arguments)
+    out = arguments[arguments.index("--out") + 1]
+    copy = kept / hashlib.sha256(" ".join(arguments).encode()).hexdigest()
     if copy.exists():
         shutil.copytree(copy, out)
         return 0
-    if (status := main(words)) == 0:
+    if (status := main(arguments)) == 0:
         shutil.copytree(out, copy)
     return status
 
 
-def small(words: list[str]) -> list[str]:
+def small(arguments: list[str]) -> list[str]:
     """The command at a small size."""
-    if words[0] in AS_THEY_ARE:
+    if arguments[0] in AS_THEY_ARE:
         # What 20 rounds reach keeps hardly any bound; that bounds are read is what is shown.
-        return [re.sub(r"<=[\d.e-]+$", "<=1e9", word) for word in words]
-    begins = [words[0], " ".join(words[:2])]
+        return [re.sub(r"<=[\d.e-]+$", "<=1e9", word) for word in arguments]
+    begins = [arguments[0], " ".join(arguments[:2])]
     suffix = [SMALL[begin] for begin in begins if begin in SMALL]
-    assert suffix, f"SMALL says nothing of {' '.join(words)}"
-    words = [*words, *suffix[-1].split()]
+    assert suffix, f"SMALL says nothing of {' '.join(arguments)}"
+    arguments = [*arguments, *suffix[-1].split()]
     for flag, count in COUNTS.items():
-        words += [flag, count] if flag in words else []
-    return words
+        arguments += [flag, count] if flag in arguments else []
+    return arguments
 
 
 @pytest.mark.parametrize("page", PAGES, ids=identify)
@@ -234,14 +234,14 @@ def test_diagrams_are_those_of_the_bench(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         "run fednpg --rounds 5000 --seeds 8 --out a",
         "compare --losses gepo,gspo --seeds 8",
         "sweep fednpg --grid step_size=1 --samples 16",
     ],
 )
-def test_small_sizes_come_last_and_counts_only_where_they_are(words: str) -> None:
-    made = small(words.split())
-    assert made[: len(words.split())] == words.split()
-    assert [made.count(flag) for flag in COUNTS] == [2 * words.count(flag) for flag in COUNTS]
+def test_small_sizes_come_last_and_counts_only_where_they_are(arguments: str) -> None:
+    made = small(arguments.split())
+    assert made[: len(arguments.split())] == arguments.split()
+    assert [made.count(flag) for flag in COUNTS] == [2 * arguments.count(flag) for flag in COUNTS]

@@ -30,7 +30,7 @@ from fedjax_rl.ranking import (
 from fedjax_rl.records.output import Destination
 from fedjax_rl.report.page import read_section
 from fedjax_rl.runs.resume import resume
-from fedjax_rl.sweeps import figures, words
+from fedjax_rl.sweeps import figures, messages
 from fedjax_rl.sweeps.best import best_configuration, candidates, ordered
 from fedjax_rl.sweeps.comparison import csv_text, layout_of, verdicts
 from fedjax_rl.sweeps.execution import Done
@@ -98,7 +98,7 @@ def sweep_of(path, rows, share=1.0):
 
 def by_sweep(path):
     """The line that a sweep ends with, and says after every chunk."""
-    line = words.best(read_rows(path), recorded_objective(path))
+    line = messages.best(read_rows(path), recorded_objective(path))
     return [float(re.search(r"step_size ([\d.]+)", line)[1])]
 
 
@@ -207,7 +207,7 @@ def test_tables_from_before_violations_were_recorded_are_read(known, tmp_path, c
     assert main(["best", str(path)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "made before that was recorded" in error
-    assert "by how much is not known" in words.best(read_rows(path), recorded_objective(path))
+    assert "by how much is not known" in messages.best(read_rows(path), recorded_objective(path))
     assert "by how much is not on record" in read_section(path, "").verdict[0]
     assert main(["plot", str(path)]) == 0
 
@@ -237,7 +237,7 @@ def test_a_share_that_is_given_comes_before_the_one_of_the_sweep(tmp_path, capsy
 
 def test_words_say_what_is_kept_and_show_the_true_gap(tmp_path):
     path = sweep_of(tmp_path / "sweep", rows_of(FEASIBLE))
-    line = words.best(read_rows(path), recorded_objective(path))
+    line = messages.best(read_rows(path), recorded_objective(path))
     assert line == (
         "best average_gap -0.02 (mean of 2 seeds) with step_size 0.3; 2 of 2 seeds feasible"
     )
@@ -247,7 +247,7 @@ def test_words_say_what_is_kept_and_show_the_true_gap(tmp_path):
         "keep every budget in every seed (2 of 2 seeds feasible): step_size 0.3"
     )
     rows = rows_of(BROKEN)
-    assert words.best(rows, recorded_objective(path)) == (
+    assert messages.best(rows, recorded_objective(path)) == (
         "none keeps every budget in every seed; closest: step_size 0.3, relative violation 0.5; "
         "average_gap -1.5 (mean of 2 seeds), 0 of 2 seeds feasible"
     )
@@ -525,8 +525,8 @@ def test_what_is_no_share_is_refused_in_one_line(command, share, tmp_path, capsy
 
 
 def test_a_share_without_budgets_is_refused(capsys):
-    words = ["sweep", "gepo", "--grid", "window=0,2", "--feasible-seeds", "0.5"]
-    assert main(words) == 2
+    arguments = ["sweep", "gepo", "--grid", "window=0,2", "--feasible-seeds", "0.5"]
+    assert main(arguments) == 2
     error = capsys.readouterr().err
     assert "these runs have no budgets" in error and error.count("\n") == 1
 

@@ -144,12 +144,12 @@ SWEEP = ["sweep", "fednpg", "--grid", "step_size=0.1,0.2", "--rounds", "3", "--o
 RUN = ["run", "fednpg", "--rounds", "4", "--checkpoint-every", "2", "--out"]
 
 
-@pytest.mark.parametrize("words", [RUN, SWEEP], ids=["run", "sweep"])
-def test_commands_write_the_same_files(tmp_path, words, capsys):
+@pytest.mark.parametrize("arguments", [RUN, SWEEP], ids=["run", "sweep"])
+def test_commands_write_the_same_files(tmp_path, arguments, capsys):
     with session():
-        assert main([*words, str(tmp_path / "as-ever")]) == 0
+        assert main([*arguments, str(tmp_path / "as-ever")]) == 0
     with session(**SETTINGS):
-        assert main([*words, str(tmp_path / "set")]) == 0
+        assert main([*arguments, str(tmp_path / "set")]) == 0
     assert survival.compare(tmp_path / "as-ever", tmp_path / "set") == []
 
 

@@ -70,9 +70,9 @@ def as_text(value: Any) -> str:
     return f"[{','.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
 
 
-def in_words(chosen: Mapping[str, Any]) -> str:
+def settings_as_text(settings: Mapping[str, Any]) -> str:
     """Settings by name as ``step_size 0.1, local_steps 5``."""
-    return ", ".join(f"{name} {as_text(value)}" for name, value in chosen.items())
+    return ", ".join(f"{name} {as_text(value)}" for name, value in settings.items())
 
 
 class Headline(NamedTuple):
@@ -116,7 +116,7 @@ class Comparison(NamedTuple):
     Where there are views, members have a figure ``view/name`` of each of them for every name below.
 
     Attributes:
-        called: (swept settings by name) -> a configuration in a few words.
+        label: (swept settings by name) -> a configuration in a few words.
         check: (grid) -> raises InvalidInput for a name in its lists that nothing bears, which
             is a mistake and no combination to leave out.
         same: (settings) -> settings that compute the same, equal where two configurations do.
@@ -130,7 +130,7 @@ class Comparison(NamedTuple):
             figures; None for the curves of the headline.
     """
 
-    called: Callable[[Mapping[str, Any]], str] = in_words
+    label: Callable[[Mapping[str, Any]], str] = settings_as_text
     check: Callable[[Mapping[str, Sequence[Any]]], None] = lambda grid: None
     same: Callable[[Any], Any] = lambda settings: settings
     views: Callable[[Sequence[Any]], Mapping[str, str]] = lambda settings: {"": ""}

@@ -19,14 +19,14 @@ class Band(NamedTuple):
         low: [Q], its lower end; NaN where there is none.
         high: [Q], its upper end.
         name: in two or three words, beside values.
-        words: what it is, as legends say.
+        meaning: what it is, as legends say.
         filled: whether it is an interval, which is filled; a range is outlined.
     """
 
     low: FloatArray
     high: FloatArray
     name: str
-    words: str
+    meaning: str
     filled: bool = True
 
 
@@ -84,11 +84,11 @@ class Meaning(NamedTuple):
     """What bands of a chart are, as its legend says.
 
     Attributes:
-        words: with the curves it is about, where others have another.
+        text: with the curves it is about, where others have another.
         filled: how they look.
     """
 
-    words: str
+    text: str
     filled: bool
 
 
@@ -97,11 +97,11 @@ def meanings(series: Sequence[Series]) -> tuple[Meaning, ...]:
     names: dict[Meaning, list[str]] = {}
     for one in series:
         if one.band is not None:
-            names.setdefault(Meaning(one.band.words, one.band.filled), []).append(one.name)
+            names.setdefault(Meaning(one.band.meaning, one.band.filled), []).append(one.name)
     if len(names) < 2:
         return tuple(names)
     return tuple(
-        Meaning(f"{words}: {', '.join(own)}", filled) for (words, filled), own in names.items()
+        Meaning(f"{text}: {', '.join(own)}", filled) for (text, filled), own in names.items()
     )
 
 

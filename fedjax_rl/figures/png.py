@@ -207,9 +207,9 @@ def _entries(view: View) -> list[Any]:
     found: list[Any] = [Line2D([], [], **_style(one), label=one.name) for one in series]
     names = dict.fromkeys(one.reference_name for one in series if one.reference is not None)
     found += [Line2D([], [], color="0.3", ls=(0, (5, 4)), lw=1, label=name) for name in names]
-    for words, filled in meanings(series):
+    for text, filled in meanings(series):
         look = {"alpha": 0.3, "lw": 0} if filled else {"fill": False}
-        found.append(Patch(color="0.3", **look, label=textwrap.fill(words, WRAPPED)))
+        found.append(Patch(color="0.3", **look, label=textwrap.fill(text, WRAPPED)))
     if len(view.series) > len(series):
         label = f"{len(series)} of {len(view.series)} curves"
         found.append(Line2D([], [], ls="", label=label))

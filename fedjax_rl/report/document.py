@@ -36,7 +36,7 @@ class Bar(NamedTuple):
         cost: in the budget's unit.
         budget: its largest allowed value.
         verdict: ``kept``, ``tolerated``, ``broken`` or ``unknown``.
-        words: the verdict in words, with by how much.
+        verdict_text: the verdict in words, with by how much.
         share: in how many seeds or agents it is kept, in words; empty for a single policy.
         fill: [0, 1], where on its track the bar ends.
         mark: [0, 1], where the budget is.
@@ -46,7 +46,7 @@ class Bar(NamedTuple):
     cost: float
     budget: float
     verdict: str
-    words: str
+    verdict_text: str
     share: str
     fill: float
     mark: float
@@ -58,23 +58,23 @@ class Satisfaction(NamedTuple):
     Attributes:
         whose: which policy.
         bars: one for each constraint.
-        words: all of it in a sentence.
+        summary: all of it in a sentence.
     """
 
     whose: str
     bars: tuple[Bar, ...]
-    words: str
+    summary: str
 
 
 class State(NamedTuple):
     """A word on how a run ended.
 
     Attributes:
-        words: such as ``unfinished``.
+        text: such as ``unfinished``.
         good: True, False, or None for neither.
     """
 
-    words: str
+    text: str
     good: bool | None
 
 

@@ -20,7 +20,7 @@ from fedjax_rl.figures.numbers import (
 from fedjax_rl.report.common import finish_states, named, paid, section_of
 from fedjax_rl.report.document import KeyFigure, Satisfaction, Section, Table
 from fedjax_rl.report.reading import Source
-from fedjax_rl.report.satisfaction import Members, satisfaction, summary_words, worst
+from fedjax_rl.report.satisfaction import Members, budgets_kept, satisfaction, worst
 
 POLICIES = {"averaged": "occupancy", "last": "last"}
 """Prefixes of the summary's figures by policy."""
@@ -47,7 +47,7 @@ def finite_section(source: Source, name: str) -> Section:
             "problem": problem,
             "judged by": f"gap, {chosen} policy",
             "its value": summary.get(f"{POLICIES.get(chosen, 'last')}_gap"),
-            "budgets kept": summary_words(found.get(chosen)),
+            "budgets kept": budgets_kept(found.get(chosen)),
             **paid(summary),
         },
         curves=curves_of(rows, summary),
@@ -78,7 +78,7 @@ def _verdict(
             sentences.append(
                 f"The {policy} policy earns {shown(optimum - gap)}, {percent(abs(gap), optimum)} "
                 f"{side} the optimum of {shown(optimum)}; budgets: "
-                f"{summary_words(found[policy])} kept, {worst(found[policy])}."
+                f"{budgets_kept(found[policy])} kept, {worst(found[policy])}."
             )
     if capped := summary.get("multipliers_at_cap"):
         sentences.append(f"Multipliers at their cap: {shown(capped)}.")
@@ -94,7 +94,7 @@ def _key_figures(
     optimum, gap = number(summary.get("optimal_value")), number(summary.get(f"{prefix}_gap"))
     return (
         KeyFigure("Value", shown(optimum - gap), f"{chosen} policy; optimum {shown(optimum)}"),
-        KeyFigure("Budgets kept", summary_words(found), f"{chosen} policy"),
+        KeyFigure("Budgets kept", budgets_kept(found), f"{chosen} policy"),
         KeyFigure("Strong violation", shown(summary.get("strong_violation")), "mean over rounds"),
         *named(summary),
     )

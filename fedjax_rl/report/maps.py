@@ -29,8 +29,8 @@ def map_of(found: HeatMap, place: int) -> Html:
         cells = []
         for column, value, share in zip(found.columns, found.values[at], shares[at], strict=True):
             row = f", {found.y_label} {label}" if found.y_label else ""
-            words = f"{found.x_label} {column}{row}: {shown(float(value))}"
-            cells.append(tag("td", shown(float(value)), title=words, style=_colours(share)))
+            title = f"{found.x_label} {column}{row}: {shown(float(value))}"
+            cells.append(tag("td", shown(float(value)), title=title, style=_colours(share)))
         rows.append(tag("tr", tag("th", label, scope="row"), cells))
     columns = [tag("th", each, scope="col") for each in found.columns]
     across = tag("td", found.x_label, colspan=len(columns))

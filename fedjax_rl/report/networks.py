@@ -20,7 +20,7 @@ from fedjax_rl.report.document import (
     Table,
 )
 from fedjax_rl.report.reading import Source, open_source
-from fedjax_rl.report.satisfaction import Members, satisfaction, summary_words, worst
+from fedjax_rl.report.satisfaction import Members, budgets_kept, satisfaction, worst
 
 TITLES = {"fedppo": "FedPPO", "fednatural": "federated natural policy gradient"}
 REFERENCES = ("omniscient", "no-communication", "unconstrained", "one-shot")
@@ -78,7 +78,7 @@ def _run(source: Source, name: str) -> Section:
             "problem": source.config.get("problem"),
             "judged by": "reward",
             "its value": summary.get("reward"),
-            "budgets kept": summary_words(found),
+            "budgets kept": budgets_kept(found),
             **paid(summary),
         },
         curves=curves_of(evaluations, agents, mapping(summary, "budgets")),
@@ -104,7 +104,7 @@ def _verdict(summary: Mapping[str, Any], found: Satisfaction | None) -> tuple[st
         return ()
     sentences = [
         f"Over the last {summary.get('evaluations_in_window')} evaluations the policy earns "
-        f"{shown(summary.get('reward'))} per episode; budgets: {summary_words(found)} kept, "
+        f"{shown(summary.get('reward'))} per episode; budgets: {budgets_kept(found)} kept, "
         f"{worst(found)}."
     ]
     if (share := number(summary.get("unfinished_episodes"))) > 0:
@@ -128,7 +128,7 @@ def _key_figures(summary: Mapping[str, Any], found: Satisfaction | None) -> tupl
     mode = f"of its mode {shown(summary.get('mode_reward'))}"
     return (
         KeyFigure("Reward", shown(summary.get("reward")), mode),
-        KeyFigure("Budgets kept", summary_words(found), note),
+        KeyFigure("Budgets kept", budgets_kept(found), note),
         *named(summary),
     )
 

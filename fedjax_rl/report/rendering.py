@@ -23,7 +23,7 @@ from fedjax_rl.report.document import (
 from fedjax_rl.report.embedding import embedded
 from fedjax_rl.report.maps import map_of
 from fedjax_rl.report.markup import NONE, Html, join, tag
-from fedjax_rl.report.satisfaction import cost_words
+from fedjax_rl.report.satisfaction import cost_of_budget
 from fedjax_rl.report.thinning import all_figures
 
 SCRIPTS = ("scales.js", "chart.js", "parallel.js", "page.js")
@@ -160,7 +160,7 @@ def _under(heading: str, content: list[Html]) -> Html:
 
 
 def _badge(state: State) -> Html:
-    return tag("span", state.words, class_=f"badge {VERDICTS[state.good]}")
+    return tag("span", state.text, class_=f"badge {VERDICTS[state.good]}")
 
 
 def _diverged(lines: tuple[str, ...]) -> Html:
@@ -200,7 +200,7 @@ def _satisfaction(found: Satisfaction) -> Html:
     return tag(
         "div",
         tag("h4", found.whose),
-        tag("p", found.words, class_="quiet"),
+        tag("p", found.summary, class_="quiet"),
         tag("ul", [_bar(one) for one in first], class_="bars"),
         more,
         class_="satisfaction",
@@ -216,12 +216,12 @@ def _bar(one: Bar) -> Html:
         aria_hidden="true",
     )
     share = tag("span", one.share, class_="quiet") if one.share else NONE
-    words = tag("span", tag("b", SIGNS[one.verdict], aria_hidden="true"), " ", one.words)
+    verdict = tag("span", tag("b", SIGNS[one.verdict], aria_hidden="true"), " ", one.verdict_text)
     return tag(
         "li",
-        tag("div", tag("strong", one.name), tag("span", cost_words(one)), class_="name"),
+        tag("div", tag("strong", one.name), tag("span", cost_of_budget(one)), class_="name"),
         track,
-        tag("div", words, share, class_="words"),
+        tag("div", verdict, share, class_="words"),
         class_=one.verdict,
     )
 

@@ -64,10 +64,10 @@ def satisfaction(
             share = f"kept by {int(kept[:, place].sum())} of {plural(len(kept), members.what)}"
         bars.append(bar(name, *pairs[name], tolerance, track, share))
     count = sum(one.verdict in ("kept", "tolerated") for one in bars)
-    words = f"{count} of {plural(len(bars), 'budget')} kept"
+    summary = f"{count} of {plural(len(bars), 'budget')} kept"
     if members is not None and several:
-        words += f"; all of them by {int(kept.all(1).sum())} of {plural(len(kept), members.what)}"
-    return Satisfaction(whose, tuple(bars), f"{words}{_allowed(tolerance)}")
+        summary += f"; all of them by {int(kept.all(1).sum())} of {plural(len(kept), members.what)}"
+    return Satisfaction(whose, tuple(bars), f"{summary}{_allowed(tolerance)}")
 
 
 def bar(
@@ -79,16 +79,16 @@ def bar(
     are below one another; otherwise it reaches from the smallest of 0, cost and budget to the
     largest.
     """
-    verdict, words = judged(cost, budget, tolerance)
+    verdict, verdict_text = judged(cost, budget, tolerance)
     if not (math.isfinite(cost) and math.isfinite(budget)):
-        return Bar(name, cost, budget, verdict, words, share, 0.0, 1 / track)
+        return Bar(name, cost, budget, verdict, verdict_text, share, 0.0, 1 / track)
     if cost >= 0 and budget > 0:
         fill, mark = min(cost / budget / track, 1.0), 1 / track
     else:
         low, high = min(0.0, cost, budget), max(0.0, cost, budget)
         span = (high - low) * TRACK[0] or 1.0
         fill, mark = (cost - low) / span, (budget - low) / span
-    return Bar(name, cost, budget, verdict, words, share, fill, mark)
+    return Bar(name, cost, budget, verdict, verdict_text, share, fill, mark)
 
 
 def judged(cost: float, budget: float, tolerance: float) -> tuple[str, str]:
@@ -105,12 +105,12 @@ def judged(cost: float, budget: float, tolerance: float) -> tuple[str, str]:
     return "broken", f"exceeded by {percent(excess, budget)}"
 
 
-def cost_words(one: Bar) -> str:
+def cost_of_budget(one: Bar) -> str:
     """``1.85 of 2``."""
     return f"{shown(one.cost)} of {shown(one.budget)}" if one.verdict != "unknown" else NOTHING
 
 
-def summary_words(found: Satisfaction | None) -> str:
+def budgets_kept(found: Satisfaction | None) -> str:
     """``3 of 4``, for key figures and tables."""
     if found is None:
         return NOTHING
@@ -125,7 +125,7 @@ def worst(found: Satisfaction | None) -> str:
     if not broken:
         return "none exceeded"
     one = max(broken, key=lambda each: _ratio(each.cost, each.budget))
-    return f"{one.name} {one.words}"
+    return f"{one.name} {one.verdict_text}"
 
 
 def _ratio(cost: float, budget: float) -> float:

@@ -6,7 +6,7 @@ from fedjax_rl.figures.numbers import mapping, shown
 from fedjax_rl.report.common import finish_states, section_of
 from fedjax_rl.report.document import KeyFigure, Section, Table
 from fedjax_rl.report.reading import Source
-from fedjax_rl.report.satisfaction import satisfaction, summary_words
+from fedjax_rl.report.satisfaction import budgets_kept, satisfaction
 
 
 def solution_section(source: Source, name: str) -> Section:
@@ -40,6 +40,6 @@ def solution_section(source: Source, name: str) -> Section:
             "problem": solution.get("problem", source.config.get("problem")),
             "judged by": "V*",
             "its value": optimal,
-            "budgets kept": summary_words(found),
+            "budgets kept": budgets_kept(found),
         },
     )

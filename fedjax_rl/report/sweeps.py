@@ -10,11 +10,11 @@ import numpy as np
 
 from fedjax_rl.families.registry import family_of
 from fedjax_rl.figures.numbers import estimate, exactly, number, plural, shown
-from fedjax_rl.ranking import seeds_in_words
+from fedjax_rl.ranking import seeds_clause
 from fedjax_rl.report.common import section_of
 from fedjax_rl.report.document import KeyFigure, Satisfaction, Section, State, Table
 from fedjax_rl.report.reading import Source
-from fedjax_rl.report.satisfaction import Members, satisfaction, summary_words
+from fedjax_rl.report.satisfaction import Members, budgets_kept, satisfaction
 from fedjax_rl.report.swept import Swept, read_sweep
 from fedjax_rl.settings.files import settings_from
 from fedjax_rl.sweeps.best import Candidate, ordered
@@ -77,7 +77,7 @@ def sweep_section(source: Source, name: str) -> Section:
             "problem": settings.get("problem", settings.get("task")),
             "judged by": f"best {metric}" if keeps else f"{metric}, closest to the budgets",
             "its value": _value(swept),
-            "budgets kept": summary_words(next(iter(_satisfaction(swept)), None)),
+            "budgets kept": budgets_kept(next(iter(_satisfaction(swept)), None)),
             "seeds": settings.get("seeds"),
             "rounds": settings.get("rounds", settings.get("steps")),
         },
@@ -103,7 +103,7 @@ def _verdict(swept: Swept) -> tuple[str, ...]:
     objective, first = swept.objective, swept.best[0]
     end = "largest" if objective.maximize else "smallest"
     settings, many = _chosen(first.chosen, swept.names), plural(len(swept.best), "configuration")
-    everywhere = seeds_in_words(objective.feasible_seeds, len(first.rows))
+    everywhere = seeds_clause(objective.feasible_seeds, len(first.rows))
     if excess := _excess(swept):
         far = f"with relative violation {shown(excess)}"
         return (
@@ -124,7 +124,7 @@ def _feasible(swept: Swept) -> tuple[KeyFigure, ...]:
     if objective.feasible is None:
         return ()
     kept = sum(one.standing(objective).excess == 0 for one in swept.found)
-    seeds = seeds_in_words(
+    seeds = seeds_clause(
         objective.feasible_seeds, max((len(one.rows) for one in swept.found), default=1)
     )
     return (KeyFigure("Feasible", f"{kept} of {len(swept.found)}", f"configurations{seeds}"),)

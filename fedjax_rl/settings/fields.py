@@ -77,9 +77,9 @@ class Annotation(NamedTuple):
     """The annotation of a setting, read.
 
     Attributes:
-        kind: int, float, bool or str; None where there are words alone.
+        kind: int, float, bool or str; None where there are choices alone.
         many: whether it is a tuple of these.
-        words: that may stand in its place, or all that there is.
+        choices: names that may stand in its place, or all that there is.
         optional: whether None may.
         rule: of the number, or of each of a tuple.
         checks: of the whole value.
@@ -89,7 +89,7 @@ class Annotation(NamedTuple):
 
     kind: type | None
     many: bool
-    words: tuple[str, ...]
+    choices: tuple[str, ...]
     optional: bool
     rule: Rule
     checks: tuple[Callable[[str, Any], None], ...]
@@ -100,9 +100,9 @@ class Annotation(NamedTuple):
     def allowed(self) -> str:
         """What a value may be, in words."""
         if self.kind is None:
-            return f"one of {', '.join(self.words)}"
+            return f"one of {', '.join(self.choices)}"
         otherwise = {bool: "true or false", str: "a name"}.get(self.kind, self.rule.allowed)
-        return " or ".join((*self.words, otherwise))
+        return " or ".join((*self.choices, otherwise))
 
 
 def _read(annotation: Any) -> Annotation:
@@ -111,13 +111,15 @@ def _read(annotation: Any) -> Annotation:
         annotation, *extras = typing.get_args(annotation)  # type: ignore[assignment]
     union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     parts = typing.get_args(annotation) if union else (annotation,)
-    words = [word for part in parts if typing.get_origin(part) is Literal for word in part.__args__]
+    choices = [
+        word for part in parts if typing.get_origin(part) is Literal for word in part.__args__
+    ]
     kinds = [
         part
         for part in parts
         if part is not types.NoneType and typing.get_origin(part) is not Literal
     ]
-    assert len(kinds) <= 1, f"a setting has one kind of value beside words: {annotation}"
+    assert len(kinds) <= 1, f"a setting has one kind of value beside choices: {annotation}"
     kind = kinds[0] if kinds else None
     many = typing.get_origin(kind) is tuple
     rules = [extra for extra in extras if isinstance(extra, Rule)]
@@ -127,7 +129,7 @@ def _read(annotation: Any) -> Annotation:
     return Annotation(
         kind=single,
         many=many,
-        words=tuple(words),
+        choices=tuple(choices),
         optional=types.NoneType in parts,
         rule=rule,
         checks=tuple(extra for extra in extras if isinstance(extra, types.FunctionType)),
@@ -244,7 +246,7 @@ def value_of(field: str, kind: type, name: str, value: object) -> Any:
     annotation, value = declared(kind)[name], plain(value)
     if value is None and annotation.optional:
         return None
-    if annotation.words and (word := _text(value)) in annotation.words:
+    if annotation.choices and (word := _text(value)) in annotation.choices:
         return word
     found: Any
     if not annotation.many:

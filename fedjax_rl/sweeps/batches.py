@@ -45,13 +45,13 @@ def prototypes(assembler: Assembler, base: Any, laws: Mapping[str, Law]) -> Iter
     Raises:
         InvalidInput: a law reaches where the algorithm cannot go.
     """
-    choices = {name: law.words for name, law in laws.items() if law.words}
+    choices = {name: law.options for name, law in laws.items() if law.options}
     numbers = [name for name in laws if name not in choices]
     shares = (EDGE, 1 - EDGE) if numbers else (EDGE,)
-    for place, (words, share) in enumerate(
+    for place, (options, share) in enumerate(
         itertools.product(itertools.product(*choices.values()), shares)
     ):
-        drawn: dict[str, Any] = dict(zip(choices, words, strict=True))
+        drawn: dict[str, Any] = dict(zip(choices, options, strict=True))
         drawn |= {name: _within(laws[name], share) for name in numbers}
         chosen = {name: law.value(type(base), name, drawn[name]) for name, law in laws.items()}
         yield from seeds_of(assembler, base, -1 - place, chosen)

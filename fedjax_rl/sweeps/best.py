@@ -18,7 +18,7 @@ from fedjax_rl.ranking import (
     best_first,
     excess_of,
     relative_violation,
-    seeds_in_words,
+    seeds_clause,
     worth_of,
 )
 from fedjax_rl.settings.fields import PROBLEM, names, value_under
@@ -200,7 +200,7 @@ def _winner(
     figure = f"{objective.metric} {value:.6g}" + f", mean over {seeds} seeds" * (seeds > 1)
     share = f"{kept} of {seeds} seed{'s' * (seeds > 1)} feasible"
     qualify = "that qualify" * (len(winners) < len(found))
-    everywhere = seeds_in_words(objective.feasible_seeds, seeds)
+    everywhere = seeds_clause(objective.feasible_seeds, seeds)
     if excess := one.standing(objective).excess:
         among = " ".join(filter(None, [f"none of {len(winners)} configurations", qualify]))
         return (

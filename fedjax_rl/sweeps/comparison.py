@@ -13,7 +13,7 @@ from fedjax_rl.families.protocol import Comparison, Family, Headline
 from fedjax_rl.figures.description import Figure
 from fedjax_rl.ranking import deciding_seed
 from fedjax_rl.statistics import Interval, interquartile_mean, stratified_bootstrap
-from fedjax_rl.sweeps import words
+from fedjax_rl.sweeps import messages
 from fedjax_rl.sweeps.best import Candidate, candidates, ordered, violation_of
 from fedjax_rl.sweeps.execution import FINISHED, Done
 from fedjax_rl.sweeps.figures import curve_of, curves_of_best
@@ -117,7 +117,7 @@ def compared(layout: Layout, rows: Sequence[Row], view: str) -> list[Compared]:
     found = candidates(rows)
     each = [_ranked(found, objective) for objective in layout.objectives(view).values()]
     return [
-        Compared(layout.added.called(one.chosen), one, tuple(own[place] for own in each))
+        Compared(layout.added.label(one.chosen), one, tuple(own[place] for own in each))
         for place, one in enumerate(found)
     ]
 
@@ -189,7 +189,7 @@ def _number(value: Any) -> str:
 def verdicts(layout: Layout, rows: Sequence[Row], view: str) -> list[str]:
     """The best of a view in words, by each of the figures that configurations are judged by."""
     lines = {
-        whose: words.best(rows, objective, layout.added.called) or words.NOBODY
+        whose: messages.best(rows, objective, layout.added.label) or messages.NOBODY
         for whose, objective in layout.objectives(view).items()
     }
     return [f"{whose}: {line}" if whose else line for whose, line in lines.items()]
@@ -290,7 +290,7 @@ def figures_of(layout: Layout, done: Mapping[int, Done]) -> tuple[Figure, ...]:
         return curves_of_best(found, done, first, name, "comparison.png")
     return layout.added.draw(
         {
-            layout.added.called(one.chosen): [(row, done[row["member"]].curves) for row in one.rows]
+            layout.added.label(one.chosen): [(row, done[row["member"]].curves) for row in one.rows]
             for one in found
         }
     )

@@ -119,7 +119,7 @@ def best_curves(
     ones = [one for one in best[:BEST] if "round" in _members(one, done)[0]]
     if not ones:
         return ()
-    lines = {called(one): [one] for one in ones}
+    lines = {label_of(one): [one] for one in ones}
     known = [name for name in _members(ones[0], done)[0] if name not in ABSCISSAS]
     known.sort(key=lambda name: name != metric)
     views = tuple(curves(lines, done, name) for name in known[:VIEWS])
@@ -165,7 +165,7 @@ def curve_of(asked: str | None, metric: str, done: Mapping[int, Done]) -> str:
     return asked
 
 
-def called(one: Candidate) -> str:
+def label_of(one: Candidate) -> str:
     """Its settings in a few characters."""
     return ", ".join(f"{name} {_brief(value)}" for name, value in one.chosen.items())
 

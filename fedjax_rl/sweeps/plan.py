@@ -73,7 +73,7 @@ def sensible_members(
     """
     known: list[tuple[str, Any]] = []
     for configuration, chosen in _combinations(assembler, base, space):
-        name = comparison.called(chosen)
+        name = comparison.label(chosen)
         try:
             one = configured(assembler.algorithm, base, chosen)
             members = list(_seeds(assembler, base, configuration, one))
@@ -84,7 +84,7 @@ def sensible_members(
         if same := [other for other, settings in known if settings == own]:
             left_out[name] = f"the same as {same[0]}"
             continue
-        known.append((comparison.called(members[0].chosen), own))
+        known.append((comparison.label(members[0].chosen), own))
         yield from members
 
 

@@ -14,7 +14,7 @@ from fedjax_rl.errors import InvalidInput, MissingExtra, Stopped
 from fedjax_rl.families.registry import family_of
 from fedjax_rl.records.directory import made_with
 from fedjax_rl.settings.fields import PROBLEM, names
-from fedjax_rl.sweeps import words
+from fedjax_rl.sweeps import messages
 from fedjax_rl.sweeps.batches import Programs, prototypes
 from fedjax_rl.sweeps.best import Candidate
 from fedjax_rl.sweeps.execution import DIVERGED, Done, figure_names, run_chunk
@@ -90,7 +90,7 @@ def search_and_record(search: Search) -> bool:
         ) as directory,
         Study(directory.path / STUDY, laws, *drawn) as study,
     ):
-        print(words.search(search, programs.groups, study.trials()), flush=True)
+        print(messages.search(search, programs.groups, study.trials()), flush=True)
         try:
             _run(search, assembler, programs, directory, study)
         except Stopped as stop:
@@ -99,7 +99,7 @@ def search_and_record(search: Search) -> bool:
             raise stop.of(request.destination.out) from None
         done = directory.done()
         rows = [done[member].row for member in sorted(done)]
-        print(words.closing(rows, search.objective), flush=True)
+        print(messages.closing(rows, search.objective), flush=True)
         directory.write(done.values())
         print(f"Written to {directory.path}: {directory.names()}", flush=True)
     return all(row["status"] == DIVERGED for row in rows)
@@ -140,8 +140,8 @@ def _run(
                     directory.write_table(done.values())
             tell_whole(search, directory, study, done)
             marks.append(time.perf_counter())
-            best = words.best([one.row for one in done.values()], search.objective)
-            progress.chunk_done(words.passed(marks, batches, "batch"), best)
+            best = messages.best([one.row for one in done.values()], search.objective)
+            progress.chunk_done(messages.passed(marks, batches, "batch"), best)
 
 
 def next_batch(

@@ -56,8 +56,8 @@ class Space:
 
         def law(name: str, text: str) -> str:
             read = law_of(config, name, text)
-            words = "|".join(word(name, read, one) for one in read.words)
-            return f"choice:{words}" if words else text
+            options = "|".join(word(name, read, one) for one in read.options)
+            return f"choice:{options}" if options else text
 
         grid = {
             name: tuple(change(name, one) if isinstance(one, str) else one for one in values)
@@ -198,8 +198,8 @@ def drawn(config: type, name: str, law: str, samples: int, seed: int) -> list[An
     """
     rng = np.random.default_rng([seed, *name.encode()])
     read = law_of(config, name, law)
-    if read.words:
-        drawn = [read.words[index] for index in rng.integers(len(read.words), size=samples)]
+    if read.options:
+        drawn = [read.options[index] for index in rng.integers(len(read.options), size=samples)]
     elif read.log:
         drawn = np.exp(rng.uniform(math.log(read.low), math.log(read.high), samples)).tolist()
     else:
@@ -211,24 +211,24 @@ class Law(NamedTuple):
     """A law of a setting.
 
     Attributes:
-        words: options as they were written; empty unless the law is a choice.
+        options: options as they were written; empty unless the law is a choice.
         low: the lower bound of a number.
         high: the upper one.
         log: whether the logarithm of the number is uniform.
     """
 
-    words: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     low: float = 0.0
     high: float = 0.0
     log: bool = False
 
     def value(self, config: type, name: str, drawn: str | float) -> Any:
-        """The value of a setting: the number, or what one of the words stands for.
+        """The value of a setting: the number, or what an option of a choice stands for.
 
         Raises:
             InvalidInput: it is no value of that setting.
         """
-        value = parse(str(drawn)) if self.words else drawn
+        value = parse(str(drawn)) if self.options else drawn
         return value_under("--random", config, name, value)
 
 
@@ -243,9 +243,9 @@ def law_of(config: type, name: str, law: str) -> Law:
     if kind != "choice":
         return Law((), *_bounds(entry, kind, rest), kind == "loguniform")
     read = Law(tuple(rest.split("|")))
-    if not all(read.words):
+    if not all(read.options):
         raise InvalidInput("--random", entry, f"NAME={LAWS}")
-    for word in read.words:
+    for word in read.options:
         read.value(config, name, word)
     return read
 

@@ -32,7 +32,7 @@ class Trial(NamedTuple):
 
     Attributes:
         number: Optuna's.
-        drawn: for each setting a number, or one of a choice's words.
+        drawn: for each setting a number, or one of a choice's options.
         finished: whether its outcome was reported to Optuna.
     """
 
@@ -176,6 +176,6 @@ def _storage(path: Path) -> optuna.storages.RDBStorage:
 
 
 def _distribution(law: Law) -> BaseDistribution:
-    if law.words:
-        return CategoricalDistribution(list(dict.fromkeys(law.words)))
+    if law.options:
+        return CategoricalDistribution(list(dict.fromkeys(law.options)))
     return FloatDistribution(law.low, law.high, log=law.log)

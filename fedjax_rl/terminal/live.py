@@ -151,11 +151,11 @@ def fitting(rows: Sequence[Sequence[str]], width: int) -> int:
         rows: texts; all have as many columns.
         width: of the terminal, in characters.
     """
-    words = [
+    widths = [
         max((len(word) for cell in column for word in cell.split()), default=0)
         for column in zip(*rows, strict=True)
     ]
-    taken = itertools.accumulate(word + COLUMN_PADDING for word in words)
+    taken = itertools.accumulate(word + COLUMN_PADDING for word in widths)
     return max(1, sum(end <= width for end in taken))
 
 

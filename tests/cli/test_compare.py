@@ -50,7 +50,7 @@ def names(problem, **lists):
     base, added, left_out = FedNPGConfig(problem=problem, rounds=10), family().comparison, {}
     space = space_of(FedNPGConfig, grid, {}, None)
     members = sensible_members(Tabular(), base, space, added, left_out)
-    return [added.called(member.chosen) for member in members], left_out
+    return [added.label(member.chosen) for member in members], left_out
 
 
 def family():
@@ -97,11 +97,11 @@ def test_merges_and_references_are_compared_where_they_fit(small):
 
 
 def test_settings_that_are_no_lists_are_in_the_name():
-    called = family().comparison.called
-    assert called({"learner": "npg", "step_size": 0.1}) == "npg, step_size 0.1"
-    assert called({"local_steps": 5, "merge": "logits"}) == "E=5 logits"
-    assert called({"step_size": 0.1, "budgets": (1.0, 2.0)}) == "step_size 0.1, budgets [1.0,2.0]"
-    assert called({"reference": "fed"}) == "reference fed"
+    label = family().comparison.label
+    assert label({"learner": "npg", "step_size": 0.1}) == "npg, step_size 0.1"
+    assert label({"local_steps": 5, "merge": "logits"}) == "E=5 logits"
+    assert label({"step_size": 0.1, "budgets": (1.0, 2.0)}) == "step_size 0.1, budgets [1.0,2.0]"
+    assert label({"reference": "fed"}) == "reference fed"
 
 
 @pytest.fixture(scope="module")
@@ -265,11 +265,11 @@ def test_a_variant_that_diverges_harms_no_other(small, tmp_path, monkeypatch, ca
 
 
 def test_the_verdict_is_honest(capsys):
-    for budget, words in ((9.0, "best equal_rounds/"), (2.0, "none keeps every budget; closest: ")):
+    for budget, start in ((9.0, "best equal_rounds/"), (2.0, "none keeps every budget; closest: ")):
         assert compare("--rounds", 3, "--budgets", *[budget] * 4) == 0
         printed = capsys.readouterr().out
         for policies in ("averaged policies: ", "last policies: "):
-            assert f"\n{policies}{words}" in printed
+            assert f"\n{policies}{start}" in printed
 
 
 def test_a_plot_is_drawn_where_nothing_is_positive(tmp_path, capsys):
@@ -294,10 +294,10 @@ def same_comparison(one, other):
 
 def test_a_comparison_that_was_killed_goes_on_to_the_same_table(small, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    words = [*LONG, "--problem", small]
-    assert compare(*words, "--out", whole) == 0
+    arguments = [*LONG, "--problem", small]
+    assert compare(*arguments, "--out", whole) == 0
     child = subprocess.Popen(
-        [sys.executable, "-m", "fedjax_rl", "compare", "fednpg", *words, "--out", str(killed)],
+        [sys.executable, "-m", "fedjax_rl", "compare", "fednpg", *arguments, "--out", str(killed)],
         env=fresh_environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -318,9 +318,18 @@ def test_a_comparison_that_was_killed_goes_on_to_the_same_table(small, tmp_path)
 def test_a_comparison_that_was_stopped_goes_on_to_the_same_bits(
     small, tmp_path, monkeypatch, capsys
 ):
-    words = ["--problem", small, "--rounds", 60, "--local-steps", "1,2", "--checkpoint-every", 7]
+    arguments = [
+        "--problem",
+        small,
+        "--rounds",
+        60,
+        "--local-steps",
+        "1,2",
+        "--checkpoint-every",
+        7,
+    ]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert compare(*words, "--out", whole) == 0
+    assert compare(*arguments, "--out", whole) == 0
     visits, visit = [], DirectoryCheckpointer.visit
 
     def stopped(checkpointer, round, progress):
@@ -330,7 +339,7 @@ def test_a_comparison_that_was_stopped_goes_on_to_the_same_bits(
         visit(checkpointer, round, progress)
 
     monkeypatch.setattr(DirectoryCheckpointer, "visit", stopped)
-    assert compare(*words, "--out", cut) == 128 + signal.SIGTERM
+    assert compare(*arguments, "--out", cut) == 128 + signal.SIGTERM
     assert f"go on with: fedjax-rl resume {cut}" in capsys.readouterr().err
     monkeypatch.setattr(DirectoryCheckpointer, "visit", visit)
     assert len(table(cut / "sweep.csv")) == 1 and not (cut / "comparison.csv").exists()
@@ -344,8 +353,17 @@ def test_a_comparison_that_was_stopped_goes_on_to_the_same_bits(
 def test_a_sweep_is_not_gone_on_with_as_a_comparison(small, tmp_path):
     """Its members have no figures of the views."""
     out = tmp_path / "sweep"
-    words = ["sweep", "fednpg", "--problem", small, "--rounds", "3", "--grid", "local_steps=1,2"]
-    assert main([*words, "--out", str(out)]) == 0
+    arguments = [
+        "sweep",
+        "fednpg",
+        "--problem",
+        small,
+        "--rounds",
+        "3",
+        "--grid",
+        "local_steps=1,2",
+    ]
+    assert main([*arguments, "--out", str(out)]) == 0
     config = out / "config.yaml"
     config.write_text(config.read_text() + "compare: true\n")
     with pytest.raises(InvalidInput, match="members of the sweep that"):

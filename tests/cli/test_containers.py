@@ -39,10 +39,10 @@ def homeless(home=None):
     return {"PATH": os.defpath, "PYTHONPATH": str(REPOSITORY), **environment, **known}
 
 
-def assert_runs(words, environment, out, cwd, before=()):
+def assert_runs(arguments, environment, out, cwd, before=()):
     """A run that draws, without a word on stderr but of what it is doing."""
     completed = subprocess.run(
-        [*before, sys.executable, *words, "run", "fednpg", "--rounds", "2", "--out", str(out)],
+        [*before, sys.executable, *arguments, "run", "fednpg", "--rounds", "2", "--out", str(out)],
         cwd=cwd,
         env=environment,
         capture_output=True,

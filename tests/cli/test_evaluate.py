@@ -108,8 +108,8 @@ def test_the_same_seed_plays_the_same_episodes_and_another_others(cartpole, play
     low, high = figures["reward_interval"]
     assert 0 < abs(other["reward"] - figures["reward"]) < 3 * (high - low)
     printed = capsys.readouterr().out
-    for words in ("102 episodes of each of 2 policies", "position-2", "±", "seed 8: reward"):
-        assert words in printed
+    for text in ("102 episodes of each of 2 policies", "position-2", "±", "seed 8: reward"):
+        assert text in printed
 
 
 def test_an_evaluation_is_replaced_only_when_asked(tmp_path, capsys):
@@ -286,8 +286,8 @@ def test_a_directory_that_cannot_be_used_is_told_in_one_line(tmp_path, capsys, c
 
 
 def test_no_directory_is_told_in_one_line(tmp_path, capsys):
-    for words in ([], [str(tmp_path / "nowhere")]):
-        assert main(["eval", *words]) == 2
+    for arguments in ([], [str(tmp_path / "nowhere")]):
+        assert main(["eval", *arguments]) == 2
         assert capsys.readouterr().err.count("\n") == 1
 
 

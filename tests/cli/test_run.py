@@ -51,8 +51,8 @@ def test_a_run_leaves_everything_behind(tmp_path, capsys):
         assert (out / name).stat().st_size > 100, name
     names = ", ".join(f"segment-{number}" for number in range(4))
     assert f"violations below are of {names}, in this order" in printed
-    for words in ("exact optimum V* = 23.8372", "average violation", "Recommended:"):
-        assert words in printed
+    for text in ("exact optimum V* = 23.8372", "average violation", "Recommended:"):
+        assert text in printed
     summary = json.loads((out / "summary.json").read_text())
     assert set(SUMMARY.split()) <= set(summary)
     assert summary["optimal_value"] == pytest.approx(23.8372, abs=1e-4)

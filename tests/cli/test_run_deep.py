@@ -39,8 +39,8 @@ SUMMARY = """
 
 
 def run(out, *flags, algorithm="fedppo", problem=CHAIN):
-    words = ["run", algorithm, "--problem", problem, *TINY.split(), "--out", str(out)]
-    return main([*words, *map(str, flags)])
+    arguments = ["run", algorithm, "--problem", problem, *TINY.split(), "--out", str(out)]
+    return main([*arguments, *map(str, flags)])
 
 
 def rows_of(out, name="metrics.csv"):

@@ -257,9 +257,9 @@ def test_a_mistake_is_told_in_one_line(case, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "negative.csv").write_text("5\n-3\n")
     (tmp_path / "words.csv").write_text("seconds\n5\nsoon\n")
-    words, expected = case
-    out = [] if "--overwrite" in words else ["--out", str(tmp_path / "out")]
-    assert main([*words, *out]) == 2
+    arguments, expected = case
+    out = [] if "--overwrite" in arguments else ["--out", str(tmp_path / "out")]
+    assert main([*arguments, *out]) == 2
     errors = capsys.readouterr().err
     assert errors.count("\n") == 1, errors
     assert expected in errors

@@ -71,9 +71,9 @@ def test_list_names_everything_that_is_registered(capsys):
     assert "did you mean 'merges'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["run"], ["run", "--help"]])
-def test_help_teaches(words, capsys):
-    assert main(words) == 0
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["run"], ["run", "--help"]])
+def test_help_teaches(arguments, capsys):
+    assert main(arguments) == 0
     assert "usage: fedjax-rl" in capsys.readouterr().out
 
 

@@ -30,7 +30,7 @@ PARSED = [
 LISTED = ("problems", "tasks", "token-tasks", "learners", "merges", "losses", "latencies", "all")
 
 
-def printed(monkeypatch, encoding, *words):
+def printed(monkeypatch, encoding, *arguments):
     """Exit status and the bytes that a command writes to a stream of this encoding."""
     raw = {name: io.BytesIO() for name in ("stdout", "stderr")}
     streams = {
@@ -41,7 +41,7 @@ def printed(monkeypatch, encoding, *words):
         for name, stream in streams.items():
             patch.setattr(sys, name, stream)
         try:
-            status = main(list(words))
+            status = main(list(arguments))
         except SystemExit as stop:
             status = stop.code or 0
         assert [stream.errors for stream in streams.values()] == ["strict", "strict"]
@@ -116,10 +116,10 @@ def test_arguments_that_are_no_text_are_refused(capsys):
     assert "PYTHONUTF8=1" in errors and errors.count("\n") == 1
 
 
-def process(*words, **environment):
+def process(*arguments, **environment):
     """A fedjax-rl in another process, with its standard output in a pipe."""
     return subprocess.Popen(
-        [sys.executable, "-m", "fedjax_rl", *words],
+        [sys.executable, "-m", "fedjax_rl", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, **environment},
@@ -134,18 +134,18 @@ def test_the_c_locale():
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-@pytest.mark.parametrize("words", [("--help",), ("list", "losses")])
-def test_an_output_that_is_full_gets_one_line(words):
+@pytest.mark.parametrize("arguments", [("--help",), ("list", "losses")])
+def test_an_output_that_is_full_gets_one_line(arguments):
     with open("/dev/full", "w", encoding="utf-8") as full:
-        command = [sys.executable, "-m", "fedjax_rl", *words]
+        command = [sys.executable, "-m", "fedjax_rl", *arguments]
         one = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert one.returncode == 1
     assert one.stderr.count("\n") == 1 and "No space left" in one.stderr
 
 
-@pytest.mark.parametrize("words", [("--help",), ("list", "losses")])
-def test_a_reader_that_leaves_gets_no_traceback(words):
-    one = process(*words)
+@pytest.mark.parametrize("arguments", [("--help",), ("list", "losses")])
+def test_a_reader_that_leaves_gets_no_traceback(arguments):
+    one = process(*arguments)
     one.stdout.close()
     assert one.stderr.read() == b""
     assert one.wait() == 1

@@ -37,14 +37,14 @@ def free_ports():
 
 
 @contextlib.contextmanager
-def team(*words, port=None, processes=2):
+def team(*arguments, port=None, processes=2):
     """Processes of one command; they are gone in the end."""
     port = port or free_ports()
     with contextlib.ExitStack() as stack:
         started = []
         for process in range(processes):
             said = ["--coordinator", f"127.0.0.1:{port}", "--process", process]
-            command = [*words, *said, "--processes", processes]
+            command = [*arguments, *said, "--processes", processes]
             started.append(
                 stack.enter_context(
                     subprocess.Popen(
@@ -158,12 +158,12 @@ def test_a_death_stops_the_others_and_the_run_goes_on_alone(tmp_path, victim, ru
 
 @pytest.mark.timeout(200)
 def test_two_processes_share_a_sweep(tmp_path, run_cli):
-    words = ("sweep", "fednpg", "--problem", "random-mdp", "--rounds", "5", "--chunk", "2")
-    words += ("--grid", "step_size=0.1,0.2,0.4", "--grid", "local_steps=1,2", "--seeds", "2")
-    with team(*words, "--out", tmp_path / "two") as processes:
+    arguments = ("sweep", "fednpg", "--problem", "random-mdp", "--rounds", "5", "--chunk", "2")
+    arguments += ("--grid", "step_size=0.1,0.2,0.4", "--grid", "local_steps=1,2", "--seeds", "2")
+    with team(*arguments, "--out", tmp_path / "two") as processes:
         printed = [process.communicate(timeout=150) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], printed[0][1] + printed[1][1]
-    alone = run_cli(*words, "--out", "one")
+    alone = run_cli(*arguments, "--out", "one")
     assert alone.returncode == 0, alone.stderr
     assert len(list((tmp_path / "two/chunks").glob("*.npz"))) == 8  # each ran half of a group
     figures = ("member", "step_size", "average_gap", "last_violation")

@@ -204,21 +204,21 @@ def files(tmp_path, monkeypatch):
 
 def words_of(settings: Mapping[str, Any]) -> list[str]:
     """Settings as flags."""
-    words: list[str] = []
+    arguments: list[str] = []
     for name, value in settings.items():
         if isinstance(value, bool):
-            words.append(flag(name) if value else "--no-" + name.replace("_", "-"))
+            arguments.append(flag(name) if value else "--no-" + name.replace("_", "-"))
         else:
             each = value if isinstance(value, tuple) else (value,)
-            words += [flag(name), *map(str, each)]
-    return words
+            arguments += [flag(name), *map(str, each)]
+    return arguments
 
 
 def by_flags(walk: Walk, changes: Mapping[str, Any]) -> Any:
-    words = words_of(walk.given(changes))
-    settings, _ = read_base(walk.family, walk.algorithm, words)
+    arguments = words_of(walk.given(changes))
+    settings, _ = read_base(walk.family, walk.algorithm, arguments)
     kind = options_of(walk.family, type(settings))
-    options = parse(kind, words, f"run {walk.algorithm}", default=kind(settings=settings))
+    options = parse(kind, arguments, f"run {walk.algorithm}", default=kind(settings=settings))
     return walk.family.prepare(walk.algorithm, options.settings, ONE)
 
 

@@ -29,18 +29,18 @@ def test_bands_are_intervals_of_interquartile_means_over_seeds():
     assert found.band.low[0] == pytest.approx(interval.low, abs=0.4)
     assert found.band.high[0] == pytest.approx(interval.high, rel=0.4) and found.band.filled
     assert (found.band.low[1], found.band.high[1]) == (7.0, 7.0), "three seeds are alike"
-    assert found.band.words == "95 % interval of the interquartile mean over 5 seeds"
+    assert found.band.meaning == "95 % interval of the interquartile mean over 5 seeds"
 
 
 def test_configurations_are_strata_and_agents_alone_have_a_range():
     """Seeds differ within strata by 2, strata by 100: only the former is uncertainty."""
     values = np.array([[[0.0, 100.0], [2.0, 102.0], [0.0, 100.0], [2.0, 102.0]]])
     found = averaged(series([0.0]), values, "configuration")
-    assert found.band.words.endswith("over 4 seeds × 2 configurations")
+    assert found.band.meaning.endswith("over 4 seeds × 2 configurations")
     assert 20 < found.band.low[0] <= found.y[0] == 51.0 <= found.band.high[0] < 80
     alone = averaged(series([0.0]), values[:, :1])
     assert (alone.band.low[0], alone.y[0], alone.band.high[0]) == (0.0, 50.0, 100.0)
-    assert alone.band.words.startswith("range over 2 agents") and not alone.band.filled
+    assert alone.band.meaning.startswith("range over 2 agents") and not alone.band.filled
 
 
 def test_bands_are_as_smooth_as_their_curves():
@@ -68,7 +68,7 @@ def test_what_is_undefined_has_no_average_and_one_seed_no_band():
 
 
 def test_legends_name_every_meaning_once_and_whose_it_is():
-    one, other = (Band(np.zeros(1), np.ones(1), "", words, words == "a") for words in "ab")
+    one, other = (Band(np.zeros(1), np.ones(1), "", text, text == "a") for text in "ab")
     same = [series([0.0], name=name, band=one) for name in ("x", "y")]
     assert [tuple(found) for found in meanings(same)] == [("a", True)]
     found = meanings([*same, series([0.0], name="z", band=other), series([0.0])])

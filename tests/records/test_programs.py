@@ -14,7 +14,7 @@ RUN = ["run", "fednpg", "--rounds", "3", "--log-every", "1"]
 FILES = ("metrics.csv", "policy.npz")
 
 
-def started(tmp_path, name, *words, **variables):
+def started(tmp_path, name, *arguments, **variables):
     """A run by a process that knows nothing of the cache of these tests."""
     environment = {
         variable: value
@@ -22,7 +22,7 @@ def started(tmp_path, name, *words, **variables):
         if not variable.startswith("JAX_") and variable != "TF_CPP_MIN_LOG_LEVEL"
     }
     done = subprocess.run(
-        [sys.executable, "-m", "fedjax_rl", *RUN, "--out", str(tmp_path / name), *words],
+        [sys.executable, "-m", "fedjax_rl", *RUN, "--out", str(tmp_path / name), *arguments],
         env=environment | {"FEDJAX_RL_CACHE": str(tmp_path / "cache")} | variables,
         capture_output=True,
         text=True,
@@ -58,19 +58,19 @@ def test_a_second_start_compiles_nothing_and_computes_the_same(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "variables"),
+    ("arguments", "variables"),
     [
         (["--no-compilation-cache"], {}),
         ([], {"JAX_ENABLE_COMPILATION_CACHE": "0"}),
         ([], {"JAX_COMPILATION_CACHE_DIR": "elsewhere"}),
     ],
 )
-def test_whoever_decides_otherwise_is_heard(tmp_path, words, variables):
+def test_whoever_decides_otherwise_is_heard(tmp_path, arguments, variables):
     variables = {
         name: str(tmp_path / value) if name.endswith("DIR") else value
         for name, value in variables.items()
     }
-    started(tmp_path, "run", *words, **variables)
+    started(tmp_path, "run", *arguments, **variables)
     assert kept(tmp_path) == {}
 
 

@@ -194,8 +194,8 @@ def test_tables_are_sorted_by_a_click(browser, pages):
 def test_one_map_is_seen_at_a_time_and_its_cells_tell_their_value(browser, pages):
     page = opened(browser, pages["sweep"], 1440)
     cells = "[...document.querySelectorAll('.map-box:not([hidden]) tbody td')]"
-    words = page.evaluate(f"{cells}.map(c => c.title)")
-    assert words[2:] == ["step_size 0.1, local_steps 1: 1.1", "step_size 1, local_steps 1: 2"]
+    titles = page.evaluate(f"{cells}.map(c => c.title)")
+    assert titles[2:] == ["step_size 0.1, local_steps 1: 1.1", "step_size 1, local_steps 1: 2"]
     assert page.evaluate(f"{cells}.map(c => c.textContent)") == ["1.5", "6", "1.1", "2"]
     count = page.evaluate("document.querySelectorAll('.map-box').length")
     assert count == page.evaluate("figures[0].views.length") > 1

@@ -204,7 +204,7 @@ def test_what_a_setting_needs_is_a_value_of_another():
                 if isinstance(values[0], Rule):
                     assert len(values) == 1 and values[0].whole == (needed.kind is int), name
                 else:
-                    assert values and set(values) < {*needed.words}, name
+                    assert values and set(values) < {*needed.choices}, name
                 # What a setting needs may need others, which are asked first.
                 assert [*declared(kind)].index(other) < [*declared(kind)].index(name) or (
                     not needed.company

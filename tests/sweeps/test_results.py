@@ -149,11 +149,11 @@ def test_a_chunk_that_was_cut_goes_on_from_its_checkpoint(base, tmp_path, monkey
 
 def test_kill_minus_nine_loses_no_chunk_that_is_done(whole, base, tmp_path):
     out = tmp_path / "killed"
-    words = ["sweep", "fednpg", "--problem", base.problem, "--rounds", "20", "--seeds", "2"]
-    words += ["--grid", "step_size=0.05,0.1,0.2,0.4,0.8", "--grid", "dual_step_size=auto"]
-    words += ["--chunk", "4", "--out", str(out)]
+    arguments = ["sweep", "fednpg", "--problem", base.problem, "--rounds", "20", "--seeds", "2"]
+    arguments += ["--grid", "step_size=0.05,0.1,0.2,0.4,0.8", "--grid", "dual_step_size=auto"]
+    arguments += ["--chunk", "4", "--out", str(out)]
     child = subprocess.Popen(
-        [sys.executable, "-m", "fedjax_rl", *words],
+        [sys.executable, "-m", "fedjax_rl", *arguments],
         env=fresh_environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -228,11 +228,11 @@ def test_a_chunk_that_was_stopped_goes_on_from_its_checkpoint(base, tmp_path, mo
 
 def test_kill_minus_nine_loses_and_doubles_nothing(whole, base, tmp_path):
     out = tmp_path / "killed"
-    words = ["search", "fednpg", "--problem", base.problem, "--rounds", "10", "--seeds", "2"]
-    words += [word for law in LAWS.items() for word in ("--random", "=".join(law))]
-    words += ["--trials", "5", "--batch", "2", "--metric", "average_gap", "--out", str(out)]
+    arguments = ["search", "fednpg", "--problem", base.problem, "--rounds", "10", "--seeds", "2"]
+    arguments += [word for law in LAWS.items() for word in ("--random", "=".join(law))]
+    arguments += ["--trials", "5", "--batch", "2", "--metric", "average_gap", "--out", str(out)]
     child = subprocess.Popen(
-        [sys.executable, "-m", "fedjax_rl", *words],
+        [sys.executable, "-m", "fedjax_rl", *arguments],
         env=fresh_environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -14,7 +14,7 @@ import numpy as np
 from fedjax_rl.algorithm import Pytree
 from fedjax_rl.checks import check_count
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.families.networks import words
+from fedjax_rl.families.networks import messages
 from fedjax_rl.families.networks.assembly import DeepPrepared, prepare
 from fedjax_rl.families.networks.film import Film, filmed
 from fedjax_rl.families.networks.policy_file import read_policy
@@ -66,7 +66,7 @@ def evaluate_and_record(directory: Path, request: EvaluationRequest) -> dict[str
     with working("playing episodes"):
         played = play_all(policy, prepared, request)
     figures = summarise(played, policy, prepared, request)
-    print(words.evaluation(figures), flush=True)
+    print(messages.evaluation(figures), flush=True)
     written = [FIGURES]
     if request.film and prepared.task.picture is not None:
         figures["film"] = _record_film(directory, prepared, policy, request)

@@ -1,4 +1,4 @@
-"""FedPPO and federated natural gradients: runs, members of sweeps, words, files."""
+"""FedPPO and federated natural gradients: runs, members of sweeps, messages, files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fedjax_rl.cluster.devices import DeviceSettings
 from fedjax_rl.columns import of_table
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
-from fedjax_rl.families.networks import words
+from fedjax_rl.families.networks import messages
 from fedjax_rl.families.networks.assembly import (
     ALONE,
     ENVIRONMENTS_AT_ONCE,
@@ -70,9 +70,9 @@ def _prepare(algorithm: str, settings: DeepConfig, devices: DeviceSettings) -> E
         settings=settings,
         digest=digest_of_task(prepared.chosen),
         logged=Schedule("round", settings.rounds, settings.log_every, settings.seeds),
-        opening=words.opening(prepared),
-        header=words.HEADER,
-        cells=partial(words.cells, prepared=prepared),
+        opening=messages.opening(prepared),
+        header=messages.HEADER,
+        cells=partial(messages.cells, prepared=prepared),
         run=partial(_run, prepared),
     )
 
@@ -85,7 +85,7 @@ def _run(
     return Result(
         summary=result.summary,
         diverged=bool((result.failed_seeds >= 0).any()),
-        closing=words.closing(result),
+        closing=messages.closing(result),
         write=partial(_write, result),
         own=result,
     )
@@ -112,7 +112,7 @@ def _as_reference(algorithm: str, settings: DeepConfig, reference: str) -> DeepC
 
 
 def _table(results: Mapping[str, Result]) -> str:
-    return words.comparison({who: result.summary for who, result in results.items()})
+    return messages.comparison({who: result.summary for who, result in results.items()})
 
 
 def _write_comparison(directory: RunDirectory, results: Mapping[str, Result]) -> None:

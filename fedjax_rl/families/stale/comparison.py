@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fedjax_rl.families.protocol import Comparison, in_words
+from fedjax_rl.families.protocol import Comparison, settings_as_text
 
 HEADINGS = {
     **{"best": "best", "last": "last", "best − last": "best_last_gap"},
@@ -19,12 +19,12 @@ COLUMNS = (
 )
 
 
-def called(chosen: Mapping[str, Any]) -> str:
+def label_of(chosen: Mapping[str, Any]) -> str:
     """``gepo, W = 4``."""
-    words = [str(chosen[name]) for name in ("algorithm",) if name in chosen]
-    words += [f"W = {chosen[name]}" for name in ("window",) if name in chosen]
+    parts = [str(chosen[name]) for name in ("algorithm",) if name in chosen]
+    parts += [f"W = {chosen[name]}" for name in ("window",) if name in chosen]
     others = {n: value for n, value in chosen.items() if n not in ("algorithm", "window")}
-    return ", ".join(filter(None, [*words, in_words(others)]))
+    return ", ".join(filter(None, [*parts, settings_as_text(others)]))
 
 
-COMPARISON = Comparison(called=called, figures=HEADINGS, columns=COLUMNS)
+COMPARISON = Comparison(label=label_of, figures=HEADINGS, columns=COLUMNS)

@@ -53,7 +53,7 @@ def evaluate_and_record(directory: Path, request: EvaluationRequest) -> dict[str
     with working("answering prompts"):
         shares = answered(config, task, policies, request)
     figures = summarise(algorithm, config, shares, request)
-    print(in_words(figures), flush=True)
+    print(evaluation_as_text(figures), flush=True)
     text = json.dumps(plain(figures), indent=2, allow_nan=False) + "\n"
     write_atomically(directory / FIGURES, text.encode())
     print(f"Written to {directory}: {FIGURES}", flush=True)
@@ -142,7 +142,7 @@ def summarise(
     }
 
 
-def in_words(figures: dict[str, Any]) -> str:
+def evaluation_as_text(figures: dict[str, Any]) -> str:
     """The evaluation for the terminal."""
     low, high = figures["accuracy_interval"]
     lines = [

@@ -11,7 +11,7 @@ import numpy as np
 
 from fedjax_rl.algorithm import Pytree, aggregators
 from fedjax_rl.columns import Columns
-from fedjax_rl.families.protocol import Comparison, Headline, in_words
+from fedjax_rl.families.protocol import Comparison, Headline, settings_as_text
 from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.families.tabular.figures import variants
 from fedjax_rl.families.tabular.history import average, columns, no_sums, rows_of
@@ -72,15 +72,17 @@ def views(settings: Sequence[FedNPGConfig]) -> dict[str, str]:
     return {"equal_rounds": rounds} | ({} if alike else {"equal_local_steps": steps})
 
 
-def called(chosen: Mapping[str, Any]) -> str:
+def label_of(chosen: Mapping[str, Any]) -> str:
     """``npg E=5 control-variate``: what is usual is not said."""
-    words = [
+    parts = [
         *(str(chosen[n]) for n in ("learner",) if n in chosen),
         *(f"E={chosen[name]}" for name in ("local_steps",) if name in chosen),
         *(str(chosen[n]) for n, usual in USUAL.items() if usual and chosen.get(n, usual) != usual),
     ]
     others = {n: value for n, value in chosen.items() if n not in (*USUAL, "local_steps")}
-    return ", ".join(filter(None, [" ".join(words), in_words(others)])) or in_words(chosen)
+    return ", ".join(filter(None, [" ".join(parts), settings_as_text(others)])) or settings_as_text(
+        chosen
+    )
 
 
 def check(grid: Mapping[str, Sequence[Any]]) -> None:
@@ -148,7 +150,7 @@ def feasibility_after(prepared: Prepared, rows: Pytree, round: int) -> dict[str,
 def comparison(measured: Callable[[Any, Sequence[FedNPGConfig]], Any]) -> Comparison:
     """What FedNPG adds, with how its assembler is made to measure the views."""
     return Comparison(
-        called=called,
+        label=label_of,
         check=check,
         same=same,
         views=views,

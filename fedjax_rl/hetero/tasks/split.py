@@ -74,8 +74,8 @@ def is_held_out(prompt: jax.Array) -> jax.Array:
     any change of its input.
     """
     places = jnp.arange(prompt.size, dtype=jnp.uint32) + jnp.uint32(1)
-    words = _scrambled(places * jnp.uint32(0x9E3779B9) ^ prompt.astype(jnp.uint32))
-    total = jnp.sum(words, dtype=jnp.uint32)
+    hashes = _scrambled(places * jnp.uint32(0x9E3779B9) ^ prompt.astype(jnp.uint32))
+    total = jnp.sum(hashes, dtype=jnp.uint32)
     return _scrambled(total) % jnp.uint32(HELD_OUT_SHARE) == 0
 
 

@@ -73,8 +73,8 @@ print("TOLD", json.dumps({**told, "run": wandb.run is not None}))
 def whole(tmp_path_factory):
     """A run with every sink, in a process of its own, and what that process said."""
     place = tmp_path_factory.mktemp("whole")
-    words = ["run", "fednpg", *FLAGS.split(), "--out", str(place / "run"), "--log-to", *SINKS]
-    done = _run(["-c", GUARDED, *words], 240, fresh_environment(), place)
+    arguments = ["run", "fednpg", *FLAGS.split(), "--out", str(place / "run"), "--log-to", *SINKS]
+    done = _run(["-c", GUARDED, *arguments], 240, fresh_environment(), place)
     assert done.returncode == 0, done.stderr
     return place / "run", done
 

@@ -1,4 +1,4 @@
-"""A sweep in words: the plan before it starts, and what came out."""
+"""What a sweep or a search prints: its plan, its progress, its best configuration."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fedjax_rl.ranking import seeds_in_words
+from fedjax_rl.ranking import seeds_clause
 from fedjax_rl.sweeps.best import candidates, ordered
 from fedjax_rl.sweeps.estimate import Estimate
 from fedjax_rl.sweeps.execution import DIVERGED
@@ -82,7 +82,7 @@ def search(request: Search, groups: Sequence[Group], trials: Sequence[Trial]) ->
     laws = ", ".join(f"{name} ({law})" for name, law in space.random.items())
     conditions = [f"{c.metric}{c.relation}{c.bound:g}" for c in objective.conditions]
     if objective.feasible:
-        conditions.append(f"every budget kept{seeds_in_words(objective.feasible_seeds, seeds)}")
+        conditions.append(f"every budget kept{seeds_clause(objective.feasible_seeds, seeds)}")
     lines = [
         f"Search of {request.request.algorithm} over {laws}, {seeds} seed{'s' * (seeds > 1)}",
         f"for the {'largest' if objective.maximize else 'smallest'} {objective.metric}"
@@ -130,7 +130,7 @@ def closing(rows: Sequence[Row], objective: Objective | None) -> str:
 def best(
     rows: Sequence[Row],
     objective: Objective,
-    called: Callable[[Mapping[str, Any]], str] | None = None,
+    label: Callable[[Mapping[str, Any]], str] | None = None,
 ) -> str:
     """The best configuration of the rows, in one line; empty when there is none.
 
@@ -139,13 +139,13 @@ def best(
     Args:
         rows: of the table.
         objective: what is best.
-        called: what a configuration is called; by its settings unless given.
+        label: what a configuration is called; by its settings unless given.
     """
     found = ordered(candidates(rows), objective)
     if not found:
         return ""
     value, one = found[0]
-    settings = (called or _short)(one.chosen)
+    settings = (label or _short)(one.chosen)
     seeds, excess = len(one.rows), one.standing(objective).excess
     among = f" (mean of {seeds} seeds)" if seeds > 1 else ""
     figure = f"{objective.metric} {value:.6g}{among}"
@@ -154,7 +154,7 @@ def best(
         budgets = f"; {share}" if objective.feasible else ""
         return f"best {figure} with {settings}{budgets}"
     far = f"relative violation {excess:.4g}" if excess < math.inf else "by how much is not known"
-    everywhere = seeds_in_words(objective.feasible_seeds, seeds)
+    everywhere = seeds_clause(objective.feasible_seeds, seeds)
     return f"none keeps every budget{everywhere}; closest: {settings}, {far}; {figure}, {share}"
 
 

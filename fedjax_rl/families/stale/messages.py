@@ -1,4 +1,4 @@
-"""Results of runs on stale data in words."""
+"""What a run on stale data prints: before it starts, in its live table, when it has ended."""
 
 from __future__ import annotations
 
