@@ -109,7 +109,9 @@ def whole_commands(study: Study, count: int, repeats: int, quick: bool) -> dict[
     another; and the leanest that runs can be, which write nothing and find their programs
     compiled. Problems are solved beforehand for all of them.
     """
-    chosen = np.linspace(0, study.members - 1, min(count, study.members)).round().astype(int)
+    sampled_members = (
+        np.linspace(0, study.members - 1, min(count, study.members)).round().astype(int)
+    )
     with tempfile.TemporaryDirectory() as name:
         place = pathlib.Path(name)
         plain = _environment(place)
@@ -118,7 +120,7 @@ def whole_commands(study: Study, count: int, repeats: int, quick: bool) -> dict[
         if quick:  # where tests keep compiled programs
             plain |= kept | {key: os.environ[key] for key in CACHES if key in os.environ}
         sweep = [[*study.sweep(), "--out", str(place / "sweep"), "--overwrite"]]
-        silent = [study.run(int(n)) for n in chosen]
+        silent = [study.run(int(n)) for n in sampled_members]
         runs = [
             [*command, "--out", str(place / f"run-{n}"), "--overwrite"]
             for n, command in enumerate(silent)

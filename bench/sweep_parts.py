@@ -68,8 +68,8 @@ class Study(NamedTuple):
 
     def run(self, member: int) -> list[str]:
         """Arguments of ``fedjax-rl`` that run one of them."""
-        chosen = list(itertools.product(*self.grid.values()))[member]
-        own = zip(self.grid, chosen, strict=True)
+        values = list(itertools.product(*self.grid.values()))[member]
+        own = zip(self.grid, values, strict=True)
         flags = [
             word for name, value in own for word in (f"--{name.replace('_', '-')}", f"{value}")
         ]

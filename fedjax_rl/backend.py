@@ -101,10 +101,10 @@ def default_device() -> Any:
     """The `jax.Device` on which whatever is not dealt to several is computed."""
     import jax
 
-    chosen = chosen_device()
-    if chosen is None or isinstance(chosen, str):
-        return jax.local_devices(backend=chosen)[0]
-    return chosen
+    device = chosen_device()
+    if device is None or isinstance(device, str):
+        return jax.local_devices(backend=device)[0]
+    return device
 
 
 def platform() -> str:
@@ -121,13 +121,13 @@ def compiler() -> str:
     """
     import jax
 
-    chosen = [
+    changed = [
         f"{name}={value}"
         for name, default in COMPILER.items()
         if (value := jax.config.values.get(name, default)) != default
     ]
     flags = os.environ.get("XLA_FLAGS", "").split()
-    return " ".join(chosen + [flag for flag in flags if not flag.startswith((FLAG, DEVICES))])
+    return " ".join(changed + [flag for flag in flags if not flag.startswith((FLAG, DEVICES))])
 
 
 def _one_line(error: BaseException) -> str:

@@ -139,13 +139,13 @@ for policy in range(POLICIES):
     reward = rng.random(len(responses)) < 0.3
     log_q = token_logs(logits)
     q = np.exp(log_q.sum(-1))
-    chosen = rng.choice(len(q), (GROUPS, GROUP), p=q / q.sum())
+    picks = rng.choice(len(q), (GROUPS, GROUP), p=q / q.sum())
     for column, scale in enumerate(SCALES):
         log_p = token_logs(logits + scale * noise)
         p = np.exp(log_p.sum(-1))
         kl[policy, column], exact[policy, column] = theory.kl(p, q), theory.chi_square(p, q)
-        advantages = (reward - p @ reward)[chosen]
-        for loss, weights in weights_of(log_p[chosen], log_q[chosen]).items():
+        advantages = (reward - p @ reward)[picks]
+        for loss, weights in weights_of(log_p[picks], log_q[picks]).items():
             mean, variance = weights.mean(), weights.var()
             terms = weights / mean * advantages
             off = abs(terms.mean())

@@ -185,8 +185,8 @@ axes[1].set_title(f"GEPO on data {age:.1f} steps old")
 gaps = [float(member["average_gap"]) for member in members]
 excess = [float(member["strong_violation"]) for member in members]
 axes[2].plot(excess, gaps, ls="none", **look(0), label="a member of the sweep")
-chosen = {"ls": "none", "mfc": "none", "ms": 10, "color": look(1)["color"], "marker": "s"}
-axes[2].plot(best["strong_violation"], best["average_gap"], **chosen, label="the best")
+best_style = {"ls": "none", "mfc": "none", "ms": 10, "color": look(1)["color"], "marker": "s"}
+axes[2].plot(best["strong_violation"], best["average_gap"], **best_style, label="the best")
 axes[2].axhline(0, color="black", lw=0.9)
 axes[2].set(xlabel="strong violation", ylabel="average gap", title="what settings do")
 axes[2].legend()

@@ -48,8 +48,8 @@ def swept(count):
     found, done = [], {}
     for at in range(count):
         row = {"member": at, "status": "finished", **dict.fromkeys(METRICS, float(at))}
-        chosen = {"a": at, "b": at % 2, "c": at % 3, "d": 0}
-        found.append(Candidate(at, chosen, (row,)))
+        combination = {"a": at, "b": at % 2, "c": at % 3, "d": 0}
+        found.append(Candidate(at, combination, (row,)))
         done[at] = Done(at, row, {"round": np.arange(3.0), **dict.fromkeys(METRICS, np.ones(3))})
     return found, done
 

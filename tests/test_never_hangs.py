@@ -120,8 +120,8 @@ def test_the_flag_is_set_for_the_installed_version_only_if_it_was_checked(run_py
 
 
 def test_the_users_choice_of_flag_is_kept(run_python):
-    chosen = f"import os; os.environ['XLA_FLAGS'] = '{FLAG}=true'\n"
-    assert run_python(chosen + SHOW_FLAGS).stdout.strip() == f"{FLAG}=true"
+    script = f"import os; os.environ['XLA_FLAGS'] = '{FLAG}=true'\n"
+    assert run_python(script + SHOW_FLAGS).stdout.strip() == f"{FLAG}=true"
 
 
 def test_a_backend_that_started_unprotected_is_warned_about(run_python):

@@ -126,7 +126,7 @@ def by_parallel(path):
     """The first line stands in front; its height on the first axis says of which setting it is."""
     found, objective = candidates(read_rows(path)), recorded_objective(path)
     (figure,) = figures.parallel(found, objective)
-    sizes = sorted(one.chosen["step_size"] for _, one in ordered(found, objective))
+    sizes = sorted(one.combination["step_size"] for _, one in ordered(found, objective))
     return [sizes[rank] for rank in np.argsort(np.argsort(figure.views[0].heights[:, 0]))]
 
 
@@ -163,7 +163,7 @@ def optuna_order(path):
             study.ask()
             value, excesses = outcome(objective, one)
             study.tell(study.trials()[-1], value, excesses)
-            sizes.append(one.chosen["step_size"])
+            sizes.append(one.combination["step_size"])
             if value is not None:
                 kept.append((*excesses, value, sizes[-1]))
     seen = optuna.load_study(study_name=NAME, storage=f"sqlite:///{path / 'study.db'}")
@@ -548,4 +548,4 @@ def test_a_file_of_a_sweep_may_say_the_share(tmp_path, capsys):
 def test_who_asks_for_no_budgets_gets_the_metric_alone():
     rows = rows_of(BROKEN)
     first = ordered(candidates(rows), Objective("average_gap", maximize=True))[0]
-    assert first[1].chosen == {"step_size": 0.3}
+    assert first[1].combination == {"step_size": 0.3}

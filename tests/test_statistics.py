@@ -78,10 +78,10 @@ def test_axes_are_pooled_and_the_others_kept(axis):
     rest = [index for index in range(3) if index not in pooled]
     assert found.shape == tuple(scores.shape[index] for index in rest)
     for place in np.ndindex(found.shape):
-        chosen = [slice(None)] * 3
+        position = [slice(None)] * 3
         for index, value in zip(rest, place, strict=True):
-            chosen[index] = value
-        expected = metrics.aggregate_iqm(scores[tuple(chosen)])
+            position[index] = value
+        expected = metrics.aggregate_iqm(scores[tuple(position)])
         assert found[place] == pytest.approx(expected, abs=1e-14)
 
 

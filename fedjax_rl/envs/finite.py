@@ -103,10 +103,10 @@ class FiniteEnvironment(Environment):
         """One transition, without reset; its reward and costs are paid before it may end."""
         arrives, lasts = jax.random.bits(key, (2,), jnp.uint32)
         pair = (state.place, action)
-        chosen = drawn(as_uniform(arrives), jnp.asarray(params.arrival)[pair])
+        outcome = drawn(as_uniform(arrives), jnp.asarray(params.arrival)[pair])
         after = FiniteState(
             time=state.time + 1,
-            place=jnp.asarray(params.successor)[state.place, chosen],
+            place=jnp.asarray(params.successor)[state.place, outcome],
             paid=jnp.asarray(params.costs)[pair],
             # All 32 bits: the 23 of a float32 would round a small 1 − γ by up to a tenth.
             over=lasts >= (jnp.float32(2**32) * params.discount).astype(jnp.uint32),

@@ -148,5 +148,5 @@ def allowed(logits: jax.Array, top_p: Array, top_k: int) -> jax.Array:
 
 def _of_token(logits: jax.Array, token: jax.Array) -> jax.Array:
     """Log-probability [...] of tokens [...] under logits [..., V]; no scatter in its gradient."""
-    chosen = jax.nn.one_hot(token, logits.shape[-1], dtype=logits.dtype)
-    return (jax.nn.log_softmax(logits) * chosen).sum(-1)
+    one_hot = jax.nn.one_hot(token, logits.shape[-1], dtype=logits.dtype)
+    return (jax.nn.log_softmax(logits) * one_hot).sum(-1)

@@ -11,8 +11,8 @@ def cache_directory() -> Path | None:
 
     None where there is no such place: a user whom the machine does not know has no home.
     """
-    if chosen := os.environ.get("FEDJAX_RL_CACHE"):
-        return Path(chosen)
+    if configured := os.environ.get("FEDJAX_RL_CACHE"):
+        return Path(configured)
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fedjax_rl"
     except RuntimeError:

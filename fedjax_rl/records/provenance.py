@@ -17,8 +17,8 @@ SECONDS_FOR_GIT = 5.0
 def devices() -> str:
     """The kinds of all devices, separated by commas; of the session's, where it chose one."""
     start_backend()
-    chosen = [default_device()] if chosen_device() else jax.devices()
-    return ", ".join(device.device_kind for device in chosen)
+    used = [default_device()] if chosen_device() else jax.devices()
+    return ", ".join(device.device_kind for device in used)
 
 
 def surroundings() -> dict[str, str]:

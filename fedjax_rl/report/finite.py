@@ -30,7 +30,7 @@ def finite_section(source: Source, name: str) -> Section:
     """A run of ``fednpg``."""
     summary, rows = source.document("summary.json"), source.columns("metrics.csv")
     found = {policy: _satisfaction(summary, policy) for policy in POLICIES}
-    chosen = str(summary.get("recommended_policy", "averaged"))
+    recommended = str(summary.get("recommended_policy", "averaged"))
     failed = summary.get("failed_round")
     diverged = () if failed is None else (f"diverged in round {failed}; rows before it are kept",)
     section = section_of(source, name, f"run of FedNPG, {source.config.get('reference', 'fed')}")
@@ -38,16 +38,16 @@ def finite_section(source: Source, name: str) -> Section:
     return section._replace(
         states=finish_states(source, rows, "round", "rounds", bool(diverged)),
         verdict=_verdict(summary, found),
-        key_figures=_key_figures(summary, found.get(chosen), chosen),
+        key_figures=_key_figures(summary, found.get(recommended), recommended),
         satisfaction=tuple(one for one in found.values() if one is not None),
         figures=figures_of(rows, summary),
         tables=_results(summary),
         diverged=diverged,
         glance={
             "problem": problem,
-            "judged by": f"gap, {chosen} policy",
-            "its value": summary.get(f"{POLICIES.get(chosen, 'last')}_gap"),
-            "budgets kept": budgets_kept(found.get(chosen)),
+            "judged by": f"gap, {recommended} policy",
+            "its value": summary.get(f"{POLICIES.get(recommended, 'last')}_gap"),
+            "budgets kept": budgets_kept(found.get(recommended)),
             **paid(summary),
         },
         curves=curves_of(rows, summary),
@@ -86,15 +86,15 @@ def _verdict(
 
 
 def _key_figures(
-    summary: Mapping[str, Any], found: Satisfaction | None, chosen: str
+    summary: Mapping[str, Any], found: Satisfaction | None, recommended: str
 ) -> tuple[KeyFigure, ...]:
     if not summary:
         return ()
-    prefix = POLICIES.get(chosen, "last")
+    prefix = POLICIES.get(recommended, "last")
     optimum, gap = number(summary.get("optimal_value")), number(summary.get(f"{prefix}_gap"))
     return (
-        KeyFigure("Value", shown(optimum - gap), f"{chosen} policy; optimum {shown(optimum)}"),
-        KeyFigure("Budgets kept", budgets_kept(found), f"{chosen} policy"),
+        KeyFigure("Value", shown(optimum - gap), f"{recommended} policy; optimum {shown(optimum)}"),
+        KeyFigure("Budgets kept", budgets_kept(found), f"{recommended} policy"),
         KeyFigure("Strong violation", shown(summary.get("strong_violation")), "mean over rounds"),
         *named(summary),
     )

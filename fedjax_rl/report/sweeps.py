@@ -47,7 +47,7 @@ def sweep_section(source: Source, name: str) -> Section:
     if len(rows) < swept.planned:
         states = [State(f"unfinished: {len(rows)} of {plural(swept.planned, 'member')}", None)]
     diverged = tuple(
-        f"member {row.get('member')} ({_chosen(row, swept.names)}, seed {row.get('seed')}) "
+        f"member {row.get('member')} ({_settings_text(row, swept.names)}, seed {row.get('seed')}) "
         f"diverged in round {row.get('failed_round')}"
         for row in failed
     )
@@ -84,7 +84,7 @@ def sweep_section(source: Source, name: str) -> Section:
     )
 
 
-def _chosen(row: Row, names: Sequence[str]) -> str:
+def _settings_text(row: Row, names: Sequence[str]) -> str:
     return ", ".join(f"{name} {exactly(row.get(name))}" for name in names)
 
 
@@ -102,7 +102,10 @@ def _verdict(swept: Swept) -> tuple[str, ...]:
         return ("No configuration has a figure yet, or every one has a seed that diverged.",)
     objective, first = swept.objective, swept.best[0]
     end = "largest" if objective.maximize else "smallest"
-    settings, many = _chosen(first.chosen, swept.names), plural(len(swept.best), "configuration")
+    settings, many = (
+        _settings_text(first.combination, swept.names),
+        plural(len(swept.best), "configuration"),
+    )
     everywhere = seeds_clause(objective.feasible_seeds, len(first.rows))
     if excess := _excess(swept):
         far = f"with relative violation {shown(excess)}"
@@ -161,7 +164,9 @@ def _layout(source: Source, swept: Swept) -> Layout | None:
     kind = type_of(source.config, source.algorithm)
     base: Any = settings_from(kind, source.config["settings"])
     settings = [
-        configured(str(one.chosen.get(ALGORITHM, source.algorithm)), base, one.chosen).config
+        configured(
+            str(one.combination.get(ALGORITHM, source.algorithm)), base, one.combination
+        ).config
         for one in swept.found
     ]
     return layout_of(family, settings, swept.objective.feasible_seeds)
@@ -193,7 +198,7 @@ def _configurations(swept: Swept) -> Table | None:
     rows = []
     for one in everyone[:CONFIGURATIONS]:
         values = np.array([number(row.get(metric)) for row in one.rows])
-        row = [one.configuration, *(one.chosen[name] for name in swept.names)]
+        row = [one.configuration, *(one.combination[name] for name in swept.names)]
         row += [one.mean(metric), estimate(values)]
         if budgets:
             excess = one.standing(swept.objective).excess

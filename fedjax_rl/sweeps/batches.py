@@ -53,8 +53,8 @@ def prototypes(assembler: Assembler, base: Any, laws: Mapping[str, Law]) -> Iter
     ):
         drawn: dict[str, Any] = dict(zip(choices, options, strict=True))
         drawn |= {name: _within(laws[name], share) for name in numbers}
-        chosen = {name: law.value(type(base), name, drawn[name]) for name, law in laws.items()}
-        yield from seeds_of(assembler, base, -1 - place, chosen)
+        combination = {name: law.value(type(base), name, drawn[name]) for name, law in laws.items()}
+        yield from seeds_of(assembler, base, -1 - place, combination)
 
 
 def _within(law: Law, share: float) -> float:

@@ -35,7 +35,7 @@ from fedjax_rl.sweeps.objective import (
 from fedjax_rl.sweeps.plan import configured
 from fedjax_rl.sweeps.request import type_of
 from fedjax_rl.sweeps.results import read_document, read_rows
-from fedjax_rl.sweeps.space import ALGORITHM, Chosen
+from fedjax_rl.sweeps.space import ALGORITHM, Combination
 from fedjax_rl.training.rows import Row
 
 COSTS = {"feasible_average": "occupancy_costs", "feasible_last": "last_costs", "feasible": "costs"}
@@ -47,12 +47,12 @@ class Candidate(NamedTuple):
 
     Attributes:
         configuration: its number.
-        chosen: its swept settings.
+        combination: its swept settings.
         rows: of its seeds.
     """
 
     configuration: int
-    chosen: Chosen
+    combination: Combination
     rows: tuple[Row, ...]
 
     def mean(self, metric: str) -> float:
@@ -177,10 +177,10 @@ def best_configuration(path: Path, objective: Objective | None) -> tuple[str, st
         )
     kind = type_of(document, algorithm)
     base: Any = settings_from(kind, document["settings"])
-    swept = dict(winner.chosen)
+    swept = dict(winner.combination)
     algorithm = swept.pop(ALGORITHM, algorithm)
-    chosen = {name: value_under("directory", kind, name, v) for name, v in swept.items()}
-    config = own_type(family, algorithm, configured(algorithm, base, chosen).config)
+    combination = {name: value_under("directory", kind, name, v) for name, v in swept.items()}
+    config = own_type(family, algorithm, configured(algorithm, base, combination).config)
     config = absolute(found_again(config, family.files, path), family.files)
     if getattr(config, "reference", "fed") == "no-communication" and algorithm == "fednpg":
         config = dataclasses.replace(config, seeds=1)  # of which `run` takes one seed at a time
@@ -196,7 +196,7 @@ def _winner(
     """The winner in a sentence: among whom, and whether it keeps the budgets."""
     value, one = winners[0]
     seeds, kept = len(one.rows), sum(one.feasible(objective))
-    settings = ", ".join(f"{name} {setting}" for name, setting in one.chosen.items())
+    settings = ", ".join(f"{name} {setting}" for name, setting in one.combination.items())
     figure = f"{objective.metric} {value:.6g}" + f", mean over {seeds} seeds" * (seeds > 1)
     share = f"{kept} of {seeds} seed{'s' * (seeds > 1)} feasible"
     qualify = "that qualify" * (len(winners) < len(found))

@@ -117,7 +117,7 @@ def compared(layout: Layout, rows: Sequence[Row], view: str) -> list[Compared]:
     found = candidates(rows)
     each = [_ranked(found, objective) for objective in layout.objectives(view).values()]
     return [
-        Compared(layout.added.label(one.chosen), one, tuple(own[place] for own in each))
+        Compared(layout.added.label(one.combination), one, tuple(own[place] for own in each))
         for place, one in enumerate(found)
     ]
 
@@ -236,7 +236,11 @@ def csv_text(layout: Layout, rows: Sequence[Row]) -> str:
     found = compared(layout, rows, next(iter(layout.views)))
     lines = []
     for each in found:
-        line: Row = {"variant": each.name, **each.one.chosen, "failed_round": each.failed_round}
+        line: Row = {
+            "variant": each.name,
+            **each.one.combination,
+            "failed_round": each.failed_round,
+        }
         line |= each.judged[0]._asdict()
         line |= {"diverged": each.diverged, "seeds": len(each.one.rows)}
         for view in layout.views:
@@ -290,7 +294,9 @@ def figures_of(layout: Layout, done: Mapping[int, Done]) -> tuple[Figure, ...]:
         return curves_of_best(found, done, first, name, "comparison.png")
     return layout.added.draw(
         {
-            layout.added.label(one.chosen): [(row, done[row["member"]].curves) for row in one.rows]
+            layout.added.label(one.combination): [
+                (row, done[row["member"]].curves) for row in one.rows
+            ]
             for one in found
         }
     )

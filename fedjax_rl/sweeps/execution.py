@@ -78,7 +78,7 @@ def _done(assembler: Assembler, member: Member, rows: Pytree, outcome: Pytree, f
     row: Row = {
         "member": member.number,
         "configuration": member.configuration,
-        **member.chosen,
+        **member.combination,
         "seed": member.config.seed,
         "status": FINISHED if failed < 0 else DIVERGED,
         "failed_round": None if failed < 0 else failed,

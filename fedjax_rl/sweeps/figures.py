@@ -76,8 +76,8 @@ def heat_map(
     finite = [one for one in found if math.isfinite(one.mean(metric))]
     if not finite:
         return ()
-    x_at, columns = cells_of([one.chosen[across] for one in finite])
-    y_at, rows = cells_of([one.chosen[up] for one in finite] if up else [""] * len(finite))
+    x_at, columns = cells_of([one.combination[across] for one in finite])
+    y_at, rows = cells_of([one.combination[up] for one in finite] if up else [""] * len(finite))
     values = _means(x_at, y_at, [one.mean(metric) for one in finite], (len(rows), len(columns)))
     judged = metric == objective.metric and objective.feasible is None
     more = objective.maximize if judged else None
@@ -145,7 +145,7 @@ def curves_by(
     lines: dict[str, list[Candidate]] = {}
     for one in found:
         if math.isfinite(one.mean(objective.metric)):
-            lines.setdefault(f"{by} {_brief(one.chosen[by])}", []).append(one)
+            lines.setdefault(f"{by} {_brief(one.combination[by])}", []).append(one)
     view = curves(dict(list(lines.items())[:STYLES]), done, name)
     note = f"These are the first {STYLES} of {len(lines)}." if len(lines) > STYLES else ""
     return (Figure(f"{name} by {by}", (view,), note, "curves.png"),)
@@ -167,7 +167,7 @@ def curve_of(asked: str | None, metric: str, done: Mapping[int, Done]) -> str:
 
 def label_of(one: Candidate) -> str:
     """Its settings in a few characters."""
-    return ", ".join(f"{name} {_brief(value)}" for name, value in one.chosen.items())
+    return ", ".join(f"{name} {_brief(value)}" for name, value in one.combination.items())
 
 
 def curves(lines: Mapping[str, Sequence[Candidate]], done: Mapping[int, Done], name: str) -> Chart:
@@ -203,10 +203,10 @@ def parallel(found: Sequence[Candidate], objective: Objective) -> tuple[Figure, 
     best = ordered(found, objective)
     if not best:
         return ()
-    chosen = {name: [one.chosen[name] for _, one in best] for name in found[0].chosen}
-    several = {name: own for name, own in chosen.items() if len(set(map(str, own))) > 1}
+    by_setting = {name: [one.combination[name] for _, one in best] for name in found[0].combination}
+    several = {name: own for name, own in by_setting.items() if len(set(map(str, own))) > 1}
     values = np.array([value for value, _ in best])
-    axes = {**(several or chosen), objective.metric: values.tolist()}
+    axes = {**(several or by_setting), objective.metric: values.tolist()}
     heights, ticks = zip(*map(places_of, axes.values()), strict=True)
     view = Parallel(objective.metric, (*axes,), ticks, np.stack(heights, 1), values)
     first = "the best"

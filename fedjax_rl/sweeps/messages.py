@@ -145,7 +145,7 @@ def best(
     if not found:
         return ""
     value, one = found[0]
-    settings = (label or _short)(one.chosen)
+    settings = (label or _short)(one.combination)
     seeds, excess = len(one.rows), one.standing(objective).excess
     among = f" (mean of {seeds} seeds)" if seeds > 1 else ""
     figure = f"{objective.metric} {value:.6g}{among}"
@@ -158,9 +158,9 @@ def best(
     return f"none keeps every budget{everywhere}; closest: {settings}, {far}; {figure}, {share}"
 
 
-def _short(chosen: Mapping[str, Any]) -> str:
+def _short(combination: Mapping[str, Any]) -> str:
     """Settings by name, numbers short."""
-    values = {n: f"{v:.4g}" if isinstance(v, float) else str(v) for n, v in chosen.items()}
+    values = {n: f"{v:.4g}" if isinstance(v, float) else str(v) for n, v in combination.items()}
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
@@ -188,6 +188,6 @@ def _common(group: Group, space: Space, groups: Sequence[Group]) -> str:
     """The swept settings that tell a group from the others."""
     if len(groups) == 1:
         return ""
-    values = {name: {str(m.chosen[name]) for m in group.members} for name in space.names}
+    values = {name: {str(m.combination[name]) for m in group.members} for name in space.names}
     alike = [f"{name} {next(iter(v))}" for name, v in values.items() if len(v) == 1]
     return f" ({', '.join(alike)})" if alike else ""

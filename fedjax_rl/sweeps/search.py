@@ -29,7 +29,7 @@ from fedjax_rl.sweeps.progress import SweepProgress
 from fedjax_rl.sweeps.results import SweepDirectory, listed_in
 from fedjax_rl.sweeps.search_request import Search
 from fedjax_rl.sweeps.session import saving
-from fedjax_rl.sweeps.space import Chosen
+from fedjax_rl.sweeps.space import Combination
 from fedjax_rl.terminal.live import working
 from fedjax_rl.training.members import Member
 from fedjax_rl.training.protocol import Assembler
@@ -162,7 +162,7 @@ def next_batch(
         member
         for place in places
         for member in seeds_of(
-            assembler, search.request.base, place, _chosen(search, trials[place])
+            assembler, search.request.base, place, _combination(search, trials[place])
         )
     ]
 
@@ -180,9 +180,11 @@ def tell_whole(
         if not _whole(place, seeds, done):
             continue
         rows = tuple(done[place * seeds + seed].row for seed in range(seeds))
-        trials = configured(request.algorithm, request.base, _chosen(search, trial)).chosen
-        chosen = listed_in(trials)
-        if any(row[name] != value for row in rows for name, value in chosen.items()):
+        trials = configured(
+            request.algorithm, request.base, _combination(search, trial)
+        ).combination
+        combination = listed_in(trials)
+        if any(row[name] != value for row in rows for name, value in combination.items()):
             raise InvalidInput(
                 "run directory",
                 directory.path / STUDY,
@@ -190,7 +192,7 @@ def tell_whole(
                 "resume asks anew for the same",
             )
         if not trial.finished:
-            study.tell(trial, *outcome(search.objective, Candidate(place, chosen, rows)))
+            study.tell(trial, *outcome(search.objective, Candidate(place, combination, rows)))
 
 
 def outcome(objective: Objective, one: Candidate) -> tuple[float | None, list[float]]:
@@ -219,7 +221,7 @@ def _whole(place: int, seeds: int, done: Container[int]) -> bool:
     return all(number in done for number in range(place * seeds, (place + 1) * seeds))
 
 
-def _chosen(search: Search, trial: Trial) -> Chosen:
+def _combination(search: Search, trial: Trial) -> Combination:
     kind = type(search.request.base)
     return {
         name: law.value(kind, name, trial.drawn[name]) for name, (_, law) in search.laws.items()

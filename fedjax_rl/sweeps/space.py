@@ -24,7 +24,8 @@ ALGORITHM = "algorithm"
 OF_ROWS = ("log_every",)
 """Settings of the rows of a run, of which a sweep keeps none."""
 
-Chosen = dict[str, Any]
+Combination = dict[str, Any]
+"""Swept settings by name: one value of every axis."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Space:
         laws = {name: law(name, text) for name, text in self.random.items()}
         return dataclasses.replace(self, grid=grid, random=laws)
 
-    def combinations(self, config: type) -> Iterator[Chosen]:
+    def combinations(self, config: type) -> Iterator[Combination]:
         """Swept settings by name: the lists' product, and for each of it every sample.
 
         Raises:

@@ -30,7 +30,7 @@ class Member(NamedTuple):
     Attributes:
         number: from 0.
         configuration: the number of its combination of settings, which its seeds share.
-        chosen: swept settings by name.
+        combination: swept settings by name.
         config: all settings, of one seed.
         assembled: what it runs; leaves of ``hparams`` that all members of its group share are
             the same arrays.
@@ -38,7 +38,7 @@ class Member(NamedTuple):
 
     number: int
     configuration: int
-    chosen: dict[str, Any]
+    combination: dict[str, Any]
     config: Any
     assembled: Assembled
 

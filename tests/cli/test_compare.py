@@ -50,7 +50,7 @@ def names(problem, **lists):
     base, added, left_out = FedNPGConfig(problem=problem, rounds=10), family().comparison, {}
     space = space_of(FedNPGConfig, grid, {}, None)
     members = sensible_members(Tabular(), base, space, added, left_out)
-    return [added.label(member.chosen) for member in members], left_out
+    return [added.label(member.combination) for member in members], left_out
 
 
 def family():

@@ -161,22 +161,22 @@ def assert_equal(member, done, policy, alone, summary, tolerance):
     assert done.row["status"] == "finished"
     for mine, other in zip(jax.tree.leaves(policy), jax.tree.leaves(alone), strict=True):
         np.testing.assert_allclose(
-            np.ravel(mine), np.ravel(other), tolerance, tolerance, err_msg=str(member.chosen)
+            np.ravel(mine), np.ravel(other), tolerance, tolerance, err_msg=str(member.combination)
         )
     figures = {name: value for name, value in flat(summary).items() if name in done.row}
     assert len(figures) > 15
     for name, value in figures.items():
-        if name not in member.chosen:
+        if name not in member.combination:
             if isinstance(value, float):
                 value = pytest.approx(value, rel=tolerance, abs=tolerance, nan_ok=True)
-            assert done.row[name] == value, (name, member.chosen)
+            assert done.row[name] == value, (name, member.combination)
 
 
 def assert_axes_matter(table, found):
     """The two policies of an axis differ: a setting without an effect is none to sweep."""
     policies = {}
     for member, _, kept in found:
-        name = list(member.chosen)[-1]
+        name = list(member.combination)[-1]
         flattened = np.concatenate([*map(np.ravel, jax.tree.leaves(kept))])
         policies.setdefault(name, []).append(flattened)
     alike = {

@@ -111,8 +111,11 @@ def test_counts_and_names_are_groups_of_networks():
     }
     groups = groups_of(Networks("fedppo"), TINY, grid)
     assert [len(group.members) for group in groups] == [4, 8, 4, 8]
-    assert [group.members[0].chosen["epochs"] for group in groups] == [1, 1, 2, 2]
-    assert [group.members[0].chosen["kl_limit"] is None for group in groups] == [True, False] * 2
+    assert [group.members[0].combination["epochs"] for group in groups] == [1, 1, 2, 2]
+    assert [group.members[0].combination["kl_limit"] is None for group in groups] == [
+        True,
+        False,
+    ] * 2
     axes = groups[0].axes.federation
     assert axes.agents.budgets == 0 and axes.learner.clip == 0
     assert axes.learner.learning_rate is None and axes.agents.weights is None
@@ -168,7 +171,7 @@ def test_every_member_on_stale_data_equals_the_run_alone(monkeypatch):
     members = swept(Stale(loss), base, grid)
     assert len(members) == 16 and len(made) == 1, "windows and schedules are data"
     member, done, kept = members[7]
-    assert member.chosen == {"learning_rate": 0.1, "window": 2, "label_noise": 0.4}
+    assert member.combination == {"learning_rate": 0.1, "window": 2, "label_noise": 0.4}
     alone = run_stale(prepare_stale(loss, member.config))
     own = jax.tree.map(lambda leaf: leaf[None], kept)
     assert_trees_close(own, alone.cells[0].parameters)

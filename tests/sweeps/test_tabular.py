@@ -45,7 +45,7 @@ def assert_figures_agree(member, row, summary):
     compared = 0
     for name, value in row.items():
         outer, _, inner = name.partition("/")
-        if outer in summary and name not in member.chosen and isinstance(value, float):
+        if outer in summary and name not in member.combination and isinstance(value, float):
             known = summary[outer][inner] if inner else summary[outer]
             assert value == pytest.approx(known, rel=1e-12, abs=1e-12), name
             compared += 1

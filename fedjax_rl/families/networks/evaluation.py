@@ -116,7 +116,7 @@ def load(directory: Path) -> tuple[DeepPrepared, DeepShared]:
     run = read_run_file(directory / "config.yaml", "directory")
     _, algorithm, config = settings_in(run, directory)
     prepared = prepare(algorithm, config)
-    if run.made_with.get("problem_sha256", digest := digest_of_task(prepared.chosen)) != digest:
+    if run.made_with.get("problem_sha256", digest := digest_of_task(prepared.loaded)) != digest:
         raise InvalidInput(
             "--config", config.problem, "the problem's content is not what that run was made with"
         )

@@ -58,7 +58,7 @@ from fedjax_rl.settings.fields import PROBLEM, TRACED, by_name, check_effect, na
 from fedjax_rl.settings.values import named_values
 from fedjax_rl.sources.content import digest_of_task
 from fedjax_rl.sources.problems import PROBLEM_FILES
-from fedjax_rl.sources.tasks import Chosen, load_task
+from fedjax_rl.sources.tasks import LoadedTask, load_task
 from fedjax_rl.terminal.live import working
 from fedjax_rl.training.loop import OnRows
 from fedjax_rl.training.protocol import Assembled, Figures, thinned
@@ -68,7 +68,7 @@ def _prepare(algorithm: str, settings: DeepConfig, devices: DeviceSettings) -> E
     prepared = prepare(algorithm, settings, devices=devices)
     return Experiment(
         settings=settings,
-        digest=digest_of_task(prepared.chosen),
+        digest=digest_of_task(prepared.loaded),
         logged=Schedule("round", settings.rounds, settings.log_every, settings.seeds),
         opening=messages.opening(prepared),
         header=messages.HEADER,
@@ -147,7 +147,7 @@ class Networks:
 
     def __init__(self, algorithm: str) -> None:
         self.algorithm = algorithm
-        self._chosen: dict[Any, Chosen] = {}
+        self._loaded: dict[Any, LoadedTask] = {}
         self._prepared: dict[Any, DeepPrepared] = {}
 
     def assemble(self, config: DeepConfig) -> Assembled:
@@ -186,17 +186,17 @@ class Networks:
             chunk_rounds=prepared.chunk_rounds,
         )
 
-    def _task(self, config: DeepConfig) -> Chosen:
+    def _task(self, config: DeepConfig) -> LoadedTask:
         content = *(getattr(config, name) for name in names(DeepConfig, PROBLEM)), config.access
-        if content not in self._chosen:
-            self._chosen[content] = load_task(
+        if content not in self._loaded:
+            self._loaded[content] = load_task(
                 config.problem,
                 agents=config.agents,
                 arguments=named_values("--problem-args", config.problem_args),
                 budgets=config.budgets,
                 access=config.access,
             )
-        return self._chosen[content]
+        return self._loaded[content]
 
     def agents(self, prepared: DeepPrepared) -> int:
         """N."""
@@ -247,7 +247,7 @@ class Networks:
 
     def digest(self, prepared: DeepPrepared) -> str:
         """SHA-256 of what is known of the task."""
-        return digest_of_task(prepared.chosen)
+        return digest_of_task(prepared.loaded)
 
 
 FAMILY = Family(

@@ -118,7 +118,7 @@ def exact_figures(policy: DeepShared, prepared: DeepPrepared) -> dict[str, Any]:
     Returns:
         Nothing unless the task is a finite problem.
     """
-    certificate, problem = prepared.certificate, prepared.chosen.problem
+    certificate, problem = prepared.certificate, prepared.loaded.problem
     if certificate is None or problem is None:
         return {}
     probabilities = policy_matrix(policy, prepared)
@@ -153,7 +153,7 @@ def policy_matrix(policy: DeepShared, prepared: DeepPrepared) -> FloatArray:
     """
     from fedjax_rl.ops.moments import normalized
 
-    problem = prepared.chosen.problem
+    problem = prepared.loaded.problem
     assert problem is not None
     states = np.eye(problem.cmdp.num_states, dtype=np.float32)
 

@@ -19,11 +19,11 @@ COLUMNS = (
 )
 
 
-def label_of(chosen: Mapping[str, Any]) -> str:
+def label_of(combination: Mapping[str, Any]) -> str:
     """``gepo, W = 4``."""
-    parts = [str(chosen[name]) for name in ("algorithm",) if name in chosen]
-    parts += [f"W = {chosen[name]}" for name in ("window",) if name in chosen]
-    others = {n: value for n, value in chosen.items() if n not in ("algorithm", "window")}
+    parts = [str(combination[name]) for name in ("algorithm",) if name in combination]
+    parts += [f"W = {combination[name]}" for name in ("window",) if name in combination]
+    others = {n: value for n, value in combination.items() if n not in ("algorithm", "window")}
     return ", ".join(filter(None, [*parts, settings_as_text(others)]))
 
 

@@ -72,16 +72,20 @@ def views(settings: Sequence[FedNPGConfig]) -> dict[str, str]:
     return {"equal_rounds": rounds} | ({} if alike else {"equal_local_steps": steps})
 
 
-def label_of(chosen: Mapping[str, Any]) -> str:
+def label_of(combination: Mapping[str, Any]) -> str:
     """``npg E=5 control-variate``: what is usual is not said."""
     parts = [
-        *(str(chosen[n]) for n in ("learner",) if n in chosen),
-        *(f"E={chosen[name]}" for name in ("local_steps",) if name in chosen),
-        *(str(chosen[n]) for n, usual in USUAL.items() if usual and chosen.get(n, usual) != usual),
+        *(str(combination[n]) for n in ("learner",) if n in combination),
+        *(f"E={combination[name]}" for name in ("local_steps",) if name in combination),
+        *(
+            str(combination[n])
+            for n, usual in USUAL.items()
+            if usual and combination.get(n, usual) != usual
+        ),
     ]
-    others = {n: value for n, value in chosen.items() if n not in (*USUAL, "local_steps")}
+    others = {n: value for n, value in combination.items() if n not in (*USUAL, "local_steps")}
     return ", ".join(filter(None, [" ".join(parts), settings_as_text(others)])) or settings_as_text(
-        chosen
+        combination
     )
 
 

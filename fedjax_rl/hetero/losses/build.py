@@ -32,9 +32,9 @@ def build_loss(name: str, choices: LossChoices = DEFAULT_CHOICES) -> Loss:
             shapes disagree, or groups of one response.
     """
     for field, allowed in ALLOWED_CHOICES.items():
-        chosen = getattr(choices, field)
-        if chosen not in allowed:
-            raise InvalidInput(flag(field), repr(chosen), f"allowed: {', '.join(allowed)}")
+        value = getattr(choices, field)
+        if value not in allowed:
+            raise InvalidInput(flag(field), repr(value), f"allowed: {', '.join(allowed)}")
     loss: Loss = losses.make(name, choices)
     estimator = kl.ESTIMATORS[choices.kl] if choices.kl != "none" else None
 

@@ -119,11 +119,11 @@ def play(
         noise = design.distribution.noise(key_noise, (episodes,))
         drawn = design.distribution.sample(parameters, noise)
         likely = design.distribution.mode(parameters)
-        chosen = jnp.where(modes.reshape(-1, *(1,) * (drawn.ndim - 1)), likely, drawn)
+        action = jnp.where(modes.reshape(-1, *(1,) * (drawn.ndim - 1)), likely, drawn)
         keys = jax.random.split(key_step, episodes)
         observation, state, signals, terminated, truncated = jax.vmap(
             transition, (0, 0, 0, 0, None)
-        )(keys, state, chosen, dealt, design)
+        )(keys, state, action, dealt, design)
         sums = sums + jnp.where(alive[:, None], weight * signals, 0.0)
         weight = weight * jnp.append(1.0, factor)
         length = length + alive
