@@ -25,8 +25,8 @@ def box(x: float, y: float, width: float, height: float, *rows: str, fill: str =
 
 def text(x: float, y: float, label: str, *, anchor: str = "middle", colour: str = INK) -> str:
     """One line of text, centred on y."""
-    place = f'x="{x:g}" y="{y + 5:g}" text-anchor="{anchor}" fill="{colour}"'
-    return f"<text {place}>{escape(label)}</text>"
+    attributes = f'x="{x:g}" y="{y + 5:g}" text-anchor="{anchor}" fill="{colour}"'
+    return f"<text {attributes}>{escape(label)}</text>"
 
 
 def arrow(x: float, y: float, to_x: float, to_y: float, *, dashed: bool = False) -> str:

@@ -195,8 +195,8 @@ class Only:
 
 def rendered(section: str, option: Option) -> str:
     """An option as Markdown: a heading that can be linked to, its help, and what it may be."""
-    place = anchor(section, option.flag)
-    name = f'<h4 id="{place}"><a href="#{place}"><code>{option.flag}</code></a></h4>'
+    identifier = anchor(section, option.flag)
+    name = f'<h4 id="{identifier}"><a href="#{identifier}"><code>{option.flag}</code></a></h4>'
     facts = [option.allowed] if option.allowed else []
     if option.default is None:
         facts.append("must be given")
@@ -221,7 +221,7 @@ def anchor(section: str, flag: str) -> str:
 def of_networks() -> list[Option]:
     """What ``run fedppo`` and ``run fednatural`` have beside what every run has."""
     family = family_of("fedppo")
-    (preset, beside) = (
+    (preset, others) = (
         option
         for option in options(options_of(family, family.settings))
         if option.flag in ("--preset", "--compare")
@@ -229,7 +229,7 @@ def of_networks() -> list[Option]:
     presets = " or ".join(f"`{name}`" for name in family.presets)
     return [
         preset._replace(allowed=presets),
-        beside,
+        others,
         *settings(family, ("fedppo", "fednatural")),
     ]
 
@@ -268,13 +268,13 @@ def sections() -> dict[str, list[Option]]:
 
 def flags() -> str:
     """Every flag, in the order of the alphabet, and where it is."""
-    places: dict[str, list[str]] = {}
+    links_of: dict[str, list[str]] = {}
     for section, found in sections().items():
         for option in found:
             if option.flag.startswith("--"):
                 link = f"[{section}](#{anchor(section, option.flag)})"
-                places.setdefault(option.flag, []).append(link)
-    rows = [f"| `{flag}` | {', '.join(links)} |" for flag, links in sorted(places.items())]
+                links_of.setdefault(option.flag, []).append(link)
+    rows = [f"| `{flag}` | {', '.join(links)} |" for flag, links in sorted(links_of.items())]
     return "\n".join(["| flag | of |", "|---|---|", *rows])
 
 

@@ -113,16 +113,16 @@ def whole_commands(study: Study, count: int, repeats: int, quick: bool) -> dict[
         np.linspace(0, study.members - 1, min(count, study.members)).round().astype(int)
     )
     with tempfile.TemporaryDirectory() as name:
-        place = pathlib.Path(name)
-        plain = _environment(place)
-        kept = {"JAX_ENABLE_COMPILATION_CACHE": "1"}
-        lean = plain | kept | {CACHES[0]: str(place / "programs"), CACHES[1]: "0"}
+        folder = pathlib.Path(name)
+        plain = _environment(folder)
+        cached = {"JAX_ENABLE_COMPILATION_CACHE": "1"}
+        lean = plain | cached | {CACHES[0]: str(folder / "programs"), CACHES[1]: "0"}
         if quick:  # where tests keep compiled programs
-            plain |= kept | {key: os.environ[key] for key in CACHES if key in os.environ}
-        sweep = [[*study.sweep(), "--out", str(place / "sweep"), "--overwrite"]]
+            plain |= cached | {key: os.environ[key] for key in CACHES if key in os.environ}
+        sweep = [[*study.sweep(), "--out", str(folder / "sweep"), "--overwrite"]]
         silent = [study.run(int(n)) for n in sampled_members]
         runs = [
-            [*command, "--out", str(place / f"run-{n}"), "--overwrite"]
+            [*command, "--out", str(folder / f"run-{n}"), "--overwrite"]
             for n, command in enumerate(silent)
         ]
         _all(silent[:1], 1, lean)  # solves the problem, and compiles for the lean ones
@@ -157,11 +157,11 @@ def whole_commands(study: Study, count: int, repeats: int, quick: bool) -> dict[
     }
 
 
-def _environment(place: pathlib.Path) -> dict[str, str]:
+def _environment(folder: pathlib.Path) -> dict[str, str]:
     """That of a user whose problems are solved, and whose programs are compiled anew."""
-    kept = {name: value for name, value in os.environ.items() if name not in CACHES}
+    inherited = {name: value for name, value in os.environ.items() if name not in CACHES}
     compiled = {"JAX_ENABLE_COMPILATION_CACHE": "0"}
-    return {"FEDJAX_RL_CACHE": str(place / "solutions"), **kept, **compiled}
+    return {"FEDJAX_RL_CACHE": str(folder / "solutions"), **inherited, **compiled}
 
 
 def _all(commands: Sequence[Sequence[str]], at_once: int, environment: dict[str, str]) -> None:

@@ -218,8 +218,8 @@ def inside(study: Study, loop_members: int, repeats: int) -> dict[str, Any]:
     state_loop, computed_loop = (bare_loop(planned.program, rows) for rows in (False, True))
     one_by_one = OneByOne(planned, min(loop_members, study.members))
     group = planned.group
-    with tempfile.TemporaryDirectory() as place:
-        out = pathlib.Path(place) / "sweep"
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder) / "sweep"
         competitors: dict[str, Callable[[], object]] = {
             "state": partial(planned.bare, state_loop),
             "computed": partial(planned.bare, computed_loop),

@@ -86,9 +86,9 @@ class Exchange(NamedTuple):
     """One crossing between agents ahead of their local steps: send, merge, receive.
 
     Attributes:
-        send: (key, time, shared, local, agent, hparams) -> (value, kept). Only ``value`` leaves
-            the agent; what it ``kept`` waits there for the answer.
-        receive: (local, kept, merged) -> local.
+        send: (key, time, shared, local, agent, hparams) -> (value, retained). Only ``value``
+            leaves the agent; ``retained`` waits there for the answer.
+        receive: (local, retained, merged) -> local.
         merge: (values, weights) -> merged, from a leading axis of agents to none; the
             `ops.means.weighted_mean`, which needs no more than a sum, where it is None.
     """

@@ -83,10 +83,12 @@ def start_backend() -> None:
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:  # the latter where no platform is known at all
-        asked = getattr(jax.config, "jax_platforms", None) or os.environ.get("JAX_PLATFORM_NAME")
+        requested = getattr(jax.config, "jax_platforms", None) or os.environ.get(
+            "JAX_PLATFORM_NAME"
+        )
         reason = _one_line(error) or "there is none of them here"
         raise InvalidInput(
-            "JAX_PLATFORMS", repr(asked), f"platforms of which JAX finds a device ({reason})"
+            "JAX_PLATFORMS", repr(requested), f"platforms of which JAX finds a device ({reason})"
         ) from None
 
 

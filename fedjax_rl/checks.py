@@ -99,9 +99,9 @@ def checked(field: str, value: object, rule: Rule) -> Any:
     found: Any = plain(value)
     fits = is_whole(found) if rule.whole else is_number(found)
     if not fits or not rule.holds(found):
-        raise InvalidInput(field, shown(found), rule.allowed)
+        raise InvalidInput(field, one_line(found), rule.allowed)
     if rule.most is not None and found > rule.most:
-        raise InvalidInput(field, shown(found), f"a whole number of at most {rule.most}")
+        raise InvalidInput(field, one_line(found), f"a whole number of at most {rule.most}")
     return int(found) if rule.whole else float(found)
 
 
@@ -120,10 +120,10 @@ def check_count(field: str, value: object, least: int, most: int | None = LARGES
 def check_choice(field: str, value: object, choices: tuple[str, ...]) -> None:
     """Raises InvalidInput unless the value is one of the choices."""
     if not isinstance(value, str) or value not in choices:
-        raise InvalidInput(field, shown(value, quoted=True), f"one of {', '.join(choices)}")
+        raise InvalidInput(field, one_line(value, quoted=True), f"one of {', '.join(choices)}")
 
 
-def shown(value: object, quoted: bool = False) -> str:
+def one_line(value: object, quoted: bool = False) -> str:
     """A value on one short line; words in quotes where they are ``quoted`` or blank."""
     bare = isinstance(value, str) and value.strip() and not quoted
     try:

@@ -35,8 +35,8 @@ class Standing(NamedTuple):
 
 def best_first(standings: Sequence[Standing]) -> list[int]:
     """Places of those that have a number, the best first; equals stay as they were."""
-    counted = [place for place, one in enumerate(standings) if math.isfinite(one.worth)]
-    return sorted(counted, key=lambda place: standings[place])
+    counted = [index for index, one in enumerate(standings) if math.isfinite(one.worth)]
+    return sorted(counted, key=lambda index: standings[index])
 
 
 def relative_violation(costs: FloatArray, budgets: FloatArray) -> FloatArray:

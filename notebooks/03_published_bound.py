@@ -128,9 +128,9 @@ axes[1].plot(
 axes[1].set_yscale("log")
 axes[1].set_ylabel("violation")
 axes[1].set_ylim(bottom=2e-5)
-for panel, place in zip(axes, ("center right", "lower left"), strict=True):
+for panel, location in zip(axes, ("center right", "lower left"), strict=True):
     panel.set(xscale="log", xlabel="T")
-    panel.legend(loc=place)
+    panel.legend(loc=location)
 axes[0].set_title(f"median of {SEEDS} problems and 95 % interval")
 save(figure, "03_published_bound")
 

@@ -158,15 +158,15 @@ axes[0].set_title("the front, and tangents of slope λ*")
 axes[0].set_ylim(top=optimum.unconstrained_value + 0.012)
 axes[0].legend(loc="center right", bbox_to_anchor=(1.0, 0.52))
 
-place = np.arange(len(secants))
+positions = np.arange(len(secants))
 error = np.array([secants - at_more, at_less - secants]).clip(0)
-axes[1].errorbar(place, secants, error, ls="none", capsize=4, **look(0))
+axes[1].errorbar(positions, secants, error, ls="none", capsize=4, **look(0))
 labels = [
     f"{names[constraint].split()[0]}\n{less:g}–{more:g}"
     for constraint, points in fronts.items()
     for (less, _), (more, _) in itertools.pairwise(points)
 ]
-axes[1].set_xticks(place, labels, rotation=60 * (len(place) > 4))
+axes[1].set_xticks(positions, labels, rotation=60 * (len(positions) > 4))
 axes[1].set(ylabel="survival per unit of cost", title="finite differences, multipliers as bars")
 
 width = 0.27

@@ -97,14 +97,14 @@ def interval(values):
     return stratified_bootstrap(values, interquartile_mean, seed=0)
 
 
-rewards, costs, kept = {}, {}, {}
+rewards, costs, within = {}, {}, {}
 for key, run in runs.items():
     reward, cost = (values[-WINDOW:].mean(0) for values in output(run))
     rewards[key], costs[key] = interval(reward), interval(cost)
-    kept[key] = (cost <= 1.05).mean()
+    within[key] = (cost <= 1.05).mean()
     print(
         f"{key[0]:23s} {key[1]:19s} reward {written(rewards[key]):20s} "
-        f"worst cost / budget {written(costs[key]):20s} within 1.05 d: {kept[key]:.0%} of seeds"
+        f"worst cost / budget {written(costs[key]):20s} within 1.05 d: {within[key]:.0%} of seeds"
     )
 
 # %% [markdown]

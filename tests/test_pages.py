@@ -76,7 +76,7 @@ SET_UP = r"python3 -m venv |\S+/python -m (pip install|pytest) "
 class Block(NamedTuple):
     """A fenced block: where it is, its language, its title if it has one, and its text."""
 
-    place: str
+    location: str
     language: str
     title: str
     text: str
@@ -137,12 +137,12 @@ def test_blocks_run_in_order(page: pathlib.Path, kept: pathlib.Path, reader: Non
             pathlib.Path(block.title).write_text(block.text)
             importlib.invalidate_caches()
         if block.language == "python" and not block.title:
-            exec(compile(block.text, block.place, "exec"), {"__name__": "__main__"})
+            exec(compile(block.text, block.location, "exec"), {"__name__": "__main__"})
         elif block.language == "python":
             importlib.import_module(pathlib.Path(block.title).stem)
         elif block.language == "bash":
             for line in lines(block.text):
-                run_line(line, block.place, kept, may_set_up=opening > 0)
+                run_line(line, block.location, kept, may_set_up=opening > 0)
             opening -= 1
 
 
@@ -152,7 +152,7 @@ def lines(shell: str) -> list[str]:
     return [line for line in joined if shlex.split(line, comments=True)]
 
 
-def run_line(line: str, place: str, kept: pathlib.Path, *, may_set_up: bool) -> None:
+def run_line(line: str, location: str, kept: pathlib.Path, *, may_set_up: bool) -> None:
     """Runs the commands of a line in this process."""
     for part in line.split("&&"):
         if may_set_up and re.match(SET_UP, part.strip()):
@@ -160,11 +160,11 @@ def run_line(line: str, place: str, kept: pathlib.Path, *, may_set_up: bool) -> 
         arguments = shlex.split(part, comments=True)
         target = arguments[arguments.index(">") + 1] if ">" in arguments else None
         arguments = arguments[: arguments.index(">")] if target else arguments
-        assert pathlib.Path(arguments[0]).name == "fedjax-rl", f"{place}: {part} cannot run here"
+        assert pathlib.Path(arguments[0]).name == "fedjax-rl", f"{location}: {part} cannot run here"
         output = io.StringIO()
         with contextlib.redirect_stdout(output), matplotlib.rc_context({"figure.dpi": 40}):
             status = run_once(small(arguments[1:]), kept)
-        assert status == 0, f"{place}: {part}\n{output.getvalue()}"
+        assert status == 0, f"{location}: {part}\n{output.getvalue()}"
         if target:
             pathlib.Path(target).write_text(output.getvalue())
 
@@ -205,7 +205,9 @@ def test_every_block_is_one_that_runs_or_text(page: pathlib.Path) -> None:
     assert page.read_text().count("```") == 2 * len(found), "a fence that was not recognised"
     for block in found:
         runs = block.language in ("python", "bash") or (block.language == "yaml" and block.title)
-        assert runs or block.language == "text", f"{block.place}: {block.language or 'no language'}"
+        assert runs or block.language == "text", (
+            f"{block.location}: {block.language or 'no language'}"
+        )
     indented = re.findall(r"^    (?:fedjax-rl|python|pip) .*$", page.read_text(), re.M)
     assert not [line for line in indented if line not in "".join(block.text for block in found)]
 
@@ -216,8 +218,8 @@ def test_text_holds_no_code(page: pathlib.Path) -> None:
     for block in blocks(page):
         for line in lines(block.text) if block.language == "text" else ():
             if "fedjax-rl " in line.split("#")[0]:
-                assert "--coordinator" in line, f"{block.place}: {line} can run here"
-            assert not re.match(r"(import|from|def|print) ", line), f"{block.place}: {line}"
+                assert "--coordinator" in line, f"{block.location}: {line} can run here"
+            assert not re.match(r"(import|from|def|print) ", line), f"{block.location}: {line}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=identify)

@@ -51,9 +51,9 @@ def main(arguments: list[str]) -> int:
     from fedjax_rl.sweeps.objective import recorded_objective
 
     conditions = conditions_of(options.metric, options.maximize, options.subject_to)
-    asked = options.metric, options.maximize, conditions, options.feasible_seeds
+    request = options.metric, options.maximize, conditions, options.feasible_seeds
     text, message = best_configuration(
-        options.directory, recorded_objective(options.directory, *asked)
+        options.directory, recorded_objective(options.directory, *request)
     )
     print(message, file=sys.stderr)
     if not utf8(sys.stdout):

@@ -57,8 +57,8 @@ def main(arguments: list[str]) -> int:
     from fedjax_rl.sweeps.drawing import Drawn, plot_sweep
     from fedjax_rl.sweeps.objective import recorded_objective
 
-    asked = options.metric, options.maximize, (), options.feasible_seeds
-    objective = recorded_objective(options.directory, *asked)
+    request = options.metric, options.maximize, (), options.feasible_seeds
+    objective = recorded_objective(options.directory, *request)
     settings = (options.across, options.up, options.curve, options.by)
     with working("drawing"):
         written = plot_sweep(options.directory, Drawn(objective, *settings))

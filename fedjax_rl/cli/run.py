@@ -72,7 +72,7 @@ def options_of(family: Family, settings: type) -> Any:
     out = option(
         "out", Path | None, None, "Directory for config.yaml, metrics.csv, results and plots."
     )
-    beside = option(
+    references = option(
         "compare",
         bool,
         False,
@@ -83,7 +83,7 @@ def options_of(family: Family, settings: type) -> Any:
         Annotated[Execution, tyro.conf.arg(name="")],
         dataclasses.field(default_factory=Execution),
     )
-    compared = [] if family.references is None else [beside]
+    compared = [] if family.references is None else [references]
     return made(family, settings, *compared, out, execution)
 
 

@@ -97,10 +97,10 @@ class ChainState(EnvState):
 
     Attributes:
         time: steps taken, 0 … L.
-        place: steps to the right taken, 0 … L.
+        position: steps to the right taken, 0 … L.
     """
 
-    place: jax.Array
+    position: jax.Array
 
 
 class Chain(TwoActions):
@@ -121,19 +121,19 @@ class Chain(TwoActions):
 
     def reset_env(self, key: Array, params: Any) -> tuple[Array, Any]:
         """Place 0."""
-        state = ChainState(time=0, place=jnp.zeros((), jnp.int32))
+        state = ChainState(time=0, position=jnp.zeros((), jnp.int32))
         return self.observe(key, state, None, params), state
 
     def step_env(self, key: Array, state: Any, action: Array, params: Any) -> tuple:
         """One step to the right, or a rest."""
-        after = ChainState(time=state.time + 1, place=state.place + (action == RIGHT))
-        reward = jnp.asarray(after.place == self.length, jnp.float32)
+        after = ChainState(time=state.time + 1, position=state.position + (action == RIGHT))
+        reward = jnp.asarray(after.position == self.length, jnp.float32)
         over = self.is_terminated(after, params)
         return self.observe(key, after, action, params), after, reward, over, {}
 
     def observe(self, key: Array, state: Any, action: Any, params: Any) -> Array:
         """One-hot of the place beside one-hot of the time: [2 (L + 1)]."""
-        both = jnp.stack([jnp.asarray(state.place), jnp.asarray(state.time)])
+        both = jnp.stack([jnp.asarray(state.position), jnp.asarray(state.time)])
         return jax.nn.one_hot(both, self.length + 1, dtype=jnp.float32).ravel()
 
     def is_terminated(self, state: Any, params: Any) -> Array:

@@ -124,7 +124,7 @@ class Comparison(NamedTuple):
         measured: (assembler, settings of all members) -> one whose figures have the views.
         figures: those in the table, by their headings.
         columns: those of ``comparison.csv``; means over seeds.
-        judged: what configurations are ordered by, in a word or two; the headline unless there
+        ranked_by: what configurations are ordered by, in a word or two; the headline unless there
             are any. The first of them ranks in ``comparison.csv``.
         draw: (rows and curves of the seeds of each configuration, by what it is called) -> its
             figures; None for the curves of the headline.
@@ -137,7 +137,7 @@ class Comparison(NamedTuple):
     measured: Callable[[Any, Sequence[Any]], Assembler] = lambda assembler, settings: assembler
     figures: Mapping[str, str] = MappingProxyType({})
     columns: Sequence[str] = ()
-    judged: Mapping[str, Headline] = MappingProxyType({})
+    ranked_by: Mapping[str, Headline] = MappingProxyType({})
     draw: Callable[[Mapping[str, Any]], tuple[Figure, ...]] | None = None
 
 

@@ -138,12 +138,12 @@ class Seeds:
 def _prepare(parts: Parts, algorithm: str, settings: Any, devices: DeviceSettings) -> Experiment:
     assembler = Seeds(parts, algorithm)
     configs = [
-        dataclasses.replace(settings, seed=settings.seed + place, seeds=1)
-        for place in range(settings.seeds)
+        dataclasses.replace(settings, seed=settings.seed + index, seeds=1)
+        for index in range(settings.seeds)
     ]
     members = [
-        Member(place, 0, {}, config, assembler.assemble(config))
-        for place, config in enumerate(configs)
+        Member(index, 0, {}, config, assembler.assemble(config))
+        for index, config in enumerate(configs)
     ]
     groups = grouped(iter(members), len(members))
     if len(groups) > 1:
@@ -209,8 +209,8 @@ def _run(
     def columns(first_round: int, rows: Pytree) -> Columns:
         with np.errstate(all="ignore"):  # a seed that diverged may hold anything
             each = [
-                parts.columns(one, first_round, _member(rows, place, 1))
-                for place, one in enumerate(prepared)
+                parts.columns(one, first_round, _member(rows, index, 1))
+                for index, one in enumerate(prepared)
             ]
         return {name: _mean(np.array([table[name] for table in each])) for name in each[0]}
 
@@ -246,8 +246,8 @@ def _run(
     )
 
 
-def _member(tree: Pytree, place: int, axis: int) -> Pytree:
-    return jax.tree.map(lambda leaf: np.take(leaf, place, axis), tree)
+def _member(tree: Pytree, index: int, axis: int) -> Pytree:
+    return jax.tree.map(lambda leaf: np.take(leaf, index, axis), tree)
 
 
 def _mean(values: np.ndarray) -> np.ndarray:

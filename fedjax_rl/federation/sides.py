@@ -93,8 +93,8 @@ def through(channel: Channel, exchange: Exchange) -> Exchange:
     def send(key: jax.Array, *arguments: Pytree) -> tuple[Pytree, Pytree]:
         # Apart, so that a channel that draws leaves what the learner draws as it was.
         key_send, key_channel = jax.random.split(key)
-        value, kept = exchange.send(key_send, *arguments)
-        return channel.send(key_channel, value), kept
+        value, retained = exchange.send(key_send, *arguments)
+        return channel.send(key_channel, value), retained
 
     def merge(sent: Pytree, weights: Array) -> Pytree:
         return (exchange.merge or weighted_mean)(jax.vmap(channel.receive)(sent), weights)

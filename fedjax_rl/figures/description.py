@@ -38,11 +38,11 @@ class Series(NamedTuple):
         x: [Q] for each of the chart's abscissas, ascending.
         y: [Q]; NaN where there is nothing.
         band: around it, or None.
-        colour: its place in `style.COLOURS`.
-        dash: its place in `style.DASHES`.
+        colour: index into `style.COLOURS`.
+        dash: index into `style.DASHES`.
         reference: a number that the curve is held against (a budget, an optimum), or None.
         reference_name: what it is.
-        shown: whether it is drawn before anybody asks for it.
+        visible: whether it is drawn before anybody asks for it.
         faint: whether it stands behind another one.
     """
 
@@ -54,7 +54,7 @@ class Series(NamedTuple):
     dash: int = 0
     reference: float | None = None
     reference_name: str = ""
-    shown: bool = True
+    visible: bool = True
     faint: bool = False
 
 

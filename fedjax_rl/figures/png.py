@@ -27,7 +27,7 @@ from fedjax_rl.figures.description import (
     View,
     meanings,
 )
-from fedjax_rl.figures.numbers import number, shown
+from fedjax_rl.figures.numbers import brief, number
 from fedjax_rl.figures.style import COLOURS, DASHES
 from fedjax_rl.records.directory import write_atomically
 
@@ -187,7 +187,7 @@ def _band(axes: Axes, x: np.ndarray, band: Band, colour: str) -> None:
 
 
 def _drawn(chart: Chart) -> list[Series]:
-    return [one for one in chart.series if one.shown]
+    return [one for one in chart.series if one.visible]
 
 
 def _style(series: Series) -> dict[str, Any]:
@@ -223,7 +223,7 @@ def _heat_map(axes: Axes, panel: Panel) -> None:
     for (y, x), mean in np.ndenumerate(found.values):
         if np.isfinite(mean):
             colour = "black" if image.norm(mean) > 0.6 else "white"
-            axes.text(x, y, shown(float(mean)), ha="center", va="center", color=colour)
+            axes.text(x, y, brief(float(mean)), ha="center", va="center", color=colour)
     axes.set_xticks(range(len(found.columns)), found.columns)
     if any(len(text) > 6 for text in found.columns):
         axes.tick_params("x", rotation=30)
@@ -240,13 +240,13 @@ def _parallel(axes: Axes, panel: Panel) -> None:
     assert isinstance(found, Parallel)
     low, high = found.values.min(), found.values.max()
     norm, colours = Normalize(low, high if high > low else None), matplotlib.colormaps[COLOUR_MAP]
-    for place in reversed(range(len(found.values))):
-        width, colour = 2.5 if place == 0 else 1.0, colours(norm(found.values[place]))
-        axes.plot(found.heights[place], color=colour, lw=width, alpha=0.8)
-    for place, ticks in enumerate(found.ticks):
-        axes.axvline(place, color="black", lw=0.8)
+    for index in reversed(range(len(found.values))):
+        width, colour = 2.5 if index == 0 else 1.0, colours(norm(found.values[index]))
+        axes.plot(found.heights[index], color=colour, lw=width, alpha=0.8)
+    for index, ticks in enumerate(found.ticks):
+        axes.axvline(index, color="black", lw=0.8)
         for height, text in ticks:
-            axes.text(place, height, f" {text}", fontsize="small", va="center")
+            axes.text(index, height, f" {text}", fontsize="small", va="center")
     axes.set_xticks(range(len(found.axes)), found.axes)
     axes.set_yticks([])
     axes.grid(False)

@@ -233,7 +233,7 @@ class Clock:
 
 def _all_chances(settings: ScheduleSettings, seed: int) -> Iterator[Chances]:
     laws = sampler_laws(settings)
-    # Spawned by place: one sampler more leaves the streams of the others as they were.
+    # Spawned by index: one sampler more leaves the streams of the others as they were.
     for law, of_sampler in zip(laws, np.random.SeedSequence(seed).spawn(len(laws)), strict=True):
         yield _chances(settings, law, *map(np.random.default_rng, of_sampler.spawn(5)))
 

@@ -56,10 +56,10 @@ def group_sampler(
 
     def sample(key: Array, parameters: Pytree, sampling: Sampling, label_noise: Array) -> Groups:
         key_prompts, key_answers, key_noise = jax.random.split(key, 3)
-        asked = draw(jax.random.split(key_prompts, prompts))
-        given, rewards = answers(key_answers, parameters, asked, group_size, sampling)
+        drawn_prompts = draw(jax.random.split(key_prompts, prompts))
+        given, rewards = answers(key_answers, parameters, drawn_prompts, group_size, sampling)
         rewards = flipped(key_noise, rewards, label_noise)
-        return Groups(asked, given.tokens, given.mask, given.log_q, rewards)
+        return Groups(drawn_prompts, given.tokens, given.mask, given.log_q, rewards)
 
     return sample
 

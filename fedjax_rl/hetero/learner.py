@@ -206,16 +206,16 @@ def descended(
     return parameters, optimizer, norm
 
 
-def remembered(past: Pytree, parameters: Pytree, place: jax.Array) -> Pytree:
+def remembered(past: Pytree, parameters: Pytree, slot: jax.Array) -> Pytree:
     """The ring of the past with parameters at a place, those that no batch needs any more.
 
     Args:
         past: leaves [depth, …].
         parameters: leaves […].
-        place: scalar, the step modulo ``depth``. It comes from the caller's round: in the state
+        slot: scalar, the step modulo ``depth``. It comes from the caller's round: in the state
             a sweep would batch it, and this write of one row would become a scatter.
     """
-    write = partial(jax.lax.dynamic_update_index_in_dim, index=place, axis=0)
+    write = partial(jax.lax.dynamic_update_index_in_dim, index=slot, axis=0)
     return jax.tree.map(write, past, parameters)
 
 

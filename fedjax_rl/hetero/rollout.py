@@ -140,10 +140,10 @@ def allowed(logits: jax.Array, top_p: Array, top_k: int) -> jax.Array:
     tokens = jnp.arange(len(logits))
     tied = (logits == logits[:, None]) & (tokens < tokens[:, None])
     ahead = (logits > logits[:, None]) | tied
-    kept = jnp.ones(len(logits), bool) if top_k == 0 else ahead.sum(1) < top_k
-    probabilities = jax.nn.softmax(jnp.where(kept, logits, -jnp.inf))
+    in_top_k = jnp.ones(len(logits), bool) if top_k == 0 else ahead.sum(1) < top_k
+    probabilities = jax.nn.softmax(jnp.where(in_top_k, logits, -jnp.inf))
     mass_ahead = jnp.sum(jnp.where(ahead, probabilities, 0.0), axis=1)
-    return kept & ((mass_ahead < top_p) | (top_p >= 1))
+    return in_top_k & ((mass_ahead < top_p) | (top_p >= 1))
 
 
 def _of_token(logits: jax.Array, token: jax.Array) -> jax.Array:

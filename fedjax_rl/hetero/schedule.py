@@ -66,7 +66,7 @@ def simulate(settings: ScheduleSettings, steps: int, seed: int) -> tuple[Schedul
     """Runs the virtual clock for ``steps`` learner steps.
 
     The same settings, steps and seed give the same schedule; fewer steps give its beginning. A
-    sampler's random streams depend on the seed and on its place alone.
+    sampler's random streams depend on the seed and on its index alone.
 
     Example:
         >>> schedule, traffic = simulate(ScheduleSettings(window=0, sync_seconds=0.0), 3, seed=0)

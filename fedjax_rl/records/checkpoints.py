@@ -259,9 +259,9 @@ def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _prune(folder: Path, round: int, keep: int) -> None:
     """Keeps the newest up to a round; newer ones are damaged, or the run would not be here."""
     current = f"{PREFIX}{round:09d}"
-    kept = sorted(path for path in found(folder) if path.name <= current)[-keep:]
+    preserved = sorted(path for path in found(folder) if path.name <= current)[-keep:]
     for path in folder.glob(f"{PREFIX}*"):
-        if path not in kept and PART not in path.name:  # others may be at work on the next one
+        if path not in preserved and PART not in path.name:  # others may be at work on the next one
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -7,7 +7,7 @@ class Chart {
     this.view = view;
     this.box = box;
     this.state = state; // {scale, axis}: what survives a change of view
-    this.hidden = view.series.map((series) => !series.shown);
+    this.hidden = view.series.map((series) => !series.visible);
     this.at = null;
     this.build();
   }

@@ -10,12 +10,12 @@ import numpy as np
 from fedjax_rl.families.tabular.figures import curves_of, figures_of
 from fedjax_rl.figures.numbers import (
     array,
+    brief,
     estimate,
     mapping,
     number,
     percent,
     plural,
-    shown,
 )
 from fedjax_rl.report.common import finish_states, named, paid, section_of
 from fedjax_rl.report.document import KeyFigure, Satisfaction, Section, Table
@@ -76,12 +76,12 @@ def _verdict(
         if np.isfinite(gap) and np.isfinite(optimum):
             side = "below" if gap >= 0 else "above"
             sentences.append(
-                f"The {policy} policy earns {shown(optimum - gap)}, {percent(abs(gap), optimum)} "
-                f"{side} the optimum of {shown(optimum)}; budgets: "
+                f"The {policy} policy earns {brief(optimum - gap)}, {percent(abs(gap), optimum)} "
+                f"{side} the optimum of {brief(optimum)}; budgets: "
                 f"{budgets_kept(found[policy])} kept, {worst(found[policy])}."
             )
     if capped := summary.get("multipliers_at_cap"):
-        sentences.append(f"Multipliers at their cap: {shown(capped)}.")
+        sentences.append(f"Multipliers at their cap: {brief(capped)}.")
     return tuple(sentences)
 
 
@@ -93,9 +93,9 @@ def _key_figures(
     prefix = POLICIES.get(recommended, "last")
     optimum, gap = number(summary.get("optimal_value")), number(summary.get(f"{prefix}_gap"))
     return (
-        KeyFigure("Value", shown(optimum - gap), f"{recommended} policy; optimum {shown(optimum)}"),
+        KeyFigure("Value", brief(optimum - gap), f"{recommended} policy; optimum {brief(optimum)}"),
         KeyFigure("Budgets kept", budgets_kept(found), f"{recommended} policy"),
-        KeyFigure("Strong violation", shown(summary.get("strong_violation")), "mean over rounds"),
+        KeyFigure("Strong violation", brief(summary.get("strong_violation")), "mean over rounds"),
         *named(summary),
     )
 

@@ -78,7 +78,7 @@ class Source(NamedTuple):
                 found = f"{count} cell{'s' * (count != 1)} in {where}"
                 raise InvalidInput(FIELD, found, f"{len(header)}, as in the header")
         whole = [line.cells for line in rows if len(line.cells) == len(header)]
-        return {title: [row[place] for row in whole] for place, title in enumerate(header)}
+        return {title: [row[index] for row in whole] for index, title in enumerate(header)}
 
     def columns(self, name: str) -> Columns:
         """The columns of a CSV file as numbers; NaN for what is none."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedjax_rl.figures.description import FloatArray
-from fedjax_rl.figures.numbers import NOTHING, number, percent, plural, shown
+from fedjax_rl.figures.numbers import NOTHING, brief, number, percent, plural
 from fedjax_rl.report.document import Bar, Satisfaction
 
 ROUNDING = 1e-9
@@ -54,19 +54,21 @@ def satisfaction(
     track = min(max(1.15 * longest, TRACK[0]), TRACK[1])
     by_member = members.costs if members is not None else np.zeros((0, 0))
     several = by_member.ndim == 2 and by_member.shape[0] > 1 and by_member.shape[1] == len(costs)
-    kept = _kept(by_member, [pairs.get(name, (0, math.nan))[1] for name in costs], tolerance)
+    within = _kept(by_member, [pairs.get(name, (0, math.nan))[1] for name in costs], tolerance)
     bars = []
-    for place, name in enumerate(costs):
+    for index, name in enumerate(costs):
         if name not in pairs:
             continue
         share = ""
         if members is not None and several:
-            share = f"kept by {int(kept[:, place].sum())} of {plural(len(kept), members.what)}"
+            share = f"kept by {int(within[:, index].sum())} of {plural(len(within), members.what)}"
         bars.append(bar(name, *pairs[name], tolerance, track, share))
     count = sum(one.verdict in ("kept", "tolerated") for one in bars)
     summary = f"{count} of {plural(len(bars), 'budget')} kept"
     if members is not None and several:
-        summary += f"; all of them by {int(kept.all(1).sum())} of {plural(len(kept), members.what)}"
+        summary += (
+            f"; all of them by {int(within.all(1).sum())} of {plural(len(within), members.what)}"
+        )
     return Satisfaction(whose, tuple(bars), f"{summary}{_allowed(tolerance)}")
 
 
@@ -79,7 +81,7 @@ def bar(
     are below one another; otherwise it reaches from the smallest of 0, cost and budget to the
     largest.
     """
-    verdict, verdict_text = judged(cost, budget, tolerance)
+    verdict, verdict_text = verdict_of(cost, budget, tolerance)
     if not (math.isfinite(cost) and math.isfinite(budget)):
         return Bar(name, cost, budget, verdict, verdict_text, share, 0.0, 1 / track)
     if cost >= 0 and budget > 0:
@@ -91,7 +93,7 @@ def bar(
     return Bar(name, cost, budget, verdict, verdict_text, share, fill, mark)
 
 
-def judged(cost: float, budget: float, tolerance: float) -> tuple[str, str]:
+def verdict_of(cost: float, budget: float, tolerance: float) -> tuple[str, str]:
     """The verdict on a cost, and the same in words."""
     if not (math.isfinite(cost) and math.isfinite(budget)):
         return "unknown", "no finite figure"
@@ -107,7 +109,7 @@ def judged(cost: float, budget: float, tolerance: float) -> tuple[str, str]:
 
 def cost_of_budget(one: Bar) -> str:
     """``1.85 of 2``."""
-    return f"{shown(one.cost)} of {shown(one.budget)}" if one.verdict != "unknown" else NOTHING
+    return f"{brief(one.cost)} of {brief(one.budget)}" if one.verdict != "unknown" else NOTHING
 
 
 def budgets_kept(found: Satisfaction | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fedjax_rl.families.registry import family_of
-from fedjax_rl.figures.numbers import estimate, exactly, number, plural, shown
+from fedjax_rl.figures.numbers import brief, estimate, exactly, number, plural
 from fedjax_rl.ranking import seeds_clause
 from fedjax_rl.report.common import section_of
 from fedjax_rl.report.document import KeyFigure, Satisfaction, Section, State, Table
@@ -64,9 +64,9 @@ def sweep_section(source: Source, name: str) -> Section:
         states=tuple(states),
         verdict=_verdict(swept),
         key_figures=(
-            KeyFigure("Members", shown(len(rows)), f"{len(failed)} diverged"),
-            KeyFigure("Configurations", shown(len(swept.found)), ", ".join(swept.names)),
-            KeyFigure(f"{'Best' if keeps else 'Closest:'} {metric}", shown(_value(swept)), note),
+            KeyFigure("Members", brief(len(rows)), f"{len(failed)} diverged"),
+            KeyFigure("Configurations", brief(len(swept.found)), ", ".join(swept.names)),
+            KeyFigure(f"{'Best' if keeps else 'Closest:'} {metric}", brief(_value(swept)), note),
             *_feasible(swept),
         ),
         satisfaction=_satisfaction(swept),
@@ -108,16 +108,16 @@ def _verdict(swept: Swept) -> tuple[str, ...]:
     )
     everywhere = seeds_clause(objective.feasible_seeds, len(first.rows))
     if excess := _excess(swept):
-        far = f"with relative violation {shown(excess)}"
+        far = f"with relative violation {brief(excess)}"
         return (
             f"None of {many} keeps every budget{everywhere}; closest: {settings}, "
             f"{far if excess < math.inf else 'by how much is not on record'} "
-            f"({objective.metric} {shown(_value(swept))}).",
+            f"({objective.metric} {brief(_value(swept))}).",
         )
     first_come = f"; those that keep every budget{everywhere} come first" * bool(objective.feasible)
     return (
         f"The best of {many} by {objective.metric} ({end} mean over seeds{first_come}): "
-        f"{settings}, with {shown(_value(swept))}.",
+        f"{settings}, with {brief(_value(swept))}.",
         "The best of many by a noisy figure is partly luck: run it again with other seeds.",
     )
 
@@ -126,11 +126,11 @@ def _feasible(swept: Swept) -> tuple[KeyFigure, ...]:
     objective = swept.objective
     if objective.feasible is None:
         return ()
-    kept = sum(one.standing(objective).excess == 0 for one in swept.found)
+    feasible = sum(one.standing(objective).excess == 0 for one in swept.found)
     seeds = seeds_clause(
         objective.feasible_seeds, max((len(one.rows) for one in swept.found), default=1)
     )
-    return (KeyFigure("Feasible", f"{kept} of {len(swept.found)}", f"configurations{seeds}"),)
+    return (KeyFigure("Feasible", f"{feasible} of {len(swept.found)}", f"configurations{seeds}"),)
 
 
 def _satisfaction(swept: Swept) -> tuple[Satisfaction, ...]:
@@ -218,10 +218,10 @@ def _members(swept: Swept, rows: Sequence[Row]) -> Table | None:
     metrics = swept.metrics
     headings = ("member", *swept.names, "seed", "status", *metrics)
 
-    alone = [Candidate(place, {}, (row,)) for place, row in enumerate(rows)]
-    places = [one.configuration for _, one in ordered(alone, swept.objective)]
-    places += sorted(set(range(len(rows))) - set(places))
-    best = [rows[place] for place in places[: max(1, CELLS // len(headings))]]
+    alone = [Candidate(index, {}, (row,)) for index, row in enumerate(rows)]
+    best_first = [one.configuration for _, one in ordered(alone, swept.objective)]
+    best_first += sorted(set(range(len(rows))) - set(best_first))
+    best = [rows[index] for index in best_first[: max(1, CELLS // len(headings))]]
     cells = tuple(tuple(row.get(name) for name in headings) for row in best)
     first = "Feasible members come first, the others by their relative violation. "
     first *= swept.objective.feasible is not None

@@ -81,9 +81,9 @@ def _from_table(source: Source) -> dict[int, Done]:
         raise InvalidInput(FIELD, source.path / "sweep.csv", "the table of a sweep")
     curves = source.arrays("curves.npz", ranks=2)
     done = {}
-    for place, member in enumerate(texts["member"]):
-        row: Row = {name: _typed(cells[place]) for name, cells in texts.items()}
-        own = {name: values[place] for name, values in curves.items() if place < len(values)}
+    for index, member in enumerate(texts["member"]):
+        row: Row = {name: _typed(cells[index]) for name, cells in texts.items()}
+        own = {name: values[index] for name, values in curves.items() if index < len(values)}
         done[int(member)] = Done(int(member), row, own)
     return done
 

@@ -39,8 +39,8 @@ def solve_and_record(
     surroundings = made_with(problem_digest(problem.cmdp))
     with RunDirectory(out, overwrite=overwrite) as directory:
         settings = dataclasses.asdict(absolute(config, PROBLEM_FILES))
-        asked = {name: settings[name] for name in PROBLEM_SETTINGS} | {"solver": solver}
-        directory.write_text("config.yaml", settings_to_yaml("solve", asked, surroundings))
+        requested = {name: settings[name] for name in PROBLEM_SETTINGS} | {"solver": solver}
+        directory.write_text("config.yaml", settings_to_yaml("solve", requested, surroundings))
         directory.write_json("solution.json", certificate_figures(problem, certificate))
         directory.write_arrays("solution.npz", to_arrays(certificate))
         print(f"Written to {directory.path}: {', '.join(directory.names())}")

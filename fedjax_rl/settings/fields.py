@@ -15,7 +15,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
-from fedjax_rl.checks import Rule, checked, finite, is_number, plain, shown, whole
+from fedjax_rl.checks import Rule, checked, finite, is_number, one_line, plain, whole
 from fedjax_rl.errors import InvalidInput, flag
 from fedjax_rl.settings.values import named_values
 
@@ -205,7 +205,7 @@ def check_effect(settings: Any, without: Mapping[str, str]) -> None:
     for name, company in without.items():
         value, default = getattr(settings, name), getattr(type(settings), name)
         if value != default:
-            raise InvalidInput(flag(name), shown(value), f"only with {company}; else {default}")
+            raise InvalidInput(flag(name), one_line(value), f"only with {company}; else {default}")
 
 
 def base_of(kind: Any) -> Any:
@@ -254,7 +254,7 @@ def value_of(field: str, kind: type, name: str, value: object) -> Any:
     elif isinstance(value, list | tuple):
         found = tuple(_single(field, annotation, plain(one)) for one in value)
     else:
-        raise InvalidInput(field, shown(value, quoted=True), "a list of values")
+        raise InvalidInput(field, one_line(value, quoted=True), "a list of values")
     for check in annotation.checks:
         check(field, found)
     return found
@@ -280,7 +280,7 @@ def _single(field: str, annotation: Annotation, value: Any) -> Any:
         return value
     if kind is str and (text := _text(value)):
         return text
-    raise InvalidInput(field, shown(value, quoted=True), allowed)
+    raise InvalidInput(field, one_line(value, quoted=True), allowed)
 
 
 def _text(value: Any) -> str | None:

@@ -48,13 +48,13 @@ def prototypes(assembler: Assembler, base: Any, laws: Mapping[str, Law]) -> Iter
     choices = {name: law.options for name, law in laws.items() if law.options}
     numbers = [name for name in laws if name not in choices]
     shares = (EDGE, 1 - EDGE) if numbers else (EDGE,)
-    for place, (options, share) in enumerate(
+    for index, (options, share) in enumerate(
         itertools.product(itertools.product(*choices.values()), shares)
     ):
         drawn: dict[str, Any] = dict(zip(choices, options, strict=True))
         drawn |= {name: _within(laws[name], share) for name in numbers}
         combination = {name: law.value(type(base), name, drawn[name]) for name, law in laws.items()}
-        yield from seeds_of(assembler, base, -1 - place, combination)
+        yield from seeds_of(assembler, base, -1 - index, combination)
 
 
 def _within(law: Law, share: float) -> float:

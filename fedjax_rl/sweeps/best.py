@@ -123,7 +123,7 @@ def ordered(found: Sequence[Candidate], objective: Objective) -> list[tuple[floa
     the others follow by their relative violation. Those of which fewer seeds are done than of
     others do not count yet.
     """
-    kept = []
+    finite = []
     seeds = max((len(one.rows) for one in found), default=0)
     for one in (one for one in found if len(one.rows) == seeds):
         value = one.mean(objective.metric)
@@ -132,8 +132,8 @@ def ordered(found: Sequence[Candidate], objective: Objective) -> list[tuple[floa
             for each in objective.conditions
         )
         if holds and math.isfinite(value):
-            kept.append((value, one))
-    return [kept[place] for place in best_first([one.standing(objective) for _, one in kept])]
+            finite.append((value, one))
+    return [finite[index] for index in best_first([one.standing(objective) for _, one in finite])]
 
 
 def best_configuration(path: Path, objective: Objective | None) -> tuple[str, str]:
@@ -195,10 +195,10 @@ def _winner(
 ) -> str:
     """The winner in a sentence: among whom, and whether it keeps the budgets."""
     value, one = winners[0]
-    seeds, kept = len(one.rows), sum(one.feasible(objective))
+    seeds, feasible_seeds = len(one.rows), sum(one.feasible(objective))
     settings = ", ".join(f"{name} {setting}" for name, setting in one.combination.items())
     figure = f"{objective.metric} {value:.6g}" + f", mean over {seeds} seeds" * (seeds > 1)
-    share = f"{kept} of {seeds} seed{'s' * (seeds > 1)} feasible"
+    share = f"{feasible_seeds} of {seeds} seed{'s' * (seeds > 1)} feasible"
     qualify = "that qualify" * (len(winners) < len(found))
     everywhere = seeds_clause(objective.feasible_seeds, seeds)
     if excess := one.standing(objective).excess:

@@ -76,13 +76,13 @@ def plot_sweep(path: Path, drawn: Drawn) -> list[str]:
     return png.write(figures, path)
 
 
-def _swept(option: str, config: type, asked: str | None, names: Sequence[str]) -> str | None:
+def _swept(option: str, config: type, requested: str | None, names: Sequence[str]) -> str | None:
     """The name, if it is that of a setting that was swept."""
-    if asked is None:
+    if requested is None:
         return None
-    name = asked if asked == ALGORITHM else setting(option, config, asked)
+    name = requested if requested == ALGORITHM else setting(option, config, requested)
     if name not in names:
-        raise InvalidInput(option, repr(asked), f"a swept setting: {', '.join(names)}")
+        raise InvalidInput(option, repr(requested), f"a swept setting: {', '.join(names)}")
     return name
 
 

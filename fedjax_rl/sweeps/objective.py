@@ -102,8 +102,8 @@ def recorded_objective(
 
 def recorded_share(document: Mapping[str, Any]) -> float:
     """The share of feasible seeds that a sweep or a search was asked for."""
-    asked = document.get("search") or document
-    return check_share(asked.get("feasible_seeds", EVERY_SEED))
+    requested = document.get("search") or document
+    return check_share(requested.get("feasible_seeds", EVERY_SEED))
 
 
 def condition(text: str) -> Condition:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from fedjax_rl.checks import shown
+from fedjax_rl.checks import one_line
 from fedjax_rl.errors import InvalidInput, flag
 from fedjax_rl.families.protocol import Comparison, with_effect
 from fedjax_rl.families.registry import family_of
@@ -171,7 +171,7 @@ def check_read(assemblers: Iterable[Assembler], base: Any, space: Space) -> None
     for name, (value, company) in useless.items():
         if name not in read:
             allowed = f"only with {company}, which no combination has; else {getattr(kind, name)}"
-            raise InvalidInput(flag(name), shown(value), allowed)
+            raise InvalidInput(flag(name), one_line(value), allowed)
 
 
 def _combinations(
@@ -186,9 +186,9 @@ def _combinations(
 def _seeds(
     assembler: Assembler, base: Any, configuration: int, one: Configured
 ) -> Iterator[Member]:
-    for place in range(base.seeds):
-        config = dataclasses.replace(one.config, seed=base.seed + place, seeds=1)
-        number = configuration * base.seeds + place
+    for index in range(base.seeds):
+        config = dataclasses.replace(one.config, seed=base.seed + index, seeds=1)
+        number = configuration * base.seeds + index
         yield Member(number, configuration, one.combination, config, assembler.assemble(config))
 
 

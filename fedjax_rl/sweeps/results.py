@@ -225,8 +225,8 @@ def read_chunk(file: Path) -> tuple[str, dict[int, Done]]:
         if name.startswith("curve/")
     }
     members = {
-        member: Done(member, rows[place], {name: leaf[place] for name, leaf in curves.items()})
-        for place, member in enumerate(known["members"].tolist())
+        member: Done(member, rows[index], {name: leaf[index] for name, leaf in curves.items()})
+        for index, member in enumerate(known["members"].tolist())
     }
     return str(known["sweep"]), members
 
@@ -274,7 +274,7 @@ def _together(names: Iterable[str], done: Sequence[Done]) -> dict[str, np.ndarra
     """[members, points] of every curve, as long as the longest."""
     longest = max((len(one.curves["round"]) for one in done), default=0)
     arrays = {name: np.full((len(done), longest), np.nan) for name in names}
-    for place, one in enumerate(done):
+    for index, one in enumerate(done):
         for name in arrays.keys() & one.curves.keys():
-            arrays[name][place, : len(one.curves[name])] = one.curves[name]
+            arrays[name][index, : len(one.curves[name])] = one.curves[name]
     return arrays

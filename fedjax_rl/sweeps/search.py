@@ -149,20 +149,20 @@ def next_batch(
 ) -> list[Member]:
     """Members of the trials to run next: those that were asked for and are not whole, and new ones.
 
-    A trial's place among those that were asked for is the number of its configuration.
+    A trial's index among those that were asked for is the number of its configuration.
     """
     trials, seeds = study.trials(), search.request.base.seeds
-    places = [place for place in range(len(trials)) if not _whole(place, seeds, done)]
-    places = places[: search.batch]
-    for place in range(len(trials), search.trials)[: search.batch - len(places)]:
+    indices = [index for index in range(len(trials)) if not _whole(index, seeds, done)]
+    indices = indices[: search.batch]
+    for index in range(len(trials), search.trials)[: search.batch - len(indices)]:
         study.ask()
-        places.append(place)
+        indices.append(index)
     trials = study.trials()
     return [
         member
-        for place in places
+        for index in indices
         for member in seeds_of(
-            assembler, search.request.base, place, _combination(search, trials[place])
+            assembler, search.request.base, index, _combination(search, trials[index])
         )
     ]
 
@@ -176,10 +176,10 @@ def tell_whole(
         InvalidInput: members that are done had other settings than their trial.
     """
     request, seeds = search.request, search.request.base.seeds
-    for place, trial in enumerate(study.trials()):
-        if not _whole(place, seeds, done):
+    for index, trial in enumerate(study.trials()):
+        if not _whole(index, seeds, done):
             continue
-        rows = tuple(done[place * seeds + seed].row for seed in range(seeds))
+        rows = tuple(done[index * seeds + seed].row for seed in range(seeds))
         trials = configured(
             request.algorithm, request.base, _combination(search, trial)
         ).combination
@@ -192,7 +192,7 @@ def tell_whole(
                 "resume asks anew for the same",
             )
         if not trial.finished:
-            study.tell(trial, *outcome(search.objective, Candidate(place, combination, rows)))
+            study.tell(trial, *outcome(search.objective, Candidate(index, combination, rows)))
 
 
 def outcome(objective: Objective, one: Candidate) -> tuple[float | None, list[float]]:
@@ -217,8 +217,8 @@ def excess(condition: Condition, figure: float) -> float:
     return math.inf if math.isnan(distance) else max(distance, sys.float_info.min)
 
 
-def _whole(place: int, seeds: int, done: Container[int]) -> bool:
-    return all(number in done for number in range(place * seeds, (place + 1) * seeds))
+def _whole(index: int, seeds: int, done: Container[int]) -> bool:
+    return all(number in done for number in range(index * seeds, (index + 1) * seeds))
 
 
 def _combination(search: Search, trial: Trial) -> Combination:

@@ -69,8 +69,8 @@ class Study:
         self._path, self._sampler, self._seed = path, sampler, seed
         self._space = {name: _distribution(law) for name, (_, law) in laws.items()}
         self._excess: dict[int, Sequence[float]] = {}
-        asked = {"laws": {name: text for name, (text, _) in laws.items()}, "maximize": maximize}
-        asked |= {"sampler": sampler, "seed": seed}
+        request = {"laws": {name: text for name, (text, _) in laws.items()}, "maximize": maximize}
+        request |= {"sampler": sampler, "seed": seed}
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         try:
             self._storage = _storage(path)
@@ -81,7 +81,7 @@ class Study:
                 direction="maximize" if maximize else "minimize",
             )
             if not (known := self._study.user_attrs):
-                self._study.set_user_attr("asked", asked)
+                self._study.set_user_attr("asked", request)
             self.trials()
         except (*FAILURES, RuntimeError, ValueError, KeyError):
             raise InvalidInput(
@@ -89,7 +89,7 @@ class Study:
                 path,
                 "a study that Optuna can read; without that file, resume asks anew for the same",
             ) from None
-        if known and known.get("asked") != asked:
+        if known and known.get("asked") != request:
             raise InvalidInput(
                 "run directory",
                 path,

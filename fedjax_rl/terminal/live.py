@@ -133,13 +133,13 @@ def bars(console: Console) -> tuple[ProgressColumn, ...]:
 
 def table_of(header: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> Table:
     """Columns to the right, but for names; those that do not fit are counted under the table."""
-    shown = fitting([header, *rows], console.width)
+    visible = fitting([header, *rows], console.width)
     table = Table(box=None)
-    for name in header[:shown]:
+    for name in header[:visible]:
         table.add_column(Text(name), justify="left" if name == NAMES else "right")
     for row in rows:
-        table.add_row(*map(Text, row[:shown]))
-    if hidden := len(header) - shown:
+        table.add_row(*map(Text, row[:visible]))
+    if hidden := len(header) - visible:
         table.caption, table.caption_justify = f"+{hidden} columns", "left"
     return table
 

@@ -154,11 +154,11 @@ def gathered_alike(members: Iterable[Member]) -> list[Alike]:
         group = gathered.setdefault(key, [])
         first = jax.tree.leaves(group[0].assembled.hparams) if group else leaves
         differs = batched.setdefault(key, [False] * len(leaves))
-        for place, (leaf, known) in enumerate(zip(leaves, first, strict=True)):
+        for index, (leaf, known) in enumerate(zip(leaves, first, strict=True)):
             if leaf is known or np.array_equal(leaf, known):
-                leaves[place] = known
+                leaves[index] = known
             else:
-                differs[place] = True
+                differs[index] = True
         group.append(_sharing(member, jax.tree.unflatten(structure, leaves)))
     return [Alike(key, group, batched[key]) for key, group in gathered.items()]
 

@@ -88,7 +88,7 @@ def test_colours_and_lines_tell_curves_apart_and_only_the_first_are_drawn():
     axes = Axes(("round",), (np.arange(2.0),))
     styles = [curve(axes, "", np.zeros(2), place) for place in range(15)]
     assert len({(one.colour, one.dash) for one in styles}) == 15
-    assert [one.shown for one in styles] == [True] * 7 + [False] * 8
+    assert [one.visible for one in styles] == [True] * 7 + [False] * 8
 
 
 def test_rows_without_an_abscissa_are_left_out():

@@ -11,7 +11,7 @@ from importlib import resources
 import pytest
 
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.figures.numbers import binary, exactly, seconds, shown
+from fedjax_rl.figures.numbers import binary, brief, exactly, seconds
 from fedjax_rl.report import page_of, write_report
 from fedjax_rl.report.markup import Html, join, tag
 from fedjax_rl.report.rendering import SCRIPTS, html_of
@@ -67,7 +67,7 @@ def test_markup_escapes_what_is_not_markup():
     ],
 )
 def test_values_are_shown_briefly(value, text):
-    assert shown(value) == text
+    assert brief(value) == text
 
 
 def test_settings_are_shown_exactly():

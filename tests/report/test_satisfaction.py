@@ -9,8 +9,8 @@ from fedjax_rl.report.satisfaction import (
     Members,
     bar,
     budgets_kept,
-    judged,
     satisfaction,
+    verdict_of,
     worst,
 )
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.timeout(30)
     ],
 )
 def test_the_verdict_and_its_words(cost, budget, verdict, verdict_text):
-    assert judged(cost, budget, 0.02) == (verdict, verdict_text)
+    assert verdict_of(cost, budget, 0.02) == (verdict, verdict_text)
 
 
 def test_bars_are_as_long_as_their_share_of_the_budget():

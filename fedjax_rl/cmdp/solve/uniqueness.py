@@ -142,8 +142,8 @@ class _Cuts:
             np.maximum(room, level), max(self._total - float(weights @ self._centre), 0.0)
         )
         lengths = np.abs(rows).max(1)
-        kept = lengths > 0
-        return rows[kept] / lengths[kept, None], room[kept] / lengths[kept]
+        nonzero = lengths > 0
+        return rows[nonzero] / lengths[nonzero, None], room[nonzero] / lengths[nonzero]
 
     def _end(self, index: int, end: int, level: float) -> float:
         """λ_index at an extreme; what the cap allows if HiGHS cannot tell."""

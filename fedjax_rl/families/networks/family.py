@@ -209,8 +209,8 @@ class Networks:
         prepared: DeepPrepared = members[0].prepared
         config, design = prepared.config, prepared.design
         if config.agents_at_once is None and platform() == "cpu":
-            beside = config.envs * max(1, size // placement.devices)
-            at_once = max(2, ENVIRONMENTS_AT_ONCE // beside)
+            environments = config.envs * max(1, size // placement.devices)
+            at_once = max(2, ENVIRONMENTS_AT_ONCE // environments)
             config = dataclasses.replace(config, agents_at_once=at_once)
         learner = LEARNERS[self.algorithm](design)
         return algorithm_of(learner, config, design, prepared.task, prepared.num_agents, placement)

@@ -61,7 +61,7 @@ def _accuracy(evaluations: Columns) -> tuple[Figure, ...]:
     views = [Chart("average", X_LABELS, ACCURACY, (average,), limits=(0.0, 1.0))]
     if 1 < len(members) <= MEMBERS_DRAWN:
         each = (
-            curve(axes, f"seed {seed:g}", values[:, at], at)._replace(shown=True)
+            curve(axes, f"seed {seed:g}", values[:, at], at)._replace(visible=True)
             for at, (seed,) in enumerate(members)
         )
         one_by_one = Chart("every seed", X_LABELS, ACCURACY, tuple(each), detail=True)

@@ -32,7 +32,7 @@ HEADINGS = {
     "gap": "gap",
     "bytes": "bytes_exchanged",
 }
-JUDGED = {
+RANKED_BY = {
     "averaged policies": Headline("average_gap", False, "feasible_average"),
     "last policies": Headline("gap", False, "feasible_last"),
 }
@@ -161,6 +161,6 @@ def comparison(measured: Callable[[Any, Sequence[FedNPGConfig]], Any]) -> Compar
         measured=measured,
         figures=HEADINGS,
         columns=("round", *FIGURES, "bytes_exchanged"),
-        judged=JUDGED,
+        ranked_by=RANKED_BY,
         draw=variants,
     )

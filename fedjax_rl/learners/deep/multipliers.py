@@ -122,7 +122,7 @@ def _send_violation(
     return 1.0 - local.satisfied, ()
 
 
-def _receive_violations(local: DeepLocal, kept: tuple[()], violated: jax.Array) -> DeepLocal:
+def _receive_violations(local: DeepLocal, retained: tuple[()], violated: jax.Array) -> DeepLocal:
     return local._replace(feasible=violated == 0)
 
 

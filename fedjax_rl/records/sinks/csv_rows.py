@@ -15,11 +15,11 @@ class CsvRows:
         self._directory = directory
 
     def write(self, rows: Logged) -> None:
-        kept = [
+        written = [
             [None if value != value else value for value in column.tolist()]
             for column in rows.columns.values()
         ]
-        self._directory.append_rows(FILE, list(rows.columns), list(zip(*kept, strict=True)))
+        self._directory.append_rows(FILE, list(rows.columns), list(zip(*written, strict=True)))
 
     def close(self, finished: bool) -> None:
         return None
