@@ -12,7 +12,7 @@ import optax
 
 from fedjax_rl.algorithm import Algorithm, Array, Pytree
 from fedjax_rl.hetero.diagnostics import WeightSpread, divergence, group_variation, weight_spread
-from fedjax_rl.hetero.evaluator import Evaluator, evaluator
+from fedjax_rl.hetero.evaluation import Evaluator, evaluator
 from fedjax_rl.hetero.groups import Groups, SampleGroups, group_sampler
 from fedjax_rl.hetero.losses.contract import Batch, Loss, LossOutput
 from fedjax_rl.hetero.state import (
@@ -30,7 +30,7 @@ adam = optax.scale_by_adam()
 
 
 class Built(NamedTuple):
-    """What a learner is built of; all of it is static.
+    """The static parts of a learner, bound by `asynchronous`.
 
     Attributes:
         sample: draws a batch.
@@ -207,7 +207,7 @@ def descended(
 
 
 def remembered(past: Pytree, parameters: Pytree, slot: jax.Array) -> Pytree:
-    """The ring of the past with parameters at a place, those that no batch needs any more.
+    """The ring of past parameters with new ones in a slot that no batch needs any more.
 
     Args:
         past: leaves [depth, …].

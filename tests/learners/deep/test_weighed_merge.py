@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.mark.parametrize("normalizes", [True, False])
-def test_the_merged_policy_is_the_mean_weighed_by_pressure(normalizes):
+def test_the_merged_policy_is_the_mean_weighed_by_objective_scale(normalizes):
     design = designed(WORLDS["two"], 2, weigh_merge=True, normalize_observations=normalizes)
     learner, hparams = LEARNERS["ppo"](design), settings()
     shared, local = learner.init(jax.random.key(0), agent_at(mixed_agents(), 0), hparams)
@@ -40,7 +40,7 @@ def test_the_merged_policy_is_the_mean_weighed_by_pressure(normalizes):
     assert (merged.observations is not None) == normalizes
 
 
-def test_pressure_is_the_reward_weight_and_the_weighed_multipliers():
+def test_objective_scale_is_the_reward_weight_and_the_weighed_multipliers():
     design = designed(WORLDS["two"], 2, weigh_merge=True, dual_rule="gradient")
     learner, hparams, agent = LEARNERS["ppo"](design), settings(), agent_at(mixed_agents(), 0)
     shared, local = learner.init(jax.random.key(0), agent, hparams)
