@@ -36,7 +36,7 @@ class DeepLocal(NamedTuple):
         cost_critic: parameters of the cost critic; None without constraints.
         optimizer: Adam's moments.
         duals: multipliers λ_ij and their controller; None under CRPO, which has none.
-        pressure: scalar, 1/N + Σ_j w_ij λ_ij, by which the last step's objective was divided.
+        objective_scale: scalar, 1/N + Σ_j w_ij λ_ij, which divided the last objective.
         satisfied: scalar, whether the agent's own costs were within budget; None but for CRPO.
         feasible: scalar, whether every agent's were; None but for CRPO.
         returns: mean square of the targets [1 + K] as a running mean with its weight.
@@ -49,7 +49,7 @@ class DeepLocal(NamedTuple):
     cost_critic: Pytree
     optimizer: Pytree
     duals: DualState | None
-    pressure: jax.Array
+    objective_scale: jax.Array
     satisfied: jax.Array | None
     feasible: jax.Array | None
     returns: Moments | None
