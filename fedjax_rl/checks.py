@@ -15,7 +15,7 @@ LARGEST_COUNT = 2**31 - 1
 
 
 class Rule(NamedTuple):
-    """What a number must be.
+    """The allowed range of a number.
 
     Attributes:
         allowed: in words, for the message.
@@ -30,7 +30,7 @@ class Rule(NamedTuple):
     most: int | None = None
 
     def named(self, allowed: str) -> Rule:
-        """The same, in other words."""
+        """This rule with another text for its error message."""
         return self._replace(allowed=allowed)
 
 

@@ -22,7 +22,7 @@ EVERY_SEED = 1.0
 
 
 class Standing(NamedTuple):
-    """What decides about a result; the smaller of two is better, the first field first.
+    """The sort key of a result: the smaller is better, the first field first.
 
     Attributes:
         excess: 0 where the budgets are kept, else the relative violation; infinite if unknown.

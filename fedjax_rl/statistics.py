@@ -19,7 +19,7 @@ NUMBERS_PER_BATCH = 2**22
 
 
 class Statistic(Protocol):
-    """What reduces the given axes of an array, such as np.mean, np.median or `interquartile_mean`.
+    """A reduction over axes of an array: np.mean, np.median, `interquartile_mean`.
 
     `stratified_bootstrap` calls it on [resamples, runs, tasks] with ``axis=(-2, -1)``.
     """

@@ -126,7 +126,7 @@ def from_arrays(
 def with_settings(
     problem: CMDP, *, budgets: ArrayLike | None = None, discount: ArrayLike | None = None
 ) -> CMDP:
-    """The same problem with other budgets or another discount, validated again.
+    """A copy of a problem with other budgets or another discount, validated again.
 
     Args:
         problem: stays as it is.

@@ -25,7 +25,7 @@ worse in proportion to the length."""
 
 @struct.dataclass
 class FiniteState(EnvState):
-    """Where the walk is, and what the transition that led there was.
+    """The current state of a finite problem, and the transition that led to it.
 
     Attributes:
         time: transitions since the start of the episode.
@@ -123,11 +123,11 @@ class FiniteEnvironment(Environment):
         return state.over
 
     def action_space(self, params: Any = None) -> spaces.Discrete:
-        """0 … A − 1."""
+        """Discrete actions 0 … A − 1."""
         return spaces.Discrete(self.num_actions)
 
     def observation_space(self, params: Any) -> spaces.Box:
-        """Unit vectors [S]."""
+        """One-hot observations [S]."""
         return spaces.Box(0.0, 1.0, (self.num_states,), jnp.float32)
 
 

@@ -19,7 +19,7 @@ Map = Any
 
 
 class Placement(NamedTuple):
-    """Where the agents of a federation, or the members of a sweep, are computed.
+    """The devices that agents of a federation, or members of a sweep, are dealt to.
 
     Attributes:
         mesh: the devices in a row, of all processes; None for the default device alone.
@@ -31,7 +31,7 @@ class Placement(NamedTuple):
 
     @property
     def devices(self) -> int:
-        """How many there are."""
+        """The number of devices."""
         return 1 if self.mesh is None else self.mesh.size
 
     def map_of(self, axis: str, inner: Map = jax.vmap) -> Map:
@@ -129,7 +129,7 @@ def dealt(mesh: Mesh, inner: Map = jax.vmap) -> Map:
 
 
 def may_meet(state: Pytree) -> bool:
-    """Whether exchanges of two programs that are under way at once could be mixed up.
+    """Whether collectives of two programs that run at once could deadlock.
 
     That is so between processes, and between the devices of one processor, which share threads:
     each program would hold some and wait for the others' for ever.

@@ -16,7 +16,7 @@ from fedjax_rl.precision import precision
 
 
 class Chunk(NamedTuple):
-    """What the host sees between two calls of the compiled loop.
+    """The state and rows that the host receives after a chunk of rounds.
 
     Attributes:
         first_round: round of the first row of ``info``.

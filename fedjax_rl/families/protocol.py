@@ -22,7 +22,7 @@ from fedjax_rl.training.protocol import Assembler
 
 
 class Result(NamedTuple):
-    """A run behind its last round.
+    """The outcome of a run that has ended.
 
     Attributes:
         summary: what ``summary.json`` holds.
@@ -42,7 +42,7 @@ class Result(NamedTuple):
 
 
 class Experiment(NamedTuple):
-    """A run that can start; everything that a user may have set wrong was refused.
+    """A validated run, ready to start.
 
     Attributes:
         settings: complete, as ``config.yaml`` records them.
@@ -71,12 +71,12 @@ def as_text(value: Any) -> str:
 
 
 def settings_as_text(settings: Mapping[str, Any]) -> str:
-    """Settings by name as ``step_size 0.1, local_steps 5``."""
+    """Settings in one line: ``step_size 0.1, local_steps 5``."""
     return ", ".join(f"{name} {as_text(value)}" for name, value in settings.items())
 
 
 class Headline(NamedTuple):
-    """The figure that members are compared by unless another is asked for.
+    """The figure by which members are compared unless another is requested.
 
     Attributes:
         metric: a column of ``sweep.csv``.
@@ -93,7 +93,7 @@ class Headline(NamedTuple):
 
 
 class References(NamedTuple):
-    """Runs that ``run ALGORITHM --compare`` puts beside the federation.
+    """Baseline runs that ``run ALGORITHM --compare`` puts beside the federation.
 
     Attributes:
         names: the federation's first; also names of the folders of the others.
@@ -110,7 +110,7 @@ class References(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What a family adds where configurations are put side by side.
+    """A family's part in comparisons of configurations: labels, views, rankings, figures.
 
     A view is something that all configurations are measured after, such as as many local steps.
     Where there are views, members have a figure ``view/name`` of each of them for every name below.
@@ -142,7 +142,7 @@ class Comparison(NamedTuple):
 
 
 class EvaluationRequest(NamedTuple):
-    """How saved policies are to be evaluated.
+    """The options of ``fedjax-rl eval``.
 
     Attributes:
         episodes: of every policy, at least 100; of policies over tokens responses, one to each
@@ -163,7 +163,7 @@ class EvaluationRequest(NamedTuple):
 
 
 class Family(NamedTuple):
-    """A kind of experiment.
+    """A kind of experiment: its algorithms, settings, presets, and how they become a run.
 
     Attributes:
         name: of the family.
@@ -278,7 +278,7 @@ def with_effect(
 
 
 def own_type(family: Family, algorithm: str, settings: Any) -> Any:
-    """Settings as those of their own plug-ins alone; a sweep's know those of all its members."""
+    """Settings in the type of their own plug-ins alone; a sweep's type knows all its members'."""
     entries = by_name(settings)
     kind = settings_of(family, algorithm, entries)
     known = {field.name for field in dataclasses.fields(kind)}

@@ -31,16 +31,16 @@ from fedjax_rl.training.rows import RowRecord, row_shapes
 
 
 class Parts(NamedTuple):
-    """What one seed of an experiment is.
+    """The functions that one seed of an experiment is made of.
 
     Attributes:
         assemble: (algorithm, settings) -> `Assembled`, of one seed; raises InvalidInput for
             settings that cannot be used.
         columns: (prepared, first_round, rows) -> columns [R] of consecutive rounds, ``round``
             the first of them. Rows have a leading axis of rounds.
-        summarise: (prepared, columns, kept) -> figures of a seed, from the columns of all rounds
-            and the part of the last state that is kept; numbers, words and mappings.
-        outcome: (state) -> the part of the last state that is kept, and written to ``policy.npz``.
+        summarise: (prepared, columns, outcome) -> figures of a seed, from the columns of all
+            rounds and the part of the last state below; numbers, words and mappings.
+        outcome: (state) -> the part of the last state that ``policy.npz`` holds.
         digest: (prepared) -> SHA-256 of the problem's content.
         opening: (prepared) -> what is about to run, in words.
         closing: (summary) -> what came out, in words.
@@ -105,11 +105,11 @@ class Seeds:
         self.algorithm, self._parts = algorithm, parts
 
     def assemble(self, config: Any) -> Assembled:
-        """A member."""
+        """A member of a sweep from its settings."""
         return self._parts.assemble(self.algorithm, config)
 
     def agents(self, prepared: Any) -> int:
-        """N."""
+        """The number of agents N."""
         return self._parts.agents(prepared)
 
     def together(

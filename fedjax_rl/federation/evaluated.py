@@ -33,7 +33,7 @@ class EvaluatedSettings(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What is known of one round; undefined means are NaN.
+    """The metrics of one round; undefined means are NaN.
 
     Attributes:
         evaluation: of the merged policy after the round; NaN in rounds without one.

@@ -45,7 +45,7 @@ class FederationSettings(NamedTuple):
 
 
 class FederationState(NamedTuple):
-    """State between rounds.
+    """The state of a federation between two rounds.
 
     Attributes:
         shared: the merged part, stored once.
@@ -59,7 +59,7 @@ class FederationState(NamedTuple):
 
 
 class Federation(NamedTuple):
-    """What a federation is built of; all of it is static.
+    """The static parts of a federation, bound by `federate`.
 
     Attributes:
         learner: what one agent does.
@@ -199,7 +199,7 @@ def agent_keys(key: jax.Array, num_agents: int) -> jax.Array:
 def attendance(
     federation: Federation, key: jax.Array, hparams: FederationSettings
 ) -> tuple[jax.Array | None, jax.Array]:
-    """Who is there [N], or None for everybody, and each agent's weight in every merge [N].
+    """Participants [N], or None for everybody, and each agent's weight in every merge [N].
 
     Args:
         federation: static.

@@ -148,7 +148,7 @@ def local_round(
     agent: Pytree,
     hparams: Pytree,
 ) -> tuple[Pytree, Pytree, Pytree]:
-    """As many local steps of one agent as there are keys.
+    """The local steps of one agent in a round, one for each key.
 
     Args:
         learner: what the agent does.
@@ -181,7 +181,7 @@ def local_round(
 
 
 def gathered(needs: str, channel: Channel, sent: Update, weights: Array) -> Update:
-    """What an aggregator needs of the updates of all agents.
+    """The sum or the list of all agents' updates, as the aggregator needs it.
 
     Args:
         needs: ``messages`` or ``sum``, static.

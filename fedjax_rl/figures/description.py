@@ -13,7 +13,7 @@ Scale = Literal["linear", "log", "log-log"]
 
 
 class Band(NamedTuple):
-    """What lies around a curve.
+    """An interval or a range around a curve.
 
     Attributes:
         low: [Q], its lower end; NaN where there is none.
@@ -31,7 +31,7 @@ class Band(NamedTuple):
 
 
 class Series(NamedTuple):
-    """A curve.
+    """A curve of a chart.
 
     Attributes:
         name: in the legend.
@@ -81,7 +81,7 @@ class Chart(NamedTuple):
 
 
 class Meaning(NamedTuple):
-    """What bands of a chart are, as its legend says.
+    """The meaning of bands of a chart, for its legend.
 
     Attributes:
         text: with the curves it is about, where others have another.
@@ -93,7 +93,7 @@ class Meaning(NamedTuple):
 
 
 def meanings(series: Sequence[Series]) -> tuple[Meaning, ...]:
-    """What the bands around these curves are, each once."""
+    """The meanings of the bands around these curves, each once."""
     names: dict[Meaning, list[str]] = {}
     for one in series:
         if one.band is not None:

@@ -81,7 +81,7 @@ def percent(part: float, whole: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration in words."""
+    """A duration as text."""
     if math.isnan(value):
         return NOTHING
     if value < 120:

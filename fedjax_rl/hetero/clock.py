@@ -33,7 +33,7 @@ EVENTS_PER_STEP = 10_000
 
 
 class Event(IntEnum):
-    """What happens; of what happens at the same second, in this order."""
+    """Kinds of events; of several at the same second the first of these comes first."""
 
     # The learner's step counts first, so that whoever acts in that second finds its parameters;
     # batches arrive before one is taken, so that it is the newest of them; samplers begin last.
@@ -65,7 +65,7 @@ class Chances(NamedTuple):
 
 
 class Sampler:
-    """One sampler: what it has, and what it did.
+    """The state of one sampler: its parameters' version, its batches, its counts.
 
     Attributes:
         version: of the parameters it has.

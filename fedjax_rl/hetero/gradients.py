@@ -22,7 +22,7 @@ BatchGradient = Callable[[Any, Pytree, Pytree, Sampling, Any, Any], jax.Array]
 
 
 class GradientQuality(NamedTuple):
-    """How a loss's gradient on stale batches compares with the true one; scalars.
+    """Bias, variance and direction of a loss's gradient on stale batches; scalars.
 
     All are NaN where the mean gradient is lost in the noise of the batches it was measured from.
 

@@ -15,7 +15,7 @@ from fedjax_rl.policies.tokens import TokenPolicy
 
 
 class Groups(NamedTuple):
-    """What travels from a sampler to the learner: P prompts, G responses of L tokens to each.
+    """A batch from a sampler: P prompts, G responses of L tokens to each.
 
     Attributes:
         prompts: int32 [P, prompt_length].

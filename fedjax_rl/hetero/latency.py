@@ -66,7 +66,7 @@ Low = Annotated[
 
 
 class QuantileSettings(NamedTuple):
-    """Of laws that are fitted.
+    """Settings of laws that are fitted to quantiles.
 
     Attributes:
         latency_low: the 0.25 % quantile, and the shortest delay, seconds.
@@ -86,7 +86,7 @@ class QuantileSettings(NamedTuple):
 
 
 class ConstantSettings(NamedTuple):
-    """Of the constant law.
+    """Settings of the constant law.
 
     Attributes:
         latency_low: every delay, seconds.

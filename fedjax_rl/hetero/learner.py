@@ -81,7 +81,7 @@ def asynchronous(
 
 
 def initial(components: Components, key: jax.Array, hparams: HeteroSettings) -> HeteroState:
-    """The start, as if it had been there for ``depth`` steps.
+    """The initial state, with the start's parameters as the past ``depth`` steps.
 
     Args:
         components: static.

@@ -25,7 +25,7 @@ NOTHING_TAKEN = -1
 
 
 class Batch(NamedTuple):
-    """One sampler's batch, by what made it.
+    """A batch by its origin: version, sampler and number; its data are drawn when it is taken.
 
     Attributes:
         version: the learner step whose parameters sampled it; 0 are the initial ones.

@@ -14,7 +14,7 @@ from fedjax_rl.policies.tokens import TokenPolicy
 
 
 class Sampling(NamedTuple):
-    """How tokens are drawn; float32, traced.
+    """Settings of token sampling; float32, traced.
 
     Attributes:
         temperature: T > 0, by which logits are divided.
@@ -26,7 +26,7 @@ class Sampling(NamedTuple):
 
 
 class Response(NamedTuple):
-    """One answer of at most L tokens.
+    """A response of at most L tokens.
 
     Attributes:
         tokens: int32 [L]; behind the end of sequence stands the end of sequence.
@@ -124,7 +124,7 @@ def log_probabilities(policy: TokenPolicy) -> Callable[[Pytree, Any, Any, Any, A
 
 
 def allowed(logits: jax.Array, top_p: Array, top_k: int) -> jax.Array:
-    """Which of V tokens may be drawn.
+    """Mask of the tokens [V] that top-k and top-p sampling may draw.
 
     The k most likely, and of these, renormalised, every token for which those more likely than
     it come to less than top_p. Among equals the smaller token counts as the more likely, so

@@ -37,7 +37,7 @@ class Schedule(NamedTuple):
 
 
 class Traffic(NamedTuple):
-    """What a simulation cost, up to the end of the last learner step, for S samplers.
+    """Counts of batches and waiting times of a simulation, for S samplers.
 
     generated = delivered + lost + discarded + left, for each sampler.
 

@@ -39,7 +39,7 @@ class TokenPolicy(NamedTuple):
 
 
 def without_memory(policy: TokenPolicy) -> TokenPolicy:
-    """The same policy, but each token is computed from the whole prompt and response again.
+    """A policy that computes each token from the whole prompt and response, without a cache.
 
     It says what the cached computation must agree with, and what the cache saves.
     """

@@ -29,7 +29,7 @@ Arrays = dict[str, dict[str, np.ndarray]]
 
 
 class Damage(ValueError):
-    """What is wrong with a checkpoint."""
+    """Raised for a checkpoint that cannot be read; the message says why."""
 
 
 def write_files(

@@ -27,7 +27,7 @@ SECONDS_BETWEEN_LOOKS = 0.02
 
 
 class Held(NamedTuple):
-    """What one process has of a state.
+    """The pieces of a state that one process holds.
 
     Attributes:
         whole: leaves that every process has, by name.

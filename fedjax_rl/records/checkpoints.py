@@ -52,7 +52,7 @@ class CheckpointFailure(OSError):
 
 
 class Origin(NamedTuple):
-    """What a checkpoint belongs to.
+    """The run that a checkpoint belongs to.
 
     Attributes:
         settings: the algorithm, its settings and the problem's digest, as JSON types. A run goes
@@ -266,7 +266,7 @@ def _prune(folder: Path, round: int, keep: int) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong in a few words, out of the pages that TensorStore writes."""
+    """The cause of an error in a few words, out of the pages that TensorStore writes."""
     message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     known = [one for one in ("No space left on device", "File too large") if one in message]
     return known[0] if known else " ".join(message.split())[:200] or type(error).__name__

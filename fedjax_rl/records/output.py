@@ -24,7 +24,7 @@ from fedjax_rl.settings.paths import Files, without_folders
 
 
 class Destination(NamedTuple):
-    """Where a run is to be written, and how it survives.
+    """Where a run is written, and how often it is saved.
 
     Attributes:
         out: directory, or None to write nothing.

@@ -22,7 +22,7 @@ def devices() -> str:
 
 
 def surroundings() -> dict[str, str]:
-    """What the last bits of a result depend on besides its settings."""
+    """Versions, devices and compiler flags, on which the last bits of a result depend."""
     flags_set = {} if not (flags := compiler()) else {"compiler": flags}
     return {"jax": version("jax"), "jaxlib": version("jaxlib"), "devices": devices(), **flags_set}
 

@@ -90,7 +90,7 @@ def named(summary: Mapping[str, Any]) -> tuple[KeyFigure, ...]:
 
 
 def paid(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run took, for a table over several."""
+    """Time and steps of a run, for a table over several."""
     exchanged, took = (number(summary.get(name)) for name in ("bytes_exchanged", "seconds"))
     return {
         "seeds": summary.get("seeds"),

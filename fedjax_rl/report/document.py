@@ -129,7 +129,7 @@ class Section(NamedTuple):
 
 
 class Page(NamedTuple):
-    """All of it.
+    """A whole report.
 
     Attributes:
         title: of the page.

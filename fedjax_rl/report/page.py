@@ -58,7 +58,7 @@ def write_report(
 
 
 def page_of(directories: Sequence[Path]) -> Page:
-    """What the page of these directories shows.
+    """The page on these directories.
 
     Raises:
         InvalidInput: one of them cannot be read.

@@ -101,7 +101,7 @@ class Source(NamedTuple):
 
 
 def open_source(path: Path) -> Source:
-    """What a directory holds.
+    """The files of a directory, by what wrote them.
 
     Raises:
         InvalidInput: it is none, or nothing that the command line wrote.

@@ -19,7 +19,7 @@ TRACK = 1.25, 2.5
 
 
 class Members(NamedTuple):
-    """The same policy of several seeds, agents or members of a sweep.
+    """Costs of one policy for several seeds, agents or members of a sweep.
 
     Attributes:
         what: one of them, as ``seed``.
@@ -94,7 +94,7 @@ def bar(
 
 
 def verdict_of(cost: float, budget: float, tolerance: float) -> tuple[str, str]:
-    """The verdict on a cost, and the same in words."""
+    """The verdict on a cost, as a key and as text."""
     if not (math.isfinite(cost) and math.isfinite(budget)):
         return "unknown", "no finite figure"
     excess = cost - budget
@@ -108,19 +108,19 @@ def verdict_of(cost: float, budget: float, tolerance: float) -> tuple[str, str]:
 
 
 def cost_of_budget(one: Bar) -> str:
-    """``1.85 of 2``."""
+    """A cost beside its budget: ``1.85 of 2``."""
     return f"{brief(one.cost)} of {brief(one.budget)}" if one.verdict != "unknown" else NOTHING
 
 
 def budgets_kept(found: Satisfaction | None) -> str:
-    """``3 of 4``, for key figures and tables."""
+    """The number of budgets kept, for key figures and tables: ``3 of 4``."""
     if found is None:
         return NOTHING
     return f"{sum(one.verdict in ('kept', 'tolerated') for one in found.bars)} of {len(found.bars)}"
 
 
 def worst(found: Satisfaction | None) -> str:
-    """By how much the worst budget is exceeded, in words."""
+    """The name of the worst constraint and by how much its budget is exceeded."""
     if found is None:
         return NOTHING
     broken = [one for one in found.bars if one.verdict == "broken"]

@@ -24,7 +24,7 @@ PREFERRED = (
 
 
 class Swept(NamedTuple):
-    """What a sweep has come to.
+    """The members and configurations of a sweep so far.
 
     Attributes:
         names: of the settings that were swept.

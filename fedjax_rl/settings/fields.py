@@ -24,7 +24,7 @@ BASE = "_base_of_several"
 
 
 class Mark(enum.Enum):
-    """What else is said of a setting."""
+    """Extra information on a setting, in its annotation."""
 
     TRACED = "data to the program, and nothing else depends on it"
     PROBLEM = "the content of the problem depends on it"
@@ -35,7 +35,7 @@ TRACED, PROBLEM, START = Mark.TRACED, Mark.PROBLEM, Mark.START
 
 
 class OnlyWith(NamedTuple):
-    """That a setting has no effect unless another one has one of these values.
+    """A condition: the setting has no effect unless another one has one of these values.
 
     Attributes:
         name: of the other setting.
@@ -47,13 +47,13 @@ class OnlyWith(NamedTuple):
 
     @property
     def allowed(self) -> str:
-        """The values in words."""
+        """The values of the other setting, as text."""
         return " or ".join(
             one.allowed if isinstance(one, Rule) else str(one) for one in self.values
         )
 
     def holds(self, value: Any) -> bool:
-        """Whether the other setting's value is one of them."""
+        """Whether the other setting has one of the values."""
         rule = self.values[0]
         if isinstance(rule, Rule):
             return is_number(value) and rule.holds(value)
@@ -98,7 +98,7 @@ class Annotation(NamedTuple):
 
     @property
     def allowed(self) -> str:
-        """What a value may be, in words."""
+        """The values that are allowed, as text."""
         if self.kind is None:
             return f"one of {', '.join(self.choices)}"
         otherwise = {bool: "true or false", str: "a name"}.get(self.kind, self.rule.allowed)

@@ -148,7 +148,7 @@ def load_icu_sepsis(discount: float = 0.99) -> CMDP:
 
 
 def clinicians_policy() -> FloatArray:
-    """What the clinicians behind icu-sepsis did, π(a | s) [716, 25].
+    """The behaviour policy of the clinicians of icu-sepsis, π(a | s) [716, 25].
 
     In the three states after the stay, where nobody did anything, it is uniform.
 

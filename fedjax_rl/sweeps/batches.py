@@ -25,7 +25,7 @@ no value of its setting."""
 
 
 class Size(NamedTuple):
-    """How large the chunks of a group are.
+    """The size of the chunks of a group.
 
     Attributes:
         members: side by side.

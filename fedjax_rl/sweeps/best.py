@@ -70,7 +70,7 @@ class Candidate(NamedTuple):
         ]
 
     def standing(self, objective: Objective) -> Standing:
-        """What decides about it; a seed that diverged leaves it without a number."""
+        """The sort key of a configuration; one with a seed that diverged has no number."""
         metric, column = objective.metric, objective.feasible
         violations = [violation_of(row, column) if column else 0.0 for row in self.rows]
         excess = excess_of(self.feasible(objective), violations, objective.feasible_seeds)

@@ -24,7 +24,7 @@ from fedjax_rl.training.rows import Row
 
 
 class Layout(NamedTuple):
-    """How configurations are put side by side.
+    """The layout of a comparison: views, rankings, share of feasible seeds.
 
     Attributes:
         added: what their family adds.
@@ -39,7 +39,7 @@ class Layout(NamedTuple):
     feasible_seeds: float
 
     def objectives(self, view: str) -> dict[str, Objective]:
-        """What is best in a view, by what it is called."""
+        """The objective of each ranking in a view, by its name."""
         return {
             whose: objective_of(
                 headline._replace(
@@ -53,7 +53,7 @@ class Layout(NamedTuple):
 
 
 def layout_of(family: Family, settings: Sequence[Any], feasible_seeds: float) -> Layout:
-    """How members of a family with these settings are put side by side."""
+    """The layout of a comparison of members with these settings."""
     added = family.comparison
     return Layout(
         added, added.views(settings), added.ranked_by or {"": family.headline}, feasible_seeds
@@ -102,7 +102,7 @@ class Compared(NamedTuple):
 
     @property
     def diverged(self) -> int:
-        """How many seeds did."""
+        """The number of seeds that diverged."""
         return sum(row["status"] != FINISHED for row in self.one.rows)
 
     @property
@@ -229,7 +229,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def csv_text(layout: Layout, rows: Sequence[Row]) -> str:
-    """One line for each configuration: its settings, how it ranks, and the columns of its family.
+    """The content of ``comparison.csv``: a line per configuration, with its settings and ranks.
 
     It ranks by what comes first, in the first view.
     """
@@ -282,7 +282,7 @@ def write(
 
 
 def figures_of(layout: Layout, done: Mapping[int, Done]) -> tuple[Figure, ...]:
-    """Those of the family, or the curves of the best configurations."""
+    """The family's figures of a comparison, or the curves of the best configurations."""
     found = candidates([done[member].row for member in sorted(done)])
     if layout.added.draw is None:
         first, *_ = layout.objectives(next(iter(layout.views))).values()

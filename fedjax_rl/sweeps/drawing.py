@@ -25,7 +25,7 @@ from fedjax_rl.sweeps.space import ALGORITHM, setting
 
 
 class Drawn(NamedTuple):
-    """What is drawn.
+    """The options of ``fedjax-rl plot``.
 
     Attributes:
         objective: the metric, and which end of it is good.

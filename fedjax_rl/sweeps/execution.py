@@ -22,7 +22,7 @@ FINISHED, DIVERGED = "finished", "diverged"
 
 
 class Done(NamedTuple):
-    """A member that ran.
+    """The row and curves of a member that has run.
 
     Attributes:
         member: its number.

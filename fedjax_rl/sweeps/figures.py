@@ -64,7 +64,7 @@ def heat_maps(
 
 
 def budgets_first(objective: Objective) -> str:
-    """What a map of an objective alone cannot show."""
+    """A note under maps of an objective that depends on feasibility, too."""
     sentence = " Which is best is decided among those that keep their budgets."
     return sentence if objective.feasible is not None else ""
 
@@ -85,7 +85,7 @@ def heat_map(
 
 
 def cells_of(values: Sequence[Any]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Where each value is on an axis of cells, and what the cells are called.
+    """The cell of each value on an axis, and the labels of the cells.
 
     Numbers ascend, and many of them are gathered in stretches with about as many values each.
     """
@@ -217,7 +217,7 @@ def parallel(found: Sequence[Candidate], objective: Objective) -> tuple[Figure, 
 
 
 def heights_of(values: Sequence[Any]) -> tuple[FloatArray, tuple[tuple[float, str], ...]]:
-    """Heights in [0, 1] on an axis of a setting, and its ticks.
+    """Heights in [0, 1] of values on an axis of a setting, and its ticks.
 
     Positive numbers of several magnitudes are placed by their logarithms.
     """

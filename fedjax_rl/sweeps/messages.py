@@ -26,7 +26,7 @@ NOBODY = "No configuration has a figure to compare."
 
 
 def plan(request: SweepRequest, groups: Sequence[Group], done: Container[int]) -> str:
-    """How many members and groups, and what they need."""
+    """The plan of a sweep: members, groups and chunks, and the memory they need."""
     space, seeds = request.space, request.base.seeds
     algorithms = " and ".join(space.grid.get(ALGORITHM, (request.algorithm,)))
     members = sum(len(group.members) for group in groups)
@@ -60,7 +60,7 @@ def plan(request: SweepRequest, groups: Sequence[Group], done: Container[int]) -
 
 
 def repeated(count: int) -> str:
-    """What is not run of a sweep; nothing where there is none."""
+    """A line on combinations that repeat another and are run once; empty where there are none."""
     if not count:
         return ""
     many = "" if count > 1 else "s"
@@ -68,7 +68,7 @@ def repeated(count: int) -> str:
 
 
 def duration(estimated: Estimate, groups: Sequence[Group], done: Container[int]) -> str:
-    """How long it may take."""
+    """A line on how long a sweep may take, from an estimate."""
     total, several = in_time(estimated.total(groups, done)), len(groups) > 1
     return (
         f"time: about {total}, from a few rounds{' of the first group' * several}; "
@@ -104,7 +104,7 @@ def search(request: Search, groups: Sequence[Group], trials: Sequence[Trial]) ->
 
 
 def passed(marks: Sequence[float], chunks: int, what: str = "chunk") -> str:
-    """How far a sweep is, and how long it may take, from when its chunks ended.
+    """A line of progress: chunks done, time taken and time left.
 
     Args:
         marks: seconds, at the start and at the end of every chunk so far.
@@ -121,7 +121,7 @@ def passed(marks: Sequence[float], chunks: int, what: str = "chunk") -> str:
 
 
 def closing(rows: Sequence[Row], objective: Objective | None) -> str:
-    """How many are whole, and the best configuration so far if there is a question."""
+    """The text after a sweep: members that diverged, and the best configuration."""
     diverged = sum(row["status"] == DIVERGED for row in rows)
     line = f"{len(rows)} members, {diverged} diverged (marked; the others are whole)."
     return line if objective is None else f"{line}\n{best(rows, objective) or NOBODY}"

@@ -29,7 +29,7 @@ BOOKKEEPING = ("member", "configuration", "seed", "status", "failed_round")
 
 
 class Condition(NamedTuple):
-    """A bound on a metric.
+    """A bound on a metric, which the best configuration must keep.
 
     Attributes:
         metric: a column.
@@ -43,7 +43,7 @@ class Condition(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """What is best.
+    """The metric that ranks configurations, and the conditions they must keep.
 
     Attributes:
         metric: the column that is compared.

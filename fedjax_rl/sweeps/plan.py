@@ -19,7 +19,7 @@ from fedjax_rl.training.protocol import Assembler
 
 
 def assemblers_of(algorithm: str, space: Space) -> dict[str, Assembler]:
-    """What makes the members of every algorithm of a space; of the one where it is no axis.
+    """Assemblers of all algorithms of a space; one where the algorithm is no axis.
 
     Raises:
         InvalidInput: an unknown algorithm, or one of another kind.
@@ -62,7 +62,7 @@ def sensible_members(
     comparison: Comparison,
     left_out: dict[str, str],
 ) -> Iterator[Member]:
-    """The same without combinations that cannot be used, or that compute the same as another.
+    """Members of a comparison, without combinations that are refused or repeat another.
 
     Args:
         assembler: as of `members_of`.

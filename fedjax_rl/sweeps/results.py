@@ -152,12 +152,12 @@ class SweepDirectory:
         self.write_text("sweep.csv", csv_text([one.row for one in ordered]))
 
     def names(self) -> str:
-        """What is in it, as a list in words."""
+        """The names of its files, as a list in one line."""
         known = [path.name for path in self.path.iterdir() if path.name != LOCK]
         return ", ".join(sorted(known))
 
     def _folder(self, numbers: Sequence[int]) -> Path:
-        """Where the checkpoints of a chunk are."""
+        """The folder of the checkpoints of a chunk."""
         return self.path / CHUNKS / f"{numbers[0]:06d}-{len(numbers)}"
 
 
@@ -232,7 +232,7 @@ def read_chunk(file: Path) -> tuple[str, dict[int, Done]]:
 
 
 def csv_text(rows: Sequence[Row]) -> str:
-    """One line for each member; what it has no number for is empty."""
+    """The content of ``sweep.csv``: a line per member; undefined cells are empty."""
     table = StringIO()
     names = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.writer(table, lineterminator="\n")
@@ -249,7 +249,7 @@ def cell(value: Any) -> Any:
 
 
 def parquet_bytes(rows: Sequence[Row]) -> bytes:
-    """The same table as a Parquet file; needs pyarrow."""
+    """The table of a sweep as a Parquet file; needs pyarrow."""
     arrow, parquet = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = {}

@@ -192,7 +192,7 @@ def _axis(option: str, config: type, name: str) -> str:
 
 
 def drawn(config: type, name: str, law: str, samples: int, seed: int) -> list[Any]:
-    """Draws of one setting.
+    """Samples of one setting from its law.
 
     Raises:
         InvalidInput: not a law, bounds that are none, or draws of another type.
@@ -209,7 +209,7 @@ def drawn(config: type, name: str, law: str, samples: int, seed: int) -> list[An
 
 
 class Law(NamedTuple):
-    """A law of a setting.
+    """A sampling law of a setting: a range of numbers or a choice.
 
     Attributes:
         options: options as they were written; empty unless the law is a choice.
@@ -234,7 +234,7 @@ class Law(NamedTuple):
 
 
 def law_of(config: type, name: str, law: str) -> Law:
-    """A law of `LAWS` read.
+    """A law parsed from its text, one of `LAWS`.
 
     Raises:
         InvalidInput: not a law, bounds that are none, or an option that is no value.

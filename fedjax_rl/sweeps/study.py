@@ -120,7 +120,7 @@ class Study:
         return found
 
     def ask(self) -> None:
-        """Adds a trial."""
+        """Asks Optuna for a new trial."""
         self._study.sampler = self._sampler_of(len(self.trials()))
         with self._stored():
             self._study.ask(self._space)

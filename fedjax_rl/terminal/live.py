@@ -145,7 +145,7 @@ def table_of(header: Sequence[str], rows: Sequence[Sequence[str]], console: Cons
 
 
 def fitting(rows: Sequence[Sequence[str]], width: int) -> int:
-    """How many columns from the left, at least one, have room for the words in all their cells.
+    """The number of columns, at least one, that fit a terminal without breaking words.
 
     Args:
         rows: texts; all have as many columns.
@@ -167,7 +167,7 @@ def several(numbers: Sequence[float], form: str) -> str:
 
 
 def order_of(names: Sequence[str]) -> str:
-    """What the numbers of a cell belong to, for the line above a table; one needs no order."""
+    """A line that says to which constraints the numbers of a cell belong; one needs no order."""
     if len(names) > NUMBERS_SHOWN:
         return f"violations below are the largest of {len(names)}"
     return f"violations below are of {', '.join(names)}{', in this order' * (len(names) > 1)}"

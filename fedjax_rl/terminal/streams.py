@@ -94,7 +94,7 @@ def spelled() -> Iterator[None]:
 
 
 def utf8(stream: Any) -> bool:
-    """Whether what is printed there is UTF-8, as every file of ours is."""
+    """Whether a stream is encoded in UTF-8, as every file of ours is."""
     return codecs.lookup(getattr(stream, "encoding", None) or "utf-8").name == "utf-8"
 
 

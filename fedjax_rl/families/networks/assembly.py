@@ -52,7 +52,7 @@ ONE_AGENT = ("omniscient", "unconstrained")
 
 
 class DeepPrepared(NamedTuple):
-    """A run that can start.
+    """A run of networks whose settings were validated: task, algorithm, traced settings.
 
     Attributes:
         name: ``fedppo`` or ``fednatural``.
@@ -93,7 +93,7 @@ class DeepPrepared(NamedTuple):
 
     @property
     def policies(self) -> int:
-        """How many policies a member of the run has: N when nothing is merged, else 1."""
+        """The number of policies of a member: N when nothing is merged, else 1."""
         return self.num_agents if self.config.reference in ALONE else 1
 
     @property
@@ -213,7 +213,7 @@ def algorithm_of(
 
 
 def placement_of(config: DeepConfig, devices: DeviceSettings, num_agents: int) -> Placement:
-    """Where it is computed; a reference of one agent may leave devices unused.
+    """The devices of a run; a reference of one agent may leave devices unused.
 
     Raises:
         InvalidInput: more devices than there are, or nothing to deal to them.
@@ -235,7 +235,7 @@ def agents_map(config: DeepConfig, placement: Placement = ONE_DEVICE) -> AgentMa
 
 
 def access_of(config: DeepConfig, access: BoolArray) -> BoolArray:
-    """Who watches what among the agents that are simulated."""
+    """The access matrix Γ of the agents that are simulated."""
     if config.reference == "omniscient":
         return np.ones_like(access[:1])
     return np.zeros_like(access[:1]) if config.reference == "unconstrained" else access

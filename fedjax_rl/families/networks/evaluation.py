@@ -108,7 +108,7 @@ def check_filmed(request: EvaluationRequest, prepared: DeepPrepared) -> None:
 
 
 def load(directory: Path) -> tuple[DeepPrepared, DeepShared]:
-    """What a run directory was made of, and its policies, leading axes [K, P].
+    """The settings of a run directory and its saved policies, leading axes [K, P].
 
     Raises:
         InvalidInput: not a directory of a run of networks, or its files cannot be used.

@@ -199,7 +199,7 @@ class Networks:
         return self._loaded[content]
 
     def agents(self, prepared: DeepPrepared) -> int:
-        """N."""
+        """The number of agents N."""
         return prepared.num_agents
 
     def together(

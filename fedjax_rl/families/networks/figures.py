@@ -21,7 +21,7 @@ Members = Sequence[tuple[float, ...]]
 def figures_of(
     rows: Columns, evaluations: Columns, summary: Mapping[str, Any], agents: float
 ) -> tuple[Figure, ...]:
-    """All of them.
+    """All figures of a run of networks.
 
     Args:
         rows: of ``metrics.csv``.
@@ -108,7 +108,7 @@ def _member(member: tuple[float, ...], members: Members) -> str:
 def curves_of(
     evaluations: Columns, agents: float, budgets: Mapping[str, Any]
 ) -> dict[tuple[str, ...], Series]:
-    """What can be laid beside other runs: reward and costs at evaluations."""
+    """The curves that a page overlays with other runs': reward and costs at evaluations."""
     if not len(evaluations.get("round", ())):
         return {}
     axes, found = _axes(evaluations, agents), {}

@@ -26,7 +26,7 @@ TITLES = {"fedppo": "FedPPO", "fednatural": "Federated natural policy gradient"}
 
 
 def opening(prepared: DeepPrepared) -> str:
-    """What is about to run."""
+    """The text before a run starts: task, agents, budgets."""
     config, task = prepared.config, prepared.task
     count = prepared.num_agents
     who = {
@@ -78,7 +78,7 @@ def cells(rows: Columns, index: int, prepared: DeepPrepared) -> list[str]:
 
 
 def closing(result: DeepResult) -> str:
-    """What the policy is worth, and what went wrong."""
+    """The text after a run: reward and costs of the policy, and warnings."""
     summary, config = result.summary, result.prepared.config
     lines = ["", *_diverged(summary)]
     window = summary["evaluations_in_window"]
@@ -221,7 +221,7 @@ def _matrix(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _unfinished(figures: Mapping[str, Any]) -> list[str]:
-    """What is not known because episodes were given up; no line where all ended."""
+    """Warnings about episodes that were given up; empty where all ended."""
     return [
         f"GIVEN UP after {STEPS_AT_MOST} steps: {100 * share:.3g} % of the episodes {whose}. Their "
         f"reward and costs are what they had come to by then{consequence}."

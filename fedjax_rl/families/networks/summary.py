@@ -94,7 +94,7 @@ def summarise(result: DeepResult, timing: Mapping[str, float]) -> dict[str, Any]
 
 
 def feasible(costs: FloatArray, budgets: FloatArray, unfinished: Any) -> np.ndarray:
-    """Which budgets are kept: […, M] booleans.
+    """Whether each budget is kept, within tolerance: […, M] booleans.
 
     A cost that is not a number is not within its budget, nor is one of episodes that were given
     up before they ended: what they would have come to is not known.
@@ -109,7 +109,7 @@ def feasible(costs: FloatArray, budgets: FloatArray, unfinished: Any) -> np.ndar
 
 
 def exact_figures(policy: DeepShared, prepared: DeepPrepared) -> dict[str, Any]:
-    """How far policies of a finite problem are from the optimum, evaluated exactly.
+    """Exact value, gap and violation of policies of a finite problem.
 
     Args:
         policy: leading axes [K, P].

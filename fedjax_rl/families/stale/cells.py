@@ -70,7 +70,7 @@ def columns(first_step: int, rows: HeteroRow, failed: np.ndarray) -> Columns:
 
 
 def logged_columns(part: Columns, first_step: int, prepared: HeteroPrepared) -> Columns:
-    """What ``metrics.csv`` holds of consecutive steps: means over members that are finite."""
+    """Columns of ``metrics.csv`` for consecutive steps: means over members that are finite."""
     steps = first_step + np.arange(len(part["evaluated"]))
     means = {name: finite_mean(leaf) for name, leaf in part.items() if name != "evaluated"}
     return {"step": steps, "virtual_seconds": virtual_seconds(prepared)[:, steps].mean(0), **means}

@@ -20,7 +20,7 @@ COLUMNS = (
 
 
 def label_of(combination: Mapping[str, Any]) -> str:
-    """``gepo, W = 4``."""
+    """The label of a configuration: ``gepo, W = 4``."""
     parts = [str(combination[name]) for name in ("algorithm",) if name in combination]
     parts += [f"W = {combination[name]}" for name in ("window",) if name in combination]
     others = {n: value for n, value in combination.items() if n not in ("algorithm", "window")}

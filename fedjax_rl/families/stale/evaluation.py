@@ -117,7 +117,7 @@ def answered(
 def summarise(
     algorithm: str, config: HeteroConfig, shares: np.ndarray, request: EvaluationRequest
 ) -> dict[str, Any]:
-    """What ``evaluation.json`` holds: the mean over seeds, and 95 % of it over responses.
+    """The content of ``evaluation.json``: the mean over seeds, and 95 % of it over responses.
 
     The interval is Wilson's, of all seeds' responses together.
 
@@ -143,7 +143,7 @@ def summarise(
 
 
 def evaluation_as_text(figures: dict[str, Any]) -> str:
-    """The evaluation for the terminal."""
+    """The lines that ``fedjax-rl eval`` prints: accuracy and its interval, then each seed."""
     low, high = figures["accuracy_interval"]
     lines = [
         f"{figures['algorithm']} on {figures['task']} with a {figures['policy']}: one response to "

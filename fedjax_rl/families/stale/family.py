@@ -113,7 +113,7 @@ class Stale:
         )
 
     def agents(self, prepared: HeteroPrepared) -> int:
-        """There is one learner."""
+        """One: there is a single learner."""
         return 1
 
     def together(

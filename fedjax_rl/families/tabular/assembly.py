@@ -43,7 +43,7 @@ MOST_ROUNDS_PER_CHUNK = 8192
 
 
 class Prepared(NamedTuple):
-    """A run that can start.
+    """A run on a finite problem whose settings were validated: problem, certificate, algorithm.
 
     Attributes:
         config: its settings.

@@ -73,7 +73,7 @@ def views(settings: Sequence[FedNPGConfig]) -> dict[str, str]:
 
 
 def label_of(combination: Mapping[str, Any]) -> str:
-    """``npg E=5 control-variate``: what is usual is not said."""
+    """The label of a configuration without what is usual: ``npg E=5 control-variate``."""
     parts = [
         *(str(combination[n]) for n in ("learner",) if n in combination),
         *(f"E={combination[name]}" for name in ("local_steps",) if name in combination),

@@ -19,7 +19,7 @@ CONSTRAINTS_LISTED = 12
 
 
 def opening(prepared: Prepared) -> str:
-    """What is about to run, and the optimum it will be measured against."""
+    """The text before a run starts: problem, agents, step sizes, exact optimum."""
     config, certificate, cmdp = prepared.config, prepared.certificate, prepared.problem.cmdp
     learner = prepared.hparams.federation.learner
     who = {
@@ -61,7 +61,7 @@ def _cap(prepared: Prepared) -> list[str]:
 
 
 def closing(result: FedNPGResult) -> str:
-    """The comparison with the exact optimum, and warnings."""
+    """The text after a run: both policies against the exact optimum, and warnings."""
     summary, cmdp = result.summary, result.problem.cmdp
     lines = [""]
     if (failed := result.outcome.failed_round) is not None:

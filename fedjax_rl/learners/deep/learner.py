@@ -191,7 +191,7 @@ def local_step(
 
 
 def message(shared: DeepShared) -> DeepShared:
-    """What is merged; moments of observations as sums about the last merged mean.
+    """The parameters to merge; moments of observations as sums about the last merged mean.
 
     Moments about different means have no mean; sums about a common origin do. How they have
     changed since the last merge is what the agent has seen since.

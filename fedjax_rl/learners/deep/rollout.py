@@ -36,7 +36,7 @@ class Environments(NamedTuple):
 
 
 class Rollout(NamedTuple):
-    """What happened in T steps.
+    """T steps of B environments: observations, actions, rewards and costs, ends.
 
     Attributes:
         observations: [T, B, D], before each step.

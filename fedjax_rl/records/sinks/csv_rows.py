@@ -9,7 +9,7 @@ FILE = "metrics.csv"
 
 
 class CsvRows:
-    """One line per row with all digits; what is undefined is left empty."""
+    """Writes a line per row to ``metrics.csv`` with all digits; undefined cells are empty."""
 
     def __init__(self, directory: RunDirectory):
         self._directory = directory

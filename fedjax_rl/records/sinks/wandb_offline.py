@@ -56,5 +56,5 @@ class WandbOffline:
 
 
 def open_sink(directory: RunDirectory, about: About) -> WandbOffline:
-    """Begins an offline run."""
+    """Opens an offline run of Weights & Biases."""
     return WandbOffline(directory, about)
