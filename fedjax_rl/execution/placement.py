@@ -128,7 +128,7 @@ def dealt(mesh: Mesh, inner: Map = jax.vmap) -> Map:
     return device_map
 
 
-def may_meet(state: Pytree) -> bool:
+def may_deadlock(state: Pytree) -> bool:
     """Whether collectives of two programs that run at once could deadlock.
 
     That is so between processes, and between the devices of one processor, which share threads:

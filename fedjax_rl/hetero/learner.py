@@ -148,7 +148,7 @@ def one_step(
     gradient, (output, log_p) = jax.grad(partial(objective, components), has_aux=True)(
         state.parameters, groups, hparams
     )
-    parameters, optimizer, norm = descended(gradient, state, hparams)
+    parameters, optimizer, norm = gradient_step(gradient, state, hparams)
     due = (round % hparams.every == 0) | (round == hparams.last)
     check = jax.lax.cond(
         due,
@@ -171,7 +171,7 @@ def one_step(
         evaluated=due,
         check=check,
     )
-    past = remembered(state.past, parameters, round % choices.depth)
+    past = with_past(state.past, parameters, round % choices.depth)
     return HeteroState(parameters, optimizer, past, state.streams), row
 
 
@@ -192,7 +192,7 @@ def objective(
     return output.loss, (output, logs)
 
 
-def descended(
+def gradient_step(
     gradient: Pytree, state: HeteroState, hparams: HeteroSettings
 ) -> tuple[Pytree, Pytree, jax.Array]:
     """Parameters and Adam's moments (arXiv 1412.6980) after a step, and the gradient's norm.
@@ -212,7 +212,7 @@ def descended(
     return parameters, optimizer, norm
 
 
-def remembered(past: Pytree, parameters: Pytree, slot: jax.Array) -> Pytree:
+def with_past(past: Pytree, parameters: Pytree, slot: jax.Array) -> Pytree:
     """The ring of past parameters with new ones in a slot that no batch needs any more.
 
     Args:

@@ -89,7 +89,7 @@ def named(summary: Mapping[str, Any]) -> tuple[KeyFigure, ...]:
     return tuple(found)
 
 
-def paid(summary: Mapping[str, Any]) -> dict[str, Any]:
+def resources_of(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Time and steps of a run, for a table over several."""
     exchanged, took = (number(summary.get(name)) for name in ("bytes_exchanged", "seconds"))
     return {

@@ -17,7 +17,7 @@ from fedjax_rl.figures.numbers import (
     percent,
     plural,
 )
-from fedjax_rl.report.common import finish_states, named, paid, section_of
+from fedjax_rl.report.common import finish_states, named, resources_of, section_of
 from fedjax_rl.report.document import KeyFigure, Satisfaction, Section, Table
 from fedjax_rl.report.reading import Source
 from fedjax_rl.report.satisfaction import Members, budgets_kept, satisfaction, worst
@@ -48,7 +48,7 @@ def finite_section(source: Source, name: str) -> Section:
             "judged by": f"gap, {recommended} policy",
             "its value": summary.get(f"{POLICIES.get(recommended, 'last')}_gap"),
             "budgets kept": budgets_kept(found.get(recommended)),
-            **paid(summary),
+            **resources_of(summary),
         },
         curves=curves_of(rows, summary),
     )

@@ -11,7 +11,7 @@ from fedjax_rl.columns import Columns
 from fedjax_rl.families.networks.figures import curves_of, figures_of
 from fedjax_rl.figures.curves import overlaid
 from fedjax_rl.figures.numbers import array, brief, estimate, mapping, number, plural
-from fedjax_rl.report.common import finish_states, named, paid, section_of
+from fedjax_rl.report.common import finish_states, named, resources_of, section_of
 from fedjax_rl.report.document import (
     KeyFigure,
     Satisfaction,
@@ -79,7 +79,7 @@ def _run(source: Source, name: str) -> Section:
             "judged by": "reward",
             "its value": summary.get("reward"),
             "budgets kept": budgets_kept(found),
-            **paid(summary),
+            **resources_of(summary),
         },
         curves=curves_of(evaluations, agents, mapping(summary, "budgets")),
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from fedjax_rl.families.stale.figures import curves_of, figures_of
 from fedjax_rl.figures.numbers import array, brief, estimate, number
-from fedjax_rl.report.common import finish_states, named, paid, section_of
+from fedjax_rl.report.common import finish_states, named, resources_of, section_of
 from fedjax_rl.report.document import KeyFigure, Section, Table
 from fedjax_rl.report.reading import Source
 
@@ -46,7 +46,7 @@ def stale_section(source: Source, name: str) -> Section:
             "problem": task,
             "judged by": "last accuracy",
             "its value": summary.get("last"),
-            **paid(summary),
+            **resources_of(summary),
         },
         curves=curves_of(evaluations),
     )

@@ -21,7 +21,7 @@ from fedjax_rl.sources.objects import check_no_arguments, problem_of
 from fedjax_rl.sources.problems import (
     Problem,
     access_matrix,
-    called,
+    call_factory,
     load_problem,
     problem_from_cmdp,
 )
@@ -77,7 +77,7 @@ def load_task(
         raise InvalidInput(
             "--problem", repr(reference), f"{error.allowed}; finite problems: {finite}"
         ) from None
-    made = called(factory, reference, arguments or {}, {"agents": agents})
+    made = call_factory(factory, reference, arguments or {}, {"agents": agents})
     if isinstance(made, CMDP):
         with by_flag("budgets"):
             made = with_settings(made, budgets=budgets)

@@ -123,7 +123,7 @@ def _run(
 ) -> None:
     """Runs batches until every trial is finished."""
     done = directory.done()
-    tell_whole(search, directory, study, done)
+    report_finished(search, directory, study, done)
     left = search.trials - sum(trial.finished for trial in study.trials())
     batches = -(-left // search.batch)
     marks = [time.perf_counter()]
@@ -138,7 +138,7 @@ def _run(
                         )
                     done |= directory.add(finished)
                     directory.write_table(done.values())
-            tell_whole(search, directory, study, done)
+            report_finished(search, directory, study, done)
             marks.append(time.perf_counter())
             best = messages.best([one.row for one in done.values()], search.objective)
             progress.chunk_done(messages.passed(marks, batches, "batch"), best)
@@ -152,7 +152,7 @@ def next_batch(
     A trial's index among those that were asked for is the number of its configuration.
     """
     trials, seeds = study.trials(), search.request.base.seeds
-    indices = [index for index in range(len(trials)) if not _whole(index, seeds, done)]
+    indices = [index for index in range(len(trials)) if not _finished(index, seeds, done)]
     indices = indices[: search.batch]
     for index in range(len(trials), search.trials)[: search.batch - len(indices)]:
         study.ask()
@@ -167,17 +167,17 @@ def next_batch(
     ]
 
 
-def tell_whole(
+def report_finished(
     search: Search, directory: SweepDirectory, study: Study, done: Mapping[int, Done]
 ) -> None:
-    """Tells the trials of which every seed is done, in their order.
+    """Reports the outcome of every trial whose seeds are all done to the study, in order.
 
     Raises:
         InvalidInput: members that are done had other settings than their trial.
     """
     request, seeds = search.request, search.request.base.seeds
     for index, trial in enumerate(study.trials()):
-        if not _whole(index, seeds, done):
+        if not _finished(index, seeds, done):
             continue
         rows = tuple(done[index * seeds + seed].row for seed in range(seeds))
         trials = configured(
@@ -217,7 +217,7 @@ def excess(condition: Condition, figure: float) -> float:
     return math.inf if math.isnan(distance) else max(distance, sys.float_info.min)
 
 
-def _whole(index: int, seeds: int, done: Container[int]) -> bool:
+def _finished(index: int, seeds: int, done: Container[int]) -> bool:
     return all(number in done for number in range(index * seeds, (index + 1) * seeds))
 
 

@@ -12,7 +12,7 @@ import pytest
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.sweep import sweep
 from fedjax_rl.execution.train import start, train
-from fedjax_rl.hetero.learner import adam, asynchronous, descended, remembered
+from fedjax_rl.hetero.learner import adam, asynchronous, gradient_step, with_past
 from fedjax_rl.hetero.losses import LossChoices, build_loss
 from fedjax_rl.hetero.rollout import generator, sampling
 from fedjax_rl.hetero.schedule import ScheduleSettings, depth, simulate, staleness
@@ -233,7 +233,7 @@ def test_impossible_choices_are_refused(change, message):
 
 def test_the_ring_of_the_past_is_written_where_it_is_asked():
     past = {"a": jnp.zeros((3, 2)), "b": jnp.ones(3)}
-    ring = remembered(past, {"a": jnp.full(2, 5.0), "b": jnp.float32(7.0)}, jnp.int32(1))
+    ring = with_past(past, {"a": jnp.full(2, 5.0), "b": jnp.float32(7.0)}, jnp.int32(1))
     np.testing.assert_array_equal(ring["a"], [[0, 0], [5, 5], [0, 0]])
     np.testing.assert_array_equal(ring["b"], [1, 7, 1])
 
@@ -241,7 +241,7 @@ def test_the_ring_of_the_past_is_written_where_it_is_asked():
 def test_a_gradient_is_cut_to_its_norm_before_adam_sees_it():
     state = HeteroState(jnp.zeros(2), adam.init(jnp.zeros(2)), jnp.zeros((1, 2)), None)
     hparams = settings(schedule_of(0))._replace(gradient_norm=np.float32(1.0))
-    parameters, moments, norm = descended(jnp.array([3.0, 4.0]), state, hparams)
+    parameters, moments, norm = gradient_step(jnp.array([3.0, 4.0]), state, hparams)
     assert float(norm) == 5.0
     np.testing.assert_allclose(moments.mu, [0.06, 0.08], rtol=1e-5)
     np.testing.assert_allclose(parameters, [-RATE, -RATE], rtol=1e-5)
