@@ -116,7 +116,7 @@ def platform() -> str:
 
 
 def compiler() -> str:
-    """What the session tells the compiler; empty where it tells nothing that may change bits.
+    """Compiler settings of the session that may change bits; empty where there are none.
 
     These settings make other programs, as another version of jaxlib does. They are not undone,
     but recorded wherever versions are.

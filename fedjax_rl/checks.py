@@ -1,4 +1,4 @@
-"""What a single value must be: one set of rules for every room, each with its one-line error."""
+"""Checks of single values, shared by all rooms; each has a one-line error."""
 
 from __future__ import annotations
 

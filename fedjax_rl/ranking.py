@@ -1,4 +1,4 @@
-"""Which of several results is better: budgets come first, then the metric.
+"""The order of results: budgets come first, then the metric.
 
 Everything that calls a result the best asks `best_first`: sweeps and searches, ``best``, ``plot``,
 ``compare``, reports, and a run that recommends one of its two policies.

@@ -44,7 +44,7 @@ class PointState(EnvState):
 
 @struct.dataclass
 class PointParams(EnvParams):
-    """Dynamics and reward.
+    """Parameters of dynamics and reward.
 
     Attributes:
         max_steps_in_episode: steps after which an episode is cut.

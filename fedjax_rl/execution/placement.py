@@ -1,4 +1,4 @@
-"""Which devices a run is dealt to, and along which axis: its agents or its members."""
+"""Placement of a run on devices, along one axis: its agents or its members."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Placement(NamedTuple):
 
     @property
     def description(self) -> str:
-        """How many devices, and which axis is dealt to them, for a log line."""
+        """A log line: how many devices there are, and which axis is dealt to them."""
         return "one device" if self.mesh is None else f"{self.devices} devices, {self.shard} dealt"
 
 

@@ -1,4 +1,4 @@
-"""What a kind of experiment says of itself, so that runs, sweeps and reports are written once."""
+"""The contract of a family: what runs, sweeps and reports need of a kind of experiment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the laboratory sees of a federation of networks, and no agent does."""
+"""Evaluation of a federation of networks, by the laboratory; no agent sees any of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the laboratory sees of a federation on a finite problem, and no agent does."""
+"""Exact evaluation of a federation on a finite problem, by the laboratory; no agent sees it."""
 
 from __future__ import annotations
 

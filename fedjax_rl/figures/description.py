@@ -1,4 +1,4 @@
-"""What figures are made of, as plain data: who describes knows no renderer."""
+"""Descriptions of figures as plain data, which know no renderer."""
 
 from __future__ import annotations
 

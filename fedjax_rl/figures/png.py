@@ -46,7 +46,7 @@ PANEL = 5.5, 3.8
 
 
 class Panel(NamedTuple):
-    """A chart of a file.
+    """A chart in a file, with its legend.
 
     Attributes:
         title: above it.

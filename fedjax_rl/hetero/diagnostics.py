@@ -1,4 +1,4 @@
-"""What a batch says about how far its sampler is from its learner."""
+"""Diagnostics of a stale batch: importance weights, divergence, estimation error."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def staleness(schedule: Schedule) -> Array:
 
 
 def depth(schedule: Schedule) -> int:
-    """How many past parameters a learner must keep: the largest staleness + 1."""
+    """The number of past parameters that a learner must store: the largest staleness + 1."""
     return int(staleness(schedule).max()) + 1
 
 

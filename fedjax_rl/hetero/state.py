@@ -1,4 +1,4 @@
-"""What an asynchronous run is told, what it carries and what it reports."""
+"""Settings, state and metrics of an asynchronous run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a policy over tokens is, whether it remembers or computes everything again."""
+"""The contract of a policy over tokens, with a cache of the prompt or without."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Memory(NamedTuple):
 
 
 class Block(nn.Module):
-    """One pre-norm layer: attention, then two dense layers, each added to its input.
+    """A pre-norm layer: attention, then two dense layers, each added to its input.
 
     Attributes:
         width: W.

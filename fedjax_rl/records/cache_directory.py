@@ -1,4 +1,4 @@
-"""Where the user's cache is; asked before anything that takes long is imported."""
+"""The user's cache directory; asked for before anything that takes long is imported."""
 
 from __future__ import annotations
 

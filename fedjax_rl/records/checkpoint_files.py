@@ -1,4 +1,4 @@
-"""How a checkpoint lies on the disk: its arrays, kept by Orbax, and a manifest beside them.
+"""Files of a checkpoint: its arrays, written by Orbax, and a manifest beside them.
 
 The manifest says what the arrays are and which SHA-256 every file has, its own text included.
 """

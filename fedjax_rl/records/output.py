@@ -1,4 +1,4 @@
-"""Where a run goes: a directory with a checkpointer, or nowhere."""
+"""The output of a run: a directory with a checkpointer, or nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where results come from: the devices they were computed on, and the commit of this package."""
+"""Provenance of results: devices, versions, and the commit of this package."""
 
 from __future__ import annotations
 

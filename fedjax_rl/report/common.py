@@ -1,4 +1,4 @@
-"""What sections of every kind have in common."""
+"""Parts that sections of every kind share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a page shows beside figures, as plain data; the renderer knows nothing else."""
+"""The content of a page beside its figures, as plain data for the renderer."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Bar(NamedTuple):
 
 
 class Satisfaction(NamedTuple):
-    """How a policy keeps the budgets.
+    """Bars that show how a policy keeps its budgets, with a summary.
 
     Attributes:
         whose: which policy.

@@ -1,4 +1,4 @@
-"""What a sweep has come to, out of its chunks or its table."""
+"""The members and configurations of a sweep, read from its chunks or its table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a problem can be called: a registered name, a file, or a factory of one's own."""
+"""Names of problems: registered ones, files, and factories."""
 
 from __future__ import annotations
 

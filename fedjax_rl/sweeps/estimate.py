@@ -1,4 +1,4 @@
-"""How long a sweep will take, from a few rounds of its first chunk."""
+"""Estimate of the duration of a sweep, from a few rounds of its first chunk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep or a search prints: its plan, its progress, its best configuration."""
+"""Texts that a sweep or a search prints: its plan, its progress, its best configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of a sweep: which metric, under which conditions, and how many feasible seeds."""
+"""The objective of a sweep: a metric, conditions, and the share of feasible seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs."""
+"""Progress bars of a sweep."""
 
 from __future__ import annotations
 

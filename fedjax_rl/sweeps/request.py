@@ -1,4 +1,4 @@
-"""What a sweep is asked for, from options and from the ``config.yaml`` of an earlier one."""
+"""The request of a sweep, from options or from the ``config.yaml`` of an earlier one."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class SweepDirectory:
             self._held.close()
 
     def checkpointer(self, members: Sequence[Member]) -> DirectoryCheckpointer | None:
-        """What saves a chunk while it is run, and knows where it was saved; to be entered."""
+        """The checkpointer of a chunk at work, as a context."""
         settings = self._destination.checkpoints
         if settings.keep_checkpoints == 0:
             return None

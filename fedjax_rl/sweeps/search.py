@@ -210,7 +210,7 @@ def outcome(objective: Objective, one: Candidate) -> tuple[float | None, list[fl
 
 
 def excess(condition: Condition, figure: float) -> float:
-    """How far a figure is from keeping a condition: 0 where it does, infinite if it is NaN."""
+    """The distance of a figure from a condition: 0 where it holds, infinite if it is NaN."""
     if RELATIONS[condition.relation](figure, condition.bound):
         return 0.0
     distance = abs(figure - condition.bound)

@@ -1,4 +1,4 @@
-"""What a search is asked for, from options and from the ``config.yaml`` of an earlier one."""
+"""The request of a search, from options or from the ``config.yaml`` of an earlier one."""
 
 from __future__ import annotations
 

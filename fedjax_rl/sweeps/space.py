@@ -1,4 +1,4 @@
-"""Which settings a sweep goes through: lists, laws to draw from, and their product."""
+"""The space of a sweep: lists of values, laws to sample from, and their product."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees while something runs."""
+"""The live table of a run, and progress bars."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class LiveTable:
 
 
 def bars(console: Console) -> tuple[ProgressColumn, ...]:
-    """What of a progress bar a terminal has room for: bar, count and time left, or the count."""
+    """Columns of a progress bar that fit the terminal: bar, count and time left, or the count."""
     if console.width < BAR_FROM_COLUMNS:
         return (MofNCompleteColumn(),)
     return BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()

@@ -1,4 +1,4 @@
-"""What a member of a sweep is, and what makes members of their settings."""
+"""The contract of members of a sweep, and of what assembles them from settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ POINTS = 201
 
 
 class Assembled(NamedTuple):
-    """One configuration, ready to be a member of a sweep.
+    """One configuration, assembled and ready to be a member of a sweep.
 
     Attributes:
         program: the arguments of the algorithm's builder and what else its loop over rounds

@@ -1,4 +1,4 @@
-"""How far each multiplier can move on the dual optimal face, by cutting planes (Kelley 1960).
+"""Intervals of each multiplier on the dual optimal face, by cutting planes (Kelley 1960).
 
 A column k bounds the dual function g(λ) from below by the cut V_r^k − λ·(V_c^k − d). The
 sublevel set {λ ≥ 0 : cuts ≤ g* + τ} contains the face {λ ≥ 0 : g(λ) ≤ g* + τ}; pricing at an

@@ -1,4 +1,4 @@
-"""What a run of networks prints: before it starts, in its live table, when it has ended."""
+"""Texts of a run of networks: before it starts, in its live table, when it has ended."""
 
 from __future__ import annotations
 

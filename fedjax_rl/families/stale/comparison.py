@@ -1,4 +1,4 @@
-"""What stale data adds where losses and windows are put side by side."""
+"""Comparisons of losses and windows on stale data."""
 
 from __future__ import annotations
 

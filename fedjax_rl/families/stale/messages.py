@@ -1,4 +1,4 @@
-"""What a run on stale data prints: before it starts, in its live table, when it has ended."""
+"""Texts of a run on stale data: before it starts, in its live table, when it has ended."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def load_configured(config: FedNPGConfig) -> Problem:
 
 
 def simulated(config: FedNPGConfig, access: BoolArray) -> BoolArray:
-    """Who watches what among the agents that are simulated, [N, M] or [1, M]."""
+    """The access matrix of the agents that are simulated, [N, M] or [1, M]."""
     return np.ones_like(access[:1]) if config.reference == "omniscient" else access
 
 

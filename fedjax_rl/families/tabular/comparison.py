@@ -1,4 +1,4 @@
-"""What FedNPG adds where variants are put side by side: two views, and how each keeps budgets."""
+"""Comparisons of FedNPG's variants: two views, and how each variant keeps the budgets."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ USUAL = {"learner": None, "correction": "none", "merge": "auto", "reference": "f
 
 
 class Equal(NamedTuple):
-    """What variants are put at equal.
+    """The rounds and local steps after which variants are compared.
 
     Attributes:
         rounds: T of the variant with the fewest rounds.
@@ -58,7 +58,7 @@ class Equal(NamedTuple):
 
 
 def equal(settings: Sequence[FedNPGConfig]) -> Equal:
-    """What members with these settings are put at equal."""
+    """The `Equal` of members with these settings."""
     steps = min(config.rounds * config.local_steps for config in settings)
     return Equal(min(config.rounds for config in settings), steps)
 

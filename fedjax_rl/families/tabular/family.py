@@ -129,7 +129,7 @@ class Tabular:
         )
 
     def agents(self, prepared: Prepared) -> int:
-        """N."""
+        """The number of agents N."""
         return len(simulated(prepared.config, prepared.problem.access))
 
     def together(
@@ -140,7 +140,7 @@ class Tabular:
         return algorithm_of(prepared.config, self.agents(prepared), placement)
 
     def outcome(self, algorithm: Algorithm, state: Pytree) -> Pytree:
-        """All of the state: policies and multipliers."""
+        """The whole state: policies and multipliers."""
         return state
 
     def figures(self, prepared: Prepared, rows: Pytree, outcome: Pytree, failed: int) -> Figures:

@@ -1,4 +1,4 @@
-"""What a run on a finite problem prints before it starts and when it has ended."""
+"""Texts of a run on a finite problem: before it starts and when it has ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a loss takes and gives, and how names find it.
+"""The contract of a loss: its batch, its output, and the registry of losses.
 
 Symbols: P prompts in a batch, G responses per prompt (a group), L the longest response. p is the
 learner's policy, q the one that sampled.

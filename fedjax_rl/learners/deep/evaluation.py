@@ -1,4 +1,4 @@
-"""What a policy is worth: whole episodes, with keys of their own."""
+"""Evaluation of a policy in whole episodes, with keys of their own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ one in e⁵⁰ is that long; other environments may have policies under which th
 
 
 class Episodes(NamedTuple):
-    """Whole episodes of one policy.
+    """Returns and lengths of whole episodes of one policy.
 
     Attributes:
         reward: [episodes], undiscounted sums.

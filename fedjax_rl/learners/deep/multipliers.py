@@ -1,4 +1,4 @@
-"""How an agent's multipliers answer to its costs, and what they make of its objective."""
+"""Dual steps of an agent of networks, and the weights of its Lagrangian."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def collect(
 def transition(
     key: jax.Array, state: Pytree, action: jax.Array, params: Pytree, design: Design
 ) -> tuple[jax.Array, Pytree, jax.Array, jax.Array, jax.Array]:
-    """One step of one environment, without reset.
+    """A step of one environment, without reset.
 
     Args:
         key: of the step's own randomness.

@@ -1,4 +1,4 @@
-"""What a deep agent holds, hands over and reports."""
+"""State, batches and metrics of a deep learner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sink is, and what it is given."""
+"""The contract of a sink of rows."""
 
 from __future__ import annotations
 
