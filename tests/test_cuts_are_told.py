@@ -56,11 +56,11 @@ def swept(count):
 
 @pytest.mark.parametrize("count", [2, 9, 40])
 def test_curves_of_a_sweep(count):
-    asked = *swept(count), Objective(METRICS[0]), METRICS[0]
-    (best,) = figures.curves_of_best(*asked, "curves.png")
+    arguments = *swept(count), Objective(METRICS[0]), METRICS[0]
+    (best,) = figures.curves_of_best(*arguments, "curves.png")
     assert ("the best 6 of" in best.note) == (count > 6)
     assert len(best.views[0].series) == min(count, 6)
-    (by,) = figures.curves_by(*asked, "a")
+    (by,) = figures.curves_by(*arguments, "a")
     assert by.note == ("These are the first 28 of 40." if count == 40 else "")
     assert len(by.views[0].series) == min(count, STYLES)
     drawing = png.drawn([by])

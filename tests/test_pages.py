@@ -107,7 +107,7 @@ def identify(page: pathlib.Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+def runs_cache(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """Where runs lie that other pages may show, too."""
     return tmp_path_factory.mktemp("kept")
 
@@ -130,7 +130,7 @@ def reader(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=identify)
-def test_blocks_run_in_order(page: pathlib.Path, kept: pathlib.Path, reader: None) -> None:
+def test_blocks_run_in_order(page: pathlib.Path, runs_cache: pathlib.Path, reader: None) -> None:
     opening = 2 if page.name == "README.md" else 0
     for block in blocks(page):
         if block.title:
@@ -142,7 +142,7 @@ def test_blocks_run_in_order(page: pathlib.Path, kept: pathlib.Path, reader: Non
             importlib.import_module(pathlib.Path(block.title).stem)
         elif block.language == "bash":
             for line in lines(block.text):
-                run_line(line, block.location, kept, may_set_up=opening > 0)
+                run_line(line, block.location, runs_cache, may_set_up=opening > 0)
             opening -= 1
 
 
@@ -152,7 +152,7 @@ def lines(shell: str) -> list[str]:
     return [line for line in joined if shlex.split(line, comments=True)]
 
 
-def run_line(line: str, location: str, kept: pathlib.Path, *, may_set_up: bool) -> None:
+def run_line(line: str, location: str, runs_cache: pathlib.Path, *, may_set_up: bool) -> None:
     """Runs the commands of a line in this process."""
     for part in line.split("&&"):
         if may_set_up and re.match(SET_UP, part.strip()):
@@ -163,19 +163,19 @@ def run_line(line: str, location: str, kept: pathlib.Path, *, may_set_up: bool) 
         assert pathlib.Path(arguments[0]).name == "fedjax-rl", f"{location}: {part} cannot run here"
         output = io.StringIO()
         with contextlib.redirect_stdout(output), matplotlib.rc_context({"figure.dpi": 40}):
-            status = run_once(small(arguments[1:]), kept)
+            status = run_once(small(arguments[1:]), runs_cache)
         assert status == 0, f"{location}: {part}\n{output.getvalue()}"
         if target:
             pathlib.Path(target).write_text(output.getvalue())
 
 
-def run_once(arguments: list[str], kept: pathlib.Path) -> int:
+def run_once(arguments: list[str], runs_cache: pathlib.Path) -> int:
     """The status of a command; a run that another page has shown is copied from there."""
     alone = arguments[0] in ("run", "compare") and "--out" in arguments
     if not alone or any(re.search(r":|\.npz$|\.yaml$", word) for word in arguments):
         return main(arguments)
     out = arguments[arguments.index("--out") + 1]
-    copy = kept / hashlib.sha256(" ".join(arguments).encode()).hexdigest()
+    copy = runs_cache / hashlib.sha256(" ".join(arguments).encode()).hexdigest()
     if copy.exists():
         shutil.copytree(copy, out)
         return 0

@@ -117,8 +117,8 @@ def by_best_of_a_metric(path):
 
 def by_curves(path):
     found, objective = candidates(read_rows(path)), recorded_objective(path)
-    asked = found, read_chunks(path), objective, "average_gap"
-    (figure,) = figures.curves_of_best(*asked, "curves.png")
+    arguments = found, read_chunks(path), objective, "average_gap"
+    (figure,) = figures.curves_of_best(*arguments, "curves.png")
     return [float(one.name.removeprefix("step_size ")) for one in figure.views[0].series]
 
 
@@ -144,8 +144,8 @@ def by_search(path):
 
 def by_optuna(path):
     """Whom Optuna calls the best; it calls nobody so where no trial is feasible."""
-    kept, best = optuna_order(path)
-    return [best] if kept[0][0] == 0 else by_search(path)
+    trials, best = optuna_order(path)
+    return [best] if trials[0][0] == 0 else by_search(path)
 
 
 def optuna_order(path):
@@ -157,7 +157,7 @@ def optuna_order(path):
             law_of(family_of("fednpg").settings, "step_size", "uniform:0:1"),
         )
     }
-    sizes, kept = [], []
+    sizes, trials = [], []
     with Study(path / "study.db", laws, False, "random", 0) as study:
         for one in found:
             study.ask()
@@ -165,10 +165,10 @@ def optuna_order(path):
             study.tell(study.trials()[-1], value, excesses)
             sizes.append(one.combination["step_size"])
             if value is not None:
-                kept.append((*excesses, value, sizes[-1]))
+                trials.append((*excesses, value, sizes[-1]))
     seen = optuna.load_study(study_name=NAME, storage=f"sqlite:///{path / 'study.db'}")
-    kept.sort()
-    return kept, sizes[seen.best_trial.number] if kept[0][0] == 0 else None
+    trials.sort()
+    return trials, sizes[seen.best_trial.number] if trials[0][0] == 0 else None
 
 
 CONSUMERS = (
@@ -292,8 +292,8 @@ COMPARISONS = [
 def compared(names):
     """Members of a comparison of learners of these names, after 3 rounds."""
     rows = []
-    for place, name in enumerate(names):
-        row = {"member": place, "configuration": place, "learner": name, "seed": 0}
+    for index, name in enumerate(names):
+        row = {"member": index, "configuration": index, "learner": name, "seed": 0}
         row |= {"status": "finished", "failed_round": None, "equal_rounds/round": 3}
         row |= {"local_steps": 1}
         for policy, gap, measured in zip(
@@ -312,8 +312,8 @@ def test_variants_are_ordered_alike(names, expected, tmp_path):
     layout = layout_of(family_of("fednpg"), [FedNPGConfig(rounds=3)], 1.0)
     verdict_lines = verdicts(layout, rows, "equal_rounds")
     lines = list(csv.DictReader(io.StringIO(csv_text(layout, rows))))
-    for line, first, place in zip(verdict_lines, expected, (0, 1), strict=True):
-        keeps = any(POLICIES[name][place][0] for name in names)
+    for line, first, policy_index in zip(verdict_lines, expected, (0, 1), strict=True):
+        keeps = any(POLICIES[name][policy_index][0] for name in names)
         assert (f" with {first};" if keeps else f"closest: {first}, ") in line
         assert ("none keeps every budget" in line) == (not keeps)
     assert {line["rank"]: line["variant"] for line in lines}["1"] == expected[0]
@@ -413,7 +413,7 @@ def test_where_nothing_keeps_its_budgets_the_closest_is_named(windy_cliff, capsy
     gaps = {row["step_size"]: row["average_gap"] for row in rows}
     assert gaps[0.01] < gaps[0.1] < 0 and not any(row["feasible_average"] for row in rows)
     for row in rows:
-        costs = [row[f"occupancy_costs/segment-{place}"] for place in range(4)]
+        costs = [row[f"occupancy_costs/segment-{index}"] for index in range(4)]
         assert row["relative_violation_average"] == pytest.approx((max(costs) - 2) / 2, abs=1e-12)
     capsys.readouterr()
     assert not resume(windy_cliff)
@@ -479,14 +479,14 @@ def test_a_comparison_counts_the_seeds(tmp_path, capsys):
     assert main(["run", "fednpg", *flags[:-2], "--learner", "npg", "--out", str(run)]) == 0
     summary = json.loads((run / "summary.json").read_text())
     for policy in ("average", "last"):
-        kept = summary[f"feasible_{policy}_by_seed"]
+        feasible = summary[f"feasible_{policy}_by_seed"]
         share = float(row[f"equal_rounds/feasible_share_{policy}"])
-        assert share == sum(kept) / 4
+        assert share == sum(feasible) / 4
         assert (row[f"equal_rounds/feasible_{policy}"] == "True") == (share >= 0.5)
         violations = sorted(summary[f"relative_violation_{policy}_by_seed"])
         recorded = float(row[f"equal_rounds/relative_violation_{policy}"])
         assert recorded == pytest.approx(violations[1], abs=1e-9)
-        assert summary[f"feasible_{policy}"] == all(kept)
+        assert summary[f"feasible_{policy}"] == all(feasible)
         worst = summary[f"relative_violation_{policy}"]
         assert worst == pytest.approx(violations[-1], abs=1e-12)
     assert " of 4" in printed and "of 4 seeds feasible" in printed

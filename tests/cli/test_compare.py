@@ -72,26 +72,26 @@ def rows_of(out):
 
 def test_variants_are_the_product_without_what_makes_no_sense(small):
     lists = {"learner": ["npg", "optimistic", "crpo"], "local_steps": [1, 5]}
-    kept, left_out = names(small, **lists, correction=["none", "control-variate"])
+    labels, left_out = names(small, **lists, correction=["none", "control-variate"])
     npg = ["npg E=1", "npg E=1 control-variate", "npg E=5", "npg E=5 control-variate"]
-    assert kept == [*npg, "optimistic E=1", "crpo E=1", "crpo E=5"]
-    assert len(left_out) == 12 - len(kept) and not any("\n" in why for why in left_out.values())
+    assert labels == [*npg, "optimistic E=1", "crpo E=1", "crpo E=5"]
+    assert len(left_out) == 12 - len(labels) and not any("\n" in why for why in left_out.values())
     assert left_out["optimistic E=5"].startswith("--local-steps: got 5; this learner merges")
 
 
 def test_merges_and_references_are_compared_where_they_fit(small):
     merges = ["auto", "logits", "probabilities"]
-    kept, left_out = names(small, learner=["npg", "optimistic"], merge=merges)
-    assert kept == ["npg E=1", "npg E=1 probabilities", "optimistic E=1"]
+    labels, left_out = names(small, learner=["npg", "optimistic"], merge=merges)
+    assert labels == ["npg E=1", "npg E=1 probabilities", "optimistic E=1"]
     assert left_out["npg E=1 logits"] == "the same as npg E=1"
     assert "this learner sends points" in left_out["optimistic E=1 logits"]
-    kept, left_out = names(
+    labels, left_out = names(
         small,
         correction=["none", "control-variate"],
         merge=["auto", "probabilities"],
         reference=["fed", "omniscient", "no-communication"],
     )
-    alone = [name for name in kept if name.endswith(("omniscient", "no-communication"))]
+    alone = [name for name in labels if name.endswith(("omniscient", "no-communication"))]
     assert alone == ["npg E=1 omniscient", "npg E=1 no-communication"]
     assert sum(why.startswith("the same as npg E=1 ") for why in left_out.values()) == 6
 
@@ -185,20 +185,20 @@ def test_feasibility_from_rows_is_that_of_the_summary(reference):
 
 def judged_from_rows(base):
     """Whether both policies keep budgets, from rows, after it was compared with the summary."""
-    kept = {}
+    recorded = {}
 
     class Rows(Tabular):
         def figures(self, prepared, rows, own, failed):
             found = super().figures(prepared, rows, own, failed)
-            kept["rows"] = feasibility_after(prepared, rows, base.rounds)
-            kept["summary"] = found.summary
+            recorded["rows"] = feasibility_after(prepared, rows, base.rounds)
+            recorded["summary"] = found.summary
             return found
 
     (group,) = groups_of(Rows(), base, {"step_size": [base.step_size]})
     session.run_chunk(Rows(), group, group.program(Rows()), group.members)
-    for name, value in kept["rows"].items():
-        assert value == pytest.approx(kept["summary"][name], abs=1e-9)
-    return kept["rows"]["feasible_average"], kept["rows"]["feasible_last"]
+    for name, value in recorded["rows"].items():
+        assert value == pytest.approx(recorded["summary"][name], abs=1e-9)
+    return recorded["rows"]["feasible_average"], recorded["rows"]["feasible_last"]
 
 
 def test_config_lists_everything(small, tmp_path, capsys):
@@ -235,9 +235,9 @@ def test_several_seeds_are_counted_at_equal_steps_too(small, tmp_path):
         for column in ("equal_local_steps/average_gap", "equal_rounds/gap"):
             mean = np.mean([float(one[column]) for one in own])
             assert float(row[column]) == pytest.approx(mean, abs=1e-12)
-        kept = [one["equal_local_steps/feasible_last"] == "True" for one in own]
-        assert float(row["equal_local_steps/feasible_share_last"]) == np.mean(kept)
-        assert (row["equal_local_steps/feasible_last"] == "True") == all(kept)
+        feasible = [one["equal_local_steps/feasible_last"] == "True" for one in own]
+        assert float(row["equal_local_steps/feasible_share_last"]) == np.mean(feasible)
+        assert (row["equal_local_steps/feasible_last"] == "True") == all(feasible)
 
 
 def test_a_variant_that_diverges_harms_no_other(small, tmp_path, monkeypatch, capsys):

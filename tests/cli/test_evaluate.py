@@ -51,8 +51,8 @@ def evaluate(path, *flags):
 @pytest.fixture(scope="module")
 def cartpole(tmp_path_factory):
     """Two seeds' policies, in dynamics that differ between agents."""
-    place = tmp_path_factory.mktemp("cartpole") / "run"
-    return written(place, problem="cartpole-pos2", seeds=2, seed=7, vary=("length=0.5,0.9",))
+    folder = tmp_path_factory.mktemp("cartpole") / "run"
+    return written(folder, problem="cartpole-pos2", seeds=2, seed=7, vary=("length=0.5,0.9",))
 
 
 FILMED = ("--episodes", 101, "--member", 1, "--agent", 1)
@@ -88,12 +88,12 @@ def test_an_episode_is_filmed(played):
     film = figures["film"]
     assert (film["seed"], film["agent"]) == (8, 1)
     assert film["reward"] == film["steps"]
-    shown = Image.open(io.BytesIO(content))
-    assert shown.n_frames == film["steps"] <= 200
+    gif = Image.open(io.BytesIO(content))
+    assert gif.n_frames == film["steps"] <= 200
     frames = []
-    for index in (0, shown.n_frames - 1):
-        shown.seek(index)
-        frames.append(np.asarray(shown.convert("RGB")))
+    for index in (0, gif.n_frames - 1):
+        gif.seek(index)
+        frames.append(np.asarray(gif.convert("RGB")))
     assert (frames[0] != frames[1]).any()
 
 

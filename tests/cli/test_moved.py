@@ -26,11 +26,11 @@ STALE = [
 @pytest.fixture
 def old(tmp_path, monkeypatch):
     """The working directory, with two problems of one shape and a trace of seconds."""
-    place = tmp_path / "old"
-    place.mkdir()
-    axes.make_files(place)
-    monkeypatch.chdir(place)
-    return place
+    folder = tmp_path / "old"
+    folder.mkdir()
+    axes.make_files(folder)
+    monkeypatch.chdir(folder)
+    return folder
 
 
 def command(*arguments):
@@ -98,8 +98,8 @@ def test_another_content_under_the_same_name_is_refused(old, capsys, arguments, 
         capsys.readouterr()
         assert command(*again) == 2
         (line,) = [one for one in capsys.readouterr().err.splitlines() if "fedjax-rl" in one]
-        shown = line.replace(str(new / file), file)
-        assert f"{message} is not what that run was made with" in shown
+        error = line.replace(str(new / file), file)
+        assert f"{message} is not what that run was made with" in error
     assert rows(new / "run") == before and not (old / "x").exists()
 
 

@@ -76,9 +76,9 @@ def test_files_and_the_page_have_the_same_figures(made, name):
     directories, drawn = made
     files = [one for one in drawn[name] if one.file in FILES[name]]
     page = [one for one in read_section(directories[name], name).figures if one.file]
-    shown = [one for one in page if one.file in FILES[name]]
+    on_page = [one for one in page if one.file in FILES[name]]
     assert {one.file for one in files} == FILES[name]
-    assert_same(tuple(files), tuple(shown))
+    assert_same(tuple(files), tuple(on_page))
 
 
 @pytest.mark.parametrize("name", ["npg", "variants", "sweep", "ppo", "gepo", "losses"])

@@ -113,13 +113,13 @@ def test_the_transformer_runs_from_a_warm_start_that_is_kept(tmp_path, capsys, m
     assert main(["run", "tis", *flags, "--layers", "1", "--out", str(out)]) == 0
     assert "warm-started to accuracy 0." in capsys.readouterr().out
     assert len(np.load(out / "policy.npz").files) > 5
-    (kept,) = (tmp_path / "cache" / "starts").iterdir()
+    (cached,) = (tmp_path / "cache" / "starts").iterdir()
     config, _ = read_settings(out / "config.yaml", "tis", settings_type("tis", {}))
     task = task_of(config)
     started_again = started(config, task, policy_of(config, task))
     accuracy = json.loads((out / "summary.json").read_text())["warm_start_accuracy"]
-    assert started_again.accuracy == accuracy == float(np.load(kept)["accuracy"])
-    kept.write_bytes(b"damaged")
+    assert started_again.accuracy == accuracy == float(np.load(cached)["accuracy"])
+    cached.write_bytes(b"damaged")
     again = started(config, task, policy_of(config, task))
     assert again.accuracy == accuracy, "a damaged entry is made anew"
 
@@ -173,8 +173,8 @@ def test_losses_and_windows_side_by_side(tmp_path, capsys):
     assert [(r["loss"], r["window"], r["seed"]) for r in members] == [
         (*pair, seed) for pair in pairs for seed in "01"
     ]
-    for place, row in enumerate(rows):
-        own = [float(member["last"]) for member in members[2 * place : 2 * place + 2]]
+    for index, row in enumerate(rows):
+        own = [float(member["last"]) for member in members[2 * index : 2 * index + 2]]
         assert float(row["last"]) == float(row["mean"]) == pytest.approx(np.mean(own))
     document = yaml.safe_load((out / "config.yaml").read_text())
     assert document["grid"] == {"algorithm": ["gepo", "grpo"], "window": [0, 2]}

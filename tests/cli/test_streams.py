@@ -170,12 +170,12 @@ def test_tables_fit_and_no_number_is_torn(width):
         console.print(table_of(HEADER, ROWS, console))
     lines = captured.get().splitlines()
     assert all(len(line) <= width for line in lines)
-    shown = fitting([HEADER, *ROWS], width)
+    fitted = fitting([HEADER, *ROWS], width)
     if width >= 20:
-        numbers = [number for row in ROWS for cell in row[:shown] for number in cell.split()]
+        numbers = [number for row in ROWS for cell in row[:fitted] for number in cell.split()]
         for number in numbers:
             assert any(number in line.split() for line in lines)
-    assert ("columns" in captured.get()) == (shown < len(HEADER) and width > 10)
+    assert ("columns" in captured.get()) == (fitted < len(HEADER) and width > 10)
 
 
 def test_columns_that_fit():

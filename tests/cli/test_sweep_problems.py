@@ -48,9 +48,9 @@ def swept(*arguments):
 def assert_runs_alone(out, settings):
     """Every row has the figures of the run with its settings alone."""
     for number, (row, arguments) in enumerate(zip(table(out), settings, strict=True)):
-        place = f"{out}-alone-{number}"
-        assert command("run", "fednpg", "--rounds", 10, *arguments, "--out", place) == 0
-        with open(f"{place}/summary.json") as file:
+        folder = f"{out}-alone-{number}"
+        assert command("run", "fednpg", "--rounds", 10, *arguments, "--out", folder) == 0
+        with open(f"{folder}/summary.json") as file:
             summary = json.load(file)
         for name in ("optimal_value", "average_gap", "last_gap", "strong_violation"):
             assert float(row[name]) == pytest.approx(summary[name], rel=1e-12, abs=1e-12), name

@@ -100,9 +100,9 @@ def test_an_unsupported_action_is_a_random_supported_one() -> None:
     support[0, :2] = support[3, 1:] = False
     problem = dataclasses.replace(problem, support=support)
     policy = some_policy(problem)
-    kept = np.where(support, policy, 0.0)
-    lost = policy.sum(1, keepdims=True) - kept.sum(1, keepdims=True)
-    folded = kept + lost * support / support.sum(1, keepdims=True)
+    supported = np.where(support, policy, 0.0)
+    lost = policy.sum(1, keepdims=True) - supported.sum(1, keepdims=True)
+    folded = supported + lost * support / support.sum(1, keepdims=True)
     sums = episode_sums(finite_task(problem, "partly"), policy)
     assert_mean_is(sums, values_of(problem, folded))
     unrestricted = dataclasses.replace(problem, support=np.ones_like(support))

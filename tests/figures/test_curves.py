@@ -86,7 +86,7 @@ def test_a_long_table_becomes_a_matrix_whatever_its_order():
 
 def test_colours_and_lines_tell_curves_apart_and_only_the_first_are_drawn():
     axes = Axes(("round",), (np.arange(2.0),))
-    styles = [curve(axes, "", np.zeros(2), place) for place in range(15)]
+    styles = [curve(axes, "", np.zeros(2), index) for index in range(15)]
     assert len({(one.colour, one.dash) for one in styles}) == 15
     assert [one.visible for one in styles] == [True] * 7 + [False] * 8
 

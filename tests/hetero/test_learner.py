@@ -29,15 +29,15 @@ POLICY = table(TASK.vocabulary, TASK.response_length, TASK.contexts, TASK.contex
 START = 0.5 * jax.random.normal(jax.random.key(5), (TASK.contexts, TASK.vocabulary))
 
 
-def choices(kept):
+def choices(past):
     return HeteroChoices(
-        PROMPTS, GROUP, depth=kept, top_k=0, held_out=16, on_policy=4, geometric=True
+        PROMPTS, GROUP, depth=past, top_k=0, held_out=16, on_policy=4, geometric=True
     )
 
 
 @functools.cache
-def algorithm(kept, loss="grpo"):
-    return asynchronous(TASK, POLICY, build_loss(loss, LossChoices("geometric")), choices(kept))
+def algorithm(past, loss="grpo"):
+    return asynchronous(TASK, POLICY, build_loss(loss, LossChoices("geometric")), choices(past))
 
 
 def settings(schedule, rate=RATE):
@@ -178,9 +178,9 @@ def test_tokens_are_those_of_the_plain_trainer():
 def test_a_delay_sweep_is_one_program_and_each_member_its_own_run():
     chex.clear_trace_counter()
     schedules = [schedule_of(0), schedule_of(2, seed=1), schedule_of(3, seed=2)]
-    kept = max(map(depth, schedules))
-    made = algorithm(kept)
-    counted = chex.assert_max_traces(lambda *arguments: algorithm(kept).step(*arguments), n=1)
+    largest = max(map(depth, schedules))
+    made = algorithm(largest)
+    counted = chex.assert_max_traces(lambda *arguments: algorithm(largest).step(*arguments), n=1)
     made = made._replace(step=counted)
     stacked = Deliveries(*(np.stack(leaves) for leaves in zip(*[s[:3] for s in schedules])))  # noqa: B905
     hparams = settings(schedules[0])._replace(deliveries=stacked)

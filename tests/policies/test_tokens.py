@@ -91,12 +91,12 @@ def test_no_token_is_seen_before_its_time(policy):
 
     logits = at_once(policy)
     expected = np.asarray(logits(parameters, prompt, response))
-    for place in range(LENGTH):
-        other = response.at[place].set((response[place] + 1) % VOCABULARY)
+    for index in range(LENGTH):
+        other = response.at[index].set((response[index] + 1) % VOCABULARY)
         changed = np.asarray(logits(parameters, prompt, other))
-        np.testing.assert_array_equal(changed[: place + 1], expected[: place + 1])
-        if place + 1 < LENGTH:
-            assert np.abs(changed[place + 1] - expected[place + 1]).max() > 1e-3
+        np.testing.assert_array_equal(changed[: index + 1], expected[: index + 1])
+        if index + 1 < LENGTH:
+            assert np.abs(changed[index + 1] - expected[index + 1]).max() > 1e-3
 
 
 @each_policy
@@ -136,15 +136,15 @@ def by_numpy(parameters, prompt, response, heads):
     size = width // heads
     for index in range(sum(name.startswith("blocks") for name in parameters)):
         block = parameters[f"blocks_{index}"]
-        asked = through(normalised(features, block["norm_attention"]), block["project"])
+        projected = through(normalised(features, block["norm_attention"]), block["project"])
         found = np.zeros_like(features)
         for head in range(heads):
             own = slice(head * size, (head + 1) * size)
-            query, key, value = (asked[:, part * width :][:, own] for part in range(3))
-            for place in range(len(features)):
-                scores = key[: place + 1] @ query[place] / np.sqrt(size)
+            query, key, value = (projected[:, part * width :][:, own] for part in range(3))
+            for position in range(len(features)):
+                scores = key[: position + 1] @ query[position] / np.sqrt(size)
                 weights = np.exp(scores - scores.max())
-                found[place, own] = weights @ value[: place + 1] / weights.sum()
+                found[position, own] = weights @ value[: position + 1] / weights.sum()
         features = features + through(found, block["gather"])
         wide = through(normalised(features, block["norm_dense"]), block["widen"])
         bent = wide / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (wide + 0.044715 * wide**3)))

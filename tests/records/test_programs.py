@@ -33,7 +33,7 @@ def started(tmp_path, name, *arguments, **variables):
     return [(tmp_path / name / file).read_bytes() for file in FILES]
 
 
-def kept(tmp_path):
+def cached_programs(tmp_path):
     """Times of writing, by entry."""
     found = (tmp_path / "cache" / "programs").glob("*/*-cache")
     return {entry: entry.stat().st_mtime_ns for entry in found}
@@ -41,20 +41,20 @@ def kept(tmp_path):
 
 def test_a_second_start_compiles_nothing_and_computes_the_same(tmp_path):
     first = started(tmp_path, "first")
-    entries = kept(tmp_path)
+    entries = cached_programs(tmp_path)
     assert len(entries) > 3
     assert {entry.parent.name for entry in entries} == {programs.processor()}
     assert started(tmp_path, "second") == first
-    assert kept(tmp_path) == entries
+    assert cached_programs(tmp_path) == entries
     # One that a kill cut short is thrown away, and written again.
     damaged = max(entries, key=lambda entry: entry.stat().st_size)
     damaged.write_bytes(damaged.read_bytes()[:-9])
     os.utime(damaged, (1e9, 1e9))
     (damaged.parent / programs.CHECKED).unlink()
     assert started(tmp_path, "third") == first
-    assert set(kept(tmp_path)) == set(entries)
+    assert set(cached_programs(tmp_path)) == set(entries)
     programs.discard_damaged(damaged.parent, 9e9)
-    assert set(kept(tmp_path)) == set(entries)
+    assert set(cached_programs(tmp_path)) == set(entries)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_whoever_decides_otherwise_is_heard(tmp_path, arguments, variables):
         for name, value in variables.items()
     }
     started(tmp_path, "run", *arguments, **variables)
-    assert kept(tmp_path) == {}
+    assert cached_programs(tmp_path) == {}
 
 
 def test_what_is_whole_is_looked_at_once(tmp_path):

@@ -59,8 +59,8 @@ def test_the_page_is_whole_and_legible(browser, pages, kind, width):
     page = opened(browser, pages[kind], width)
     assert page.complaints() == []
     assert len(page.requests()) == 1, "the page itself, and nothing else"
-    shown, room = page.evaluate(OVERFLOW)
-    assert room == width and shown <= width, "the page never scrolls sideways"
+    content_width, room = page.evaluate(OVERFLOW)
+    assert room == width and content_width <= width, "the page never scrolls sideways"
     assert page.evaluate(f"smallText({SMALLEST})") == []
     figures = page.evaluate("figuresDrawn()")
     assert (len(figures) > 0) == (kind != "solution")

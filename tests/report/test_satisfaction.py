@@ -76,6 +76,6 @@ def test_constraints_without_a_budget_are_left_out():
 def test_the_worst_is_named():
     found = satisfaction("It", {"a": 3.0, "b": 30.0}, {"a": 2.0, "b": 10.0}, 0.0)
     assert (budgets_kept(found), worst(found)) == ("0 of 2", "b exceeded by 200 %")
-    kept = satisfaction("It", {"a": 1.0}, {"a": 2.0}, 0.0)
-    assert (budgets_kept(kept), worst(kept)) == ("1 of 1", "none exceeded")
+    within = satisfaction("It", {"a": 1.0}, {"a": 2.0}, 0.0)
+    assert (budgets_kept(within), worst(within)) == ("1 of 1", "none exceeded")
     assert (budgets_kept(None), worst(None)) == ("–", "–")

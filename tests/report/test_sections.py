@@ -127,8 +127,8 @@ def test_networks_average_over_seeds(tmp_path):
 def test_references_are_parts_beside_one_another(tmp_path):
     section = read("networks", tmp_path, compare=True)
     assert [part.name for part in section.parts] == ["omniscient"]
-    beside = figure(section, "Beside its references: reward").views[0]
-    assert [one.name for one in beside.series] == ["fed", "omniscient"]
+    overlay = figure(section, "Beside its references: reward").views[0]
+    assert [one.name for one in overlay.series] == ["fed", "omniscient"]
     rows = table(section, "Beside its references").rows
     assert [row[:3] for row in rows] == [("fed", 41.2, "3 of 2"), ("omniscient", 41.2, "3 of 2")]
     (tmp_path / "networks" / "comparison.csv").unlink()

@@ -54,7 +54,7 @@ def in_numpy(value):
     return np.array(value) if isinstance(value, tuple) else np.array([value])[0]
 
 
-def beside(kind, name):
+def company_of(kind, name):
     """Settings without which that one has no effect."""
     firsts = {other: values[0] for other, values in declared(kind)[name].company}
     return {other: 5 if isinstance(one, Rule) else one for other, one in firsts.items()}
@@ -88,7 +88,7 @@ def test_scalars_arrays_and_paths_are_plain_values(case):
     kind, name = case
     value = sample(kind, name)
     for version in versions(value):
-        found = getattr(kind(**{name: version}, **beside(kind, name)), name)
+        found = getattr(kind(**{name: version}, **company_of(kind, name)), name)
         assert found == value and nested_types(found) == nested_types(value), repr(version)
 
 
@@ -98,11 +98,11 @@ def test_single_precision_is_the_number_it_stands_for(case):
     value = sample(kind, name)
     if isinstance(value, float):
         for scalar in (np.float32(value), jnp.float32(value), np.array(value, np.float32)):
-            found = getattr(kind(**{name: scalar}, **beside(kind, name)), name)
+            found = getattr(kind(**{name: scalar}, **company_of(kind, name)), name)
             assert type(found) is float and found == float(np.float32(value))
         whole = 0 if declared(kind)[name].rule.holds(0) else 1
         if declared(kind)[name].rule.holds(whole):  # some hold of neither 0 nor 1
-            found = getattr(kind(**{name: whole}, **beside(kind, name)), name)
+            found = getattr(kind(**{name: whole}, **company_of(kind, name)), name)
             assert type(found) is float and found == whole
 
 

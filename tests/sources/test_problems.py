@@ -561,8 +561,8 @@ def test_damage_anywhere_is_told_or_harmless(tmp_path, seed):
     whole, rng, refusals = path.read_bytes(), random.Random(seed), 0
     for _ in range(50):
         damaged = bytearray(whole)
-        for place in rng.sample(range(len(whole)), rng.randint(1, 4)):
-            damaged[place] ^= rng.randint(1, 255)
+        for index in rng.sample(range(len(whole)), rng.randint(1, 4)):
+            damaged[index] ^= rng.randint(1, 255)
         path.write_bytes(damaged)
         try:
             again, _ = read_problem(path)

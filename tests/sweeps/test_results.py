@@ -167,9 +167,9 @@ def test_kill_minus_nine_loses_no_chunk_that_is_done(whole, base, tmp_path):
     done = set(results.read_chunks(out))
     assert {0, 1, 2, 3} <= done
     assert not resume(out)
-    kept, expected = table(out), table(whole)
-    assert len(kept) == len(expected) == 10
-    for row, known in zip(kept, expected, strict=True):
+    resumed, expected = table(out), table(whole)
+    assert len(resumed) == len(expected) == 10
+    for row, known in zip(resumed, expected, strict=True):
         # Not to the bit: one process compiled its program, the other read it from the tests' cache.
         assert float(row["average_gap"]) == pytest.approx(float(known["average_gap"]), abs=1e-12)
 
@@ -230,10 +230,10 @@ def test_the_best_configuration_is_one_to_run(whole, tmp_path):
     assert config.seeds == 2 and origin["problem_sha256"]
     rows = table(whole)
     means = {
-        float(rows[place]["step_size"]): np.mean(
-            [float(row["strong_violation"]) for row in rows[place : place + 2]]
+        float(rows[index]["step_size"]): np.mean(
+            [float(row["strong_violation"]) for row in rows[index : index + 2]]
         )
-        for place in range(0, 10, 2)
+        for index in range(0, 10, 2)
     }
     assert config.step_size == min(means, key=means.get)
     assert "smallest of 5" in message

@@ -62,9 +62,12 @@ def request(
 ):
     space = space_of(FedNPGConfig, {}, laws or LAWS, trials, seed)
     saving = options.pop("checkpoints", CheckpointSettings())
-    place = Destination(out, options.pop("overwrite", False), saving)
+    destination = Destination(out, options.pop("overwrite", False), saving)
     return search_of(
-        SweepRequest("fednpg", base, space, destination=place, **options), objective, batch, sampler
+        SweepRequest("fednpg", base, space, destination=destination, **options),
+        objective,
+        batch,
+        sampler,
     )
 
 
@@ -89,10 +92,10 @@ def trials_of(out):
 def alike(out, other):
     for name in ("sweep.csv", "curves.npz"):
         assert (out / name).read_bytes() == (other / name).read_bytes()
-    kept = [trial for trial in trials_of(out) if trial.state != FAILED]
+    finished = [trial for trial in trials_of(out) if trial.state != FAILED]
     expected = trials_of(other)
-    assert [trial.params for trial in kept] == [trial.params for trial in expected]
-    assert [trial.value for trial in kept] == [trial.value for trial in expected]
+    assert [trial.params for trial in finished] == [trial.params for trial in expected]
+    assert [trial.value for trial in finished] == [trial.value for trial in expected]
 
 
 def test_what_is_told_is_the_mean_of_the_runs_alone(whole, base):
@@ -177,10 +180,10 @@ def test_a_search_goes_on_where_it_was_cut(
 ):
     out, calls = tmp_path / "cut", []
     if method == "suggest":
-        place, name = optuna.trial.Trial, "_suggest"
+        owner, name = optuna.trial.Trial, "_suggest"
     else:
-        place, name = (searching if method == "run_chunk" else Study), method
-    original = getattr(place, name)
+        owner, name = (searching if method == "run_chunk" else Study), method
+    original = getattr(owner, name)
 
     def cut(*arguments):
         calls.append(arguments)
@@ -189,7 +192,7 @@ def test_a_search_goes_on_where_it_was_cut(
         return original(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(place, name, cut)
+        patched.setattr(owner, name, cut)
         with pytest.raises(Cut):
             search_and_record(request(base, out))
     ran, chunk = [], searching.run_chunk
@@ -246,9 +249,9 @@ def test_kill_minus_nine_loses_and_doubles_nothing(whole, base, tmp_path):
     done = set(results.read_chunks(out))
     assert {0, 1, 2, 3} <= done
     assert not resume(out)
-    kept = [trial for trial in trials_of(out) if trial.state != FAILED]
-    assert len(kept) == 5 and len(table(out)) == 10
-    for trial, expected in zip(kept, trials_of(whole), strict=True):
+    finished = [trial for trial in trials_of(out) if trial.state != FAILED]
+    assert len(finished) == 5 and len(table(out)) == 10
+    for trial, expected in zip(finished, trials_of(whole), strict=True):
         # Not to the bit: one process compiled its program, the other read it from a cache.
         assert trial.value == pytest.approx(expected.value, abs=1e-12)
         assert trial.params == pytest.approx(expected.params, abs=1e-6)
@@ -337,10 +340,10 @@ def test_conditions_are_told_and_kept(base, tmp_path, whole):
     objective = Objective("average_gap", maximize, (Condition("strong_violation", "<=", bound),))
     out = tmp_path / "out"
     search_and_record(request(base, out, objective=objective, trials=2))
-    for place, trial in enumerate(trials_of(out)):
+    for index, trial in enumerate(trials_of(out)):
         (one,) = trial.system_attrs["constraints"]
-        assert one == pytest.approx(max(0.0, violations[place] - bound), abs=1e-12)
-        assert (one == 0) == (violations[place] == min(violations[:2]))
+        assert one == pytest.approx(max(0.0, violations[index] - bound), abs=1e-12)
+        assert (one == 0) == (violations[index] == min(violations[:2]))
     study = optuna.load_study(study_name="search", storage=f"sqlite:///{out}/study.db")
     assert study.best_trial.number == np.argmin(violations[:2])
     _, sentence = best_configuration(out, objective)
@@ -395,8 +398,8 @@ def test_a_trial_that_diverged_is_marked_and_harms_nobody(base, tmp_path):
         assert (trial.params["step_size"] == "2e307") == (trial.state == PRUNED)
         assert trial.value is None if trial.state == PRUNED else math.isfinite(trial.value)
     alone = run(prepare(dataclasses.replace(base, step_size=0.1))).summary["average_gap"]
-    kept = [trial.value for trial in trials_of(out) if trial.value is not None]
-    np.testing.assert_allclose(kept, alone, rtol=0, atol=1e-12)
+    values = [trial.value for trial in trials_of(out) if trial.value is not None]
+    np.testing.assert_allclose(values, alone, rtol=0, atol=1e-12)
     assert search_and_record(request(base, tmp_path / "all", {"step_size": "choice:2e307"}, 1, 1))
 
 

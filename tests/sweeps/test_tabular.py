@@ -65,10 +65,10 @@ def test_every_member_equals_the_run_alone(small, common, grid):
     base = settings_type(common)(problem=small, rounds=20, seeds=2, seed=3, **common)
     members = swept(Tabular(), base, grid, chunk=4)
     assert len(members) == 2 * math.prod(map(len, grid.values()))
-    for member, done, kept in members:
+    for member, done, outcome in members:
         alone = run(prepare(member.config))
         assert member.config.seeds == 1 and member.config.seed in (3, 4)
-        policy = support.softmax(kept.federation.shared.logits)
+        policy = support.softmax(outcome.federation.shared.logits)
         np.testing.assert_allclose(policy, alone.outcome.last_policy, atol=1e-12)
         assert done.row["status"] == "finished" and done.row["failed_round"] is None
         assert_figures_agree(member, done.row, alone.summary)
@@ -200,9 +200,9 @@ def test_members_that_diverge_are_marked_and_harm_no_other(small):
     assert broken[1][1].row["failed_round"] == alone.outcome.failed_round > 0
     assert broken[1][1].row["rounds"] == alone.summary["rounds"]
     assert_figures_agree(*broken[1][:1], broken[1][1].row, alone.summary)
-    for place in (0, 2):
-        assert broken[place][1].row["average_gap"] == pytest.approx(
-            healthy[place][1].row["average_gap"], abs=1e-12
+    for index in (0, 2):
+        assert broken[index][1].row["average_gap"] == pytest.approx(
+            healthy[index][1].row["average_gap"], abs=1e-12
         )
 
 

@@ -169,8 +169,8 @@ def test_a_refused_seed_says_what_to_do_and_a_kept_one_that_nobody_looked():
         f"seed: got {INFEASIBLE_SEED}; no feasible draw of random-mdp "
         f"(1 tried, Slater slack {slack:.4g}): another seed, fewer agents or larger budgets"
     )
-    kept = random_mdp(**sizes, infeasible="keep")
-    assert kept.notes == f"seed {INFEASIBLE_SEED}, feasibility not checked"
+    problem = random_mdp(**sizes, infeasible="keep")
+    assert problem.notes == f"seed {INFEASIBLE_SEED}, feasibility not checked"
 
 
 def test_sizes_counted_by_numpy_are_whole_numbers_too():

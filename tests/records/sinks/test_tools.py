@@ -72,11 +72,11 @@ print("TOLD", json.dumps({**told, "run": wandb.run is not None}))
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A run with every sink, in a process of its own, and what that process said."""
-    place = tmp_path_factory.mktemp("whole")
-    arguments = ["run", "fednpg", *FLAGS.split(), "--out", str(place / "run"), "--log-to", *SINKS]
-    done = _run(["-c", GUARDED, *arguments], 240, fresh_environment(), place)
+    folder = tmp_path_factory.mktemp("whole")
+    arguments = ["run", "fednpg", *FLAGS.split(), "--out", str(folder / "run"), "--log-to", *SINKS]
+    done = _run(["-c", GUARDED, *arguments], 240, fresh_environment(), folder)
     assert done.returncode == 0, done.stderr
-    return place / "run", done
+    return folder / "run", done
 
 
 @pytest.fixture
