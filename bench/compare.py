@@ -49,8 +49,10 @@ def compare(old: pathlib.Path, new: pathlib.Path) -> int:
         print(f"bench compare: {error}", file=sys.stderr)
         return 2
     if before["bench"] != after["bench"] or before["quick"] != after["quick"]:
-        told = [f"{d['bench']}{' --quick' * d['quick']}" for d in (before, after)]
-        print(f"bench compare: {told[0]} and {told[1]} measure different things", file=sys.stderr)
+        titles = [f"{d['bench']}{' --quick' * d['quick']}" for d in (before, after)]
+        print(
+            f"bench compare: {titles[0]} and {titles[1]} measure different things", file=sys.stderr
+        )
         return 2
     for name, (was, now) in machines(before["machine"], after["machine"]).items():
         print(f"another machine: {name} was {was}, is {now}")
@@ -91,18 +93,18 @@ def machines(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, A
     }
 
 
-def changes(old: Any, new: Any, place: tuple[str, ...] = ()) -> Iterator[Change]:
+def changes(old: Any, new: Any, path: tuple[str, ...] = ()) -> Iterator[Change]:
     """Every number that stands at the same place in both; medians with their spread."""
     if isinstance(old, dict) and isinstance(new, dict):
         if {"median", "least", "most"} <= set(old) & set(new):
             apart = max(spread(old), spread(new))
-            yield Change("/".join(place), old["median"], new["median"], apart)
+            yield Change("/".join(path), old["median"], new["median"], apart)
             return
         for key in old:
-            if key in new and (place or key not in LEFT_OUT):
-                yield from changes(old[key], new[key], (*place, key))
+            if key in new and (path or key not in LEFT_OUT):
+                yield from changes(old[key], new[key], (*path, key))
     elif number(old) and number(new):
-        yield Change("/".join(place), float(old), float(new), math.nan)
+        yield Change("/".join(path), float(old), float(new), math.nan)
 
 
 def spread(rates: dict[str, float]) -> float:

@@ -58,8 +58,8 @@ def _looped(program: ClosedJaxpr) -> Work:
 def _compiled(program: ClosedJaxpr) -> Work:
     """XLA's count, in which every loop's body is there once."""
     shapes = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in program.in_avals]
-    told = jax.jit(jaxpr_as_fun(program)).lower(*shapes).compile().cost_analysis()
-    counted: dict[str, float] = told[0] if isinstance(told, list) else told or {}
+    analysis = jax.jit(jaxpr_as_fun(program)).lower(*shapes).compile().cost_analysis()
+    counted: dict[str, float] = analysis[0] if isinstance(analysis, list) else analysis or {}
     return Work(*(max(0.0, counted.get(key, 0.0)) for key in KEYS))
 
 

@@ -14,19 +14,19 @@ INK, QUIET, PAPER = "#1a1a1a", "#6b6b6b", "#ffffff"
 BLUE, ORANGE, GREEN, GREY = "#d6e8f5", "#fbe3d0", "#d5efe5", "#eeeeee"
 
 
-def box(x: float, y: float, width: float, height: float, *words: str, fill: str = GREY) -> str:
+def box(x: float, y: float, width: float, height: float, *rows: str, fill: str = GREY) -> str:
     """A rounded box with centred lines of text."""
-    first = y + height / 2 - 9 * (len(words) - 1)
+    first = y + height / 2 - 9 * (len(rows) - 1)
     middle = x + width / 2
-    lines = [text(middle, first + 18 * row, line) for row, line in enumerate(words)]
+    lines = [text(middle, first + 18 * row, line) for row, line in enumerate(rows)]
     shape = f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="6"'
     return "".join([f'{shape} fill="{fill}" stroke="{QUIET}"/>', *lines])
 
 
-def text(x: float, y: float, words: str, *, anchor: str = "middle", colour: str = INK) -> str:
+def text(x: float, y: float, label: str, *, anchor: str = "middle", colour: str = INK) -> str:
     """One line of text, centred on y."""
-    place = f'x="{x:g}" y="{y + 5:g}" text-anchor="{anchor}" fill="{colour}"'
-    return f"<text {place}>{escape(words)}</text>"
+    attributes = f'x="{x:g}" y="{y + 5:g}" text-anchor="{anchor}" fill="{colour}"'
+    return f"<text {attributes}>{escape(label)}</text>"
 
 
 def arrow(x: float, y: float, to_x: float, to_y: float, *, dashed: bool = False) -> str:
@@ -53,8 +53,8 @@ def idea() -> str:
     parts = [text(360, 24, "Federated and constrained: agents share a policy, never their costs")]
     for agent, cost in enumerate(("fluids", "vasopressors", "organ failure")):
         y, mark = 46 + 66 * agent, "₁₂₃"[agent]
-        words = f"agent {agent + 1} sees {cost} ≤ d{mark}", f"and keeps its multiplier λ{mark}"
-        parts += [box(20, y, 270, 54, *words, fill=ORANGE), arrow(292, y + 27, 368, 139)]
+        labels = f"agent {agent + 1} sees {cost} ≤ d{mark}", f"and keeps its multiplier λ{mark}"
+        parts += [box(20, y, 270, 54, *labels, fill=ORANGE), arrow(292, y + 27, 368, 139)]
     parts += [
         text(345, 62, "policies", colour=QUIET),
         box(370, 106, 110, 66, "merge", "the mean", fill=BLUE),
@@ -89,8 +89,8 @@ def heterogeneity() -> str:
         parts += [arrow(x + 100, 72, x + 100, 108), box(x, 110, 200, 44, f"agent {agent + 1}")]
         for cost in range(3):
             seen = agent == cost
-            words = f"c{'₁₂₃'[cost]} ≤ d{'₁₂₃'[cost]}" if seen else "?"
-            parts.append(box(x + 67 * cost, 168, 66, 40, words, fill=ORANGE if seen else PAPER))
+            label = f"c{'₁₂₃'[cost]} ≤ d{'₁₂₃'[cost]}" if seen else "?"
+            parts.append(box(x + 67 * cost, 168, 66, 40, label, fill=ORANGE if seen else PAPER))
         parts.append(arrow(x + 100, 210, x + 100, 248))
     parts.append(box(30, 250, 660, 50, "one policy π that keeps every budget", fill=GREEN))
     return drawing(720, 320, "Constraint heterogeneity", *parts)
@@ -117,8 +117,8 @@ def rounds() -> str:
         y = 25 + 75 * agent
         parts.append(arrow(112, 120, 158, y + 20))
         for step in range(3):
-            words = ("step 1", "…", "step E")[step]
-            parts.append(box(160 + 95 * step, y, 75, 40, words, fill=ORANGE))
+            label = ("step 1", "…", "step E")[step]
+            parts.append(box(160 + 95 * step, y, 75, 40, label, fill=ORANGE))
             if step < 2:
                 parts.append(arrow(236 + 95 * step, y + 20, 254 + 95 * step, y + 20))
         parts.append(arrow(427, y + 20, 488, 120))

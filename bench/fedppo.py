@@ -195,6 +195,6 @@ def cost_of_agents(
         ours.turn()
         times.append(time.perf_counter() - begun)
     rate = ours.agent_steps / statistics.median(times)
-    told = f"{rate:.0f} agent-steps/s, compiled in {ours.compile_seconds:.1f} s"
-    print(f"N = {agents}, M = {constraints}: {told}")
+    rate_text = f"{rate:.0f} agent-steps/s, compiled in {ours.compile_seconds:.1f} s"
+    print(f"N = {agents}, M = {constraints}: {rate_text}")
     return {"agent_steps_per_second": rate, "compile_seconds": ours.compile_seconds}

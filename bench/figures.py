@@ -49,9 +49,9 @@ def draw_staleness(figures: dict[str, Any], path: pathlib.Path) -> None:
     """Accuracy in the end against the window, each seed a dot, at one rate for all losses."""
     figure = Figure(figsize=(9, 3.6), layout="constrained", dpi=110)
     left, right = figure.subplots(1, 2)
-    for place, (colour, loss) in enumerate(zip(COLOURS, ("gepo", "gspo", "grpo"), strict=False)):
+    for index, (colour, loss) in enumerate(zip(COLOURS, ("gepo", "gspo", "grpo"), strict=False)):
         windows = figures["table_common"]["losses"][loss]["windows"]
-        at = np.arange(len(windows)) + 0.12 * (place - 1)
+        at = np.arange(len(windows)) + 0.12 * (index - 1)
         rows = list(windows.values())
         left.plot(at, [row["last"] for row in rows], color=colour, marker="_", ms=14, label=loss)
         for x, row in zip(at, rows, strict=True):

@@ -47,15 +47,15 @@ QUICK = (
 
 def measure(quick: bool) -> dict[str, Any]:
     """Runs every command into directories and makes the table from them."""
-    with tempfile.TemporaryDirectory() as place:
-        root = pathlib.Path(place)
+    with tempfile.TemporaryDirectory() as folder:
+        root = pathlib.Path(folder)
         commands = {"quick": QUICK} if quick else RUNS
         for name, command in commands.items():
-            words = ["run", "fedppo", *command.split()]
-            assert main([*words, "--compare", "--out", str(root / name)]) == 0
+            arguments = ["run", "fedppo", *command.split()]
+            assert main([*arguments, "--compare", "--out", str(root / name)]) == 0
             if name in WEIGHED:
                 weighed = ["--merge-by", "lagrangian", "--out", str(root / f"{name}-weighed")]
-                assert main([*words, *weighed]) == 0
+                assert main([*arguments, *weighed]) == 0
         return table(root, commands)
 
 
@@ -71,34 +71,34 @@ def table(root: pathlib.Path, commands: dict[str, str]) -> dict[str, Any]:
 
 def run(directory: pathlib.Path) -> dict[str, Any]:
     """The rows of one comparison, normalised between a first policy and the omniscient agent."""
-    places = {who: directory if who == "fed" else directory / who for who in REFERENCES}
+    folders = {who: directory if who == "fed" else directory / who for who in REFERENCES}
     weighed = directory.with_name(f"{directory.name}-weighed")
     if weighed.is_dir():
-        places = {"fed": directory, "weighed": weighed, **places}
-    rewards = {who: window_of(place, "reward") for who, place in places.items()}
-    low = float(np.nanmean(first_rewards(places["fed"])))
+        folders = {"fed": directory, "weighed": weighed, **folders}
+    rewards = {who: window_of(folder, "reward") for who, folder in folders.items()}
+    low = float(np.nanmean(first_rewards(folders["fed"])))
     high = interquartile_mean(rewards["omniscient"].mean(1))
-    rows = {who: row(place, rewards[who], low, high) for who, place in places.items()}
+    rows = {who: row(folder, rewards[who], low, high) for who, folder in folders.items()}
     config = yaml.safe_load((directory / "config.yaml").read_text())
     return {"initial_reward": low, "hidden": config["hidden"], "rows": rows}
 
 
-def row(place: pathlib.Path, reward: np.ndarray, low: float, high: float) -> dict[str, Any]:
+def row(folder: pathlib.Path, reward: np.ndarray, low: float, high: float) -> dict[str, Any]:
     """One reference: reward and costs over seeds, each a mean over the last evaluations.
 
     Args:
-        place: run directory.
+        folder: run directory.
         reward: [seeds, policies].
         low: reward of the first policy.
         high: reward of the omniscient agent.
     """
-    summary = json.loads((place / "summary.json").read_text())
+    summary = json.loads((folder / "summary.json").read_text())
     budgets = summary["budgets"]
     by_seed = reward.mean(1)
     normalized = (by_seed - low) / (high - low)
-    shares = {name: window_of(place, f"cost/{name}") / budget for name, budget in budgets.items()}
+    shares = {name: window_of(folder, f"cost/{name}") / budget for name, budget in budgets.items()}
     worst = np.stack([share.max(1) for share in shares.values()]).max(0)
-    kept = worst <= 1.0 + summary["feasibility_tolerance"]
+    within_budgets = worst <= 1.0 + summary["feasibility_tolerance"]
     return {
         "seeds": len(by_seed),
         "samples_per_agent": summary["environment_steps_per_agent"],
@@ -110,21 +110,21 @@ def row(place: pathlib.Path, reward: np.ndarray, low: float, high: float) -> dic
         "mean_cost_over_budget": {
             name: float(share.mean(0).max()) for name, share in shares.items()
         },
-        "seeds_within_every_budget": float(kept.mean()),
+        "seeds_within_every_budget": float(within_budgets.mean()),
         "worst_cost_over_budget": float(worst.max()),
         "bytes_exchanged": summary["bytes_exchanged"],
         "seconds": summary["seconds"],
-        "curve": curve(place, budgets),
+        "curve": curve(folder, budgets),
     }
 
 
-def curve(place: pathlib.Path, budgets: dict[str, float]) -> dict[str, list[float]]:
+def curve(folder: pathlib.Path, budgets: dict[str, float]) -> dict[str, list[float]]:
     """Quartiles over seeds, at every evaluation, of the reward and of the largest cost / budget.
 
     Of agents that never communicate the reward is their mean and the cost that of the worst.
     """
     by_round: dict[int, dict[int, list[dict[str, str]]]] = {}
-    for line in evaluations(place):
+    for line in evaluations(folder):
         by_round.setdefault(int(line["round"]), {}).setdefault(int(line["seed"]), []).append(line)
     curves: dict[str, list[float]] = {"samples": [], "round": []}
     for round, seeds in sorted(by_round.items()):
@@ -152,9 +152,9 @@ def interval(values: np.ndarray) -> dict[str, float]:
     return {"iqm": estimate.estimate, "low": estimate.low, "high": estimate.high}
 
 
-def window_of(place: pathlib.Path, column: str) -> np.ndarray:
+def window_of(folder: pathlib.Path, column: str) -> np.ndarray:
     """[seeds, policies], the column's mean over the last evaluations."""
-    rows = evaluations(place)
+    rows = evaluations(folder)
     rounds = sorted({int(row["round"]) for row in rows})[-WINDOW:]
     seeds = sorted({int(row["seed"]) for row in rows})
     policies = sorted({int(row["policy"]) for row in rows})
@@ -170,12 +170,12 @@ def window_of(place: pathlib.Path, column: str) -> np.ndarray:
     )
 
 
-def first_rewards(place: pathlib.Path) -> list[float]:
+def first_rewards(folder: pathlib.Path) -> list[float]:
     """Rewards of every seed's policy before any step."""
-    return [float(row["reward"]) for row in evaluations(place) if int(row["round"]) == 0]
+    return [float(row["reward"]) for row in evaluations(folder) if int(row["round"]) == 0]
 
 
-def evaluations(place: pathlib.Path) -> list[dict[str, str]]:
+def evaluations(folder: pathlib.Path) -> list[dict[str, str]]:
     """The rows of ``evaluations.csv``."""
-    with (place / "evaluations.csv").open(encoding="utf-8") as file:
+    with (folder / "evaluations.csv").open(encoding="utf-8") as file:
         return list(csv.DictReader(file))

@@ -120,15 +120,15 @@ MUTATIONS = (
 
 def measure(quick: bool) -> dict[str, Any]:
     """Applies one mutation after another to a copy of the package."""
-    chosen = MUTATIONS[-1:] if quick else MUTATIONS
+    selected = MUTATIONS[-1:] if quick else MUTATIONS
     with tempfile.TemporaryDirectory() as name:
         copy = pathlib.Path(name)
         for part in CARRIED:
             carry(ROOT / part, copy / part)
-        whole = failing(copy, [mutation.test for mutation in chosen])
+        whole = failing(copy, [mutation.test for mutation in selected])
         assert not whole, f"these fail without any mutation: {whole}"
-        figures = [survey(copy, mutation) for mutation in chosen]
-    survivors = [told["place"] for told in figures if not told["caught"]]
+        figures = [survey(copy, mutation) for mutation in selected]
+    survivors = [figure["place"] for figure in figures if not figure["caught"]]
     assert not survivors, f"no test noticed: {survivors}"
     return {"mutations": figures}
 

@@ -174,8 +174,8 @@ class Worker:
 
     def _failure(self, what: str) -> WorkerFailed:
         """Ends the process and says what its last words were."""
-        words = self._end()
-        return WorkerFailed(f"{self._name}: {what}" + (f": {words[-1]}" if words else ""))
+        output = self._end()
+        return WorkerFailed(f"{self._name}: {what}" + (f": {output[-1]}" if output else ""))
 
     def _end(self) -> list[str]:
         """Lines of its stderr; none once it was ended."""

@@ -54,7 +54,7 @@ class Option(NamedTuple):
 
     Attributes:
         flag: ``--local-steps``, or ``DIRECTORY`` of an argument without a flag.
-        told: its help.
+        help_text: its help.
         allowed: what it may be, in words; empty where the help says all.
         default: what it is unless given, as it would be typed; None where it must be given.
         swept: whether it may be an axis of a sweep.
@@ -64,7 +64,7 @@ class Option(NamedTuple):
     """
 
     flag: str
-    told: str
+    help_text: str
     allowed: str
     default: str | None
     swept: bool = False
@@ -78,15 +78,15 @@ def options(kind: Any, *, swept: bool = False) -> list[Option]:
     found = []
     for field in dataclasses.fields(kind):
         marks = typing.get_args(hints[field.name])[1:]
-        words = {str(mark) for mark in marks}
-        if "Suppress" in words or any(getattr(mark, "name", None) == "" for mark in marks):
+        mark_names = {str(mark) for mark in marks}
+        if "Suppress" in mark_names or any(getattr(mark, "name", None) == "" for mark in marks):
             continue
         named = flag(f"no_{field.name}" if field.default is True else field.name)
         found.append(
             Option(
-                flag=field.name.upper() if "Positional" in words else named,
-                told=told(kind, field.name, marks),
-                allowed="" if "UseAppendAction" in words else allowed(kind, field),
+                flag=field.name.upper() if "Positional" in mark_names else named,
+                help_text=help_text_of(kind, field.name, marks),
+                allowed="" if "UseAppendAction" in mark_names else allowed(kind, field),
                 default=default(field),
                 swept=swept and field.name not in (*OWN, *OF_ROWS),
                 only=company(kind, field.name),
@@ -100,7 +100,7 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def told(kind: Any, name: str, marks: Sequence[Any] = ()) -> str:
+def help_text_of(kind: Any, name: str, marks: Sequence[Any] = ()) -> str:
     """The help of a field: said in its annotation, or the text under it, also in a base."""
     said = [mark.help for mark in marks if getattr(mark, "help", None)]
     under = (texts(base).get(name) for base in kind.__mro__ if dataclasses.is_dataclass(base))
@@ -129,14 +129,14 @@ def allowed(kind: Any, field: dataclasses.Field[Any]) -> str:
     if annotation.kind is bool:
         return "switches this off" if field.default is True else "a switch"
     literal = typing.get_origin(annotation.kind) is typing.Literal
-    choices = typing.get_args(annotation.kind) if literal else annotation.words
-    words = [f"`{word}`" for word in choices]
+    choices = typing.get_args(annotation.kind) if literal else annotation.choices
+    alternatives = [f"`{word}`" for word in choices]
     if annotation.kind is pathlib.Path:
-        words.append("a path")
+        alternatives.append("a path")
     elif annotation.kind in (int, float):
-        words.append(annotation.allowed.removeprefix(" or ".join([*annotation.words, ""])))
+        alternatives.append(annotation.allowed.removeprefix(" or ".join([*annotation.choices, ""])))
     many = ["several with spaces between"] if annotation.many else []
-    return ", ".join([*([" or ".join(words)] if words else []), *many])
+    return ", ".join([*([" or ".join(alternatives)] if alternatives else []), *many])
 
 
 def company(kind: Any, name: str) -> tuple[str, ...]:
@@ -200,8 +200,8 @@ class Only:
 
 def rendered(section: str, option: Option) -> str:
     """An option as Markdown: a heading that can be linked to, its help, and what it may be."""
-    place = anchor(section, option.flag)
-    name = f'<h4 id="{place}"><a href="#{place}"><code>{option.flag}</code></a></h4>'
+    identifier = anchor(section, option.flag)
+    name = f'<h4 id="{identifier}"><a href="#{identifier}"><code>{option.flag}</code></a></h4>'
     facts = [option.allowed] if option.allowed else []
     if option.default is None:
         facts.append("must be given")
@@ -212,7 +212,7 @@ def rendered(section: str, option: Option) -> str:
     if option.swept:
         facts.append("can be swept")
     # A word with _ or * in it is no emphasis, and a name no tag.
-    meaning = escape(" ".join(option.told.split()), quote=False)
+    meaning = escape(" ".join(option.help_text.split()), quote=False)
     meaning = re.sub(r"([_*])", r"\\\1", meaning)
     meaning = re.sub(r"(?<![\w=-])--[a-z][a-z-]*", r"`\g<0>`", meaning)
     return "\n\n".join([name, meaning, *([f"*{' · '.join(facts)}*"] if facts else [])])
@@ -226,7 +226,7 @@ def anchor(section: str, flag: str) -> str:
 def of_networks() -> list[Option]:
     """What ``run fedppo`` and ``run fednatural`` have beside what every run has."""
     family = family_of("fedppo")
-    (preset, beside) = (
+    (preset, others) = (
         option
         for option in options(options_of(family, family.settings))
         if option.flag in ("--preset", "--compare")
@@ -234,7 +234,7 @@ def of_networks() -> list[Option]:
     presets = " or ".join(f"`{name}`" for name in family.presets)
     return [
         preset._replace(allowed=presets),
-        beside,
+        others,
         *settings(family, ("fedppo", "fednatural")),
     ]
 
@@ -273,13 +273,13 @@ def sections() -> dict[str, list[Option]]:
 
 def flags() -> str:
     """Every flag, in the order of the alphabet, and where it is."""
-    places: dict[str, list[str]] = {}
+    links_of: dict[str, list[str]] = {}
     for section, found in sections().items():
         for option in found:
             if option.flag.startswith("--"):
                 link = f"[{section}](#{anchor(section, option.flag)})"
-                places.setdefault(option.flag, []).append(link)
-    rows = [f"| `{flag}` | {', '.join(links)} |" for flag, links in sorted(places.items())]
+                links_of.setdefault(option.flag, []).append(link)
+    rows = [f"| `{flag}` | {', '.join(links)} |" for flag, links in sorted(links_of.items())]
     return "\n".join(["| flag | of |", "|---|---|", *rows])
 
 

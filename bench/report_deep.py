@@ -107,8 +107,8 @@ def _clipped(figures: dict[str, Any]) -> list[str]:
 
 def _outcome(row: dict[str, Any]) -> str:
     cost = max(row["mean_cost_over_budget"].values())
-    kept = 100 * row["seeds_within_every_budget"]
-    return f"{_interval(row['reward'], 1)}, {cost:.2f} d, {kept:.0f} %"
+    share_within_budgets = 100 * row["seeds_within_every_budget"]
+    return f"{_interval(row['reward'], 1)}, {cost:.2f} d, {share_within_budgets:.0f} %"
 
 
 def draw_learned(figures: dict[str, Any], directory: pathlib.Path) -> None:

@@ -253,12 +253,13 @@ def roofline(figures: dict[str, Any]) -> str:
         "measured | share | bound by |",
         "|---" * 10 + "|",
     ]
-    for name, told in figures["programs"].items():
+    for name, program in figures["programs"].items():
         lines.append(
-            f"| {name} | {told['flops']:.3g} | {told['transcendentals']:.3g} | "
-            f"{told['bytes']:.3g} | {told['flops'] / told['bytes']:.2f} | "
-            f"{_bytes(told['footprint'])} | {_seconds(told['needed'][told['bound']])} | "
-            f"{_seconds(told['seconds'])} | {100 * told['share']:.0f} % | {told['bound']} |"
+            f"| {name} | {program['flops']:.3g} | {program['transcendentals']:.3g} | "
+            f"{program['bytes']:.3g} | {program['flops'] / program['bytes']:.2f} | "
+            f"{_bytes(program['footprint'])} | {_seconds(program['needed'][program['bound']])} | "
+            f"{_seconds(program['seconds'])} | {100 * program['share']:.0f} % | "
+            f"{program['bound']} |"
         )
     return "\n".join([*lines, "", "![Programs under the roof](figures/roofline.png)", ""])
 
@@ -275,8 +276,8 @@ def draw_roofline(figures: dict[str, Any]) -> None:
         peak = limits["per_second"][dtype]
         roof = [min(peak, at * sizes[size]) / 1e9 for at in reach]
         axes.plot(reach, roof, line, color="black", lw=1, label=f"float32, out of {held}")
-    for index, (name, told) in enumerate(figures["programs"].items()):
-        at, done = told["flops"] / told["bytes"], told["flops"] / told["seconds"] / 1e9
+    for index, (name, program) in enumerate(figures["programs"].items()):
+        at, done = program["flops"] / program["bytes"], program["flops"] / program["seconds"] / 1e9
         look: Any = {"marker": "osD^vP*Xh"[index % 9], "color": COLOURS[index % len(COLOURS)]}
         axes.plot(at, done, ls="none", label=name, **look)
     axes.set(xlabel="flops per byte", ylabel="10⁹ flops per second", xscale="log", yscale="log")

@@ -52,7 +52,7 @@ def against(found: dict[str, Any], goals: dict[str, Any]) -> list[str]:
         "|---|---|---|---|---|",
     ]
     for name, row in found.items():
-        commands, told = row["commands"], row["inside"]
+        commands, measured = row["commands"], row["inside"]
         seconds = commands["seconds_of_all_members"]
         lines.append(f"| {name}: one sweep | {row['members']} | {_middle(seconds['sweep'])} | | |")
         for way, title in WAYS.items():
@@ -63,19 +63,19 @@ def against(found: dict[str, Any], goals: dict[str, Any]) -> list[str]:
                 f"| {name}: {title} | {commands['processes']} | {_middle(seconds[way])} | "
                 f"{_spread(over)} | {goal} |"
             )
-        rate, over = told["members_per_second"], told["over_one_by_one"]
+        rate, over = measured["members_per_second"], measured["over_one_by_one"]
         loop = row["members"] / rate["one_by_one"]["median"]
         lines.append(
-            f"| {name}: a loop over members, after compilation | {told['loop_members']} | "
+            f"| {name}: a loop over members, after compilation | {measured['loop_members']} | "
             f"{loop:.1f} | {_spread(over)} ({over['with_compilation']:.1f} with compilation) | |"
         )
     lines.append("")
     for name, row in found.items():
-        told, rate = row["inside"], row["inside"]["members_per_second"]
+        measured, rate = row["inside"], row["inside"]["members_per_second"]
         lines += [
-            f"{name} compiles {told['compile_seconds']['program']:.1f} s (of one member: "
-            f"{told['compile_seconds']['one_by_one']:.1f} s), and then does "
-            f"{_spread(rate['program'], 2)} members per second, {told['side_by_side']} side by "
+            f"{name} compiles {measured['compile_seconds']['program']:.1f} s (of one member: "
+            f"{measured['compile_seconds']['one_by_one']:.1f} s), and then does "
+            f"{_spread(rate['program'], 2)} members per second, {measured['side_by_side']} side by "
             f"side (one after another: {_spread(rate['one_by_one'], 2)}).",
             "",
         ]
@@ -138,15 +138,15 @@ def accelerators(found: dict[str, Any]) -> list[str]:
     """Members per second against members."""
     lines: list[str] = []
     for name, row in found.items():
-        told = row["saturation"]
-        if "not_measured" in told:
-            lines.append(f"{name} on an accelerator was not measured: {told['not_measured']}.")
+        measured = row["saturation"]
+        if "not_measured" in measured:
+            lines.append(f"{name} on an accelerator was not measured: {measured['not_measured']}.")
             continue
         counts = ", ".join(
             f"{own['members_per_second']['median']:.2f} with {count}"
-            for count, own in told["counts"].items()
+            for count, own in measured["counts"].items()
         )
-        lines.append(f"{name} on {told['device']}, members per second: {counts} side by side.")
+        lines.append(f"{name} on {measured['device']}, members per second: {counts} side by side.")
     return [*lines, ""]
 
 

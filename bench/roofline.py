@@ -54,11 +54,11 @@ def measure(quick: bool) -> dict[str, Any]:
     found = {}
     for name, build in programs(quick).items():
         found[name] = against(build(), limits, repeats)
-        told = found[name]
+        program = found[name]
         print(
-            f"{name}: {1e6 * told['seconds']:.1f} µs a round, {100 * told['share']:.0f} % of the "
-            f"limit, which is {told['bound']}; {told['flops']:.3g} flops, "
-            f"{told['transcendentals']:.3g} transcendentals, {told['bytes']:.3g} bytes"
+            f"{name}: {1e6 * program['seconds']:.1f} µs a round, {100 * program['share']:.0f} % of "
+            f"the limit, which is {program['bound']}; {program['flops']:.3g} flops, "
+            f"{program['transcendentals']:.3g} transcendentals, {program['bytes']:.3g} bytes"
         )
     return {"peaks": limits, "programs": found}
 

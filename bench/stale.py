@@ -76,19 +76,19 @@ def studied(
     table: dict[str, Any] = {}
     for loss in losses:
         lasts = tuned(loss, tuning, windows, rates) if len(rates) > 1 else dict.fromkeys(rates)
-        chosen = max(rates, key=lambda rate: lasts[rate] or 0.0)
-        final = run(prepare(loss, config, windows=windows, learning_rates=(chosen,)))
+        best_rate = max(rates, key=lambda rate: lasts[rate] or 0.0)
+        final = run(prepare(loss, config, windows=windows, learning_rates=(best_rate,)))
         table[loss] = {
-            "learning_rate": chosen,
+            "learning_rate": best_rate,
             "last_by_rate": {str(rate): value for rate, value in lasts.items()},
             "seconds": final.timing["seconds"],
             "windows": {str(cell.window): row(cell) for cell in final.cells},
         }
-        shown = ", ".join(
+        accuracies_text = ", ".join(
             f"W={window}: {each['best']:.3f}/{each['last']:.3f}"
             for window, each in table[loss]["windows"].items()
         )
-        print(f"{loss:8} lr {chosen:g}: best/last {shown}", flush=True)
+        print(f"{loss:8} lr {best_rate:g}: best/last {accuracies_text}", flush=True)
     return {"rates": list(rates), "losses": table}
 
 

@@ -34,19 +34,19 @@ def measure(quick: bool) -> dict[str, Any]:
     for name, flags in RUNS.items():
         if quick and name != "fednpg":
             continue
-        with tempfile.TemporaryDirectory() as place:
-            figures[name] = survive(name, flags, 2 if quick else 20, pathlib.Path(place), seed=0)
-        told = figures[name]
+        with tempfile.TemporaryDirectory() as folder:
+            figures[name] = survive(name, flags, 2 if quick else 20, pathlib.Path(folder), seed=0)
+        figure = figures[name]
         print(
-            f"{name}: {told['kills']} kills ({told['kills_after_a_checkpoint']} of them after a "
-            f"checkpoint, {told['kills_while_saving']} in the middle of one), "
-            f"{told['finished']} runs finished, differences: {told['differences'] or 'none'}"
+            f"{name}: {figure['kills']} kills ({figure['kills_after_a_checkpoint']} of them after "
+            f"a checkpoint, {figure['kills_while_saving']} in the middle of one), "
+            f"{figure['finished']} runs finished, differences: {figure['differences'] or 'none'}"
         )
-    assert not any(told["differences"] for told in figures.values())
+    assert not any(figure["differences"] for figure in figures.values())
     return {"survival": figures}
 
 
-def survive(name: str, flags: str, kills: int, place: pathlib.Path, seed: int) -> dict[str, Any]:
+def survive(name: str, flags: str, kills: int, folder: pathlib.Path, seed: int) -> dict[str, Any]:
     """Runs are killed and resumed, each at most four times, and then left to finish.
 
     A process is killed a moment after it has written a random share of the rows, or, one in
@@ -57,30 +57,30 @@ def survive(name: str, flags: str, kills: int, place: pathlib.Path, seed: int) -
         name: of the algorithm, as in `RUNS`.
         flags: its options.
         kills: how many.
-        place: directory for the runs.
+        folder: directory for the runs.
         seed: of the moments.
     """
     rng = random.Random(seed)
-    whole = place / "undisturbed"
+    whole = folder / "undisturbed"
     begun_at = time.monotonic()
-    lived(begin(name, flags, whole), place)
+    lived(begin(name, flags, whole), folder)
     seconds = time.monotonic() - begun_at
     swept = name.startswith("sweep")
     table = "sweep.csv" if swept else "metrics.csv"
     size = (whole / table).stat().st_size
     moments: list[tuple[bool, bool]] = []
     differences: list[str] = []
-    finished, out, left = 0, place / "killed-0", 4
+    finished, out, left = 0, folder / "killed-0", 4
     while len(moments) < kills or out.exists():
         begun = (out / "config.yaml").exists()
         command = ["resume", str(out)] if begun else [*begin(name, flags, out), "--overwrite"]
         share, pause = rng.uniform(-0.2, 1), rng.uniform(0, 1)
         rows = 0 if swept else int(share * size)
         until = (out / table, rows, seconds * pause if swept else pause * (1 if share > 0 else 3))
-        if lived(command, place, until if left and len(moments) < kills else None):
+        if lived(command, folder, until if left and len(moments) < kills else None):
             differences += compare(whole, out)
             finished += 1
-            out, left = place / f"killed-{finished}", 4
+            out, left = folder / f"killed-{finished}", 4
         else:
             moments.append(moment(out))
             left -= 1
@@ -101,13 +101,13 @@ def begin(name: str, flags: str, out: pathlib.Path) -> list[str]:
 
 
 def lived(
-    arguments: list[str], place: pathlib.Path, until: tuple[pathlib.Path, int, float] | None = None
+    arguments: list[str], folder: pathlib.Path, until: tuple[pathlib.Path, int, float] | None = None
 ) -> bool:
     """Whether a process of the command line came to its end.
 
     Args:
         arguments: of ``fedjax-rl``.
-        place: directory for its caches.
+        folder: directory for its caches.
         until: a file, its size in bytes, and the seconds after which the process is killed once
             the file has it; None to let it live.
 
@@ -115,15 +115,15 @@ def lived(
         RuntimeError: it failed by itself.
     """
     environment = {
-        "JAX_COMPILATION_CACHE_DIR": str(place / "programs"),
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "programs"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "PYTHONWARNINGS": "ignore:Error reading persistent compilation cache entry",
-        "FEDJAX_RL_CACHE": str(place / "solutions"),
+        "FEDJAX_RL_CACHE": str(folder / "solutions"),
         **os.environ,
     }
     command = [sys.executable, "-m", "fedjax_rl", *arguments]
-    with (place / "complaints").open("w+") as complaints:
+    with (folder / "complaints").open("w+") as complaints:
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=complaints
         )
@@ -151,9 +151,9 @@ def moment(out: pathlib.Path) -> tuple[bool, bool]:
 def compare(expected: pathlib.Path, out: pathlib.Path) -> list[str]:
     """Names of files that differ in a byte, and of figures of the summary but for timings."""
     names = {
-        path.relative_to(place)
-        for place in (expected, out)
-        for path in (*place.iterdir(), *place.glob("chunks/*"))
+        path.relative_to(folder)
+        for folder in (expected, out)
+        for path in (*folder.iterdir(), *folder.glob("chunks/*"))
     }
     names = {str(name) for name in names if name.name not in (*LEFT_OUT, "chunks")}
     different = [f"{out.name}/{name}" for name in sorted(names) if not alike(expected, out, name)]

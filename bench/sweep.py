@@ -76,9 +76,9 @@ def measure(quick: bool) -> dict[str, Any]:
     for study in studies(quick):
         repeats = 1 if quick else REPEATS
         short = study if quick else shorter(study)
-        told = inside(short, PROCESSES, repeats)
+        measured = inside(short, PROCESSES, repeats)
         if quick and study.algorithm == "fedppo":  # what starts processes has been seen to run
-            figures[study.algorithm] = {"inside": told | shares(told)}
+            figures[study.algorithm] = {"inside": measured | shares(measured)}
             continue
         turns = 1 if quick else WHOLE_REPEATS[study.algorithm]
         commands = whole_commands(study, 1 if quick else PROCESSES, turns, quick)
@@ -87,7 +87,7 @@ def measure(quick: bool) -> dict[str, Any]:
             "grid": {name: len(values) for name, values in study.grid.items()},
             "members": study.members,
             "commands": commands,
-            "inside": told | shares(told),
+            "inside": measured | shares(measured),
             "devices": dealt(short, repeats),
             "saturation": saturated(study, quick),
         }
@@ -109,19 +109,21 @@ def whole_commands(study: Study, count: int, repeats: int, quick: bool) -> dict[
     another; and the leanest that runs can be, which write nothing and find their programs
     compiled. Problems are solved beforehand for all of them.
     """
-    chosen = np.linspace(0, study.members - 1, min(count, study.members)).round().astype(int)
+    sampled_members = (
+        np.linspace(0, study.members - 1, min(count, study.members)).round().astype(int)
+    )
     with tempfile.TemporaryDirectory() as name:
-        place = pathlib.Path(name)
-        plain = _environment(place)
-        kept = {"JAX_ENABLE_COMPILATION_CACHE": "1"}
-        lean = plain | kept | {CACHES[0]: str(place / "programs"), CACHES[1]: "0"}
+        folder = pathlib.Path(name)
+        plain = _environment(folder)
+        cached = {"JAX_ENABLE_COMPILATION_CACHE": "1"}
+        lean = plain | cached | {CACHES[0]: str(folder / "programs"), CACHES[1]: "0"}
         if quick:  # where tests keep compiled programs
-            plain |= kept | {key: os.environ[key] for key in CACHES if key in os.environ}
-        sweep = [[*study.sweep(), "--out", str(place / "sweep"), "--overwrite"]]
-        silent = [study.run(int(n)) for n in chosen]
+            plain |= cached | {key: os.environ[key] for key in CACHES if key in os.environ}
+        sweep = [[*study.sweep(), "--out", str(folder / "sweep"), "--overwrite"]]
+        silent = [study.run(int(n)) for n in sampled_members]
         runs = [
-            [*words, "--out", str(place / f"run-{n}"), "--overwrite"]
-            for n, words in enumerate(silent)
+            [*command, "--out", str(folder / f"run-{n}"), "--overwrite"]
+            for n, command in enumerate(silent)
         ]
         _all(silent[:1], 1, lean)  # solves the problem, and compiles for the lean ones
         clock: dict[str, list[float]] = {}
@@ -155,11 +157,11 @@ def whole_commands(study: Study, count: int, repeats: int, quick: bool) -> dict[
     }
 
 
-def _environment(place: pathlib.Path) -> dict[str, str]:
+def _environment(folder: pathlib.Path) -> dict[str, str]:
     """That of a user whose problems are solved, and whose programs are compiled anew."""
-    kept = {name: value for name, value in os.environ.items() if name not in CACHES}
+    inherited = {name: value for name, value in os.environ.items() if name not in CACHES}
     compiled = {"JAX_ENABLE_COMPILATION_CACHE": "0"}
-    return {"FEDJAX_RL_CACHE": str(place / "solutions"), **kept, **compiled}
+    return {"FEDJAX_RL_CACHE": str(folder / "solutions"), **inherited, **compiled}
 
 
 def _all(commands: Sequence[Sequence[str]], at_once: int, environment: dict[str, str]) -> None:
@@ -171,10 +173,10 @@ def _all(commands: Sequence[Sequence[str]], at_once: int, environment: dict[str,
     waiting, running = list(commands), []
     while waiting or running:
         while waiting and len(running) < at_once:
-            words = [sys.executable, "-m", "fedjax_rl", *waiting.pop(0)]
+            command = [sys.executable, "-m", "fedjax_rl", *waiting.pop(0)]
             running.append(
                 subprocess.Popen(
-                    words,
+                    command,
                     env=environment,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
@@ -190,12 +192,12 @@ def _all(commands: Sequence[Sequence[str]], at_once: int, environment: dict[str,
         time.sleep(0.01)
 
 
-def shares(told: dict[str, Any]) -> dict[str, Any]:
+def shares(measured: dict[str, Any]) -> dict[str, Any]:
     """Rates of the program and of the loop over members, and what surrounds the bare program.
 
     Every share is that of the seconds of ``whole`` in the same turn, median over turns.
     """
-    clock = told["seconds"]
+    clock = measured["seconds"]
     whole = clock["whole"]
 
     def share(more: str, less: str) -> dict[str, float]:
@@ -204,12 +206,12 @@ def shares(told: dict[str, Any]) -> dict[str, Any]:
         return {"median": statistics.median(found), "least": found[0], "most": found[-1]}
 
     rates = {
-        "program": [told["members"] / seconds for seconds in whole],
-        "one_by_one": [told["loop_members"] / seconds for seconds in clock["one_by_one"]],
+        "program": [measured["members"] / seconds for seconds in whole],
+        "one_by_one": [measured["loop_members"] / seconds for seconds in clock["one_by_one"]],
     }
     over = [ours / theirs for ours, theirs in zip(*rates.values(), strict=True)]
     in_all = {
-        name: told["compile_seconds"][name] + told["members"] / statistics.median(own)
+        name: measured["compile_seconds"][name] + measured["members"] / statistics.median(own)
         for name, own in rates.items()
     }
     return {
@@ -252,21 +254,23 @@ def saturated(study: Study, quick: bool) -> dict[str, Any]:
 
 def say(algorithm: str, row: dict[str, Any]) -> None:
     """What came out, in a few lines."""
-    commands, told = row["commands"], row["inside"]
+    commands, measured = row["commands"], row["inside"]
     whole = statistics.median(commands["seconds"]["sweep"])
     over = ", ".join(f"{way} {own['median']:.1f}" for way, own in commands["over"].items())
     print(
         f"{algorithm}: {row['members']} members in {whole:.1f} s, "
-        f"{told['compile_seconds']['program']:.1f} s of them compiling; times as fast as a "
+        f"{measured['compile_seconds']['program']:.1f} s of them compiling; times as fast as a "
         f"process for each: {over} (goal {GOALS[algorithm]:g})"
     )
-    rate = told["members_per_second"]
+    rate = measured["members_per_second"]
     print(
         f"{algorithm}: {rate['program']['median']:.2f} members/s after compilation, "
-        f"{told['over_one_by_one']['median']:.1f} times a loop over members"
+        f"{measured['over_one_by_one']['median']:.1f} times a loop over members"
     )
-    parts = ", ".join(f"{name} {100 * own['median']:.1f} %" for name, own in told["parts"].items())
+    parts = ", ".join(
+        f"{name} {100 * own['median']:.1f} %" for name, own in measured["parts"].items()
+    )
     print(
-        f"{algorithm}: {100 * told['overhead']['median']:.1f} % of the run are metrics, "
+        f"{algorithm}: {100 * measured['overhead']['median']:.1f} % of the run are metrics, "
         f"checkpoints and guards (goal {100 * OVERHEAD:g} %): {parts}"
     )

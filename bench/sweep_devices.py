@@ -32,9 +32,9 @@ class Spread:
     def __init__(self, study: Study, devices: int, shard: str):
         flags = f"{os.environ.get('XLA_FLAGS', '')} {FLAG}={devices}".strip()
         environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-        told = json.dumps([*study, devices, shard])
+        argument = json.dumps([*study, devices, shard])
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.sweep_devices", told],
+            [sys.executable, "-m", "bench.sweep_devices", argument],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -79,8 +79,8 @@ def spread(study: Study, shard: str, repeats: int) -> dict[str, Any]:
         clock = interleaved({name: process.turn for name, process in own.items()}, repeats)
     units = dict.fromkeys(names, float(study.members))
     over = ratio(clock, units, "forced", "one")
-    told = f"{shard} of {study.members} members dealt to {FORCED} devices"
-    print(f"{study.algorithm}: {told}: {over:.2f} times the rate on one")
+    dealt = f"{shard} of {study.members} members dealt to {FORCED} devices"
+    print(f"{study.algorithm}: {dealt}: {over:.2f} times the rate on one")
     return {
         "members": study.members,
         "shard": shard,
@@ -107,10 +107,10 @@ def with_agents(study: Study, members: int) -> Study:
     return Study(study.algorithm, settings, grid)
 
 
-def serve(told: str) -> None:
+def serve(argument: str) -> None:
     """The process's end: a line of seconds when it is ready, and for every line that it reads."""
     answers, sys.stdout = sys.stdout, sys.stderr
-    algorithm, settings, grid, devices, shard = json.loads(told)
+    algorithm, settings, grid, devices, shard = json.loads(argument)
     settings = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
     used = DeviceSettings("all", shard) if devices > 1 else DeviceSettings()
     planned = Planned(Study(algorithm, settings, grid), used)

@@ -54,11 +54,11 @@ class Study(NamedTuple):
 
     def options(self) -> list[str]:
         """The settings on the command line."""
-        words: list[str] = []
+        flags: list[str] = []
         for name, value in self.settings.items():
             values = value if isinstance(value, tuple) else (value,)
-            words += [f"--{name.replace('_', '-')}", *map(str, values)]
-        return words
+            flags += [f"--{name.replace('_', '-')}", *map(str, values)]
+        return flags
 
     def sweep(self) -> list[str]:
         """Arguments of ``fedjax-rl`` that run all members."""
@@ -68,8 +68,8 @@ class Study(NamedTuple):
 
     def run(self, member: int) -> list[str]:
         """Arguments of ``fedjax-rl`` that run one of them."""
-        chosen = list(itertools.product(*self.grid.values()))[member]
-        own = zip(self.grid, chosen, strict=True)
+        values = list(itertools.product(*self.grid.values()))[member]
+        own = zip(self.grid, values, strict=True)
         flags = [
             word for name, value in own for word in (f"--{name.replace('_', '-')}", f"{value}")
         ]
@@ -218,8 +218,8 @@ def inside(study: Study, loop_members: int, repeats: int) -> dict[str, Any]:
     state_loop, computed_loop = (bare_loop(planned.program, rows) for rows in (False, True))
     one_by_one = OneByOne(planned, min(loop_members, study.members))
     group = planned.group
-    with tempfile.TemporaryDirectory() as place:
-        out = pathlib.Path(place) / "sweep"
+    with tempfile.TemporaryDirectory() as folder:
+        out = pathlib.Path(folder) / "sweep"
         competitors: dict[str, Callable[[], object]] = {
             "state": partial(planned.bare, state_loop),
             "computed": partial(planned.bare, computed_loop),

@@ -26,7 +26,7 @@ def no_observation(state: Pytree, hparams: Pytree) -> tuple[()]:
 
 
 class Report(NamedTuple):
-    """What the laboratory reads of a learner at rest. No agent and no aggregator is handed it.
+    """Policy and multipliers of a learner at rest, for evaluation; no agent or aggregator sees it.
 
     Attributes:
         policy: what is evaluated, from the shared part alone. Those who evaluate say what they
@@ -83,12 +83,12 @@ class Time(NamedTuple):
 
 
 class Exchange(NamedTuple):
-    """One crossing between agents ahead of their local steps: send, merge, receive.
+    """One message to the server and its answer, before the local steps: send, merge, receive.
 
     Attributes:
-        send: (key, time, shared, local, agent, hparams) -> (value, kept). Only ``value`` leaves
-            the agent; what it ``kept`` waits there for the answer.
-        receive: (local, kept, merged) -> local.
+        send: (key, time, shared, local, agent, hparams) -> (value, retained). Only ``value``
+            leaves the agent; ``retained`` waits there for the answer.
+        receive: (local, retained, merged) -> local.
         merge: (values, weights) -> merged, from a leading axis of agents to none; the
             `ops.means.weighted_mean`, which needs no more than a sum, where it is None.
     """
@@ -99,7 +99,7 @@ class Exchange(NamedTuple):
 
 
 class Learner(NamedTuple):
-    """What one agent does between two communications; written for one agent, vmapped outside.
+    """The local algorithm of one agent between two communications; vmapped over agents outside.
 
     What is the agent's own (multipliers, optimiser moments, cost critics) lives in ``local``,
     which neither ``message`` nor ``adopt`` is handed, and which is () where it keeps nothing; what
@@ -144,7 +144,7 @@ class Learner(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What an agent sends at the end of a round; stacked over agents, a leading axis N.
+    """The message an agent sends at the end of a round; stacked over agents, a leading axis N.
 
     Attributes:
         value: how its message has changed since the round began, or what the aggregator's
@@ -157,17 +157,17 @@ class Update(NamedTuple):
 
 
 def unchanged_on_the_way(key: Any, value: Pytree) -> Pytree:
-    """Sends a value as it is."""
+    """Sends a value unchanged; the default of `Channel.send`."""
     return value
 
 
 def received_as_sent(sent: Pytree) -> Pytree:
-    """Takes a value as it was sent."""
+    """Returns a value as it was sent; the default of `Channel.receive`."""
     return sent
 
 
 class Channel(NamedTuple):
-    """What happens to a value between an agent and the server; written for one agent.
+    """A transformation of values between an agent and the server; written for one agent.
 
     Every exchange and the value of every update pass it; weights do not.
 
@@ -190,7 +190,7 @@ SUM, MESSAGES = "sum", "messages"
 
 
 class Aggregator(NamedTuple):
-    """How the agents' updates become one change of the message.
+    """A rule that merges the agents' updates into one change of the message.
 
     Attributes:
         init: (message, settings) -> state carried between merges, from the initial message and

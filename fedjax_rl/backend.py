@@ -95,10 +95,12 @@ def start_backend() -> None:
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:  # the latter where no platform is known at all
-        asked = getattr(jax.config, "jax_platforms", None) or os.environ.get("JAX_PLATFORM_NAME")
-        told = _one_line(error) or "there is none of them here"
+        requested = getattr(jax.config, "jax_platforms", None) or os.environ.get(
+            "JAX_PLATFORM_NAME"
+        )
+        reason = _one_line(error) or "there is none of them here"
         raise InvalidInput(
-            "JAX_PLATFORMS", repr(asked), f"platforms of which JAX finds a device ({told})"
+            "JAX_PLATFORMS", repr(requested), f"platforms of which JAX finds a device ({reason})"
         ) from None
 
 
@@ -113,10 +115,10 @@ def default_device() -> Any:
     """The `jax.Device` on which whatever is not dealt to several is computed."""
     import jax
 
-    chosen = chosen_device()
-    if chosen is None or isinstance(chosen, str):
-        return jax.local_devices(backend=chosen)[0]
-    return chosen
+    device = chosen_device()
+    if device is None or isinstance(device, str):
+        return jax.local_devices(backend=device)[0]
+    return device
 
 
 def platform() -> str:
@@ -126,20 +128,20 @@ def platform() -> str:
 
 
 def compiler() -> str:
-    """What the session tells the compiler; empty where it tells nothing that may change bits.
+    """Compiler settings of the session that may change bits; empty where there are none.
 
     These settings make other programs, as another version of jaxlib does. They are not undone,
     but recorded wherever versions are.
     """
     import jax
 
-    chosen = [
+    changed = [
         f"{name}={value}"
         for name, default in COMPILER.items()
         if (value := jax.config.values.get(name, default)) != default
     ]
     flags = os.environ.get("XLA_FLAGS", "").split()
-    return " ".join(chosen + [flag for flag in flags if not flag.startswith((FLAG, DEVICES))])
+    return " ".join(changed + [flag for flag in flags if not flag.startswith((FLAG, DEVICES))])
 
 
 def _one_line(error: BaseException) -> str:

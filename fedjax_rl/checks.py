@@ -1,4 +1,4 @@
-"""What a single value must be: one set of rules for every room, each with its one-line error."""
+"""Checks of single values, shared by all rooms; each has a one-line error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LARGEST_COUNT = 2**31 - 1
 
 
 class Rule(NamedTuple):
-    """What a number must be.
+    """The allowed range of a number.
 
     Attributes:
         allowed: in words, for the message.
@@ -30,7 +30,7 @@ class Rule(NamedTuple):
     most: int | None = None
 
     def named(self, allowed: str) -> Rule:
-        """The same, in other words."""
+        """This rule with another text for its error message."""
         return self._replace(allowed=allowed)
 
 
@@ -99,9 +99,9 @@ def checked(field: str, value: object, rule: Rule) -> Any:
     found: Any = plain(value)
     fits = is_whole(found) if rule.whole else is_number(found)
     if not fits or not rule.holds(found):
-        raise InvalidInput(field, shown(found), rule.allowed)
+        raise InvalidInput(field, one_line(found), rule.allowed)
     if rule.most is not None and found > rule.most:
-        raise InvalidInput(field, shown(found), f"a whole number of at most {rule.most}")
+        raise InvalidInput(field, one_line(found), f"a whole number of at most {rule.most}")
     return int(found) if rule.whole else float(found)
 
 
@@ -120,14 +120,14 @@ def check_count(field: str, value: object, least: int, most: int | None = LARGES
 def check_choice(field: str, value: object, choices: tuple[str, ...]) -> None:
     """Raises InvalidInput unless the value is one of the choices."""
     if not isinstance(value, str) or value not in choices:
-        raise InvalidInput(field, shown(value, quoted=True), f"one of {', '.join(choices)}")
+        raise InvalidInput(field, one_line(value, quoted=True), f"one of {', '.join(choices)}")
 
 
-def shown(value: object, quoted: bool = False) -> str:
+def one_line(value: object, quoted: bool = False) -> str:
     """A value on one short line; words in quotes where they are ``quoted`` or blank."""
     bare = isinstance(value, str) and value.strip() and not quoted
     try:
-        told = " ".join((str(value) if bare else repr(value)).split())
+        text = " ".join((str(value) if bare else repr(value)).split())
     except Exception:  # of a whole number with thousands of digits, or an object's own
-        told = f"a value of type {type(value).__name__}"
-    return told if len(told) <= 200 else f"{told[:197]}..."
+        text = f"a value of type {type(value).__name__}"
+    return text if len(text) <= 200 else f"{text[:197]}..."

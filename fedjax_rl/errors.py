@@ -46,7 +46,7 @@ class Stopped(Exception):
         self.number, self.what, self.status = number, what, 128 + number
 
     def of(self, directory: object) -> Stopped:
-        """The same, of the comparison that the run belongs to."""
+        """This error, naming the comparison that the run belongs to."""
         return Stopped(self.number, self.what, directory)
 
 
@@ -76,7 +76,7 @@ def flag(field: str) -> str:
 
 @contextlib.contextmanager
 def by_flag(*fields: str) -> Iterator[None]:
-    """What is refused inside was a setting, which has the name of its flag.
+    """Renames the field of an `InvalidInput` raised inside to the flag of that setting.
 
     Args:
         fields: that are one.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class NoSettings(NamedTuple):
-    """Of a plug-in without constants of its own."""
+    """The settings of a plug-in that has none."""
 
 
 # Cached since rules made by a call, in_range(0, 1), equal only themselves, and hints that are read

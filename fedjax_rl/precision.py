@@ -1,4 +1,4 @@
-"""What JAX is set to while an algorithm is at work, whatever the session has it set to.
+"""The configuration of JAX while an algorithm is at work, whatever the session's is.
 
 Above all the number type: float64 for finite problems, float32 for networks.
 """

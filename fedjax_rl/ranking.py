@@ -1,4 +1,4 @@
-"""Which of several results is better: budgets come first, then the metric.
+"""The order of results: budgets come first, then the metric.
 
 Everything that calls a result the best asks `best_first`: sweeps and searches, ``best``, ``plot``,
 ``compare``, reports, and a run that recommends one of its two policies.
@@ -22,7 +22,7 @@ EVERY_SEED = 1.0
 
 
 class Standing(NamedTuple):
-    """What decides about a result; the smaller of two is better, the first field first.
+    """The sort key of a result: the smaller is better, the first field first.
 
     Attributes:
         excess: 0 where the budgets are kept, else the relative violation; infinite if unknown.
@@ -35,8 +35,8 @@ class Standing(NamedTuple):
 
 def best_first(standings: Sequence[Standing]) -> list[int]:
     """Places of those that have a number, the best first; equals stay as they were."""
-    counted = [place for place, one in enumerate(standings) if math.isfinite(one.worth)]
-    return sorted(counted, key=lambda place: standings[place])
+    counted = [index for index, one in enumerate(standings) if math.isfinite(one.worth)]
+    return sorted(counted, key=lambda index: standings[index])
 
 
 def relative_violation(costs: FloatArray, budgets: FloatArray) -> FloatArray:
@@ -136,7 +136,7 @@ def check_share(share: object) -> float:
     return float(checked("--feasible-seeds", share, rule))
 
 
-def seeds_in_words(share: float, seeds: int) -> str:
+def seeds_clause(share: float, seeds: int) -> str:
     """Of which seeds budgets must be kept: ``in every seed``, or nothing where there is one."""
     if seeds <= 1:
         return ""

@@ -19,7 +19,7 @@ NUMBERS_PER_BATCH = 2**22
 
 
 class Statistic(Protocol):
-    """What reduces the given axes of an array, such as np.mean, np.median or `interquartile_mean`.
+    """A reduction over axes of an array: np.mean, np.median, `interquartile_mean`.
 
     `stratified_bootstrap` calls it on [resamples, runs, tasks] with ``axis=(-2, -1)``.
     """
@@ -107,8 +107,10 @@ def interquartile_mean(scores: ArrayLike, axis: Axes | None = None) -> float | F
     array = _finite("scores", scores)
     pooled = array.reshape(1, -1) if axis is None else _last(array, axis)
     count = pooled.shape[-1]
-    kept = slice(count // 4, count - count // 4)
-    middle = np.partition(pooled, (kept.start, kept.stop - 1), axis=-1)[..., kept].mean(-1)
+    quartiles = slice(count // 4, count - count // 4)
+    middle = np.partition(pooled, (quartiles.start, quartiles.stop - 1), axis=-1)[
+        ..., quartiles
+    ].mean(-1)
     return float(middle[0]) if axis is None else np.asarray(middle)
 
 
@@ -216,9 +218,9 @@ def _fit(positions: FloatArray, values: FloatArray, floor: float | None) -> Slop
     """`log_log_slope` of what has been checked."""
     floored = 0 if floor is None else int((values < floor).sum())
     raised = values if floor is None else np.maximum(values, floor)
-    kept = raised > 0
-    used = int(kept.sum())
-    log_x, log_y = np.log(positions[kept]), np.log(raised[kept])
+    positive = raised > 0
+    used = int(positive.sum())
+    log_x, log_y = np.log(positions[positive]), np.log(raised[positive])
     slope = intercept = math.nan
     if used and log_x.min() < log_x.max():
         centred = log_x - log_x.mean()

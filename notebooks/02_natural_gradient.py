@@ -229,10 +229,10 @@ axes[0].axvline(np.finfo(float).eps, color="black", ls=":", lw=1, label="float64
 axes[0].set(xscale="log", xlabel="relative error", ylabel="share of problems")
 axes[0].set_title("two identities; gradients by central differences")
 axes[0].legend(loc="center", bbox_to_anchor=(0.55, 0.4))
-shown = np.unique(np.geomspace(1, ROUNDS, 25).astype(int)) - 1
-drawn = np.maximum(apart[:, shown], 1e-17)
-medians(axes[1], shown + 1, drawn, 0, "median and 95 % interval")
-axes[1].plot(shown + 1, drawn.max(0), color=look(1)["color"], ls="--", label="worst problem")
+drawn_rounds = np.unique(np.geomspace(1, ROUNDS, 25).astype(int)) - 1
+drawn = np.maximum(apart[:, drawn_rounds], 1e-17)
+medians(axes[1], drawn_rounds + 1, drawn, 0, "median and 95 % interval")
+axes[1].plot(drawn_rounds + 1, drawn.max(0), color=look(1)["color"], ls="--", label="worst problem")
 axes[1].set(xscale="log", yscale="log", xlabel="round", ylim=(1e-17, 1e-9))
 axes[1].set_ylabel("largest difference of value, costs, λ")
 axes[1].set_title("FedNPG with E = 1 is the centralised method")

@@ -50,18 +50,18 @@ HORIZONS = np.array(sized((100, 1000, 10_000), (100, 200, 500, 1000, 2000, 5000,
 # $\lambda^* > 0$.
 
 # %%
-chosen = []
+pairs = []
 seed = 0
-while len(chosen) < SEEDS:
+while len(pairs) < SEEDS:
     cmdp = random_mdp(agents=1, seed=seed)
     certificate = solve(cmdp)
     if certificate.multipliers[0] > 1e-6:
-        chosen.append((cmdp, certificate))
+        pairs.append((cmdp, certificate))
     seed += 1
-for cmdp, _ in chosen:
+for cmdp, _ in pairs:
     assert min(cmdp.reward.min(), cmdp.costs.min()) >= 0
     assert max(cmdp.reward.max(), cmdp.costs.max()) <= 1
-slacks = np.array([certificate.slater_slack for _, certificate in chosen])
+slacks = np.array([certificate.slater_slack for _, certificate in pairs])
 print(f"{SEEDS} of the first {seed} seeds; Slater slack {slacks.min():.2f} to {slacks.max():.2f}")
 
 
@@ -88,11 +88,11 @@ def averages(cmdp, certificate, rounds):
     return gap.mean(), violation.mean(), np.maximum(violation, 0).mean()
 
 
-measured = np.array([[averages(*pair, rounds) for rounds in HORIZONS] for pair in chosen])
+measured = np.array([[averages(*pair, rounds) for rounds in HORIZONS] for pair in pairs])
 gap, violation, strong = np.moveaxis(measured, -1, 0)  # [seeds, T] each
 
 # %%
-discounts = np.array([float(cmdp.discount) for cmdp, _ in chosen])[:, None]
+discounts = np.array([float(cmdp.discount) for cmdp, _ in pairs])[:, None]
 scale = (1 - discounts) ** 2 * np.sqrt(HORIZONS)
 gap_bound, violation_bound = 7 / scale, (2 / slacks + 4 * slacks)[:, None] / scale
 holds = ((gap <= gap_bound) & (np.maximum(violation, 0) <= violation_bound)).all(1)
@@ -128,9 +128,9 @@ axes[1].plot(
 axes[1].set_yscale("log")
 axes[1].set_ylabel("violation")
 axes[1].set_ylim(bottom=2e-5)
-for panel, place in zip(axes, ("center right", "lower left"), strict=True):
+for panel, location in zip(axes, ("center right", "lower left"), strict=True):
     panel.set(xscale="log", xlabel="T")
-    panel.legend(loc=place)
+    panel.legend(loc=location)
 axes[0].set_title(f"median of {SEEDS} problems and 95 % interval")
 save(figure, "03_published_bound")
 

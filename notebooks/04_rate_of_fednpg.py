@@ -189,8 +189,8 @@ for index, steps in enumerate(LOCAL_STEPS):
         bands = np.array([median_interval(values, seed=0) for values in sampled[steps].T])
         style = look(index) | {"ls": "none", "mfc": "none", "capsize": 2}
         bars = np.abs(bands[:, 1:].T - bands[:, 0])
-        beside = SAMPLED * 1.15 ** (index - 1)  # equal samples would hide one another
-        axes[1].errorbar(beside, bands[:, 0], bars, label=f"E = {steps}, sampled", **style)
+        dodged = SAMPLED * 1.15 ** (index - 1)  # equal samples would hide one another
+        axes[1].errorbar(dodged, bands[:, 0], bars, label=f"E = {steps}, sampled", **style)
 guide = 2 * equal_rounds[0] * np.sqrt(HORIZONS[-1] / HORIZONS)
 axes[0].plot(HORIZONS, guide, "k:", lw=1, label=r"$\propto T^{-1/2}$")
 for panel, label in zip(axes[:2], ("rounds T", "local steps E·T of an agent"), strict=True):
@@ -220,7 +220,7 @@ save(figure, "04_rate_of_fednpg")
 rounds = int(HORIZONS[-1])
 history = fednpg(NAMED[0].cmdp, rounds=rounds, step_size=0.1, dual_step_size=0.01).history
 figure, axes = panels(1)
-kept = np.unique(np.linspace(1, rounds, 1500).astype(int))
+drawn_rounds = np.unique(np.linspace(1, rounds, 1500).astype(int))
 for index, (name, label) in enumerate(
     (
         ("violation", "current policy"),
@@ -229,7 +229,7 @@ for index, (name, label) in enumerate(
     )
 ):
     style = look(index) | {"marker": "", "lw": 0.6 if index == 0 else 1.5}
-    axes.plot(kept, history[name][kept], label=label, **style)
+    axes.plot(drawn_rounds, history[name][drawn_rounds], label=label, **style)
 axes.axhline(0, color="black", lw=0.8)
 axes.set(xlabel="round", ylabel=r"$\max_j\,(V_{c_j} - d_j)$")
 axes.set_ylim(top=1.4 * history["violation"].max())

@@ -174,14 +174,14 @@ gained = median_interval(gains[one], seed=0)
 
 # %%
 figure, axes = panels(3)
-shown = np.unique(np.geomspace(1, ROUNDS, 30).astype(int)) - 1
+drawn_rounds = np.unique(np.geomspace(1, ROUNDS, 30).astype(int)) - 1
 for index, product in enumerate((0.25, 1, 4)):
     column = PRODUCTS.tolist().index(product)
     for steps, dashes in ((5, "--"), (20, "-")):
         middle = np.median(plain[steps][column], axis=1)
         style = look(index) | {"ls": dashes, "markevery": 4}
         label = f"η·E = {product:g}, E = {steps}"
-        axes[0].plot(shown + 1, middle[shown], label=label, **style)
+        axes[0].plot(drawn_rounds + 1, middle[drawn_rounds], label=label, **style)
 axes[0].set(xscale="log", yscale="log", xlabel="round", ylabel="averaged violation")
 axes[0].set_title("equal products, nearly equal curves")
 axes[0].legend(ncols=1)

@@ -147,10 +147,10 @@ methods = {
     "OPG-PD": (optimistic, curves),
 }
 figure, axes = panels(2, rows=2)
-shown = np.unique(np.geomspace(1, len(middles), 40).astype(int)) - 1
+drawn_rounds = np.unique(np.geomspace(1, len(middles), 40).astype(int)) - 1
 for index, (name, (_, envelopes)) in enumerate(methods.items()):
-    drawn = np.maximum(envelopes[shown], 1e-14).T
-    medians(axes[0], middles[shown], drawn, index, name, markevery=5)
+    drawn = np.maximum(envelopes[drawn_rounds], 1e-14).T
+    medians(axes[0], middles[drawn_rounds], drawn, index, name, markevery=5)
 axes[0].set(xscale="log", yscale="log", xlabel="round", ylabel="distance of the current iterate")
 axes[0].set_title("median of problems, 95 % interval")
 axes[0].legend(loc="lower left")

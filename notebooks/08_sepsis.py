@@ -158,23 +158,25 @@ axes[0].set_title("the front, and tangents of slope λ*")
 axes[0].set_ylim(top=optimum.unconstrained_value + 0.012)
 axes[0].legend(loc="center right", bbox_to_anchor=(1.0, 0.52))
 
-place = np.arange(len(secants))
+positions = np.arange(len(secants))
 error = np.array([secants - at_more, at_less - secants]).clip(0)
-axes[1].errorbar(place, secants, error, ls="none", capsize=4, **look(0))
+axes[1].errorbar(positions, secants, error, ls="none", capsize=4, **look(0))
 labels = [
     f"{names[constraint].split()[0]}\n{less:g}–{more:g}"
     for constraint, points in fronts.items()
     for (less, _), (more, _) in itertools.pairwise(points)
 ]
-axes[1].set_xticks(place, labels, rotation=60 * (len(place) > 4))
+axes[1].set_xticks(positions, labels, rotation=60 * (len(positions) > 4))
 axes[1].set(ylabel="survival per unit of cost", title="finite differences, multipliers as bars")
 
 width = 0.27
 for index, (label, shares) in enumerate(used.items()):
     colour, where = look(index)["color"], np.arange(len(names)) + width * (index - 1)
     hatch = ("", "//", "..")[index]
-    told = f"{label}, survival {survival[label]:.3f}"
-    axes[2].bar(where, shares, width, color=colour, hatch=hatch, edgecolor="white", label=told)
+    label_text = f"{label}, survival {survival[label]:.3f}"
+    axes[2].bar(
+        where, shares, width, color=colour, hatch=hatch, edgecolor="white", label=label_text
+    )
 axes[2].axhline(1, color="black", lw=0.9)
 axes[2].set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
 axes[2].set(ylabel="cost / budget", title=f"costs; FedNPG after {ROUNDS} rounds")

@@ -97,14 +97,14 @@ def interval(values):
     return stratified_bootstrap(values, interquartile_mean, seed=0)
 
 
-rewards, costs, kept = {}, {}, {}
+rewards, costs, within = {}, {}, {}
 for key, run in runs.items():
     reward, cost = (values[-WINDOW:].mean(0) for values in output(run))
     rewards[key], costs[key] = interval(reward), interval(cost)
-    kept[key] = (cost <= 1.05).mean()
+    within[key] = (cost <= 1.05).mean()
     print(
         f"{key[0]:23s} {key[1]:19s} reward {written(rewards[key]):20s} "
-        f"worst cost / budget {written(costs[key]):20s} within 1.05 d: {kept[key]:.0%} of seeds"
+        f"worst cost / budget {written(costs[key]):20s} within 1.05 d: {within[key]:.0%} of seeds"
     )
 
 # %% [markdown]
@@ -149,20 +149,20 @@ save(figure, "09_fedppo")
 # ## What the data say
 
 # %%
-told = []
+sentences = []
 for task in TASKS:
     both = " and ".join(
         f"{written(costs[task, who])} d at {shares[task, who]:.2f} of the omniscient agent's "
         f"reward ({label})"
         for who, label in (("federated", "equal"), ("federated, weighed", "weighed"))
     )
-    told.append(
+    sentences.append(
         f"{task}: {both}, against {written(costs[task, 'omniscient'])} d of the omniscient agent "
         f"and {written(costs[task, 'no communication'])} d of silent ones"
     )
 print(
     f"Largest cost over its budget d, interquartile means over {SEEDS} seeds: "
-    f"{'; '.join(told)}; the weighed federation keeps it "
+    f"{'; '.join(sentences)}; the weighed federation keeps it "
     f"{', '.join(written(worth[task, 'federated, weighed']) for task in TASKS)} times as low as "
     f"agents that never communicate."
 )

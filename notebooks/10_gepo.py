@@ -139,13 +139,13 @@ for policy in range(POLICIES):
     reward = rng.random(len(responses)) < 0.3
     log_q = token_logs(logits)
     q = np.exp(log_q.sum(-1))
-    chosen = rng.choice(len(q), (GROUPS, GROUP), p=q / q.sum())
+    picks = rng.choice(len(q), (GROUPS, GROUP), p=q / q.sum())
     for column, scale in enumerate(SCALES):
         log_p = token_logs(logits + scale * noise)
         p = np.exp(log_p.sum(-1))
         kl[policy, column], exact[policy, column] = theory.kl(p, q), theory.chi_square(p, q)
-        advantages = (reward - p @ reward)[chosen]
-        for loss, weights in weights_of(log_p[chosen], log_q[chosen]).items():
+        advantages = (reward - p @ reward)[picks]
+        for loss, weights in weights_of(log_p[picks], log_q[picks]).items():
             mean, variance = weights.mean(), weights.var()
             terms = weights / mean * advantages
             off = abs(terms.mean())
@@ -188,8 +188,10 @@ factors = gepo / gspo
 edges = np.geomspace(1e-2, 1e2, 13)
 bins = [factors[(gspo >= low) & (gspo < high)] for low, high in pairwise(edges)]
 large, usual = factors[gspo > 10], factors[(gspo > 0.5) & (gspo < 2)]
-shrunk, kept = np.median(large), np.median(usual)
-print(f"q_i/E: {shrunk:.2g} where p/q > 10 ({large.size} weights), {kept:.2g} where 1/2 < p/q < 2")
+shrunk, near_one = np.median(large), np.median(usual)
+print(
+    f"q_i/E: {shrunk:.2g} where p/q > 10 ({large.size} weights), {near_one:.2g} where 1/2 < p/q < 2"
+)
 
 # %% [markdown]
 # ## Stale runs
@@ -244,9 +246,9 @@ def by_age(loss, name):
     """Mean of a diagnostic for each seed and each class of ages, [seeds, ages]."""
     own = [cells[loss, window].values for window in WINDOWS]
     age = np.concatenate([values["staleness"][:, 1 : RISING + 1] for values in own], 1)
-    told = np.concatenate([values[name][:, 1 : RISING + 1] for values in own], 1)
+    rising = np.concatenate([values[name][:, 1 : RISING + 1] for values in own], 1)
     classes = [(age >= low) & (age <= high) for low, high in AGES]
-    return np.stack([[told[k][of[k]].mean() for of in classes] for k in range(len(told))])
+    return np.stack([[rising[k][of[k]].mean() for of in classes] for k in range(len(rising))])
 
 
 aged = {
@@ -309,11 +311,11 @@ axes[5].set(xlabel="window W", ylabel="accuracy", ylim=(0, 1.08), title="last (b
 axes[5].legend()
 names = [f"{low}–{high}" if low < high else f"{low}" for low, high in AGES]
 for index, loss in enumerate(LOSSES):
-    place = np.arange(len(AGES))
-    medians(axes[6], place, aged[loss, "weight_variance"], index, loss)
-    medians(axes[7], place, aged[loss, "effective_sample_size"], index, loss)
+    positions = np.arange(len(AGES))
+    medians(axes[6], positions, aged[loss, "weight_variance"], index, loss)
+    medians(axes[7], positions, aged[loss, "effective_sample_size"], index, loss)
     mean = {"ls": "--", "marker": ""}
-    medians(axes[7], place, aged[loss, "weight_mean"], index, f"{loss}, mean weight", **mean)
+    medians(axes[7], positions, aged[loss, "weight_mean"], index, f"{loss}, mean weight", **mean)
 axes[6].set(yscale="log", ylabel="variance of weights", title="stale runs, while they learn")
 axes[6].set_ylim(bottom=1e-4)
 axes[7].set(ylabel="effective sample size", title="and the mean weight")
@@ -342,7 +344,7 @@ print(
     f"{BATCH} responses has "
     f"{written(far_error)} of the error ({written(near_error)} on fresh data, where the mean "
     f"weight is {written(fresh_mean)} and the effective sample size {written(fresh_size)} instead "
-    f"of 1); p/q above 10 is multiplied by {shrunk:.2g}, p/q near 1 by {kept:.2g}; batches "
+    f"of 1); p/q above 10 is multiplied by {shrunk:.2g}, p/q near 1 by {near_one:.2g}; batches "
     f"of age {AGES[-1][0]} to {AGES[-1][1]} have weights of variance "
     f"{written(aging('gspo', 'weight_variance'))} (gspo) and "
     f"{written(aging('gepo', 'weight_variance'))} (gepo), of mean "
@@ -359,7 +361,7 @@ assert far_variance.high < 1
 assert fresh_mean.high < 1
 assert fresh_size.high < 1
 assert near_error.low > 1
-assert shrunk < kept
+assert shrunk < near_one
 for loss in ("gspo", "grpo"):
     np.testing.assert_allclose(fresh[loss], 1, atol=1e-3)
 assert fresh["gepo"].min() < 0.9

@@ -118,11 +118,11 @@ print(f"accuracy {accuracy[0]:.2f} at first, {accuracy[-1]:.2f} at last; data {a
 # Settings that are numbers are data to a compiled program: all members here share one.
 
 # %%
-place = Path(tempfile.mkdtemp())
+folder = Path(tempfile.mkdtemp())
 SWEPT = ["--rounds", str(sized(200, 2000)), "--log-every", "10", "--seeds", "1"]
 GRID = ["--grid", "step_size=0.01,0.1,1", "--grid", "dual_step_size=0.001,0.01,0.1"]
-assert main(["sweep", "fednpg", *GRID, *SWEPT, "--out", str(place / "sweep")]) == 0
-with (place / "sweep" / "sweep.csv").open(newline="") as file:
+assert main(["sweep", "fednpg", *GRID, *SWEPT, "--out", str(folder / "sweep")]) == 0
+with (folder / "sweep" / "sweep.csv").open(newline="") as file:
     members = list(csv.DictReader(file))
 
 # %% [markdown]
@@ -132,11 +132,11 @@ with (place / "sweep" / "sweep.csv").open(newline="") as file:
 # counting no round for another.
 
 # %%
-with (place / "best.yaml").open("w") as file, contextlib.redirect_stdout(file):
-    assert main(["best", str(place / "sweep"), "--metric", "strong_violation"]) == 0
-again = ["--config", str(place / "best.yaml"), "--checkpoint-every", "50"]
-assert main(["run", "fednpg", *again, "--out", str(place / "best")]) == 0
-best = json.loads((place / "best" / "summary.json").read_text())
+with (folder / "best.yaml").open("w") as file, contextlib.redirect_stdout(file):
+    assert main(["best", str(folder / "sweep"), "--metric", "strong_violation"]) == 0
+again = ["--config", str(folder / "best.yaml"), "--checkpoint-every", "50"]
+assert main(["run", "fednpg", *again, "--out", str(folder / "best")]) == 0
+best = json.loads((folder / "best" / "summary.json").read_text())
 
 # %% [markdown]
 # ## 8. A report
@@ -144,7 +144,7 @@ best = json.loads((place / "best" / "summary.json").read_text())
 # One page about both, in one file that needs no network.
 
 # %%
-report = write_report([place / "best", place / "sweep"], place / "report.html")
+report = write_report([folder / "best", folder / "sweep"], folder / "report.html")
 page = report.read_text()
 print(f"{report.name}: {len(page) / 1e3:.0f} kB")
 
@@ -155,14 +155,14 @@ print(f"{report.name}: {len(page) / 1e3:.0f} kB")
 # `resume` goes on from the one before.
 
 # %%
-killed = place / "killed"
-shutil.copytree(place / "best", killed)
+killed = folder / "killed"
+shutil.copytree(folder / "best", killed)
 (killed / "summary.json").unlink()
 checkpoints = sorted((killed / "checkpoints").iterdir())
 print("checkpoints:", ", ".join(path.name for path in checkpoints))
 shutil.rmtree(checkpoints[-1])
 assert main(["resume", str(killed)]) == 0
-same = (killed / "metrics.csv").read_bytes() == (place / "best" / "metrics.csv").read_bytes()
+same = (killed / "metrics.csv").read_bytes() == (folder / "best" / "metrics.csv").read_bytes()
 
 # %% [markdown]
 # ## 10. A figure
@@ -185,8 +185,8 @@ axes[1].set_title(f"GEPO on data {age:.1f} steps old")
 gaps = [float(member["average_gap"]) for member in members]
 excess = [float(member["strong_violation"]) for member in members]
 axes[2].plot(excess, gaps, ls="none", **look(0), label="a member of the sweep")
-chosen = {"ls": "none", "mfc": "none", "ms": 10, "color": look(1)["color"], "marker": "s"}
-axes[2].plot(best["strong_violation"], best["average_gap"], **chosen, label="the best")
+best_style = {"ls": "none", "mfc": "none", "ms": 10, "color": look(1)["color"], "marker": "s"}
+axes[2].plot(best["strong_violation"], best["average_gap"], **best_style, label="the best")
 axes[2].axhline(0, color="black", lw=0.9)
 axes[2].set(xlabel="strong violation", ylabel="average gap", title="what settings do")
 axes[2].legend()
@@ -196,7 +196,7 @@ save(figure, "11_tour")
 # ## What the data say
 
 # %%
-shutil.rmtree(place)
+shutil.rmtree(folder)
 print(
     f"After {ROUNDS} rounds FedNPG's gap is {gap:+.2%} of V* = {optimum.optimal_value:.2f} and its "
     f"violation {violation:+.2%} of the smallest budget; {deep_rounds} rounds of "

@@ -26,9 +26,9 @@ def main() -> int:
     if options.publish and options.small:
         parser.error("--publish is for notebooks in full")
     failed = 0
-    chosen = options.names or list(known)
-    for number, name in enumerate(chosen, 1):
-        print(f"[{number}/{len(chosen)}] {name} …", flush=True)
+    selected = options.names or list(known)
+    for number, name in enumerate(selected, 1):
+        print(f"[{number}/{len(selected)}] {name} …", flush=True)
         begun = time.perf_counter()
         done = execute(known[name], "small" if options.small else "full", options.out)
         print(f"  {time.perf_counter() - begun:.0f} s. {done.error or done.sentence}", flush=True)

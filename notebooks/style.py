@@ -51,10 +51,10 @@ def sized(small: T, full: T) -> T:
         ValueError: the environment variable is neither ``small`` nor ``full``.
     """
     sizes = {"small": small, "full": full}
-    chosen = os.environ.get(SIZE_VARIABLE, "full")
-    if chosen not in sizes:
-        raise ValueError(f"{SIZE_VARIABLE} is {chosen!r}: small or full is needed")
-    return sizes[chosen]
+    size = os.environ.get(SIZE_VARIABLE, "full")
+    if size not in sizes:
+        raise ValueError(f"{SIZE_VARIABLE} is {size!r}: small or full is needed")
+    return sizes[size]
 
 
 @cache
@@ -124,6 +124,6 @@ def medians(axes: Axes, x: Any, values: Any, index: int, label: str, **line: Any
     """
     bands = [median_interval(column, seed=0) for column in np.asarray(values).T]
     middle, low, high = np.array(bands).T
-    chosen = look(index) | line
-    axes.fill_between(x, low, high, color=chosen["color"], alpha=0.18, lw=0)
-    axes.plot(x, middle, label=label, **chosen)
+    style = look(index) | line
+    axes.fill_between(x, low, high, color=style["color"], alpha=0.18, lw=0)
+    axes.plot(x, middle, label=label, **style)

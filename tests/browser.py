@@ -184,9 +184,9 @@ def launched(profile: pathlib.Path) -> Iterator[Browser]:
         (os.POSIX_SPAWN_DUP2, theirs[0], 3),
         (os.POSIX_SPAWN_DUP2, theirs[1], 4),
     ]
-    words = [path, f"--user-data-dir={profile}", *FLAGS]
+    arguments = [path, f"--user-data-dir={profile}", *FLAGS]
     # Not subprocess: a fork of a process in which JAX runs threads may never get to its exec.
-    process = os.posix_spawn(path, words, os.environ, file_actions=given, setsid=True)
+    process = os.posix_spawn(path, arguments, os.environ, file_actions=given, setsid=True)
     for end in (commands[0], answers[1], *theirs):
         os.close(end)
     try:

@@ -125,8 +125,8 @@ def run_cli(tmp_path: pathlib.Path) -> Callable[..., Completed]:
         devices: int | None = None,
         cwd: pathlib.Path | None = None,
     ) -> Completed:
-        words = ["-m", "fedjax_rl", *map(str, arguments)]
-        return _run(words, timeout, fresh_environment(devices), cwd or tmp_path)
+        command = ["-m", "fedjax_rl", *map(str, arguments)]
+        return _run(command, timeout, fresh_environment(devices), cwd or tmp_path)
 
     return run
 

@@ -118,7 +118,7 @@ def test_the_limit_is_a_lower_bound():
 def test_every_mutation_was_caught():
     figures = json.loads((measured.RESULTS / "mutations.json").read_text(encoding="utf-8"))
     assert not figures["quick"]
-    caught = {told["before"]: told["caught"] for told in figures["mutations"]}
+    caught = {flipped["before"]: flipped["caught"] for flipped in figures["mutations"]}
     assert caught == {mutation.before: True for mutation in mutations.MUTATIONS}
 
 
@@ -140,20 +140,20 @@ def test_two_files_of_figures_are_compared(tmp_path, capsys):
     assert found["speed/ours"].ratio == 1.09 and not found["speed/ours"].stands_out
     assert found["seconds"].ratio == 1.5 and found["seconds"].stands_out
     assert compare.compare(old, new) == 0
-    told = capsys.readouterr().out
-    assert "another machine: processor was old, is new" in told
-    assert "3 figures in both; * 1 changed by more than their spread" in told
+    printed = capsys.readouterr().out
+    assert "another machine: processor was old, is new" in printed
+    assert "3 figures in both; * 1 changed by more than their spread" in printed
 
 
 def test_what_cannot_be_compared(tmp_path, capsys):
     one = figures_of(tmp_path / "one.json")
     other = figures_of(tmp_path / "other.json", bench="hetero")
     (tmp_path / "list.json").write_text("[1]")
-    for second, told in (
+    for second, message in (
         (other, "fednpg and hetero measure different things"),
         (figures_of(tmp_path / "quick.json", quick=True), "fednpg and fednpg --quick measure"),
         (tmp_path / "nowhere.json", "nowhere.json is no file of figures"),
         (tmp_path / "list.json", "list.json was not written by python -m bench"),
     ):
         assert compare.compare(one, second) == 2
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err

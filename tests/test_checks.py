@@ -13,9 +13,9 @@ from fedjax_rl.checks import (
     is_number,
     is_whole,
     not_negative,
+    one_line,
     plain,
     positive,
-    shown,
 )
 from fedjax_rl.errors import InvalidInput
 
@@ -76,6 +76,6 @@ def test_values_without_numbers_stay_as_they_are():
 
 
 def test_values_are_shown_in_one_short_line():
-    assert shown("many") == "many" and shown("many", quoted=True) == "'many'"
-    assert shown("") == "''" and shown("a\nb") == "a b"
-    assert len(shown(list(range(10_000)))) == 200
+    assert one_line("many") == "many" and one_line("many", quoted=True) == "'many'"
+    assert one_line("") == "''" and one_line("a\nb") == "a b"
+    assert len(one_line(list(range(10_000)))) == 200

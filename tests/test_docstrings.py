@@ -40,7 +40,7 @@ class Named(NamedTuple):
         return f"{owner}{self.function.name} (line {self.function.lineno})"
 
     @property
-    def told(self) -> str:
+    def docstring(self) -> str:
         return ast.get_docstring(self.function) or ""
 
 
@@ -96,7 +96,9 @@ def undocumented(tree: ast.Module, promised: set[str]) -> list[str]:
     return [
         named.label
         for named in functions(tree)
-        if not named.told and statements(named.function) > 1 and named.function.name not in promised
+        if not named.docstring
+        and statements(named.function) > 1
+        and named.function.name not in promised
     ]
 
 
@@ -118,7 +120,7 @@ def unlisted(tree: ast.Module) -> list[str]:
         named.label
         for named in functions(tree)
         if len(parameters(named.function)) > PARAMETERS_WITHOUT_A_LIST
-        and not re.search(r"^Args:$", named.told, re.M)
+        and not re.search(r"^Args:$", named.docstring, re.M)
     ]
 
 
@@ -134,8 +136,8 @@ def shapeless(tree: ast.Module) -> list[str]:
                 *(p.annotation for p in parameters(named.function)),
             )
         )
-        and named.told
-        and not SHAPE.search(named.told)
+        and named.docstring
+        and not SHAPE.search(named.docstring)
     ]
 
 
@@ -148,7 +150,7 @@ def silent(tree: ast.Module) -> list[str]:
             isinstance(node, ast.Raise) and node.exc and "InvalidInput(" in ast.unparse(node.exc)
             for node in ast.walk(named.function)
         )
-        and not re.search(r"\bRaises(:.*| )\bInvalidInput\b", named.told, re.S)
+        and not re.search(r"\bRaises(:.*| )\bInvalidInput\b", named.docstring, re.S)
     ]
 
 
@@ -185,7 +187,7 @@ def unsourced(tree: ast.Module, factories: set[str]) -> list[str]:
     return [
         named.label
         for named in functions(tree)
-        if named.function.name in factories and not SOURCE.search(f"{text}\n{named.told}")
+        if named.function.name in factories and not SOURCE.search(f"{text}\n{named.docstring}")
     ]
 
 

@@ -31,8 +31,8 @@ def anchors(text: str) -> set[str]:
     """What GitHub calls the headings of a page; a heading that comes again is counted."""
     names: list[str] = []
     for heading in re.findall(r"^#{1,6} +(.*?) *#*$", FENCED.sub("", text), re.M):
-        shown = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
-        names.append(re.sub(r"[^\w\- ]", "", shown.lower()).replace(" ", "-"))
+        heading_text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        names.append(re.sub(r"[^\w\- ]", "", heading_text.lower()).replace(" ", "-"))
     counted = {
         f"{name}-{names[:i].count(name)}" for i, name in enumerate(names) if name in names[:i]
     }

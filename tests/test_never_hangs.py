@@ -109,19 +109,19 @@ def of_version(version):
 
 @pytest.mark.parametrize("version", backend.CHECKED_JAXLIB)
 def test_the_flag_is_set_on_import_of_a_checked_version(run_python, version):
-    shown = run_python(of_version(version) + SHOW_FLAGS).stdout
-    assert shown.strip() == f"{FLAG}=false"
+    printed = run_python(of_version(version) + SHOW_FLAGS).stdout
+    assert printed.strip() == f"{FLAG}=false"
 
 
 def test_the_flag_is_set_for_the_installed_version_only_if_it_was_checked(run_python):
     clean = "import os; os.environ.pop('XLA_FLAGS', None)\n"
-    shown = run_python(clean + SHOW_FLAGS).stdout
-    assert (f"{FLAG}=false" in shown) == (version("jaxlib") in backend.CHECKED_JAXLIB)
+    printed = run_python(clean + SHOW_FLAGS).stdout
+    assert (f"{FLAG}=false" in printed) == (version("jaxlib") in backend.CHECKED_JAXLIB)
 
 
 def test_the_users_choice_of_flag_is_kept(run_python):
-    chosen = f"import os; os.environ['XLA_FLAGS'] = '{FLAG}=true'\n"
-    assert run_python(chosen + SHOW_FLAGS).stdout.strip() == f"{FLAG}=true"
+    script = f"import os; os.environ['XLA_FLAGS'] = '{FLAG}=true'\n"
+    assert run_python(script + SHOW_FLAGS).stdout.strip() == f"{FLAG}=true"
 
 
 def test_a_backend_that_started_unprotected_is_warned_about(run_python):

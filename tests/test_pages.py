@@ -76,7 +76,7 @@ SET_UP = r"python3 -m venv |\S+/python -m (pip install|pytest) "
 class Block(NamedTuple):
     """A fenced block: where it is, its language, its title if it has one, and its text."""
 
-    place: str
+    location: str
     language: str
     title: str
     text: str
@@ -107,7 +107,7 @@ def identify(page: pathlib.Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+def runs_cache(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """Where runs lie that other pages may show, too."""
     return tmp_path_factory.mktemp("kept")
 
@@ -130,19 +130,19 @@ def reader(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=identify)
-def test_blocks_run_in_order(page: pathlib.Path, kept: pathlib.Path, reader: None) -> None:
+def test_blocks_run_in_order(page: pathlib.Path, runs_cache: pathlib.Path, reader: None) -> None:
     opening = 2 if page.name == "README.md" else 0
     for block in blocks(page):
         if block.title:
             pathlib.Path(block.title).write_text(block.text)
             importlib.invalidate_caches()
         if block.language == "python" and not block.title:
-            exec(compile(block.text, block.place, "exec"), {"__name__": "__main__"})
+            exec(compile(block.text, block.location, "exec"), {"__name__": "__main__"})
         elif block.language == "python":
             importlib.import_module(pathlib.Path(block.title).stem)
         elif block.language == "bash":
             for line in lines(block.text):
-                run_line(line, block.place, kept, may_set_up=opening > 0)
+                run_line(line, block.location, runs_cache, may_set_up=opening > 0)
             opening -= 1
 
 
@@ -152,50 +152,50 @@ def lines(shell: str) -> list[str]:
     return [line for line in joined if shlex.split(line, comments=True)]
 
 
-def run_line(line: str, place: str, kept: pathlib.Path, *, may_set_up: bool) -> None:
+def run_line(line: str, location: str, runs_cache: pathlib.Path, *, may_set_up: bool) -> None:
     """Runs the commands of a line in this process."""
     for part in line.split("&&"):
         if may_set_up and re.match(SET_UP, part.strip()):
             continue
-        words = shlex.split(part, comments=True)
-        target = words[words.index(">") + 1] if ">" in words else None
-        words = words[: words.index(">")] if target else words
-        assert pathlib.Path(words[0]).name == "fedjax-rl", f"{place}: {part} cannot run here"
-        told = io.StringIO()
-        with contextlib.redirect_stdout(told), matplotlib.rc_context({"figure.dpi": 40}):
-            status = run_once(small(words[1:]), kept)
-        assert status == 0, f"{place}: {part}\n{told.getvalue()}"
+        arguments = shlex.split(part, comments=True)
+        target = arguments[arguments.index(">") + 1] if ">" in arguments else None
+        arguments = arguments[: arguments.index(">")] if target else arguments
+        assert pathlib.Path(arguments[0]).name == "fedjax-rl", f"{location}: {part} cannot run here"
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output), matplotlib.rc_context({"figure.dpi": 40}):
+            status = run_once(small(arguments[1:]), runs_cache)
+        assert status == 0, f"{location}: {part}\n{output.getvalue()}"
         if target:
-            pathlib.Path(target).write_text(told.getvalue())
+            pathlib.Path(target).write_text(output.getvalue())
 
 
-def run_once(words: list[str], kept: pathlib.Path) -> int:
+def run_once(arguments: list[str], runs_cache: pathlib.Path) -> int:
     """The status of a command; a run that another page has shown is copied from there."""
-    alone = words[0] in ("run", "compare") and "--out" in words
-    if not alone or any(re.search(r":|\.npz$|\.yaml$", word) for word in words):
-        return main(words)
-    out = words[words.index("--out") + 1]
-    copy = kept / hashlib.sha256(" ".join(words).encode()).hexdigest()
+    alone = arguments[0] in ("run", "compare") and "--out" in arguments
+    if not alone or any(re.search(r":|\.npz$|\.yaml$", word) for word in arguments):
+        return main(arguments)
+    out = arguments[arguments.index("--out") + 1]
+    copy = runs_cache / hashlib.sha256(" ".join(arguments).encode()).hexdigest()
     if copy.exists():
         shutil.copytree(copy, out)
         return 0
-    if (status := main(words)) == 0:
+    if (status := main(arguments)) == 0:
         shutil.copytree(out, copy)
     return status
 
 
-def small(words: list[str]) -> list[str]:
+def small(arguments: list[str]) -> list[str]:
     """The command at a small size."""
-    if words[0] in AS_THEY_ARE:
+    if arguments[0] in AS_THEY_ARE:
         # What 20 rounds reach keeps hardly any bound; that bounds are read is what is shown.
-        return [re.sub(r"<=[\d.e-]+$", "<=1e9", word) for word in words]
-    begins = [words[0], " ".join(words[:2])]
+        return [re.sub(r"<=[\d.e-]+$", "<=1e9", word) for word in arguments]
+    begins = [arguments[0], " ".join(arguments[:2])]
     suffix = [SMALL[begin] for begin in begins if begin in SMALL]
-    assert suffix, f"SMALL says nothing of {' '.join(words)}"
-    words = [*words, *suffix[-1].split()]
+    assert suffix, f"SMALL says nothing of {' '.join(arguments)}"
+    arguments = [*arguments, *suffix[-1].split()]
     for flag, count in COUNTS.items():
-        words += [flag, count] if flag in words else []
-    return words
+        arguments += [flag, count] if flag in arguments else []
+    return arguments
 
 
 @pytest.mark.parametrize("page", PAGES, ids=identify)
@@ -205,7 +205,9 @@ def test_every_block_is_one_that_runs_or_text(page: pathlib.Path) -> None:
     assert page.read_text().count("```") == 2 * len(found), "a fence that was not recognised"
     for block in found:
         runs = block.language in ("python", "bash") or (block.language == "yaml" and block.title)
-        assert runs or block.language == "text", f"{block.place}: {block.language or 'no language'}"
+        assert runs or block.language == "text", (
+            f"{block.location}: {block.language or 'no language'}"
+        )
     indented = re.findall(r"^    (?:fedjax-rl|python|pip) .*$", page.read_text(), re.M)
     assert not [line for line in indented if line not in "".join(block.text for block in found)]
 
@@ -216,8 +218,8 @@ def test_text_holds_no_code(page: pathlib.Path) -> None:
     for block in blocks(page):
         for line in lines(block.text) if block.language == "text" else ():
             if "fedjax-rl " in line.split("#")[0]:
-                assert "--coordinator" in line, f"{block.place}: {line} can run here"
-            assert not re.match(r"(import|from|def|print) ", line), f"{block.place}: {line}"
+                assert "--coordinator" in line, f"{block.location}: {line} can run here"
+            assert not re.match(r"(import|from|def|print) ", line), f"{block.location}: {line}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=identify)
@@ -234,14 +236,14 @@ def test_diagrams_are_those_of_the_bench(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         "run fednpg --rounds 5000 --seeds 8 --out a",
         "compare --losses gepo,gspo --seeds 8",
         "sweep fednpg --grid step_size=1 --samples 16",
     ],
 )
-def test_small_sizes_come_last_and_counts_only_where_they_are(words: str) -> None:
-    made = small(words.split())
-    assert made[: len(words.split())] == words.split()
-    assert [made.count(flag) for flag in COUNTS] == [2 * words.count(flag) for flag in COUNTS]
+def test_small_sizes_come_last_and_counts_only_where_they_are(arguments: str) -> None:
+    made = small(arguments.split())
+    assert made[: len(arguments.split())] == arguments.split()
+    assert [made.count(flag) for flag in COUNTS] == [2 * arguments.count(flag) for flag in COUNTS]

@@ -45,8 +45,8 @@ def test_the_lock_covers_every_direct_dependency() -> None:
 
 def test_the_tests_are_run_with_every_extra_that_needs_no_device() -> None:
     """None of them is skipped where a package is missing."""
-    (asked,) = re.findall(r"-e '\.\[(.*?)\]'", first_commands()[1])
-    assert set(asked.split(",")) == set(EXTRAS) - {"cuda13"}
+    (extras,) = re.findall(r"-e '\.\[(.*?)\]'", first_commands()[1])
+    assert set(extras.split(",")) == set(EXTRAS) - {"cuda13"}
 
 
 def test_jax_is_bounded_alike_wherever_it_is_asked_for() -> None:
@@ -72,14 +72,14 @@ def test_the_readme_opens_with_two_commands_of_one_line() -> None:
 
 
 def test_continuous_integration_runs_the_readmes_test_command() -> None:
-    shown = subprocess.run(
+    printed = subprocess.run(
         [REPOSITORY / ".ci" / "run", "--show"],
         capture_output=True,
         text=True,
         check=True,
         timeout=30,
     )
-    assert shown.stdout == first_commands()[1]
+    assert printed.stdout == first_commands()[1]
 
 
 def newest(path: pathlib.Path) -> subprocess.CompletedProcess[str]:
@@ -122,6 +122,6 @@ def test_every_supported_version_of_python_is_said_to_be_one() -> None:
     prefix = "Programming Language :: Python :: 3."
     minors = [name[len(prefix) :] for name in PROJECT["classifiers"] if name.startswith(prefix)]
     versions = [f"3.{minor}" for minor in minors]
-    told = f"Python {', '.join(versions[:-1])} or {versions[-1]}"
+    sentence = f"Python {', '.join(versions[:-1])} or {versions[-1]}"
     for page in ("README.md", "docs/quickstart.md"):
-        assert told in (REPOSITORY / page).read_text(), page
+        assert sentence in (REPOSITORY / page).read_text(), page

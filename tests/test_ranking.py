@@ -31,7 +31,7 @@ from fedjax_rl.records.output import Destination
 from fedjax_rl.report.page import read_section
 from fedjax_rl.runs.resume import resume
 from fedjax_rl.sweeps import figures as sweep_figures
-from fedjax_rl.sweeps import words
+from fedjax_rl.sweeps import messages
 from fedjax_rl.sweeps.best import best_configuration, candidates, ordered
 from fedjax_rl.sweeps.comparison import csv_text, layout_of, verdicts
 from fedjax_rl.sweeps.execution import Done
@@ -70,15 +70,15 @@ CASES = {
 def rows_of(members):
     rows = []
     for configuration, (step_size, seeds) in enumerate(members.items()):
-        for seed, figures in enumerate(seeds):
-            gap, cost = figures or (None, None)
+        for seed, values in enumerate(seeds):
+            gap, cost = values or (None, None)
             row = {"member": len(rows), "configuration": configuration, "step_size": step_size}
-            row |= {"seed": seed, "status": "diverged" if figures is None else "finished"}
-            row |= {"failed_round": 1 if figures is None else None, "average_gap": gap}
-            keeps = figures is not None and cost <= BUDGET * (1 + TOLERANCE)
+            row |= {"seed": seed, "status": "diverged" if values is None else "finished"}
+            row |= {"failed_round": 1 if values is None else None, "average_gap": gap}
+            keeps = values is not None and cost <= BUDGET * (1 + TOLERANCE)
             row |= {"feasible_average": keeps, "budgets/left": BUDGET}
             row |= {"occupancy_costs/left": cost, "reference": "fed"}
-            violation = None if figures is None else (cost - BUDGET) / BUDGET
+            violation = None if values is None else (cost - BUDGET) / BUDGET
             rows.append(row | {"relative_violation_average": violation})
     return rows
 
@@ -99,7 +99,7 @@ def sweep_of(path, rows, share=1.0):
 
 def by_sweep(path):
     """The line that a sweep ends with, and says after every chunk."""
-    line = words.best(read_rows(path), recorded_objective(path))
+    line = messages.best(read_rows(path), recorded_objective(path))
     return [float(re.search(r"step_size ([\d.]+)", line)[1])]
 
 
@@ -118,8 +118,8 @@ def by_best_of_a_metric(path):
 
 def by_curves(path):
     found, objective = candidates(read_rows(path)), recorded_objective(path)
-    asked = found, read_chunks(path), objective, "average_gap"
-    (figure,) = sweep_figures.curves_of_best(*asked, "curves.png")
+    arguments = found, read_chunks(path), objective, "average_gap"
+    (figure,) = sweep_figures.curves_of_best(*arguments, "curves.png")
     return [float(one.name.removeprefix("step_size ")) for one in figure.views[0].series]
 
 
@@ -127,7 +127,7 @@ def by_parallel(path):
     """The first line stands in front; its height on the first axis says of which setting it is."""
     found, objective = candidates(read_rows(path)), recorded_objective(path)
     (figure,) = sweep_figures.parallel(found, objective)
-    sizes = sorted(one.chosen["step_size"] for _, one in ordered(found, objective))
+    sizes = sorted(one.combination["step_size"] for _, one in ordered(found, objective))
     return [sizes[rank] for rank in np.argsort(np.argsort(figure.views[0].heights[:, 0]))]
 
 
@@ -140,16 +140,16 @@ def by_report(path):
 
 
 def by_search(path):
-    return [size for _, _, size in sorted(told(path)[0])]
+    return [size for _, _, size in sorted(optuna_order(path)[0])]
 
 
 def by_optuna(path):
     """Whom Optuna calls the best; it calls nobody so where no trial is feasible."""
-    kept, best = told(path)
-    return [best] if kept[0][0] == 0 else by_search(path)
+    trials, best = optuna_order(path)
+    return [best] if trials[0][0] == 0 else by_search(path)
 
 
-def told(path):
+def optuna_order(path):
     """(excess, value, step size) as a study is told them, sorted; and the best of the study."""
     found, objective = candidates(read_rows(path)), recorded_objective(path)
     laws = {
@@ -158,18 +158,18 @@ def told(path):
             law_of(family_of("fednpg").settings, "step_size", "uniform:0:1"),
         )
     }
-    sizes, kept = [], []
+    sizes, trials = [], []
     with Study(path / "study.db", laws, False, "random", 0) as study:
         for one in found:
             study.ask()
             value, excesses = outcome(objective, one)
             study.tell(study.trials()[-1], value, excesses)
-            sizes.append(one.chosen["step_size"])
+            sizes.append(one.combination["step_size"])
             if value is not None:
-                kept.append((*excesses, value, sizes[-1]))
+                trials.append((*excesses, value, sizes[-1]))
     seen = optuna.load_study(study_name=NAME, storage=f"sqlite:///{path / 'study.db'}")
-    kept.sort()
-    return kept, sizes[seen.best_trial.number] if kept[0][0] == 0 else None
+    trials.sort()
+    return trials, sizes[seen.best_trial.number] if trials[0][0] == 0 else None
 
 
 CONSUMERS = (
@@ -208,7 +208,7 @@ def test_tables_from_before_violations_were_recorded_are_read(known, tmp_path, c
     assert main(["best", str(path)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "made before that was recorded" in error
-    assert "by how much is not known" in words.best(read_rows(path), recorded_objective(path))
+    assert "by how much is not known" in messages.best(read_rows(path), recorded_objective(path))
     assert "by how much is not on record" in read_section(path, "").verdict[0]
     assert main(["plot", str(path)]) == 0
 
@@ -227,18 +227,18 @@ def test_it_is_said_where_episodes_were_given_up(tmp_path, capsys):
 def test_a_share_that_is_given_comes_before_the_one_of_the_sweep(tmp_path, capsys):
     path = sweep_of(tmp_path / "sweep", rows_of(BROKEN), 0.5)
     assert main(["best", str(path), "--feasible-seeds", "1"]) == 0
-    told = capsys.readouterr()
-    assert yaml.safe_load(told.out)["step_size"] == 0.3
-    assert "none of 3 configurations keeps every budget in every seed; closest" in told.err
+    output = capsys.readouterr()
+    assert yaml.safe_load(output.out)["step_size"] == 0.3
+    assert "none of 3 configurations keeps every budget in every seed; closest" in output.err
     assert main(["best", str(path)]) == 0
-    told = capsys.readouterr()
-    assert yaml.safe_load(told.out)["step_size"] == 0.2
-    assert "in at least 1 of 2 seeds" in told.err and "0 of 2 seeds feasible" in told.err
+    output = capsys.readouterr()
+    assert yaml.safe_load(output.out)["step_size"] == 0.2
+    assert "in at least 1 of 2 seeds" in output.err and "0 of 2 seeds feasible" in output.err
 
 
 def test_words_say_what_is_kept_and_show_the_true_gap(tmp_path):
     path = sweep_of(tmp_path / "sweep", rows_of(FEASIBLE))
-    line = words.best(read_rows(path), recorded_objective(path))
+    line = messages.best(read_rows(path), recorded_objective(path))
     assert line == (
         "best average_gap -0.02 (mean of 2 seeds) with step_size 0.3; 2 of 2 seeds feasible"
     )
@@ -248,7 +248,7 @@ def test_words_say_what_is_kept_and_show_the_true_gap(tmp_path):
         "keep every budget in every seed (2 of 2 seeds feasible): step_size 0.3"
     )
     rows = rows_of(BROKEN)
-    assert words.best(rows, recorded_objective(path)) == (
+    assert messages.best(rows, recorded_objective(path)) == (
         "none keeps every budget in every seed; closest: step_size 0.3, relative violation 0.5; "
         "average_gap -1.5 (mean of 2 seeds), 0 of 2 seeds feasible"
     )
@@ -293,15 +293,15 @@ COMPARISONS = [
 def compared(names):
     """Members of a comparison of learners of these names, after 3 rounds."""
     rows = []
-    for place, name in enumerate(names):
-        row = {"member": place, "configuration": place, "learner": name, "seed": 0}
+    for index, name in enumerate(names):
+        row = {"member": index, "configuration": index, "learner": name, "seed": 0}
         row |= {"status": "finished", "failed_round": None, "equal_rounds/round": 3}
         row |= {"local_steps": 1}
-        for policy, gap, figures in zip(
+        for policy, gap, measured in zip(
             ("average", "last"), ("average_gap", "gap"), POLICIES[name], strict=True
         ):
             columns = f"feasible_{policy}", f"relative_violation_{policy}", gap
-            row |= {f"equal_rounds/{n}": value for n, value in zip(columns, figures, strict=True)}
+            row |= {f"equal_rounds/{n}": value for n, value in zip(columns, measured, strict=True)}
         rows.append(row)
     return rows
 
@@ -311,10 +311,10 @@ def test_variants_are_ordered_alike(names, expected, tmp_path):
     """In the verdicts of ``compare``, in its table, and in the report on its directory."""
     rows = compared(names)
     layout = layout_of(family_of("fednpg"), [FedNPGConfig(rounds=3)], 1.0)
-    told = verdicts(layout, rows, "equal_rounds")
+    verdict_lines = verdicts(layout, rows, "equal_rounds")
     lines = list(csv.DictReader(io.StringIO(csv_text(layout, rows))))
-    for line, first, place in zip(told, expected, (0, 1), strict=True):
-        keeps = any(POLICIES[name][place][0] for name in names)
+    for line, first, policy_index in zip(verdict_lines, expected, (0, 1), strict=True):
+        keeps = any(POLICIES[name][policy_index][0] for name in names)
         assert (f" with {first};" if keeps else f"closest: {first}, ") in line
         assert ("none keeps every budget" in line) == (not keeps)
     assert {line["rank"]: line["variant"] for line in lines}["1"] == expected[0]
@@ -327,7 +327,7 @@ def test_variants_are_ordered_alike(names, expected, tmp_path):
     config["settings"] = {"rounds": 3}
     (path / "config.yaml").write_text(yaml.safe_dump(config))
     section = read_section(path, "")
-    assert section.tables[0].note == f"{'; '.join(told)}."
+    assert section.tables[0].note == f"{'; '.join(verdict_lines)}."
 
 
 @pytest.mark.parametrize(
@@ -414,13 +414,13 @@ def test_where_nothing_keeps_its_budgets_the_closest_is_named(windy_cliff, capsy
     gaps = {row["step_size"]: row["average_gap"] for row in rows}
     assert gaps[0.01] < gaps[0.1] < 0 and not any(row["feasible_average"] for row in rows)
     for row in rows:
-        costs = [row[f"occupancy_costs/segment-{place}"] for place in range(4)]
+        costs = [row[f"occupancy_costs/segment-{index}"] for index in range(4)]
         assert row["relative_violation_average"] == pytest.approx((max(costs) - 2) / 2, abs=1e-12)
     capsys.readouterr()
     assert not resume(windy_cliff)
-    told = capsys.readouterr().out
-    assert "none keeps every budget in every seed; closest: step_size 0.1, relative " in told
-    assert "best average_gap" not in told
+    printed = capsys.readouterr().out
+    assert "none keeps every budget in every seed; closest: step_size 0.1, relative " in printed
+    assert "best average_gap" not in printed
     for consumer in CONSUMERS:
         assert consumer(windy_cliff)[0] == 0.1
     assert main(["best", str(windy_cliff), "--metric", "last_gap"]) == 0
@@ -443,8 +443,10 @@ def test_a_search_records_its_share_and_holds_to_it(tmp_path, capsys):
     flags = ["--random", "step_size=uniform:0.1:0.2", "--trials", "2", "--batch", "2"]
     flags += ["--seeds", "2", "--rounds", "3", "--feasible-seeds", "0.5", "--out", str(out)]
     assert main(["search", "fednpg", *flags]) == 0
-    told = capsys.readouterr().out
-    assert "for the smallest average_gap, subject to every budget kept in at least 1 of 2" in told
+    printed = capsys.readouterr().out
+    assert (
+        "for the smallest average_gap, subject to every budget kept in at least 1 of 2" in printed
+    )
     config = out / "config.yaml"
     document = yaml.safe_load(config.read_text())
     assert document["search"]["feasible_seeds"] == 0.5 and "feasible_seeds" not in document
@@ -478,14 +480,14 @@ def test_a_comparison_counts_the_seeds(tmp_path, capsys):
     assert main(["run", "fednpg", *flags[:-2], "--learner", "npg", "--out", str(run)]) == 0
     summary = json.loads((run / "summary.json").read_text())
     for policy in ("average", "last"):
-        kept = summary[f"feasible_{policy}_by_seed"]
+        feasible = summary[f"feasible_{policy}_by_seed"]
         share = float(row[f"equal_rounds/feasible_share_{policy}"])
-        assert share == sum(kept) / 4
+        assert share == sum(feasible) / 4
         assert (row[f"equal_rounds/feasible_{policy}"] == "True") == (share >= 0.5)
         violations = sorted(summary[f"relative_violation_{policy}_by_seed"])
-        told = float(row[f"equal_rounds/relative_violation_{policy}"])
-        assert told == pytest.approx(violations[1], abs=1e-9)
-        assert summary[f"feasible_{policy}"] == all(kept)
+        recorded = float(row[f"equal_rounds/relative_violation_{policy}"])
+        assert recorded == pytest.approx(violations[1], abs=1e-9)
+        assert summary[f"feasible_{policy}"] == all(feasible)
         worst = summary[f"relative_violation_{policy}"]
         assert worst == pytest.approx(violations[-1], abs=1e-12)
     assert " of 4" in printed and "of 4 seeds feasible" in printed
@@ -524,27 +526,27 @@ def test_what_is_no_share_is_refused_in_one_line(command, share, tmp_path, capsy
 
 
 def test_a_share_without_budgets_is_refused(capsys):
-    words = ["sweep", "gepo", "--grid", "window=0,2", "--feasible-seeds", "0.5"]
-    assert main(words) == 2
+    arguments = ["sweep", "gepo", "--grid", "window=0,2", "--feasible-seeds", "0.5"]
+    assert main(arguments) == 2
     error = capsys.readouterr().err
     assert "these runs have no budgets" in error and error.count("\n") == 1
 
 
 def test_a_file_of_a_sweep_may_say_the_share(tmp_path, capsys):
-    for share, told in ((0.5, None), ("half", "--feasible-seeds: got half")):
+    for share, message in ((0.5, None), ("half", "--feasible-seeds: got half")):
         document = {"algorithm": "fednpg", "grid": {"step_size": [0.1]}, "feasible_seeds": share}
         document["settings"] = {"rounds": 2}
         (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(document))
         out = tmp_path / str(share)
         status = main(["sweep", "--file", str(tmp_path / "sweep.yaml"), "--out", str(out)])
-        assert status == (0 if told is None else 2)
-        if told is None:
+        assert status == (0 if message is None else 2)
+        if message is None:
             assert yaml.safe_load((out / "config.yaml").read_text())["feasible_seeds"] == share
         else:
-            assert told in capsys.readouterr().err
+            assert message in capsys.readouterr().err
 
 
 def test_who_asks_for_no_budgets_gets_the_metric_alone():
     rows = rows_of(BROKEN)
     first = ordered(candidates(rows), Objective("average_gap", maximize=True))[0]
-    assert first[1].chosen == {"step_size": 0.3}
+    assert first[1].combination == {"step_size": 0.3}

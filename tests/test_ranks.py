@@ -62,7 +62,7 @@ class Case(NamedTuple):
 
     function: Any
     right: tuple[Any, ...]
-    place: int
+    argument: int
     wrong: Any
 
 
@@ -173,11 +173,13 @@ def refused(function: Any, arguments: tuple[Any, ...]) -> str:
     return ""
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.function.__name__}-{case.place}")
+@pytest.mark.parametrize(
+    "case", CASES, ids=lambda case: f"{case.function.__name__}-{case.argument}"
+)
 def test_a_wrong_rank_or_type_is_refused(case):
     assert refused(case.function, case.right) == ""
     wrong = list(case.right)
-    wrong[case.place] = case.wrong
+    wrong[case.argument] = case.wrong
     assert "[Chex]" in refused(case.function, tuple(wrong))
 
 

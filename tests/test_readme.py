@@ -17,8 +17,8 @@ def test_it_is_read_in_one_sitting() -> None:
 
 def test_it_shows_every_command() -> None:
     section = README.split("## The command line")[1].split("```bash\n")[1].split("```")[0]
-    shown = [line.split()[1] for line in section.splitlines()]
-    assert set(shown) == set(COMMANDS)
+    documented = [line.split()[1] for line in section.splitlines()]
+    assert set(documented) == set(COMMANDS)
 
 
 def test_it_shows_three_figures() -> None:

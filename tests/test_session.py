@@ -144,12 +144,12 @@ SWEEP = ["sweep", "fednpg", "--grid", "step_size=0.1,0.2", "--rounds", "3", "--o
 RUN = ["run", "fednpg", "--rounds", "4", "--checkpoint-every", "2", "--out"]
 
 
-@pytest.mark.parametrize("words", [RUN, SWEEP], ids=["run", "sweep"])
-def test_commands_write_the_same_files(tmp_path, words, capsys):
+@pytest.mark.parametrize("arguments", [RUN, SWEEP], ids=["run", "sweep"])
+def test_commands_write_the_same_files(tmp_path, arguments, capsys):
     with session():
-        assert main([*words, str(tmp_path / "as-ever")]) == 0
+        assert main([*arguments, str(tmp_path / "as-ever")]) == 0
     with session(**SETTINGS):
-        assert main([*words, str(tmp_path / "set")]) == 0
+        assert main([*arguments, str(tmp_path / "set")]) == 0
     assert survival.compare(tmp_path / "as-ever", tmp_path / "set") == []
 
 
@@ -162,8 +162,8 @@ def test_a_run_is_resumed_in_another_session(tmp_path, capsys):
     shutil.rmtree(sorted((out / "checkpoints").iterdir())[-1])  # the one behind the last round
     with session(**SETTINGS):
         assert main(["resume", str(out)]) == 0
-    told = capsys.readouterr()
-    assert "Going on from" in told.out and "may differ" not in told.err
+    output = capsys.readouterr()
+    assert "Going on from" in output.out and "may differ" not in output.err
     assert survival.compare(whole, out) == []
 
 
@@ -187,14 +187,14 @@ def test_settings_that_no_context_undoes_are_refused(name, value, capsys):
         with pytest.raises(InvalidInput, match=f"{name.upper()}: got {value}; "):
             fednpg("windy-cliff", rounds=1)
         assert main(["run", "fednpg", "--rounds", "1"]) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert sum(line.startswith("fedjax-rl: ") for line in told) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert sum(line.startswith("fedjax-rl: ") for line in errors) == 1
 
 
 def test_the_chosen_device_counts_and_is_on_record(run_python):
     """Of two devices of a processor: the bits are those of the first, and so is the record."""
-    told = run_python(CHOSEN, devices=2, compiled_quickly=True)
-    assert told.stdout.split() == ["True", "cpu,", "cpu", "cpu"], told.stderr
+    completed = run_python(CHOSEN, devices=2, compiled_quickly=True)
+    assert completed.stdout.split() == ["True", "cpu,", "cpu", "cpu"], completed.stderr
 
 
 CHOSEN = """
@@ -230,9 +230,11 @@ def test_a_session_that_jax_does_not_take_is_told_in_one_line(monkeypatch, run_p
     if value == "cuda" and any(device.platform == "gpu" for device in jax.devices()):
         pytest.skip("there is one")
     monkeypatch.setenv(name, value)
-    told = run_python(EVERY_COMMAND)
-    lines = told.stderr.splitlines()
-    assert told.returncode == 0 and len(lines) == told.stdout.count("2") == 4, told.stderr
+    completed = run_python(EVERY_COMMAND)
+    lines = completed.stderr.splitlines()
+    assert completed.returncode == 0 and len(lines) == completed.stdout.count("2") == 4, (
+        completed.stderr
+    )
     assert all(line.startswith("fedjax-rl: JAX_") and value in line for line in lines)
 
 
@@ -254,6 +256,6 @@ def test_the_api_says_so_too(monkeypatch, run_python):
         "fedjax_rl.families.stale.training import hetero_rl as run",
         "fedjax_rl.families.networks.training import fedppo as run",
     ):
-        told = run_python(f"from {call}\nrun(*['windy-cliff'][: run.__name__ == 'fednpg'])")
-        last = told.stderr.splitlines()[-1]
+        completed = run_python(f"from {call}\nrun(*['windy-cliff'][: run.__name__ == 'fednpg'])")
+        last = completed.stderr.splitlines()[-1]
         assert last.startswith("fedjax_rl.errors.InvalidInput: JAX_PLATFORMS: got 'nonsense'")

@@ -79,14 +79,14 @@ def test_no_formula_is_left_as_plain_text() -> None:
 
 def test_the_font_has_every_character_of_a_formula(site: pathlib.Path) -> None:
     characters = TTFont(site / "style" / "stix-two-math.woff").getBestCmap()
-    shown = {
+    used = {
         one
         for page in site.rglob("*.html")
         for formula in formulas(page)
         for one in html.unescape(re.sub(r"<[^>]*>", "", formula))
     }
-    assert len(shown) > 60
-    assert {one for one in shown if one.strip() and ord(one) not in characters} == set()
+    assert len(used) > 60
+    assert {one for one in used if one.strip() and ord(one) not in characters} == set()
 
 
 def test_no_page_loads_anything_from_another_server(site: pathlib.Path) -> None:
@@ -131,7 +131,7 @@ def test_a_wide_formula_is_scrolled_by_itself(site: pathlib.Path, browser: Brows
     boxes = page.evaluate(
         "[...document.querySelectorAll('.formula')].map(e => [e.scrollWidth, e.clientWidth])"
     )
-    assert max(shown for shown, _ in boxes) > NARROW, "none is wide enough to show it"
+    assert max(width for width, _ in boxes) > NARROW, "none is wide enough to show it"
     assert all(room <= NARROW for _, room in boxes)
 
 

@@ -77,12 +77,12 @@ def test_axes_are_pooled_and_the_others_kept(axis):
     found = interquartile_mean(scores, axis)
     rest = [index for index in range(3) if index not in pooled]
     assert found.shape == tuple(scores.shape[index] for index in rest)
-    for place in np.ndindex(found.shape):
-        chosen = [slice(None)] * 3
-        for index, value in zip(rest, place, strict=True):
-            chosen[index] = value
-        expected = metrics.aggregate_iqm(scores[tuple(chosen)])
-        assert found[place] == pytest.approx(expected, abs=1e-14)
+    for index_found in np.ndindex(found.shape):
+        position = [slice(None)] * 3
+        for index, value in zip(rest, index_found, strict=True):
+            position[index] = value
+        expected = metrics.aggregate_iqm(scores[tuple(position)])
+        assert found[index_found] == pytest.approx(expected, abs=1e-14)
 
 
 def test_all_axes_by_name_are_all_axes():

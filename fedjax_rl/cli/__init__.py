@@ -80,11 +80,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         2 for bad input; 130 and 143 after SIGINT and SIGTERM. What went wrong is told in one
         line on stderr. 1 when nobody reads standard output any more, as behind ``| head -1``.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    argv = list(sys.argv[1:] if arguments is None else arguments)
     with spelled():
         try:
             try:
-                return _run(words)
+                return _run(argv)
             finally:
                 # Here and not at exit, where nobody could catch that the reader is gone.
                 sys.stdout.flush()
@@ -97,12 +97,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
 
 
-def _run(words: list[str]) -> int:
+def _run(argv: list[str]) -> int:
     """Exit status of the command, as `main` has it, with BrokenPipeError let through."""
-    if not words or words[0] in ("-h", "--help", "help"):
+    if not argv or argv[0] in ("-h", "--help", "help"):
         print(HELP, end="")
         return 0
-    if words[0] == "--version":
+    if argv[0] == "--version":
         from fedjax_rl import __version__
 
         print(__version__)
@@ -110,16 +110,16 @@ def _run(words: list[str]) -> int:
     if "" not in sys.path:
         sys.path.insert(0, "")  # so that module:factory finds a module of the current directory
     try:
-        for word in words:
+        for word in argv:
             _check_text(word)
         check_variables()
-        command = choose("command", words[0], COMMANDS)
-        if NO_CACHE in words:
-            words = [word for word in words if word != NO_CACHE]
+        command = choose("command", argv[0], COMMANDS)
+        if NO_CACHE in argv:
+            argv = [word for word in argv if word != NO_CACHE]
         else:
             keep_programs()
-        with _team(words) if command in SPREAD else contextlib.nullcontext():
-            status: int = importlib.import_module(COMMANDS[command]).main(words[1:])
+        with _team(argv) if command in SPREAD else contextlib.nullcontext():
+            status: int = importlib.import_module(COMMANDS[command]).main(argv[1:])
     except InvalidInput as error:
         print(f"fedjax-rl: {error}", file=sys.stderr)
         return 2
@@ -137,11 +137,11 @@ def _run(words: list[str]) -> int:
     return status
 
 
-def _team(words: list[str]) -> contextlib.AbstractContextManager[None]:
+def _team(argv: list[str]) -> contextlib.AbstractContextManager[None]:
     from fedjax_rl.cli.execution import hosts_in
     from fedjax_rl.cluster.hosts import joined
 
-    return joined(hosts_in(words))
+    return joined(hosts_in(argv))
 
 
 def _check_text(word: str) -> None:

@@ -51,11 +51,11 @@ def main(arguments: list[str]) -> int:
     from fedjax_rl.sweeps.objective import recorded_objective
 
     conditions = conditions_of(options.metric, options.maximize, options.subject_to)
-    asked = options.metric, options.maximize, conditions, options.feasible_seeds
-    text, told = best_configuration(
-        options.directory, recorded_objective(options.directory, *asked)
+    request = options.metric, options.maximize, conditions, options.feasible_seeds
+    text, message = best_configuration(
+        options.directory, recorded_objective(options.directory, *request)
     )
-    print(told, file=sys.stderr)
+    print(message, file=sys.stderr)
     if not utf8(sys.stdout):
         text = values.dump(values.parse(text), ascii_only=True)  # in escapes, which are ASCII
     print(text, end="", flush=True)

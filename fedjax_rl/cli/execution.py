@@ -44,7 +44,7 @@ class Execution:
         return Destination(out, self.overwrite, self.checkpoints, log_to=self.log_to)
 
 
-def hosts_in(words: list[str]) -> HostSettings:
+def hosts_in(argv: list[str]) -> HostSettings:
     """The team that flags speak of, before the command's options are known.
 
     JAX has to hear of other processes before anything starts a backend, and a family that says
@@ -53,14 +53,14 @@ def hosts_in(words: list[str]) -> HostSettings:
     Raises:
         InvalidInput: a number that is none.
     """
-    if not {"-h", "--help"}.isdisjoint(words):
+    if not {"-h", "--help"}.isdisjoint(argv):
         return HostSettings()
-    process, processes = (flag_value(flag, words) for flag in ("--process", "--processes"))
+    process, processes = (flag_value(flag, argv) for flag in ("--process", "--processes"))
     for flag, text in (("--process", process), ("--processes", processes)):
         if text is not None and not (text.isascii() and text.isdigit()):
             raise InvalidInput(flag, text, "a whole number")
     return HostSettings(
-        flag_value("--coordinator", words),
+        flag_value("--coordinator", argv),
         None if process is None else int(process),
         None if processes is None else int(processes),
     )

@@ -76,7 +76,7 @@ def _folded(complaint: str) -> tuple[str, str, str]:
     what = " ".join(sections[0])
     hint = next((section[1] for section in sections[1:] if len(section) > 1), "a known option")
     if bad_value := re.match(r"Error parsing (\S+): .*?(?:from \[|: )(\S+?)\]?\.?( Got|$)", what):
-        return bad_value[1], bad_value[2], f"expected {_in_words(hint)}"
+        return bad_value[1], bad_value[2], f"expected {_readable(hint)}"
     if bad_choice := re.match(r"invalid choice (\S+) for argument '(\S+)'\. (.*?)\.?$", what):
         return bad_choice[2], bad_choice[1], bad_choice[3]
     if unknown := re.match(r"Unrecognized options?: (.*)", what):
@@ -84,7 +84,7 @@ def _folded(complaint: str) -> tuple[str, str, str]:
     return "options", "too few", what
 
 
-def _in_words(hint: str) -> str:
+def _readable(hint: str) -> str:
     """``--budgets {None}|{[FLOAT [FLOAT ...]]}`` for people: a list needs spaces, not commas."""
     hint = re.sub(r"\{?\[(\w+) \[\1 \.\.\.\]\]\}?", r"\1 \1 ... with spaces between", hint)
     return hint.replace("{None}|", "None, or ")

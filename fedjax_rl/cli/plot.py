@@ -54,13 +54,13 @@ def main(arguments: list[str]) -> int:
     from fedjax_rl.terminal.live import working
 
     import_matplotlib(options.directory)
-    from fedjax_rl.sweeps.drawing import Drawn, plot_sweep
+    from fedjax_rl.sweeps.drawing import PlotOptions, plot_sweep
     from fedjax_rl.sweeps.objective import recorded_objective
 
-    asked = options.metric, options.maximize, (), options.feasible_seeds
-    objective = recorded_objective(options.directory, *asked)
+    request = options.metric, options.maximize, (), options.feasible_seeds
+    objective = recorded_objective(options.directory, *request)
     settings = (options.across, options.up, options.curve, options.by)
     with working("drawing"):
-        written = plot_sweep(options.directory, Drawn(objective, *settings))
+        written = plot_sweep(options.directory, PlotOptions(objective, *settings))
     print(f"Written to {options.directory}: {', '.join(written)}", flush=True)
     return 0

@@ -42,20 +42,20 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP, end="")
         return 0
-    algorithm, words = arguments[0], arguments[1:]
+    algorithm, argv = arguments[0], arguments[1:]
     family = family_of(algorithm)
-    settings, content = base(family, algorithm, words)
+    settings, content = base(family, algorithm, argv)
     kind = options_of(family, type(settings))
-    file = flag_value("--config", words)
+    file = flag_value("--config", argv)
     execution = {} if file is None else {"execution": execution_of(Path(file))}
     options = parse(
         kind,
-        words,
+        argv,
         f"run {algorithm}",
         default=kind(settings=settings, **execution),
         description=family.about,
     )
-    check_has_out(options.out, words)
+    check_has_out(options.out, argv)
 
     from fedjax_rl.runs.session import Request, compare_and_record, run_and_record
 
@@ -72,7 +72,7 @@ def options_of(family: Family, settings: type) -> Any:
     out = option(
         "out", Path | None, None, "Directory for config.yaml, metrics.csv, results and plots."
     )
-    beside = option(
+    references = option(
         "compare",
         bool,
         False,
@@ -83,7 +83,7 @@ def options_of(family: Family, settings: type) -> Any:
         Annotated[Execution, tyro.conf.arg(name="")],
         dataclasses.field(default_factory=Execution),
     )
-    compared = [] if family.references is None else [beside]
+    compared = [] if family.references is None else [references]
     return made(family, settings, *compared, out, execution)
 
 
@@ -97,13 +97,13 @@ def made(family: Family, settings: type, *fields: Any) -> Any:
     return dataclasses.make_dataclass("Options", [own, *starts, *fields], frozen=True, kw_only=True)
 
 
-def option(name: str, kind: Any, default: Any, told: str) -> Any:
+def option(name: str, kind: Any, default: Any, help_text: str) -> Any:
     """A field of options with its help."""
-    return name, Annotated[kind, tyro.conf.arg(help=told)], dataclasses.field(default=default)
+    return name, Annotated[kind, tyro.conf.arg(help=help_text)], dataclasses.field(default=default)
 
 
 def base(
-    family: Family, algorithm: str, words: list[str], swept: Sequence[Mapping[str, Any]] = ()
+    family: Family, algorithm: str, argv: list[str], swept: Sequence[Mapping[str, Any]] = ()
 ) -> tuple[Any, str | None]:
     """Settings before any flag, from ``--config`` or ``--preset``, and the problem's digest.
 
@@ -113,15 +113,15 @@ def base(
     Raises:
         InvalidInput: a file or preset that cannot be used, or both.
     """
-    flags = {name: flag_value(flag(name), words) for name in family.named}
-    file, name = flag_value("--config", words), flag_value("--preset", words)
+    flags = {name: flag_value(flag(name), argv) for name in family.named}
+    file, name = flag_value("--config", argv), flag_value("--preset", argv)
     settings: Any
     if file is None:
         settings = settings_of(family, algorithm, flags, *swept)
         settings = base_of(settings) if swept else settings
         if name is not None and len(family.presets) > 1:
             check_choice("--preset", name, family.presets)
-            return settings(**_preset(family, algorithm, settings, words, name)), None
+            return settings(**_preset(family, algorithm, settings, argv, name)), None
         return settings(), None
     if name is not None:
         raise InvalidInput("--preset", repr(name), "a preset or a --config, not both")
@@ -133,12 +133,12 @@ def base(
 
 
 def _preset(
-    family: Family, algorithm: str, kind: Any, words: list[str], name: str
+    family: Family, algorithm: str, kind: Any, argv: list[str], name: str
 ) -> dict[str, Any]:
     """The settings of a preset that have an effect beside the flags."""
     found = family.preset(algorithm, name)
     others = {one.name for annotation in declared(kind).values() for one in annotation.company}
-    given = {other: flag_value(flag(other), words) for other in others}
+    given = {other: flag_value(flag(other), argv) for other in others}
     flags = {other: read_as(text) for other, text in given.items() if text is not None}
     defaults = {setting: getattr(kind, setting) for setting in declared(kind)}
     without = without_effect(family, algorithm, kind, {**defaults, **found, **flags})

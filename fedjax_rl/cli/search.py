@@ -87,12 +87,12 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP, end="")
         return 0
-    algorithm, words = arguments[0], arguments[1:]
+    algorithm, argv = arguments[0], arguments[1:]
     family = family_of(algorithm)
-    settings, _ = base(family, algorithm, words, [named_lists(family.named, words)])
+    settings, _ = base(family, algorithm, argv, [named_lists(family.named, argv)])
     kind = made(family, type(settings), ("sweep", Annotated[SearchOptions, tyro.conf.arg(name="")]))
     default = kind(settings=settings, sweep=SearchOptions())
-    options = parse(kind, words, f"search {algorithm}", default=default, description=DESCRIPTION)
+    options = parse(kind, argv, f"search {algorithm}", default=default, description=DESCRIPTION)
     own = options.sweep
     check_has_out(own.out, arguments)
 

@@ -103,12 +103,12 @@ def main(arguments: list[str], compare: bool = False) -> int:
     if arguments[0].startswith("-"):
         if "algorithm" not in document:
             raise InvalidInput("algorithm", "none", "fedjax-rl sweep ALGORITHM, or one in --file")
-        algorithm, words = document["algorithm"], arguments
+        algorithm, argv = document["algorithm"], arguments
     else:
-        algorithm, words = arguments[0], arguments[1:]
+        algorithm, argv = arguments[0], arguments[1:]
     if document.get("algorithm", algorithm) != algorithm:
         raise InvalidInput("--file", document["algorithm"], f"a sweep of {algorithm}")
-    options = _parsed(algorithm, words, document)
+    options = _parsed(algorithm, argv, document)
 
     space = _space(type(options.settings), options.sweep, document)
     return carried_out(algorithm, options.settings, space, options.sweep, arguments, compare)
@@ -176,13 +176,13 @@ def _document(arguments: list[str]) -> dict[str, Any]:
     return document
 
 
-def _parsed(algorithm: str, words: list[str], document: dict[str, Any]) -> Any:
+def _parsed(algorithm: str, argv: list[str], document: dict[str, Any]) -> Any:
     """The options, on top of the file's and those of ``--config`` or ``--preset``."""
     family = family_of(algorithm)
-    lists = {**(document.get("grid") or {}), **named_lists(family.named, words)}
-    settings, _ = base(family, algorithm, words, [lists, document.get("settings") or {}])
-    if document.get("settings") and flag_value("--config", words) is not None:
-        raise InvalidInput("--config", flag_value("--config", words), "it or settings in --file")
+    lists = {**(document.get("grid") or {}), **named_lists(family.named, argv)}
+    settings, _ = base(family, algorithm, argv, [lists, document.get("settings") or {}])
+    if document.get("settings") and flag_value("--config", argv) is not None:
+        raise InvalidInput("--config", flag_value("--config", argv), "it or settings in --file")
     own: dict[str, Any] = {
         name: document[name]
         for name in ("samples", "sample_seed", "feasible_seeds")
@@ -194,13 +194,13 @@ def _parsed(algorithm: str, words: list[str], document: dict[str, Any]) -> Any:
         check_share(document["feasible_seeds"])
     kind = made(family, type(settings), ("sweep", Annotated[SweepOptions, tyro.conf.arg(name="")]))
     default = kind(settings=_on_top(settings, document), sweep=SweepOptions(**own))
-    return parse(kind, words, f"sweep {algorithm}", default=default, description=ABOUT)
+    return parse(kind, argv, f"sweep {algorithm}", default=default, description=ABOUT)
 
 
-def named_lists(names: Sequence[str], words: Sequence[str]) -> dict[str, Any]:
+def named_lists(names: Sequence[str], argv: Sequence[str]) -> dict[str, Any]:
     """What ``--grid`` and ``--random`` list of these settings, before anything is parsed."""
     found: dict[str, list[str]] = {}
-    for word in words:
+    for word in argv:
         name, equals, values = word.removeprefix("--grid=").removeprefix("--random=").partition("=")
         if equals and (name := name.strip().replace("-", "_")) in names:
             found[name] = [one.strip() for one in re.split(r"[,|]", values.removeprefix("choice:"))]

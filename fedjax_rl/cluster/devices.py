@@ -1,4 +1,4 @@
-"""Which devices a run uses."""
+"""Settings of the devices that a run uses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DeviceSettings:
     """What is dealt to the devices: agents, members (of a sweep, or seeds), or auto."""
 
     def placement(self, agents: int, members: int, *, local: bool = False) -> Placement:
-        """Where agents and members are computed.
+        """The placement of agents and members on the devices.
 
         Args:
             agents: N.

@@ -38,7 +38,7 @@ class HostSettings:
 
 
 class Team(NamedTuple):
-    """The processes of a run.
+    """The processes of a run that spans several.
 
     Attributes:
         host: of process 0.

@@ -146,14 +146,14 @@ class Watch:
     def _listen(self, number: int) -> bool:
         """Takes what a peer has to say; False when it has left."""
         try:
-            words = self._peers[number].recv(4096)
+            received = self._peers[number].recv(4096)
         except OSError:
-            words = b""
-        if DEAD in words:
-            self._end_with(int(words.split(DEAD)[1].split()[0]))
-        if LEAVE in words:
+            received = b""
+        if DEAD in received:
+            self._end_with(int(received.split(DEAD)[1].split()[0]))
+        if LEAVE in received:
             self._left.add(number)
-        if not words and number not in self._left:
+        if not received and number not in self._left:
             self._end_with(number)
         return number not in self._left
 
@@ -175,10 +175,10 @@ class Watch:
 
 
 def _line(peer: socket.socket) -> str:
-    words = b""
-    while not words.endswith(b"\n") and len(words) < 32:
+    line = b""
+    while not line.endswith(b"\n") and len(line) < 32:
         word = peer.recv(1)
         if not word:
             raise ValueError("closed")
-        words += word
-    return words.decode()
+        line += word
+    return line.decode()

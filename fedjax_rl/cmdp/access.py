@@ -1,4 +1,4 @@
-"""Who watches what: access matrices Γ and the split of a constraint among its owners."""
+"""Access matrices Γ: who observes which cost, and how a constraint is split among its owners."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ Dynamics = DenseDynamics | GatheredDynamics
 
 
 class Model(NamedTuple):
-    """What every agent knows of the problem: everything but the costs.
+    """The problem without its costs, which every agent knows.
 
     Attributes:
         dynamics: transition model over S states and A actions.

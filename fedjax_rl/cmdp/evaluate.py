@@ -35,7 +35,7 @@ class TabularPolicy(NamedTuple):
 
     @property
     def probabilities(self) -> jax.Array:
-        """π(a | s), [S, A]."""
+        """Action probabilities π(a | s), [S, A]."""
         return jax.nn.softmax(self.logits)
 
     @property
@@ -116,7 +116,7 @@ class Lagrangian(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """What an agent learns of its policy before a local step.
+    """An agent's estimates of values and costs of its policy, before a local step.
 
     Attributes:
         advantage: [S, A], of the Lagrangian's signal.

@@ -141,7 +141,7 @@ def from_arrays(
 def with_settings(
     problem: CMDP, *, budgets: ArrayLike | None = None, discount: ArrayLike | None = None
 ) -> CMDP:
-    """The same problem with other budgets or another discount, validated again.
+    """A copy of a problem with other budgets or another discount, validated again.
 
     Args:
         problem: stays as it is.
@@ -183,8 +183,8 @@ def _real_array(field: str, value: ArrayLike, rank: int) -> FloatArray:
     array = array.astype(np.float64)
     if not np.isfinite(array).all():
         where = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
-        place = f" at index {where}" if rank else ""
-        raise InvalidInput(field, f"{array[where]}{place}", "finite numbers are needed")
+        position = f" at index {where}" if rank else ""
+        raise InvalidInput(field, f"{array[where]}{position}", "finite numbers are needed")
     return array
 
 

@@ -1,4 +1,4 @@
-"""Which states each state can reach, gathered on the host."""
+"""Successor states of every state, gathered on the host."""
 
 from __future__ import annotations
 

@@ -121,19 +121,19 @@ def _outcomes(table: Table) -> Iterator[_Outcome]:
 
 
 def _of_pair(table: Table, state: int, action: int) -> Iterator[_Outcome]:
-    place = f"at state {state}, action {action}"
+    position = f"at state {state}, action {action}"
     entries = table[state][action]
     if not isinstance(entries, Sequence):
-        raise InvalidInput("table", f"{_short(entries)} {place}", f"a list of {_OUTCOME}")
+        raise InvalidInput("table", f"{_short(entries)} {position}", f"a list of {_OUTCOME}")
     total = 0.0
     for entry in entries:
         outcome = _read(entry, state, action)
         if outcome is None:
-            raise InvalidInput("table", f"{_short(entry)} {place}", _OUTCOME)
+            raise InvalidInput("table", f"{_short(entry)} {position}", _OUTCOME)
         if outcome.successor not in table:
             raise InvalidInput(
                 "table",
-                f"unknown next state {outcome.successor} {place}",
+                f"unknown next state {outcome.successor} {position}",
                 "states of the table; one in which the episode is over may be {}",
             )
         total += outcome.probability
@@ -141,7 +141,7 @@ def _of_pair(table: Table, state: int, action: int) -> Iterator[_Outcome]:
     if abs(total - 1.0) > ROW_SUM_TOLERANCE:
         raise InvalidInput(
             "table",
-            f"probabilities that sum to {total:.10g} {place}",
+            f"probabilities that sum to {total:.10g} {position}",
             "a sum of 1; an action that cannot be taken is left out",
         )
 
@@ -232,5 +232,5 @@ def _is_index(value: Any) -> bool:
 
 
 def _short(value: object) -> str:
-    told = " ".join(repr(value).split())
-    return told if len(told) <= 60 else f"{told[:57]}..."
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -47,7 +47,7 @@ class SwingingAcrobot(Acrobot):
         return observation, after, reward, terminated, info
 
     def is_terminated(self, state: Any, params: Any) -> Array:
-        """Never."""
+        """False: no state ends an episode, only the time limit does."""
         return jnp.array(False)
 
 

@@ -25,17 +25,17 @@ worse in proportion to the length."""
 
 @struct.dataclass
 class FiniteState(EnvState):
-    """Where the walk is, and what the transition that led there was.
+    """The current state of a finite problem, and the transition that led to it.
 
     Attributes:
         time: transitions since the start of the episode.
-        place: index of the state s.
+        position: index of the state s.
         paid: [M], costs of the last transition; zero at the start. Cost functions see states
             and no parameters, so that the state brings them along.
         over: whether the last transition ended the episode.
     """
 
-    place: jax.Array
+    position: jax.Array
     paid: jax.Array
     over: jax.Array
 
@@ -93,7 +93,7 @@ class FiniteEnvironment(Environment):
         """The first observation and state of an episode."""
         state = FiniteState(
             time=0,
-            place=drawn(jax.random.uniform(key), jnp.asarray(params.start)),
+            position=drawn(jax.random.uniform(key), jnp.asarray(params.start)),
             paid=jnp.zeros(self.num_constraints),
             over=jnp.zeros((), bool),
         )
@@ -102,11 +102,11 @@ class FiniteEnvironment(Environment):
     def step_env(self, key: Array, state: Any, action: Array, params: Any) -> tuple:
         """One transition, without reset; its reward and costs are paid before it may end."""
         arrives, lasts = jax.random.bits(key, (2,), jnp.uint32)
-        pair = (state.place, action)
-        chosen = drawn(as_uniform(arrives), jnp.asarray(params.arrival)[pair])
+        pair = (state.position, action)
+        outcome = drawn(as_uniform(arrives), jnp.asarray(params.arrival)[pair])
         after = FiniteState(
             time=state.time + 1,
-            place=jnp.asarray(params.successor)[state.place, chosen],
+            position=jnp.asarray(params.successor)[state.position, outcome],
             paid=jnp.asarray(params.costs)[pair],
             # All 32 bits: the 23 of a float32 would round a small 1 − γ by up to a tenth.
             over=lasts >= (jnp.float32(2**32) * params.discount).astype(jnp.uint32),
@@ -116,18 +116,18 @@ class FiniteEnvironment(Environment):
 
     def observe(self, key: Array, state: Any, action: Any, params: Any) -> Array:
         """One-hot of the state, float32 [S]."""
-        return jax.nn.one_hot(state.place, self.num_states, dtype=jnp.float32)
+        return jax.nn.one_hot(state.position, self.num_states, dtype=jnp.float32)
 
     def is_terminated(self, state: Any, params: Any) -> Array:
         """Whether the transition into this state ended the episode."""
         return state.over
 
     def action_space(self, params: Any = None) -> spaces.Discrete:
-        """0 … A − 1."""
+        """Discrete actions 0 … A − 1."""
         return spaces.Discrete(self.num_actions)
 
     def observation_space(self, params: Any) -> spaces.Box:
-        """Unit vectors [S]."""
+        """One-hot observations [S]."""
         return spaces.Box(0.0, 1.0, (self.num_states,), jnp.float32)
 
 

@@ -43,20 +43,20 @@ class TwoActions(Environment):
         return 2
 
     def reset_env(self, key: Array, params: Any) -> tuple[Array, Any]:
-        """The start."""
+        """The initial state, which is the same in every episode."""
         state = EnvState(time=0)
         return self.observe(key, state, None, params), state
 
     def observe(self, key: Array, state: Any, action: Any, params: Any) -> Array:
-        """Always the same: [1]."""
+        """A constant observation [1]."""
         return jnp.ones(1)
 
     def action_space(self, params: Any = None) -> spaces.Discrete:
-        """0 and 1."""
+        """Discrete actions 0 and 1."""
         return spaces.Discrete(2)
 
     def observation_space(self, params: Any) -> spaces.Box:
-        """[1]."""
+        """Observations [1]."""
         return spaces.Box(0.0, 1.0, (1,), jnp.float32)
 
 
@@ -69,7 +69,7 @@ class ConstantReward(TwoActions):
         return self.observe(key, after, action, params), after, 1.0, jnp.array(False), {}
 
     def is_terminated(self, state: Any, params: Any) -> Array:
-        """Never."""
+        """False: no state ends an episode, only the time limit does."""
         return jnp.array(False)
 
 
@@ -87,20 +87,20 @@ class Bandit(TwoActions):
         return self.observe(key, after, action, params), after, reward, jnp.array(True), {}
 
     def is_terminated(self, state: Any, params: Any) -> Array:
-        """After the pull."""
+        """Whether the arm was pulled, which ends the episode."""
         return jnp.asarray(state.time > 0)
 
 
 @struct.dataclass
 class ChainState(EnvState):
-    """Where the walk is.
+    """The position of the walk and the time.
 
     Attributes:
         time: steps taken, 0 … L.
-        place: steps to the right taken, 0 … L.
+        position: steps to the right taken, 0 … L.
     """
 
-    place: jax.Array
+    position: jax.Array
 
 
 class Chain(TwoActions):
@@ -120,24 +120,24 @@ class Chain(TwoActions):
         return EnvParams(max_steps_in_episode=NO_LIMIT)
 
     def reset_env(self, key: Array, params: Any) -> tuple[Array, Any]:
-        """Place 0."""
-        state = ChainState(time=0, place=jnp.zeros((), jnp.int32))
+        """The walk at position 0."""
+        state = ChainState(time=0, position=jnp.zeros((), jnp.int32))
         return self.observe(key, state, None, params), state
 
     def step_env(self, key: Array, state: Any, action: Array, params: Any) -> tuple:
         """One step to the right, or a rest."""
-        after = ChainState(time=state.time + 1, place=state.place + (action == RIGHT))
-        reward = jnp.asarray(after.place == self.length, jnp.float32)
+        after = ChainState(time=state.time + 1, position=state.position + (action == RIGHT))
+        reward = jnp.asarray(after.position == self.length, jnp.float32)
         over = self.is_terminated(after, params)
         return self.observe(key, after, action, params), after, reward, over, {}
 
     def observe(self, key: Array, state: Any, action: Any, params: Any) -> Array:
         """One-hot of the place beside one-hot of the time: [2 (L + 1)]."""
-        both = jnp.stack([jnp.asarray(state.place), jnp.asarray(state.time)])
+        both = jnp.stack([jnp.asarray(state.position), jnp.asarray(state.time)])
         return jax.nn.one_hot(both, self.length + 1, dtype=jnp.float32).ravel()
 
     def is_terminated(self, state: Any, params: Any) -> Array:
-        """After L steps."""
+        """Whether L steps were taken."""
         return jnp.asarray(state.time >= self.length)
 
     def observation_space(self, params: Any) -> spaces.Box:

@@ -1,4 +1,4 @@
-"""What a state looks like, as shapes and without any drawing library."""
+"""A picture of a state, as shapes and without any drawing library."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ ROBOT_RADIUS = 0.03
 
 @struct.dataclass
 class PointState(EnvState):
-    """Where the robot is.
+    """Position and velocity of the robot.
 
     Attributes:
         time: steps since the start of the episode.
@@ -44,7 +44,7 @@ class PointState(EnvState):
 
 @struct.dataclass
 class PointParams(EnvParams):
-    """Dynamics and reward.
+    """Parameters of dynamics and reward.
 
     Attributes:
         max_steps_in_episode: steps after which an episode is cut.
@@ -129,7 +129,7 @@ class PointRobot(Environment):
         return jnp.concatenate([state.position, state.velocity, _goal(params) - state.position])
 
     def is_terminated(self, state: Any, params: Any) -> Array:
-        """Never."""
+        """False: no state ends an episode, only the time limit does."""
         return jnp.array(False)
 
     def action_space(self, params: Any = None) -> spaces.Box:

@@ -25,7 +25,7 @@ NO_LIMIT = np.iinfo(np.int32).max
 
 
 class Constraint(NamedTuple):
-    """One cost and what it may come to.
+    """A cost function with its budget.
 
     Attributes:
         name: column name, such as ``position-1``.
@@ -108,7 +108,7 @@ class ConstrainedEnvironment(Environment):
 
 
 class Task(NamedTuple):
-    """A constrained task.
+    """An environment with costs and their budgets.
 
     Attributes:
         name: as it was registered.

@@ -1,4 +1,4 @@
-"""Which devices a run is dealt to, and along which axis: its agents or its members."""
+"""Placement of a run on devices, along one axis: its agents or its members."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Map = Any
 
 
 class Placement(NamedTuple):
-    """Where the agents of a federation, or the members of a sweep, are computed.
+    """The devices that agents of a federation, or members of a sweep, are dealt to.
 
     Attributes:
         mesh: the devices in a row, of all processes; None for the default device alone.
@@ -31,7 +31,7 @@ class Placement(NamedTuple):
 
     @property
     def devices(self) -> int:
-        """How many there are."""
+        """The number of devices."""
         return 1 if self.mesh is None else self.mesh.size
 
     def map_of(self, axis: str, inner: Map = jax.vmap) -> Map:
@@ -39,8 +39,8 @@ class Placement(NamedTuple):
         return inner if self.mesh is None or axis != self.shard else dealt(self.mesh, inner)
 
     @property
-    def told(self) -> str:
-        """In a few words."""
+    def description(self) -> str:
+        """A log line: how many devices there are, and which axis is dealt to them."""
         return "one device" if self.mesh is None else f"{self.devices} devices, {self.shard} dealt"
 
 
@@ -128,8 +128,8 @@ def dealt(mesh: Mesh, inner: Map = jax.vmap) -> Map:
     return device_map
 
 
-def may_meet(state: Pytree) -> bool:
-    """Whether exchanges of two programs that are under way at once could be mixed up.
+def may_deadlock(state: Pytree) -> bool:
+    """Whether collectives of two programs that run at once could deadlock.
 
     That is so between processes, and between the devices of one processor, which share threads:
     each program would hold some and wait for the others' for ever.

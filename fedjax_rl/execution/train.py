@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_rl.algorithm import Algorithm, Array, Pytree
-from fedjax_rl.execution.placement import may_meet, on_host
+from fedjax_rl.execution.placement import may_deadlock, on_host
 from fedjax_rl.precision import precision
 
 
 class Chunk(NamedTuple):
-    """What the host sees between two calls of the compiled loop.
+    """The state and rows that the host receives after a chunk of rounds.
 
     Attributes:
         first_round: round of the first row of ``info``.
@@ -135,7 +135,7 @@ def train(
     launched = launch(ahead[0], state, reached)
     # The host reads a chunk while the device is at work on the next one; but what is exchanged
     # for the one must not meet what is exchanged for the other.
-    runs_ahead = not may_meet(launched.state)
+    runs_ahead = not may_deadlock(launched.state)
     for following in [*ahead[1:], None]:
         early = launch_after(launched, following) if following and runs_ahead else None
         if not guarded and not on_host(launched.finite).all():

@@ -1,4 +1,4 @@
-"""What a kind of experiment says of itself, so that runs, sweeps and reports are written once."""
+"""The contract of a family: what runs, sweeps and reports need of a kind of experiment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fedjax_rl.training.protocol import Assembler
 
 
 class Result(NamedTuple):
-    """A run behind its last round.
+    """The outcome of a run that has ended.
 
     Attributes:
         summary: what ``summary.json`` holds.
@@ -42,7 +42,7 @@ class Result(NamedTuple):
 
 
 class Experiment(NamedTuple):
-    """A run that can start; everything that a user may have set wrong was refused.
+    """A validated run, ready to start.
 
     Attributes:
         settings: complete, as ``config.yaml`` records them.
@@ -65,18 +65,18 @@ class Experiment(NamedTuple):
     run: Callable[[OnRows, Checkpointer, Callable[[int], int]], Result]
 
 
-def told(value: Any) -> str:
-    """A setting as a table has it: lists as YAML would write them in a line."""
+def as_text(value: Any) -> str:
+    """The text of a setting's value in a table: lists as YAML would write them in a line."""
     return f"[{','.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
 
 
-def in_words(chosen: Mapping[str, Any]) -> str:
-    """Settings by name as ``step_size 0.1, local_steps 5``."""
-    return ", ".join(f"{name} {told(value)}" for name, value in chosen.items())
+def settings_as_text(settings: Mapping[str, Any]) -> str:
+    """Settings in one line: ``step_size 0.1, local_steps 5``."""
+    return ", ".join(f"{name} {as_text(value)}" for name, value in settings.items())
 
 
 class Headline(NamedTuple):
-    """The figure that members are compared by unless another is asked for.
+    """The figure by which members are compared unless another is requested.
 
     Attributes:
         metric: a column of ``sweep.csv``.
@@ -93,7 +93,7 @@ class Headline(NamedTuple):
 
 
 class References(NamedTuple):
-    """Runs that ``run ALGORITHM --compare`` puts beside the federation.
+    """Baseline runs that ``run ALGORITHM --compare`` puts beside the federation.
 
     Attributes:
         names: the federation's first; also names of the folders of the others.
@@ -110,13 +110,13 @@ class References(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What a family adds where configurations are put side by side.
+    """A family's part in comparisons of configurations: labels, views, rankings, figures.
 
     A view is something that all configurations are measured after, such as as many local steps.
     Where there are views, members have a figure ``view/name`` of each of them for every name below.
 
     Attributes:
-        called: (swept settings by name) -> a configuration in a few words.
+        label: (swept settings by name) -> a configuration in a few words.
         check: (grid) -> raises InvalidInput for a name in its lists that nothing bears, which
             is a mistake and no combination to leave out.
         same: (settings) -> settings that compute the same, equal where two configurations do.
@@ -124,25 +124,25 @@ class Comparison(NamedTuple):
         measured: (assembler, settings of all members) -> one whose figures have the views.
         figures: those in the table, by their headings.
         columns: those of ``comparison.csv``; means over seeds.
-        judged: what configurations are ordered by, in a word or two; the headline unless there
+        ranked_by: what configurations are ordered by, in a word or two; the headline unless there
             are any. The first of them ranks in ``comparison.csv``.
         draw: (rows and curves of the seeds of each configuration, by what it is called) -> its
             figures; None for the curves of the headline.
     """
 
-    called: Callable[[Mapping[str, Any]], str] = in_words
+    label: Callable[[Mapping[str, Any]], str] = settings_as_text
     check: Callable[[Mapping[str, Sequence[Any]]], None] = lambda grid: None
     same: Callable[[Any], Any] = lambda settings: settings
     views: Callable[[Sequence[Any]], Mapping[str, str]] = lambda settings: {"": ""}
     measured: Callable[[Any, Sequence[Any]], Assembler] = lambda assembler, settings: assembler
     figures: Mapping[str, str] = MappingProxyType({})
     columns: Sequence[str] = ()
-    judged: Mapping[str, Headline] = MappingProxyType({})
+    ranked_by: Mapping[str, Headline] = MappingProxyType({})
     draw: Callable[[Mapping[str, Any]], tuple[Figure, ...]] | None = None
 
 
 class EvaluationRequest(NamedTuple):
-    """How saved policies are to be evaluated.
+    """The options of ``fedjax-rl eval``.
 
     Attributes:
         episodes: of every policy, at least 100; of policies over tokens responses, one to each
@@ -163,7 +163,7 @@ class EvaluationRequest(NamedTuple):
 
 
 class Family(NamedTuple):
-    """A kind of experiment.
+    """A kind of experiment: its algorithms, settings, presets, and how they become a run.
 
     Attributes:
         name: of the family.
@@ -278,7 +278,7 @@ def with_effect(
 
 
 def own_type(family: Family, algorithm: str, settings: Any) -> Any:
-    """Settings as those of their own plug-ins alone; a sweep's know those of all its members."""
+    """Settings in the type of their own plug-ins alone; a sweep's type knows all its members'."""
     entries = by_name(settings)
     kind = settings_of(family, algorithm, entries)
     known = {field.name for field in dataclasses.fields(kind)}

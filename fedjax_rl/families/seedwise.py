@@ -31,16 +31,16 @@ from fedjax_rl.training.rows import RowRecord, row_shapes
 
 
 class Parts(NamedTuple):
-    """What one seed of an experiment is.
+    """The functions that one seed of an experiment is made of.
 
     Attributes:
         assemble: (algorithm, settings) -> `Assembled`, of one seed; raises InvalidInput for
             settings that cannot be used.
         columns: (prepared, first_round, rows) -> columns [R] of consecutive rounds, ``round``
             the first of them. Rows have a leading axis of rounds.
-        summarise: (prepared, columns, kept) -> figures of a seed, from the columns of all rounds
-            and the part of the last state that is kept; numbers, words and mappings.
-        outcome: (state) -> the part of the last state that is kept, and written to ``policy.npz``.
+        summarise: (prepared, columns, outcome) -> figures of a seed, from the columns of all
+            rounds and the part of the last state below; numbers, words and mappings.
+        outcome: (state) -> the part of the last state that ``policy.npz`` holds.
         digest: (prepared) -> SHA-256 of the problem's content.
         opening: (prepared) -> what is about to run, in words.
         closing: (summary) -> what came out, in words.
@@ -105,11 +105,11 @@ class Seeds:
         self.algorithm, self._parts = algorithm, parts
 
     def assemble(self, config: Any) -> Assembled:
-        """A member."""
+        """A member of a sweep from its settings."""
         return self._parts.assemble(self.algorithm, config)
 
     def agents(self, prepared: Any) -> int:
-        """N."""
+        """The number of agents N."""
         return self._parts.agents(prepared)
 
     def together(
@@ -138,12 +138,12 @@ class Seeds:
 def _prepare(parts: Parts, algorithm: str, settings: Any, devices: DeviceSettings) -> Experiment:
     assembler = Seeds(parts, algorithm)
     configs = [
-        dataclasses.replace(settings, seed=settings.seed + place, seeds=1)
-        for place in range(settings.seeds)
+        dataclasses.replace(settings, seed=settings.seed + index, seeds=1)
+        for index in range(settings.seeds)
     ]
     members = [
-        Member(place, 0, {}, config, assembler.assemble(config))
-        for place, config in enumerate(configs)
+        Member(index, 0, {}, config, assembler.assemble(config))
+        for index, config in enumerate(configs)
     ]
     groups = grouped(iter(members), len(members))
     if len(groups) > 1:
@@ -209,8 +209,8 @@ def _run(
     def columns(first_round: int, rows: Pytree) -> Columns:
         with np.errstate(all="ignore"):  # a seed that diverged may hold anything
             each = [
-                parts.columns(one, first_round, _member(rows, place, 1))
-                for place, one in enumerate(prepared)
+                parts.columns(one, first_round, _member(rows, index, 1))
+                for index, one in enumerate(prepared)
             ]
         return {name: _mean(np.array([table[name] for table in each])) for name in each[0]}
 
@@ -246,8 +246,8 @@ def _run(
     )
 
 
-def _member(tree: Pytree, place: int, axis: int) -> Pytree:
-    return jax.tree.map(lambda leaf: np.take(leaf, place, axis), tree)
+def _member(tree: Pytree, index: int, axis: int) -> Pytree:
+    return jax.tree.map(lambda leaf: np.take(leaf, index, axis), tree)
 
 
 def _mean(values: np.ndarray) -> np.ndarray:

@@ -81,7 +81,7 @@ def parameter_mean() -> Aggregator:
 
 
 def of_messages(aggregator: Aggregator) -> Aggregator:
-    """The same merge, of the messages themselves in place of how they have changed.
+    """An aggregator that merges the messages themselves and not how they have changed.
 
     For merges that ask where a message is and not how far it has moved. (A mean gives the same
     either way.)

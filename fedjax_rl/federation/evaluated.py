@@ -1,4 +1,4 @@
-"""What the laboratory sees of a federation of networks, and no agent does."""
+"""Evaluation of a federation of networks, by the laboratory; no agent sees any of it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class EvaluatedSettings(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What is known of one round; undefined means are NaN.
+    """The metrics of one round; undefined means are NaN.
 
     Attributes:
         evaluation: of the merged policy after the round; NaN in rounds without one.

@@ -1,4 +1,4 @@
-"""What the laboratory sees of a federation on a finite problem, and no agent does."""
+"""Exact evaluation of a federation on a finite problem, by the laboratory; no agent sees it."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def observed(federation: Algorithm, *, counts: Counts | None = None) -> Algorith
         costs = scale * jnp.einsum("sa,msa->m", visits, hparams.costs)
         counted = jnp.ones(())
         if counts is not None:
-            kept = counts(costs, hparams.budgets, hparams.federation.learner)
-            counted = jnp.asarray(kept).astype(counted.dtype)
+            counts_now = counts(costs, hparams.budgets, hparams.federation.learner)
+            counted = jnp.asarray(counts_now).astype(counted.dtype)
         row = Observation(
             value=scale * jnp.vdot(visits, model.reward),
             costs=costs,

@@ -1,4 +1,4 @@
-"""Which agents take part in a round."""
+"""Sampling of the agents that take part in a round."""
 
 from __future__ import annotations
 

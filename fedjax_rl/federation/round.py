@@ -45,7 +45,7 @@ class FederationSettings(NamedTuple):
 
 
 class FederationState(NamedTuple):
-    """State between rounds.
+    """The state of a federation between two rounds.
 
     Attributes:
         shared: the merged part, stored once.
@@ -59,7 +59,7 @@ class FederationState(NamedTuple):
 
 
 class Federation(NamedTuple):
-    """What a federation is built of; all of it is static.
+    """The static parts of a federation, bound by `federate`.
 
     Attributes:
         learner: what one agent does.
@@ -243,9 +243,9 @@ def exchanged(
         send = federation.over_agents(exchange.send, in_axes=(0, None, None, 0, 0, None))
         receive = federation.over_agents(exchange.receive, in_axes=(0, 0, None))
         keys = agent_keys(jax.random.fold_in(key, index), federation.num_agents)
-        sent, kept = send(keys, time, state.shared, local, hparams.agents, hparams.learner)
+        sent, retained = send(keys, time, state.shared, local, hparams.agents, hparams.learner)
         assert exchange.merge is not None, "sides_of has filled it in"
-        local = receive(local, kept, exchange.merge(sent, weights))
+        local = receive(local, retained, exchange.merge(sent, weights))
     return local
 
 
@@ -284,12 +284,12 @@ def message_bytes(
         agent, settings = _first(hparams.agents), hparams.learner
         shared, local = learner.init(key, agent, settings)
         time = Time(jnp.ones((), jnp.int32), jnp.zeros((), jnp.int32))
-        asked = [
+        sent = [
             exchange.send(key, time, shared, local, agent, settings)[0] for exchange in exchanges
         ]
         message = learner.message(shared)
         value = channel.send(key, (aggregator.encode or difference)(message, message))
-        return asked, value, () if learner.weight is None else learner.weight(shared, local)
+        return sent, value, () if learner.weight is None else learner.weight(shared, local)
 
     with precision(learner.float64):
         shapes = jax.eval_shape(crossing, jax.random.key(0))

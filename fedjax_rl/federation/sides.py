@@ -93,8 +93,8 @@ def through(channel: Channel, exchange: Exchange) -> Exchange:
     def send(key: jax.Array, *arguments: Pytree) -> tuple[Pytree, Pytree]:
         # Apart, so that a channel that draws leaves what the learner draws as it was.
         key_send, key_channel = jax.random.split(key)
-        value, kept = exchange.send(key_send, *arguments)
-        return channel.send(key_channel, value), kept
+        value, retained = exchange.send(key_send, *arguments)
+        return channel.send(key_channel, value), retained
 
     def merge(sent: Pytree, weights: Array) -> Pytree:
         return (exchange.merge or weighted_mean)(jax.vmap(channel.receive)(sent), weights)
@@ -148,7 +148,7 @@ def local_round(
     agent: Pytree,
     hparams: Pytree,
 ) -> tuple[Pytree, Pytree, Pytree]:
-    """As many local steps of one agent as there are keys.
+    """The local steps of one agent in a round, one for each key.
 
     Args:
         learner: what the agent does.
@@ -181,7 +181,7 @@ def local_round(
 
 
 def gathered(needs: str, channel: Channel, sent: Update, weights: Array) -> Update:
-    """What an aggregator needs of the updates of all agents.
+    """The sum or the list of all agents' updates, as the aggregator needs it.
 
     Args:
         needs: ``messages`` or ``sum``, static.

@@ -43,11 +43,11 @@ def averaged(series: Series, values: FloatArray, strata: str = "agent") -> Serie
             middle[at], low[at], high[at] = _estimates(table[at][:, pattern])
     of = f" × {plural(many, strata)}" if many > 1 else ""
     if seeds > 1:
-        words = f"{INTERVAL} of the interquartile mean over {plural(seeds, 'seed')}{of}"
-        return series._replace(y=middle, band=Band(low, high, INTERVAL, words))
+        meaning = f"{INTERVAL} of the interquartile mean over {plural(seeds, 'seed')}{of}"
+        return series._replace(y=middle, band=Band(low, high, INTERVAL, meaning))
     low, high = table.min((1, 2)), table.max((1, 2))
-    words = f"{RANGE} over {plural(many, strata)}, around their interquartile mean"
-    return series._replace(y=middle, band=Band(low, high, RANGE, words, filled=False))
+    meaning = f"{RANGE} over {plural(many, strata)}, around their interquartile mean"
+    return series._replace(y=middle, band=Band(low, high, RANGE, meaning, filled=False))
 
 
 def _estimates(table: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -36,22 +36,22 @@ class Axes:
     values: tuple[FloatArray, ...]
 
 
-def curve(axes: Axes, name: str, y: FloatArray, place: int = 0, **more: Any) -> Series:
+def curve(axes: Axes, name: str, y: FloatArray, index: int = 0, **more: Any) -> Series:
     """A column as a curve; the place in its chart decides how it is drawn.
 
     Rows whose first abscissa is not a number are left out, and so are abscissas of another
     length than the column.
     """
     count = min([len(y), *map(len, axes.values)])
-    kept = np.isfinite(axes.values[0][:count])
-    x = tuple(values[:count][kept] for values in axes.values)
-    return styled(Series(name, x, y[:count][kept], **more), place)
+    finite = np.isfinite(axes.values[0][:count])
+    x = tuple(values[:count][finite] for values in axes.values)
+    return styled(Series(name, x, y[:count][finite], **more), index)
 
 
-def styled(series: Series, place: int, most: int = SHOWN) -> Series:
+def styled(series: Series, index: int, most: int = SHOWN) -> Series:
     """The series in the colour and line of its place among others."""
     return series._replace(
-        colour=place % len(COLOURS), dash=place // len(COLOURS) % len(DASHES), shown=place < most
+        colour=index % len(COLOURS), dash=index // len(COLOURS) % len(DASHES), visible=index < most
     )
 
 
@@ -72,9 +72,9 @@ def gathered(
     rows, at = np.unique(columns[row], return_inverse=True)
     keys = list(zip(*(columns[one].tolist() for one in member), strict=True))
     members = list(dict.fromkeys(keys))
-    place = {key: index for index, key in enumerate(members)}
+    column_of = {key: index for index, key in enumerate(members)}
     values = np.full((len(rows), len(members)), np.nan)
-    values[at, [place[key] for key in keys]] = columns[name]
+    values[at, [column_of[key] for key in keys]] = columns[name]
     return rows, members, values
 
 
@@ -111,8 +111,8 @@ def overlaid(
     figures = []
     for key in dict.fromkeys(key for curves in runs.values() for key in curves):
         series = tuple(
-            styled(curves[key]._replace(name=name), place)
-            for place, (name, curves) in enumerate(runs.items())
+            styled(curves[key]._replace(name=name), index)
+            for index, (name, curves) in enumerate(runs.items())
             if key in curves
         )
         if len(series) < 2:
@@ -132,8 +132,8 @@ def costs_and_budgets(
     if len(names) > SHOWN:
         names.sort(key=lambda name: -_tightness(columns[f"cost/{name}"], budgets.get(name)))
     series = tuple(
-        curve(axes, name, columns[f"cost/{name}"], place, **budget_of(name, budgets))
-        for place, name in enumerate(names)
+        curve(axes, name, columns[f"cost/{name}"], index, **budget_of(name, budgets))
+        for index, name in enumerate(names)
     )
     chart = Chart("", axes.labels, y_label, series)
     return (Figure("Costs and budgets", (chart,), file="costs.png"),) if series else ()
@@ -179,16 +179,16 @@ def thin(series: Series, points: int) -> Series:
     if count <= points:
         return series
     edges = np.linspace(0, count, points // 2).astype(int)
-    kept = {0, count - 1}
+    selected = {0, count - 1}
     for start, end in itertools.pairwise(edges):
         stretch = y[start:end]
         finite = np.flatnonzero(np.isfinite(stretch))
         if finite.size:
-            kept |= {start + finite[stretch[finite].argmin()]}
-            kept |= {start + finite[stretch[finite].argmax()]}
+            selected |= {start + finite[stretch[finite].argmin()]}
+            selected |= {start + finite[stretch[finite].argmax()]}
         else:
-            kept |= {start}  # a gap stays a gap
-    at = np.array(sorted(kept))
+            selected |= {start}  # a gap stays a gap
+    at = np.array(sorted(selected))
     band = series.band
     if band is not None:
         band = band._replace(low=band.low[at], high=band.high[at])

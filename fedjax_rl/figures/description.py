@@ -1,4 +1,4 @@
-"""What figures are made of, as plain data: who describes knows no renderer."""
+"""Descriptions of figures as plain data, which know no renderer."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ Scale = Literal["linear", "log", "log-log"]
 
 
 class Band(NamedTuple):
-    """What lies around a curve.
+    """An interval or a range around a curve.
 
     Attributes:
         low: [Q], its lower end; NaN where there is none.
         high: [Q], its upper end.
         name: in two or three words, beside values.
-        words: what it is, as legends say.
+        meaning: what it is, as legends say.
         filled: whether it is an interval, which is filled; a range is outlined.
     """
 
     low: FloatArray
     high: FloatArray
     name: str
-    words: str
+    meaning: str
     filled: bool = True
 
 
 class Series(NamedTuple):
-    """A curve.
+    """A curve of a chart.
 
     Attributes:
         name: in the legend.
         x: [Q] for each of the chart's abscissas, ascending.
         y: [Q]; NaN where there is nothing.
         band: around it, or None.
-        colour: its place in `style.COLOURS`.
-        dash: its place in `style.DASHES`.
+        colour: index into `style.COLOURS`.
+        dash: index into `style.DASHES`.
         reference: a number that the curve is held against (a budget, an optimum), or None.
         reference_name: what it is.
-        shown: whether it is drawn before anybody asks for it.
+        visible: whether it is drawn before anybody asks for it.
         faint: whether it stands behind another one.
     """
 
@@ -54,7 +54,7 @@ class Series(NamedTuple):
     dash: int = 0
     reference: float | None = None
     reference_name: str = ""
-    shown: bool = True
+    visible: bool = True
     faint: bool = False
 
 
@@ -81,27 +81,27 @@ class Chart(NamedTuple):
 
 
 class Meaning(NamedTuple):
-    """What bands of a chart are, as its legend says.
+    """The meaning of bands of a chart, for its legend.
 
     Attributes:
-        words: with the curves it is about, where others have another.
+        text: with the curves it is about, where others have another.
         filled: how they look.
     """
 
-    words: str
+    text: str
     filled: bool
 
 
 def meanings(series: Sequence[Series]) -> tuple[Meaning, ...]:
-    """What the bands around these curves are, each once."""
+    """The meanings of the bands around these curves, each once."""
     names: dict[Meaning, list[str]] = {}
     for one in series:
         if one.band is not None:
-            names.setdefault(Meaning(one.band.words, one.band.filled), []).append(one.name)
+            names.setdefault(Meaning(one.band.meaning, one.band.filled), []).append(one.name)
     if len(names) < 2:
         return tuple(names)
     return tuple(
-        Meaning(f"{words}: {', '.join(own)}", filled) for (words, filled), own in names.items()
+        Meaning(f"{text}: {', '.join(own)}", filled) for (text, filled), own in names.items()
     )
 
 

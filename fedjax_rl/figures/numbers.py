@@ -39,7 +39,7 @@ def mapping(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def shown(value: Any) -> str:
+def brief(value: Any) -> str:
     """A value as a reader wants it: four digits, separated thousands, lists in brackets."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NOTHING
@@ -50,9 +50,9 @@ def shown(value: Any) -> str:
     if isinstance(value, float):
         return _float(value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {shown(entry)}" for name, entry in value.items()) or NOTHING
+        return ", ".join(f"{name} {brief(entry)}" for name, entry in value.items()) or NOTHING
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return f"[{', '.join(map(shown, value))}]"
+        return f"[{', '.join(map(brief, value))}]"
     return str(value)
 
 
@@ -81,7 +81,7 @@ def percent(part: float, whole: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration in words."""
+    """A duration as text."""
     if math.isnan(value):
         return NOTHING
     if value < 120:
@@ -111,7 +111,7 @@ def interval(values: FloatArray) -> Interval:
 def estimate(values: FloatArray) -> str:
     """``0.98 [0.95, 1]``: interquartile mean and 95 % interval over seeds."""
     middle, low, high = interval(values)
-    return f"{shown(middle)} [{shown(low)}, {shown(high)}]"
+    return f"{brief(middle)} [{brief(low)}, {brief(high)}]"
 
 
 def plural(count: int, word: str) -> str:

@@ -27,7 +27,7 @@ from fedjax_rl.figures.description import (
     View,
     meanings,
 )
-from fedjax_rl.figures.numbers import number, shown
+from fedjax_rl.figures.numbers import brief, number
 from fedjax_rl.figures.style import COLOURS, DASHES
 from fedjax_rl.records.directory import write_atomically
 
@@ -46,7 +46,7 @@ PANEL = 5.5, 3.8
 
 
 class Panel(NamedTuple):
-    """A chart of a file.
+    """A chart in a file, with its legend.
 
     Attributes:
         title: above it.
@@ -196,7 +196,7 @@ def _band(axes: Axes, x: np.ndarray, band: Band, colour: str) -> None:
 
 
 def _drawn(chart: Chart) -> list[Series]:
-    return [one for one in chart.series if one.shown]
+    return [one for one in chart.series if one.visible]
 
 
 def _style(series: Series) -> dict[str, Any]:
@@ -216,9 +216,9 @@ def _entries(view: View) -> list[Any]:
     found: list[Any] = [Line2D([], [], **_style(one), label=one.name) for one in series]
     names = dict.fromkeys(one.reference_name for one in series if one.reference is not None)
     found += [Line2D([], [], color="0.3", ls=(0, (5, 4)), lw=1, label=name) for name in names]
-    for words, filled in meanings(series):
+    for text, filled in meanings(series):
         look = {"alpha": 0.3, "lw": 0} if filled else {"fill": False}
-        found.append(Patch(color="0.3", **look, label=textwrap.fill(words, WRAPPED)))
+        found.append(Patch(color="0.3", **look, label=textwrap.fill(text, WRAPPED)))
     if len(view.series) > len(series):
         label = f"{len(series)} of {len(view.series)} curves"
         found.append(Line2D([], [], ls="", label=label))
@@ -232,7 +232,7 @@ def _heat_map(axes: Axes, panel: Panel) -> None:
     for (y, x), mean in np.ndenumerate(found.values):
         if np.isfinite(mean):
             colour = "black" if image.norm(mean) > 0.6 else "white"
-            axes.text(x, y, shown(float(mean)), ha="center", va="center", color=colour)
+            axes.text(x, y, brief(float(mean)), ha="center", va="center", color=colour)
     axes.set_xticks(range(len(found.columns)), found.columns)
     if any(len(text) > 6 for text in found.columns):
         axes.tick_params("x", rotation=30)
@@ -249,13 +249,13 @@ def _parallel(axes: Axes, panel: Panel) -> None:
     assert isinstance(found, Parallel)
     low, high = found.values.min(), found.values.max()
     norm, colours = Normalize(low, high if high > low else None), matplotlib.colormaps[COLOUR_MAP]
-    for place in reversed(range(len(found.values))):
-        width, colour = 2.5 if place == 0 else 1.0, colours(norm(found.values[place]))
-        axes.plot(found.heights[place], color=colour, lw=width, alpha=0.8)
-    for place, ticks in enumerate(found.ticks):
-        axes.axvline(place, color="black", lw=0.8)
+    for index in reversed(range(len(found.values))):
+        width, colour = 2.5 if index == 0 else 1.0, colours(norm(found.values[index]))
+        axes.plot(found.heights[index], color=colour, lw=width, alpha=0.8)
+    for index, ticks in enumerate(found.ticks):
+        axes.axvline(index, color="black", lw=0.8)
         for height, text in ticks:
-            axes.text(place, height, f" {text}", fontsize="small", va="center")
+            axes.text(index, height, f" {text}", fontsize="small", va="center")
     axes.set_xticks(range(len(found.axes)), found.axes)
     axes.set_yticks([])
     axes.grid(False)

@@ -33,7 +33,7 @@ EVENTS_PER_STEP = 10_000
 
 
 class Event(IntEnum):
-    """What happens; of what happens at the same second, in this order."""
+    """Kinds of events; of several at the same second the first of these comes first."""
 
     # The learner's step counts first, so that whoever acts in that second finds its parameters;
     # batches arrive before one is taken, so that it is the newest of them; samplers begin last.
@@ -65,7 +65,7 @@ class Chances(NamedTuple):
 
 
 class Sampler:
-    """One sampler: what it has, and what it did.
+    """The state of one sampler: its parameters' version, its batches, its counts.
 
     Attributes:
         version: of the parameters it has.
@@ -233,7 +233,7 @@ class Clock:
 
 def _all_chances(settings: ScheduleSettings, seed: int) -> Iterator[Chances]:
     laws = sampler_laws(settings)
-    # Spawned by place: one sampler more leaves the streams of the others as they were.
+    # Spawned by index: one sampler more leaves the streams of the others as they were.
     for law, of_sampler in zip(laws, np.random.SeedSequence(seed).spawn(len(laws)), strict=True):
         yield _chances(settings, law, *map(np.random.default_rng, of_sampler.spawn(5)))
 

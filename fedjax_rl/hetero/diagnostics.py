@@ -1,4 +1,4 @@
-"""What a batch says about how far its sampler is from its learner."""
+"""Diagnostics of a stale batch: importance weights, divergence, estimation error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fedjax_rl.hetero.losses.contract import LossOutput
 
 
 class WeightSpread(NamedTuple):
-    """Of a batch's importance weights, before clipping; scalars.
+    """Spread of a batch's importance weights, before clipping; scalars.
 
     Attributes:
         mean: 1 for unbiased weights; what is missing is shrinkage.

@@ -22,7 +22,7 @@ BatchGradient = Callable[[Any, Pytree, Pytree, Sampling, Any, Any], jax.Array]
 
 
 class GradientQuality(NamedTuple):
-    """How a loss's gradient on stale batches compares with the true one; scalars.
+    """Bias, variance and direction of a loss's gradient on stale batches; scalars.
 
     All are NaN where the mean gradient is lost in the noise of the batches it was measured from.
 
@@ -45,7 +45,7 @@ def batch_gradient(
     task: TokenTask, policy: TokenPolicy, loss: Loss, prompts: int, group_size: int
 ) -> BatchGradient:
     """The direction of ascent, −∇ loss, of one batch that q sampled and p learns from."""
-    sample, every_log = group_sampler(task, policy, prompts, group_size), log_policy(policy)
+    sample, log_probabilities = group_sampler(task, policy, prompts, group_size), log_policy(policy)
 
     def gradient(
         key: Array,
@@ -58,7 +58,7 @@ def batch_gradient(
         groups = sample(key, sampler, sampling, label_noise)
 
         def objective(parameters: Pytree) -> jax.Array:
-            logs = every_log(parameters, groups, sampling.temperature)
+            logs = log_probabilities(parameters, groups, sampling.temperature)
             log_p = of_tokens(logs, groups.tokens)
             batch = Batch(log_p, groups.log_q, groups.mask, groups.rewards)
             value: jax.Array = -loss(batch, settings).loss

@@ -15,7 +15,7 @@ from fedjax_rl.policies.tokens import TokenPolicy
 
 
 class Groups(NamedTuple):
-    """What travels from a sampler to the learner: P prompts, G responses of L tokens to each.
+    """A batch from a sampler: P prompts, G responses of L tokens to each.
 
     Attributes:
         prompts: int32 [P, prompt_length].
@@ -56,10 +56,10 @@ def group_sampler(
 
     def sample(key: Array, parameters: Pytree, sampling: Sampling, label_noise: Array) -> Groups:
         key_prompts, key_answers, key_noise = jax.random.split(key, 3)
-        asked = draw(jax.random.split(key_prompts, prompts))
-        given, rewards = answers(key_answers, parameters, asked, group_size, sampling)
+        drawn_prompts = draw(jax.random.split(key_prompts, prompts))
+        given, rewards = answers(key_answers, parameters, drawn_prompts, group_size, sampling)
         rewards = flipped(key_noise, rewards, label_noise)
-        return Groups(asked, given.tokens, given.mask, given.log_q, rewards)
+        return Groups(drawn_prompts, given.tokens, given.mask, given.log_q, rewards)
 
     return sample
 

@@ -66,7 +66,7 @@ Low = Annotated[
 
 
 class QuantileSettings(NamedTuple):
-    """Of laws that are fitted.
+    """Settings of laws that are fitted to quantiles.
 
     Attributes:
         latency_low: the 0.25 % quantile, and the shortest delay, seconds.
@@ -86,7 +86,7 @@ class QuantileSettings(NamedTuple):
 
 
 class ConstantSettings(NamedTuple):
-    """Of the constant law.
+    """Settings of the constant law.
 
     Attributes:
         latency_low: every delay, seconds.
@@ -224,9 +224,9 @@ def _check_times(times: Any) -> Seconds:
         raise InvalidInput("times", f"shape {array.shape}", "at least one time, in one list")
     valid = np.isfinite(array) & (array >= 0.0)
     if not valid.all():
-        place = int(np.argmin(valid))
+        index = int(np.argmin(valid))
         raise InvalidInput(
-            "times", f"{array[place]} at {place}", "finite times of at least 0 seconds"
+            "times", f"{array[index]} at {index}", "finite times of at least 0 seconds"
         )
     return array
 

@@ -12,7 +12,7 @@ import optax
 
 from fedjax_rl.algorithm import Algorithm, Array, Pytree
 from fedjax_rl.hetero.diagnostics import WeightSpread, divergence, group_variation, weight_spread
-from fedjax_rl.hetero.evaluator import Evaluator, evaluator
+from fedjax_rl.hetero.evaluation import Evaluator, evaluator
 from fedjax_rl.hetero.groups import Groups, SampleGroups, group_sampler
 from fedjax_rl.hetero.losses.contract import Batch, Loss, LossOutput
 from fedjax_rl.hetero.state import (
@@ -29,21 +29,21 @@ from fedjax_rl.policies.tokens import TokenPolicy
 adam = optax.scale_by_adam()
 
 
-class Built(NamedTuple):
-    """What a learner is built of; all of it is static.
+class Components(NamedTuple):
+    """The static parts of a learner, bound by `asynchronous`.
 
     Attributes:
         sample: draws a batch.
-        every_log: see `log_policy`.
+        log_probabilities: of all tokens, see `log_policy`.
         loss: what is descended.
-        examine: what an evaluation does.
+        evaluator: accuracy and estimation error, at evaluations.
         choices: what shapes the program.
     """
 
     sample: SampleGroups
-    every_log: Callable[[Pytree, Groups, Array], jax.Array]
+    log_probabilities: Callable[[Pytree, Groups, Array], jax.Array]
     loss: Loss
-    examine: Evaluator
+    evaluator: Evaluator
     choices: HeteroChoices
 
 
@@ -101,39 +101,41 @@ def asynchronous(
         [0, 0, 1]
     """
     check_choices(choices)
-    built = Built(
+    components = Components(
         sample=group_sampler(task, policy, choices.prompts, choices.group_size, choices.top_k),
-        every_log=log_policy(policy),
+        log_probabilities=log_policy(policy),
         loss=loss,
-        examine=evaluator(task, policy, choices),
+        evaluator=evaluator(task, policy, choices),
         choices=choices,
     )
-    return Algorithm(partial(initial, built), partial(one_step, built), partial(observe, built))
+    return Algorithm(
+        partial(initial, components), partial(one_step, components), partial(observe, components)
+    )
 
 
-def initial(built: Built, key: jax.Array, hparams: HeteroSettings) -> HeteroState:
-    """The start, as if it had been there for ``depth`` steps.
+def initial(components: Components, key: jax.Array, hparams: HeteroSettings) -> HeteroState:
+    """The initial state, with the start's parameters as the past ``depth`` steps.
 
     Args:
-        built: static.
+        components: static.
         key: from which every sampler's batches derive.
         hparams: for the start.
     """
-    start, depth = hparams.start, built.choices.depth
+    start, depth = hparams.start, components.choices.depth
     past = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], depth, 0), start)
     return HeteroState(start, adam.init(start), past, key)
 
 
-def observe(built: Built, state: HeteroState, hparams: HeteroSettings) -> HeteroRow:
+def observe(components: Components, state: HeteroState, hparams: HeteroSettings) -> HeteroRow:
     """The row of step 0, of which only the accuracy is known.
 
     Args:
-        built: static.
+        components: static.
         state: at rest.
         hparams: traced settings.
     """
     undefined = jnp.full((), jnp.nan)
-    right = built.examine.accuracy(jax.random.key(0), state.parameters, hparams)
+    right = components.evaluator.accuracy(jax.random.key(0), state.parameters, hparams)
     return HeteroRow(
         staleness=jnp.zeros((), jnp.int32),
         loss=undefined,
@@ -149,7 +151,11 @@ def observe(built: Built, state: HeteroState, hparams: HeteroSettings) -> Hetero
 
 
 def one_step(
-    built: Built, key: jax.Array, round: jax.Array, state: HeteroState, hparams: HeteroSettings
+    components: Components,
+    key: jax.Array,
+    round: jax.Array,
+    state: HeteroState,
+    hparams: HeteroSettings,
 ) -> tuple[HeteroState, HeteroRow]:
     """One learner step on the batch that the schedule delivers.
 
@@ -159,33 +165,33 @@ def one_step(
     A batch is drawn when it is delivered: batches that nobody takes cost nothing.
 
     Args:
-        built: static.
+        components: static.
         key: of the evaluation alone.
         round: k = 1, 2, …
         state: before the step.
         hparams: traced settings.
     """
-    choices, temperature = built.choices, hparams.sampling.temperature
+    choices, temperature = components.choices, hparams.sampling.temperature
     version, sampler, number = (leaf[round - 1] for leaf in hparams.deliveries)
     behaviour = jax.tree.map(lambda leaf: leaf[version % choices.depth], state.past)
     # From its sampler's own stream, by its number there: neither the step that takes it nor who
     # else samples changes a batch, so that schedules differ in nothing but their order.
     key_batch = jax.random.fold_in(jax.random.fold_in(state.streams, sampler), number)
-    groups = built.sample(key_batch, behaviour, hparams.sampling, hparams.label_noise)
-    gradient, (output, log_p) = jax.grad(partial(objective, built), has_aux=True)(
+    groups = components.sample(key_batch, behaviour, hparams.sampling, hparams.label_noise)
+    gradient, (output, log_p) = jax.grad(partial(objective, components), has_aux=True)(
         state.parameters, groups, hparams
     )
-    parameters, optimizer, norm = descended(gradient, state, hparams)
+    parameters, optimizer, norm = gradient_step(gradient, state, hparams)
     due = (round % hparams.every == 0) | (round == hparams.last)
     check = jax.lax.cond(
         due,
         lambda: Check(
-            built.examine.accuracy(key, parameters, hparams),
-            built.examine.error(key, state.parameters, groups, output, hparams),
+            components.evaluator.accuracy(key, parameters, hparams),
+            components.evaluator.error(key, state.parameters, groups, output, hparams),
         ),
         lambda: Check(jnp.full((), jnp.nan), jnp.full((), jnp.nan)),
     )
-    log_q = built.every_log(behaviour, groups, temperature)
+    log_q = components.log_probabilities(behaviour, groups, temperature)
     row = HeteroRow(
         staleness=round - 1 - version,
         loss=output.loss,
@@ -198,28 +204,28 @@ def one_step(
         evaluated=due,
         check=check,
     )
-    past = remembered(state.past, parameters, round % choices.depth)
+    past = with_past(state.past, parameters, round % choices.depth)
     return HeteroState(parameters, optimizer, past, state.streams), row
 
 
 def objective(
-    built: Built, parameters: Pytree, groups: Groups, hparams: HeteroSettings
+    components: Components, parameters: Pytree, groups: Groups, hparams: HeteroSettings
 ) -> tuple[jax.Array, tuple[LossOutput, jax.Array]]:
     """The loss of a batch, a scalar; what explains it, and log p of all tokens [P, G, L, V].
 
     Args:
-        built: static.
+        components: static.
         parameters: of the learner, differentiable.
         groups: the batch.
         hparams: settings of the loss, and the temperature.
     """
-    logs = built.every_log(parameters, groups, hparams.sampling.temperature)
+    logs = components.log_probabilities(parameters, groups, hparams.sampling.temperature)
     log_p = of_tokens(logs, groups.tokens)
-    output = built.loss(Batch(log_p, groups.log_q, groups.mask, groups.rewards), hparams.loss)
+    output = components.loss(Batch(log_p, groups.log_q, groups.mask, groups.rewards), hparams.loss)
     return output.loss, (output, logs)
 
 
-def descended(
+def gradient_step(
     gradient: Pytree, state: HeteroState, hparams: HeteroSettings
 ) -> tuple[Pytree, Pytree, jax.Array]:
     """Parameters and Adam's moments (arXiv 1412.6980) after a step, and the gradient's norm.
@@ -239,16 +245,16 @@ def descended(
     return parameters, optimizer, norm
 
 
-def remembered(past: Pytree, parameters: Pytree, place: jax.Array) -> Pytree:
-    """The ring of the past with parameters at a place, those that no batch needs any more.
+def with_past(past: Pytree, parameters: Pytree, slot: jax.Array) -> Pytree:
+    """The ring of past parameters with new ones in a slot that no batch needs any more.
 
     Args:
         past: leaves [depth, …].
         parameters: leaves […].
-        place: scalar, the step modulo ``depth``. It comes from the caller's round: in the state
+        slot: scalar, the step modulo ``depth``. It comes from the caller's round: in the state
             a sweep would batch it, and this write of one row would become a scatter.
     """
-    write = partial(jax.lax.dynamic_update_index_in_dim, index=place, axis=0)
+    write = partial(jax.lax.dynamic_update_index_in_dim, index=slot, axis=0)
     return jax.tree.map(write, past, parameters)
 
 
@@ -264,11 +270,11 @@ def log_policy(policy: TokenPolicy) -> Callable[[Pytree, Groups, Array], jax.Arr
     of_group = jax.vmap(of_response, (None, None, 0, None))
     of_groups = jax.vmap(of_group, (None, 0, 0, None))
 
-    def every_log(parameters: Pytree, groups: Groups, temperature: Array) -> jax.Array:
+    def log_probabilities(parameters: Pytree, groups: Groups, temperature: Array) -> jax.Array:
         logs: jax.Array = of_groups(parameters, groups.prompts, groups.tokens, temperature)
         return logs
 
-    return every_log
+    return log_probabilities
 
 
 def of_tokens(logs: jax.Array, tokens: jax.Array) -> jax.Array:

@@ -25,7 +25,7 @@ NOTHING_TAKEN = -1
 
 
 class Batch(NamedTuple):
-    """One sampler's batch, by what made it.
+    """A batch by its origin: version, sampler and number; its data are drawn when it is taken.
 
     Attributes:
         version: the learner step whose parameters sampled it; 0 are the initial ones.
@@ -39,7 +39,7 @@ class Batch(NamedTuple):
 
 
 def choose(versions: Sequence[int], steps: int, newest_taken: int, window: int) -> int | None:
-    """The place of the batch to take, or None to wait.
+    """The index in the queue of the batch to take, or None to wait.
 
     Args:
         versions: of the queue's batches, in order of arrival.
@@ -55,7 +55,7 @@ def choose(versions: Sequence[int], steps: int, newest_taken: int, window: int) 
     if newest > newest_taken:
         return versions.index(newest)
     oldest_allowed = max(newest_taken - window, 0)
-    return next(place for place, version in enumerate(versions) if version >= oldest_allowed)
+    return next(index for index, version in enumerate(versions) if version >= oldest_allowed)
 
 
 class Queue:
@@ -92,10 +92,10 @@ class Queue:
         # all that was taken before, and others too old by that.
         self._discard(steps)
         versions = [batch.version for batch in self.batches]
-        place = choose(versions, steps, self.newest_taken, self._window)
-        if place is None:
+        index = choose(versions, steps, self.newest_taken, self._window)
+        if index is None:
             return None
-        taken = self.batches.pop(place)
+        taken = self.batches.pop(index)
         self.newest_taken = max(self.newest_taken, taken.version)
         self._discard(steps)
         return taken

@@ -14,7 +14,7 @@ from fedjax_rl.policies.tokens import TokenPolicy
 
 
 class Sampling(NamedTuple):
-    """How tokens are drawn; float32, traced.
+    """Settings of token sampling; float32, traced.
 
     Attributes:
         temperature: T > 0, by which logits are divided.
@@ -26,7 +26,7 @@ class Sampling(NamedTuple):
 
 
 class Response(NamedTuple):
-    """One answer of at most L tokens.
+    """A response of at most L tokens.
 
     Attributes:
         tokens: int32 [L]; behind the end of sequence stands the end of sequence.
@@ -124,7 +124,7 @@ def log_probabilities(policy: TokenPolicy) -> Callable[[Pytree, Any, Any, Any, A
 
 
 def allowed(logits: jax.Array, top_p: Array, top_k: int) -> jax.Array:
-    """Which of V tokens may be drawn.
+    """Mask of the tokens [V] that top-k and top-p sampling may draw.
 
     The k most likely, and of these, renormalised, every token for which those more likely than
     it come to less than top_p. Among equals the smaller token counts as the more likely, so
@@ -140,13 +140,13 @@ def allowed(logits: jax.Array, top_p: Array, top_k: int) -> jax.Array:
     tokens = jnp.arange(len(logits))
     tied = (logits == logits[:, None]) & (tokens < tokens[:, None])
     ahead = (logits > logits[:, None]) | tied
-    kept = jnp.ones(len(logits), bool) if top_k == 0 else ahead.sum(1) < top_k
-    probabilities = jax.nn.softmax(jnp.where(kept, logits, -jnp.inf))
+    in_top_k = jnp.ones(len(logits), bool) if top_k == 0 else ahead.sum(1) < top_k
+    probabilities = jax.nn.softmax(jnp.where(in_top_k, logits, -jnp.inf))
     mass_ahead = jnp.sum(jnp.where(ahead, probabilities, 0.0), axis=1)
-    return kept & ((mass_ahead < top_p) | (top_p >= 1))
+    return in_top_k & ((mass_ahead < top_p) | (top_p >= 1))
 
 
 def _of_token(logits: jax.Array, token: jax.Array) -> jax.Array:
     """Log-probability [...] of tokens [...] under logits [..., V]; no scatter in its gradient."""
-    chosen = jax.nn.one_hot(token, logits.shape[-1], dtype=logits.dtype)
-    return (jax.nn.log_softmax(logits) * chosen).sum(-1)
+    one_hot = jax.nn.one_hot(token, logits.shape[-1], dtype=logits.dtype)
+    return (jax.nn.log_softmax(logits) * one_hot).sum(-1)

@@ -37,7 +37,7 @@ class Schedule(NamedTuple):
 
 
 class Traffic(NamedTuple):
-    """What a simulation cost, up to the end of the last learner step, for S samplers.
+    """Counts of batches and waiting times of a simulation, for S samplers.
 
     generated = delivered + lost + discarded + left, for each sampler.
 
@@ -66,7 +66,7 @@ def simulate(settings: ScheduleSettings, steps: int, seed: int) -> tuple[Schedul
     """Runs the virtual clock for ``steps`` learner steps.
 
     The same settings, steps and seed give the same schedule; fewer steps give its beginning. A
-    sampler's random streams depend on the seed and on its place alone.
+    sampler's random streams depend on the seed and on its index alone.
 
     Raises:
         InvalidInput: a setting makes no sense, or steps come too seldom ever to end.
@@ -94,7 +94,7 @@ def staleness(schedule: Schedule) -> Array:
 
 
 def depth(schedule: Schedule) -> int:
-    """How many past parameters a learner must keep: the largest staleness + 1."""
+    """The number of past parameters that a learner must store: the largest staleness + 1."""
     return int(staleness(schedule).max()) + 1
 
 

@@ -1,4 +1,4 @@
-"""What a simulation of samplers and learner is told."""
+"""Settings of the simulation of samplers and learner."""
 
 from __future__ import annotations
 

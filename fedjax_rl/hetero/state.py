@@ -1,4 +1,4 @@
-"""What an asynchronous run is told, what it carries and what it reports."""
+"""Settings, state and metrics of an asynchronous run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fedjax_rl.hetero.rollout import Sampling
 
 
 class Deliveries(NamedTuple):
-    """Which batch each of T learner steps takes; the program's part of `schedule.Schedule`.
+    """The batch that each of T learner steps takes; the program's part of `schedule.Schedule`.
 
     Attributes:
         version: int32 [T], the step after which its sampler took the parameters.
@@ -25,7 +25,7 @@ class Deliveries(NamedTuple):
 
 
 class HeteroChoices(NamedTuple):
-    """What shapes the program.
+    """Static settings, which shape the program.
 
     Attributes:
         prompts: P of a batch.
@@ -47,7 +47,7 @@ class HeteroChoices(NamedTuple):
 
 
 class HeteroSettings(NamedTuple):
-    """Traced settings.
+    """Traced settings of a learner on stale data.
 
     Attributes:
         deliveries: the schedule.
@@ -90,7 +90,7 @@ class HeteroState(NamedTuple):
 
 
 class Check(NamedTuple):
-    """What is known after some steps only, and NaN after others.
+    """Measurements of an evaluation; NaN after steps without one.
 
     Attributes:
         accuracy: share of right answers to held-out prompts, after the step.
@@ -102,7 +102,7 @@ class Check(NamedTuple):
 
 
 class HeteroRow(NamedTuple):
-    """What is known of one learner step; of the policy before it but for `Check`.
+    """Metrics of one learner step, of the policy before it but for `Check`.
 
     Attributes:
         staleness: learner steps between the batch's parameters and the learner's.

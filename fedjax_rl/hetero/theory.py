@@ -52,7 +52,7 @@ class Comparison(NamedTuple):
 
 
 def importance_weights(p: Array, q: Array) -> Array:
-    """p/q [..., n]."""
+    """Importance weights p/q [..., n]."""
     return p / q
 
 

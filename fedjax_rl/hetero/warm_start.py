@@ -23,7 +23,7 @@ HALVINGS = 10
 
 
 class Teaching(NamedTuple):
-    """How the supervised start learns.
+    """Settings of the supervised warm start.
 
     Attributes:
         learning_rate: of Adam; 0.003 suits transformers, 0.05 tables.

@@ -1,4 +1,4 @@
-"""How a pytree has changed."""
+"""Differences of pytrees, and their inverse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How an agent's multipliers answer to what its costs are estimated to come to."""
+"""Dual steps: rules that move multipliers by the estimated costs of a policy."""
 
 from __future__ import annotations
 

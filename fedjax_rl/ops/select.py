@@ -9,15 +9,15 @@ import jax.numpy as jnp
 from fedjax_rl.algorithm import Pytree
 
 
-def where(mask: jax.Array, chosen: Pytree, otherwise: Pytree) -> Pytree:
-    """Rows of ``chosen`` where the mask is true, and of ``otherwise`` elsewhere.
+def where(mask: jax.Array, new: Pytree, old: Pytree) -> Pytree:
+    """Rows of ``new`` where the mask is true, and of ``old`` elsewhere.
 
     Nothing of a row that is left out gets through, be it NaN.
 
     Args:
         mask: booleans, scalar or [N].
-        chosen: leaves [N, …].
-        otherwise: of the same structure and shapes.
+        new: leaves [N, …].
+        old: of the same structure and shapes.
     """
     chex.assert_rank(mask, {0, 1})
     chex.assert_type(mask, bool)
@@ -25,4 +25,4 @@ def where(mask: jax.Array, chosen: Pytree, otherwise: Pytree) -> Pytree:
     def pick(left: jax.Array, right: jax.Array) -> jax.Array:
         return jnp.where(mask.reshape(mask.shape + (1,) * (left.ndim - mask.ndim)), left, right)
 
-    return jax.tree.map(pick, chosen, otherwise)
+    return jax.tree.map(pick, new, old)

@@ -56,8 +56,8 @@ def categorical(num_actions: int) -> Distribution:
         return jnp.argmax(logits, axis=-1).astype(jnp.int32)
 
     def log_prob(logits: jax.Array, action: jax.Array) -> jax.Array:
-        chosen = jax.nn.one_hot(action.astype(jnp.int32), num_actions, dtype=logits.dtype)
-        return (jax.nn.log_softmax(logits) * chosen).sum(-1)
+        one_hot = jax.nn.one_hot(action.astype(jnp.int32), num_actions, dtype=logits.dtype)
+        return (jax.nn.log_softmax(logits) * one_hot).sum(-1)
 
     def entropy(logits: jax.Array) -> jax.Array:
         logs = jax.nn.log_softmax(logits)

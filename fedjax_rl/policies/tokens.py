@@ -1,4 +1,4 @@
-"""What a policy over tokens is, whether it remembers or computes everything again."""
+"""The contract of a policy over tokens, with a cache of the prompt or without."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TokenPolicy(NamedTuple):
 
 
 def without_memory(policy: TokenPolicy) -> TokenPolicy:
-    """The same policy, but each token is computed from the whole prompt and response again.
+    """A policy that computes each token from the whole prompt and response, without a cache.
 
     It says what the cached computation must agree with, and what the cache saves.
     """

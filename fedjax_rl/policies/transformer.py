@@ -33,7 +33,7 @@ class Memory(NamedTuple):
 
 
 class Block(nn.Module):
-    """One pre-norm layer: attention, then two dense layers, each added to its input.
+    """A pre-norm layer: attention, then two dense layers, each added to its input.
 
     Attributes:
         width: W.
@@ -48,7 +48,7 @@ class Block(nn.Module):
     dtype: Any
 
     def setup(self) -> None:
-        """Names the layers."""
+        """Creates the layers."""
         shrink = 1 / (2 * self.depth)
         self.norm_attention = nn.LayerNorm(dtype=self.dtype)
         self.norm_dense = nn.LayerNorm(dtype=self.dtype)
@@ -93,7 +93,7 @@ class Transformer(nn.Module):
     dtype: Any
 
     def setup(self) -> None:
-        """Names the layers."""
+        """Creates the layers."""
         spread = nn.initializers.normal(EMBEDDING_DEVIATION)
         length = self.prompt_length + self.response_length
         self.tokens = self.param("tokens", spread, (self.vocabulary + 1, self.width))
@@ -109,7 +109,7 @@ class Transformer(nn.Module):
         return self.logits(self.read(prompt), response)
 
     def read(self, prompt: jax.Array) -> list[Memory]:
-        """What each layer remembers of a prompt [P]."""
+        """The cached keys and values of each layer for a prompt [P]."""
         features = self._embed(prompt, self.positions[: self.prompt_length])
         earlier = _causal(self.prompt_length)
         memories = []

@@ -1,4 +1,4 @@
-"""Where the user's cache is; asked before anything that takes long is imported."""
+"""The user's cache directory; asked for before anything that takes long is imported."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def cache_directory() -> Path | None:
 
     None where there is no such place: a user whom the machine does not know has no home.
     """
-    if chosen := os.environ.get("FEDJAX_RL_CACHE"):
-        return Path(chosen)
+    if configured := os.environ.get("FEDJAX_RL_CACHE"):
+        return Path(configured)
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fedjax_rl"
     except RuntimeError:

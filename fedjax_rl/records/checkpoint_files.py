@@ -1,4 +1,4 @@
-"""How a checkpoint lies on the disk: its arrays, kept by Orbax, and a manifest beside them.
+"""Files of a checkpoint: its arrays, written by Orbax, and a manifest beside them.
 
 The manifest says what the arrays are and which SHA-256 every file has, its own text included.
 """
@@ -29,7 +29,7 @@ Arrays = dict[str, dict[str, np.ndarray]]
 
 
 class Damage(ValueError):
-    """What is wrong with a checkpoint."""
+    """Raised for a checkpoint that cannot be read; the message says why."""
 
 
 def write_files(

@@ -27,7 +27,7 @@ SECONDS_BETWEEN_LOOKS = 0.02
 
 
 class Held(NamedTuple):
-    """What one process has of a state.
+    """The pieces of a state that one process holds.
 
     Attributes:
         whole: leaves that every process has, by name.
@@ -114,8 +114,8 @@ def assembled(path: Path, manifest: Mapping[str, Any], arrays: Arrays) -> dict[s
         for number, (name, shape, begin) in enumerate(layout):
             piece = pieces[str(number)]
             leaf = leaves.setdefault(name, np.empty(shape, piece.dtype))
-            places = zip(begin, piece.shape, strict=True)
-            leaf[tuple(slice(start, start + size) for start, size in places)] = piece
+            bounds = zip(begin, piece.shape, strict=True)
+            leaf[tuple(slice(start, start + size) for start, size in bounds)] = piece
             filled[name] = filled.get(name, 0) + piece.size
     for name, leaf in leaves.items():
         if filled[name] != math.prod(leaf.shape):

@@ -29,10 +29,10 @@ NOTICE = b"fedjax-rl: saving, then stopping; once more to stop at once\n"
 
 
 class Checkpointer(Protocol):
-    """What the loop over chunks asks whenever it sees the host."""
+    """Restores and saves a run; the loop over chunks calls it at every visit of the host."""
 
     def restore(self, template: Pytree) -> Progress | None:
-        """Where to go on from; None to begin. ``template`` is a freshly initialised state."""
+        """The progress to resume from, or None; ``template`` is a freshly initialised state."""
 
     def visit(self, round: int, progress: Callable[[], Progress]) -> None:
         """A chunk has ended after ``round``; ``progress`` says all about it."""

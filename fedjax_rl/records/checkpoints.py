@@ -52,7 +52,7 @@ class CheckpointFailure(OSError):
 
 
 class Origin(NamedTuple):
-    """What a checkpoint belongs to.
+    """The run that a checkpoint belongs to.
 
     Attributes:
         settings: the algorithm, its settings and the problem's digest, as JSON types. A run goes
@@ -259,14 +259,14 @@ def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _prune(folder: Path, round: int, keep: int) -> None:
     """Keeps the newest up to a round; newer ones are damaged, or the run would not be here."""
     current = f"{PREFIX}{round:09d}"
-    kept = sorted(path for path in found(folder) if path.name <= current)[-keep:]
+    preserved = sorted(path for path in found(folder) if path.name <= current)[-keep:]
     for path in folder.glob(f"{PREFIX}*"):
-        if path not in kept and PART not in path.name:  # others may be at work on the next one
+        if path not in preserved and PART not in path.name:  # others may be at work on the next one
             shutil.rmtree(path, ignore_errors=True)
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong in a few words, out of the pages that TensorStore writes."""
-    told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    known = [words for words in ("No space left on device", "File too large") if words in told]
-    return known[0] if known else " ".join(told.split())[:200] or type(error).__name__
+    """The cause of an error in a few words, out of the pages that TensorStore writes."""
+    message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    known = [one for one in ("No space left on device", "File too large") if one in message]
+    return known[0] if known else " ".join(message.split())[:200] or type(error).__name__

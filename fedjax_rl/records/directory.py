@@ -124,7 +124,7 @@ class RunDirectory:
                 shutil.rmtree(self.path / name)
 
     def names(self) -> list[str]:
-        """What is in it."""
+        """The names of its files."""
         return sorted(path.name for path in self.path.iterdir() if path.name != LOCK)
 
     def write_text(self, name: str, text: str) -> None:
@@ -136,7 +136,7 @@ class RunDirectory:
         self.write_text(name, json.dumps(plain(document), indent=2, allow_nan=False) + "\n")
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
-        """Writes an npz file."""
+        """Writes arrays by name as an npz file."""
         write_atomically(self.path / name, npz_bytes(arrays))
 
     def append_rows(self, name: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Where a run goes: a directory with a checkpointer, or nowhere."""
+"""The output of a run: a directory with a checkpointer, or nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fedjax_rl.settings.paths import Files, without_folders
 
 
 class Destination(NamedTuple):
-    """Where a run is to be written, and how it survives.
+    """Where a run is written, and how often it is saved.
 
     Attributes:
         out: directory, or None to write nothing.
@@ -137,11 +137,11 @@ def _checkpointer(
         directory.clear()
         checkpoints.remove_half_written(directory.path / checkpoints.FOLDER)
     else:
-        told = {
+        recorded = {
             "checkpoints": dataclasses.asdict(destination.checkpoints),
             "sinks": list(destination.log_to),
         }
-        text = settings_to_yaml(algorithm, {**settings, **told, **extra}, versions)
+        text = settings_to_yaml(algorithm, {**settings, **recorded, **extra}, versions)
         directory.write_text(MARK, text)
     if destination.checkpoints.keep_checkpoints == 0:
         return NoCheckpoints(), nullcontext()

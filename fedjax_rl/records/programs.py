@@ -35,16 +35,16 @@ def keep_programs() -> None:
     named = {"JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"}
     if "jax" in sys.modules or not named.isdisjoint(os.environ):
         return
-    place = cache_directory()
-    if place is None:
+    root = cache_directory()
+    if root is None:
         return
-    folder = place / "programs" / processor()
+    folder = root / "programs" / processor()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
             return
         discard_damaged(folder, time.time())
-        discard_unused(place / "programs", LIMIT)
+        discard_unused(root / "programs", LIMIT)
     except OSError:  # a cache is no obstacle
         return
     # In the environment, so that the processes that this one starts find the programs, too.
@@ -66,8 +66,8 @@ def processor() -> str:
     except OSError:
         lines = []
     able = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    told = hashlib.sha256(able.encode()).hexdigest()[:8]
-    return f"{platform.machine()}-{told}-jaxlib-{version('jaxlib')}"
+    digest = hashlib.sha256(able.encode()).hexdigest()[:8]
+    return f"{platform.machine()}-{digest}-jaxlib-{version('jaxlib')}"
 
 
 def discard_damaged(folder: Path, now: float) -> None:

@@ -1,4 +1,4 @@
-"""Where results come from: the devices they were computed on, and the commit of this package."""
+"""Provenance of results: devices, versions, and the commit of this package."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SECONDS_FOR_GIT = 5.0
 def devices() -> str:
     """The kinds of all devices, separated by commas; of the session's, where it chose one."""
     start_backend()
-    chosen = [default_device()] if chosen_device() else jax.devices()
-    return ", ".join(device.device_kind for device in chosen)
+    used = [default_device()] if chosen_device() else jax.devices()
+    return ", ".join(device.device_kind for device in used)
 
 
 def surroundings() -> dict[str, str]:
-    """What the last bits of a result depend on besides its settings."""
-    told = {} if not (flags := compiler()) else {"compiler": flags}
-    return {"jax": version("jax"), "jaxlib": version("jaxlib"), "devices": devices(), **told}
+    """Versions, devices and compiler flags, on which the last bits of a result depend."""
+    flags_set = {} if not (flags := compiler()) else {"compiler": flags}
+    return {"jax": version("jax"), "jaxlib": version("jaxlib"), "devices": devices(), **flags_set}
 
 
 def commit(package: Path = Path(fedjax_rl.__file__).parent) -> str | None:
@@ -39,9 +39,9 @@ def commit(package: Path = Path(fedjax_rl.__file__).parent) -> str | None:
     ask = ["git", "--no-optional-locks", "-C", str(checkout), "describe"]
     ask += ["--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        told = subprocess.run(
+        completed = subprocess.run(
             ask, capture_output=True, text=True, timeout=SECONDS_FOR_GIT, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return told.stdout.strip() or None
+    return completed.stdout.strip() or None

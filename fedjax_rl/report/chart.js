@@ -7,7 +7,7 @@ class Chart {
     this.view = view;
     this.box = box;
     this.state = state; // {scale, axis}: what survives a change of view
-    this.hidden = view.series.map((series) => !series.shown);
+    this.hidden = view.series.map((series) => !series.visible);
     this.at = null;
     this.build();
   }
@@ -44,10 +44,10 @@ class Chart {
 
   // What the bands are.
   meanings() {
-    for (const [words, filled] of this.view.meanings) {
+    for (const [text, filled] of this.view.meanings) {
       const patch = make("rect", { x: 1, y: 1, width: 26, height: 10, class: filled ? "band c6" : "range c6" });
       const swatch = make("svg", { width: 28, height: 12, "aria-hidden": "true" }, patch);
-      this.legend.append(make("li", { class: "meaning" }, swatch, words));
+      this.legend.append(make("li", { class: "meaning" }, swatch, text));
     }
   }
 

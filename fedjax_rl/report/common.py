@@ -1,4 +1,4 @@
-"""What sections of every kind have in common."""
+"""Parts that sections of every kind share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fedjax_rl.columns import Columns
-from fedjax_rl.figures.numbers import binary, number, seconds, shown
+from fedjax_rl.figures.numbers import binary, brief, number, seconds
 from fedjax_rl.report.document import KeyFigure, Section, State
 from fedjax_rl.report.environment import environment
 from fedjax_rl.report.reading import Source
@@ -70,7 +70,7 @@ def finish_states(
     if not source.has(last_file):
         done = rows[unit][-1] if len(rows.get(unit, ())) else 0.0
         planned = source.config.get(total)
-        so_far = f": {unit} {shown(int(done))} of {shown(planned)}" if planned else ""
+        so_far = f": {unit} {brief(int(done))} of {brief(planned)}" if planned else ""
         states = [State(f"unfinished{so_far}", None)]
     return (*states, State("diverged", False)) if diverged else tuple(states)
 
@@ -82,15 +82,15 @@ def named(summary: Mapping[str, Any]) -> tuple[KeyFigure, ...]:
     if steps is not None:
         unit = "Rounds" if "rounds" in summary else "Learner steps"
         count = summary.get("seeds", 1)
-        found.append(KeyFigure(unit, shown(steps), f"{count} seeds" if count != 1 else "one seed"))
+        found.append(KeyFigure(unit, brief(steps), f"{count} seeds" if count != 1 else "one seed"))
     exchanged = number(summary.get("bytes_exchanged"))
     note = f"{binary(exchanged)} exchanged" if np.isfinite(exchanged) else ""
     found.append(KeyFigure("Time", seconds(number(summary.get("seconds"))), note))
     return tuple(found)
 
 
-def paid(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run took, for a table over several."""
+def resources_of(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Time and steps of a run, for a table over several."""
     exchanged, took = (number(summary.get(name)) for name in ("bytes_exchanged", "seconds"))
     return {
         "seeds": summary.get("seeds"),

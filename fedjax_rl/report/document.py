@@ -1,4 +1,4 @@
-"""What a page shows beside figures, as plain data; the renderer knows nothing else."""
+"""The content of a page beside its figures, as plain data for the renderer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Bar(NamedTuple):
         cost: in the budget's unit.
         budget: its largest allowed value.
         verdict: ``kept``, ``tolerated``, ``broken`` or ``unknown``.
-        words: the verdict in words, with by how much.
+        verdict_text: the verdict in words, with by how much.
         share: in how many seeds or agents it is kept, in words; empty for a single policy.
         fill: [0, 1], where on its track the bar ends.
         mark: [0, 1], where the budget is.
@@ -46,35 +46,35 @@ class Bar(NamedTuple):
     cost: float
     budget: float
     verdict: str
-    words: str
+    verdict_text: str
     share: str
     fill: float
     mark: float
 
 
 class Satisfaction(NamedTuple):
-    """How a policy keeps the budgets.
+    """Bars that show how a policy keeps its budgets, with a summary.
 
     Attributes:
         whose: which policy.
         bars: one for each constraint.
-        words: all of it in a sentence.
+        summary: all of it in a sentence.
     """
 
     whose: str
     bars: tuple[Bar, ...]
-    words: str
+    summary: str
 
 
 class State(NamedTuple):
     """A word on how a run ended.
 
     Attributes:
-        words: such as ``unfinished``.
+        text: such as ``unfinished``.
         good: True, False, or None for neither.
     """
 
-    words: str
+    text: str
     good: bool | None
 
 
@@ -129,7 +129,7 @@ class Section(NamedTuple):
 
 
 class Page(NamedTuple):
-    """All of it.
+    """A whole report.
 
     Attributes:
         title: of the page.

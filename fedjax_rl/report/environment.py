@@ -1,4 +1,4 @@
-"""What a run was made with, and on what."""
+"""The environment of a run, for its section: versions, devices, commit."""
 
 from __future__ import annotations
 

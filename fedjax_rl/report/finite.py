@@ -10,17 +10,17 @@ import numpy as np
 from fedjax_rl.families.tabular.figures import curves_of, figures_of
 from fedjax_rl.figures.numbers import (
     array,
+    brief,
     estimate,
     mapping,
     number,
     percent,
     plural,
-    shown,
 )
-from fedjax_rl.report.common import finish_states, named, paid, section_of
+from fedjax_rl.report.common import finish_states, named, resources_of, section_of
 from fedjax_rl.report.document import KeyFigure, Satisfaction, Section, Table
 from fedjax_rl.report.reading import Source
-from fedjax_rl.report.satisfaction import Members, satisfaction, summary_words, worst
+from fedjax_rl.report.satisfaction import Members, budgets_kept, satisfaction, worst
 
 POLICIES = {"averaged": "occupancy", "last": "last"}
 """Prefixes of the summary's figures by policy."""
@@ -30,7 +30,7 @@ def finite_section(source: Source, name: str) -> Section:
     """A run of ``fednpg``."""
     summary, rows = source.document("summary.json"), source.columns("metrics.csv")
     found = {policy: _satisfaction(summary, policy) for policy in POLICIES}
-    chosen = str(summary.get("recommended_policy", "averaged"))
+    recommended = str(summary.get("recommended_policy", "averaged"))
     failed = summary.get("failed_round")
     diverged = () if failed is None else (f"diverged in round {failed}; rows before it are kept",)
     section = section_of(source, name, f"run of FedNPG, {source.config.get('reference', 'fed')}")
@@ -38,17 +38,17 @@ def finite_section(source: Source, name: str) -> Section:
     return section._replace(
         states=finish_states(source, rows, "round", "rounds", bool(diverged)),
         verdict=_verdict(summary, found),
-        key_figures=_key_figures(summary, found.get(chosen), chosen),
+        key_figures=_key_figures(summary, found.get(recommended), recommended),
         satisfaction=tuple(one for one in found.values() if one is not None),
         figures=figures_of(rows, summary),
         tables=_results(summary),
         diverged=diverged,
         glance={
             "problem": problem,
-            "judged by": f"gap, {chosen} policy",
-            "its value": summary.get(f"{POLICIES.get(chosen, 'last')}_gap"),
-            "budgets kept": summary_words(found.get(chosen)),
-            **paid(summary),
+            "judged by": f"gap, {recommended} policy",
+            "its value": summary.get(f"{POLICIES.get(recommended, 'last')}_gap"),
+            "budgets kept": budgets_kept(found.get(recommended)),
+            **resources_of(summary),
         },
         curves=curves_of(rows, summary),
     )
@@ -76,26 +76,26 @@ def _verdict(
         if np.isfinite(gap) and np.isfinite(optimum):
             side = "below" if gap >= 0 else "above"
             sentences.append(
-                f"The {policy} policy earns {shown(optimum - gap)}, {percent(abs(gap), optimum)} "
-                f"{side} the optimum of {shown(optimum)}; budgets: "
-                f"{summary_words(found[policy])} kept, {worst(found[policy])}."
+                f"The {policy} policy earns {brief(optimum - gap)}, {percent(abs(gap), optimum)} "
+                f"{side} the optimum of {brief(optimum)}; budgets: "
+                f"{budgets_kept(found[policy])} kept, {worst(found[policy])}."
             )
     if capped := summary.get("multipliers_at_cap"):
-        sentences.append(f"Multipliers at their cap: {shown(capped)}.")
+        sentences.append(f"Multipliers at their cap: {brief(capped)}.")
     return tuple(sentences)
 
 
 def _key_figures(
-    summary: Mapping[str, Any], found: Satisfaction | None, chosen: str
+    summary: Mapping[str, Any], found: Satisfaction | None, recommended: str
 ) -> tuple[KeyFigure, ...]:
     if not summary:
         return ()
-    prefix = POLICIES.get(chosen, "last")
+    prefix = POLICIES.get(recommended, "last")
     optimum, gap = number(summary.get("optimal_value")), number(summary.get(f"{prefix}_gap"))
     return (
-        KeyFigure("Value", shown(optimum - gap), f"{chosen} policy; optimum {shown(optimum)}"),
-        KeyFigure("Budgets kept", summary_words(found), f"{chosen} policy"),
-        KeyFigure("Strong violation", shown(summary.get("strong_violation")), "mean over rounds"),
+        KeyFigure("Value", brief(optimum - gap), f"{recommended} policy; optimum {brief(optimum)}"),
+        KeyFigure("Budgets kept", budgets_kept(found), f"{recommended} policy"),
+        KeyFigure("Strong violation", brief(summary.get("strong_violation")), "mean over rounds"),
         *named(summary),
     )
 

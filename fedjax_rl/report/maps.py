@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from fedjax_rl.figures.description import FloatArray, HeatMap
-from fedjax_rl.figures.numbers import shown
+from fedjax_rl.figures.numbers import brief
 from fedjax_rl.report.markup import NONE, Html, tag
 
 VIRIDIS = (
@@ -20,7 +20,7 @@ BRIGHT = 0.179
 BEST = {True: "; the largest is best", False: "; the smallest is best", None: ""}
 
 
-def map_of(found: HeatMap, place: int) -> Html:
+def map_of(found: HeatMap, index: int) -> Html:
     """A map as a figure's view of this number; its first row is the lowest."""
     low, high = float(np.nanmin(found.values)), float(np.nanmax(found.values))
     shares = shares_of(found.values)
@@ -29,8 +29,8 @@ def map_of(found: HeatMap, place: int) -> Html:
         cells = []
         for column, value, share in zip(found.columns, found.values[at], shares[at], strict=True):
             row = f", {found.y_label} {label}" if found.y_label else ""
-            words = f"{found.x_label} {column}{row}: {shown(float(value))}"
-            cells.append(tag("td", shown(float(value)), title=words, style=_colours(share)))
+            title = f"{found.x_label} {column}{row}: {brief(float(value))}"
+            cells.append(tag("td", brief(float(value)), title=title, style=_colours(share)))
         rows.append(tag("tr", tag("th", label, scope="row"), cells))
     columns = [tag("th", each, scope="col") for each in found.columns]
     across = tag("td", found.x_label, colspan=len(columns))
@@ -41,8 +41,8 @@ def map_of(found: HeatMap, place: int) -> Html:
         tag("tfoot", tag("tr", tag("td"), columns), tag("tr", tag("td"), across)),
         class_="map",
     )
-    legend = f"{found.name}: {shown(low)} (dark) to {shown(high)} (light){BEST[found.maximize]}"
-    return tag("div", whole, tag("p", legend, class_="quiet"), class_="map-box", data_view=place)
+    legend = f"{found.name}: {brief(low)} (dark) to {brief(high)} (light){BEST[found.maximize]}"
+    return tag("div", whole, tag("p", legend, class_="quiet"), class_="map-box", data_view=index)
 
 
 def colour_of(share: float) -> tuple[int, ...]:

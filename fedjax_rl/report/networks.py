@@ -10,8 +10,8 @@ import numpy as np
 from fedjax_rl.columns import Columns
 from fedjax_rl.families.networks.figures import curves_of, figures_of
 from fedjax_rl.figures.curves import overlaid
-from fedjax_rl.figures.numbers import array, estimate, mapping, number, plural, shown
-from fedjax_rl.report.common import finish_states, named, paid, section_of
+from fedjax_rl.figures.numbers import array, brief, estimate, mapping, number, plural
+from fedjax_rl.report.common import finish_states, named, resources_of, section_of
 from fedjax_rl.report.document import (
     KeyFigure,
     Satisfaction,
@@ -20,7 +20,7 @@ from fedjax_rl.report.document import (
     Table,
 )
 from fedjax_rl.report.reading import Source, open_source
-from fedjax_rl.report.satisfaction import Members, satisfaction, summary_words, worst
+from fedjax_rl.report.satisfaction import Members, budgets_kept, satisfaction, worst
 
 TITLES = {"fedppo": "FedPPO", "fednatural": "federated natural policy gradient"}
 REFERENCES = ("omniscient", "no-communication", "unconstrained", "one-shot")
@@ -43,11 +43,11 @@ def networks_section(source: Source, name: str) -> Section:
     states = section.states
     if not source.has("comparison.csv"):
         states = (State("comparison unfinished", None), *(s for s in states if not s.good))
-    beside = overlaid({one.name: one.curves for one in everyone}, "Beside its references: ")
+    overlays = overlaid({one.name: one.curves for one in everyone}, "Beside its references: ")
     return section._replace(
         kind=f"{section.kind}, with {plural(len(parts), 'reference')}",
         states=states,
-        figures=(*beside, *section.figures),
+        figures=(*overlays, *section.figures),
         tables=(_beside(everyone), *section.tables),
         parts=tuple(parts),
         diverged=tuple(f"{one.name}: {line}" for one in everyone for line in one.diverged),
@@ -78,8 +78,8 @@ def _run(source: Source, name: str) -> Section:
             "problem": source.config.get("problem"),
             "judged by": "reward",
             "its value": summary.get("reward"),
-            "budgets kept": summary_words(found),
-            **paid(summary),
+            "budgets kept": budgets_kept(found),
+            **resources_of(summary),
         },
         curves=curves_of(evaluations, agents, mapping(summary, "budgets")),
     )
@@ -95,7 +95,7 @@ def _satisfaction(summary: Mapping[str, Any]) -> Satisfaction | None:
     if columns and len({len(column) for column in columns}) == 1:
         members = Members(what, np.stack(columns, 1))
     tolerance = number(summary.get("feasibility_tolerance", 0.0))
-    whose = f"Mean over the last {shown(summary.get('evaluations_in_window'))} evaluations"
+    whose = f"Mean over the last {brief(summary.get('evaluations_in_window'))} evaluations"
     return satisfaction(whose, costs, mapping(summary, "budgets"), tolerance, members)
 
 
@@ -104,7 +104,7 @@ def _verdict(summary: Mapping[str, Any], found: Satisfaction | None) -> tuple[st
         return ()
     sentences = [
         f"Over the last {summary.get('evaluations_in_window')} evaluations the policy earns "
-        f"{shown(summary.get('reward'))} per episode; budgets: {summary_words(found)} kept, "
+        f"{brief(summary.get('reward'))} per episode; budgets: {budgets_kept(found)} kept, "
         f"{worst(found)}."
     ]
     if (share := number(summary.get("unfinished_episodes"))) > 0:
@@ -114,8 +114,8 @@ def _verdict(summary: Mapping[str, Any], found: Satisfaction | None) -> tuple[st
         )
     if "gap" in summary:
         sentences.append(
-            f"Evaluated exactly, the last policy is {shown(summary['gap'])} below the optimum of "
-            f"{shown(summary.get('optimal_value'))}."
+            f"Evaluated exactly, the last policy is {brief(summary['gap'])} below the optimum of "
+            f"{brief(summary.get('optimal_value'))}."
         )
     return tuple(sentences)
 
@@ -125,10 +125,10 @@ def _key_figures(summary: Mapping[str, Any], found: Satisfaction | None) -> tupl
         return ()
     share = number(summary.get("feasible_share"))
     note = f"all of them by {100 * share:.0f} % of the seeds" if summary.get("seeds") != 1 else ""
-    mode = f"of its mode {shown(summary.get('mode_reward'))}"
+    mode = f"of its mode {brief(summary.get('mode_reward'))}"
     return (
-        KeyFigure("Reward", shown(summary.get("reward")), mode),
-        KeyFigure("Budgets kept", summary_words(found), note),
+        KeyFigure("Reward", brief(summary.get("reward")), mode),
+        KeyFigure("Budgets kept", budgets_kept(found), note),
         *named(summary),
     )
 
@@ -186,19 +186,19 @@ def _played(source: Source) -> tuple[Table, ...]:
             else:
                 mean = mapping(figures, f"{prefix}costs").get(name)
                 ends = mapping(figures, f"{prefix}cost_intervals").get(name)
-            row.append(f"{shown(mean)} {shown(ends)}")
+            row.append(f"{brief(mean)} {brief(ends)}")
         rows.append(tuple(row))
     headings = ("figure", "budget", "as it acts [95 %]", "its mode [95 %]")
-    note = f"{shown(figures.get('episodes'))} episodes of every policy, seed "
-    note += f"{shown(figures.get('eval_seed'))}; intervals are over episodes."
+    note = f"{brief(figures.get('episodes'))} episodes of every policy, seed "
+    note += f"{brief(figures.get('eval_seed'))}; intervals are over episodes."
     return (Table("Played by fedjax-rl eval", headings, tuple(rows), note),)
 
 
 def _agents(source: Source, summary: Mapping[str, Any], rows: Columns) -> float:
     """How many share the environment steps; of an unfinished run as far as its columns tell."""
     watching = {n.split("/")[1] for n in rows if n.startswith("multiplier/") and n.count("/") > 1}
-    told = summary.get("num_agents", source.config.get("agents"))
-    return number(told) if told else float(max(len(watching), 1))
+    recorded = summary.get("num_agents", source.config.get("agents"))
+    return number(recorded) if recorded else float(max(len(watching), 1))
 
 
 def _beside(everyone: list[Section]) -> Table:
@@ -208,7 +208,7 @@ def _beside(everyone: list[Section]) -> Table:
     for one in everyone:
         bars = {bar.name: bar for s in one.satisfaction for bar in s.bars}
         costs = [
-            f"{shown(bars[n].cost)} of {shown(bars[n].budget)}" if n in bars else None
+            f"{brief(bars[n].cost)} of {brief(bars[n].budget)}" if n in bars else None
             for n in names
         ]
         glance = one.glance

@@ -58,7 +58,7 @@ def write_report(
 
 
 def page_of(directories: Sequence[Path]) -> Page:
-    """What the page of these directories shows.
+    """The page on these directories.
 
     Raises:
         InvalidInput: one of them cannot be read.
@@ -72,9 +72,9 @@ def page_of(directories: Sequence[Path]) -> Page:
     problems = {str(section.glance.get("problem")) for section in several}
     note = "Not all of these are of the same problem." if len(problems) > 1 else ""
     title = names[0] if len(names) == 1 else f"{len(names)} directories"
-    kept = tuple(table for table in tables if table is not None)
-    beside = overlaid({one.name: one.curves for one in several}, note=note)
-    return thinned(Page(title, sections, kept, beside, _written()))
+    present = tuple(table for table in tables if table is not None)
+    overlays = overlaid({one.name: one.curves for one in several}, note=note)
+    return thinned(Page(title, sections, present, overlays, _written()))
 
 
 def _referred(reference: str) -> Callable[[Source, str], Section]:
@@ -96,8 +96,8 @@ def read_section(path: Path, name: str) -> Section:
     except InvalidInput:
         raise
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        told = " ".join(f"{type(error).__name__} {error}".split())
-        raise InvalidInput(FIELD, path, f"files as fedjax-rl writes them ({told})") from error
+        reason = " ".join(f"{type(error).__name__} {error}".split())
+        raise InvalidInput(FIELD, path, f"files as fedjax-rl writes them ({reason})") from error
 
 
 def names_of(directories: Sequence[Path]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 from fedjax_rl.families.registry import family_of
 from fedjax_rl.figures.curves import Axes, curve, remaining
 from fedjax_rl.figures.numbers import array, estimate
-from fedjax_rl.report.common import finish_states, named, paid, section_of
+from fedjax_rl.report.common import finish_states, named, resources_of, section_of
 from fedjax_rl.report.document import Section, Table
 from fedjax_rl.report.reading import Source
 from fedjax_rl.training.rows import flat
@@ -35,7 +35,7 @@ def plain_section(source: Source, name: str) -> Section:
             "problem": source.config.get(family.problem),
             "judged by": metric,
             "its value": summary.get(metric),
-            **paid(summary),
+            **resources_of(summary),
         },
         curves={}
         if axes is None

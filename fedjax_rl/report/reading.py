@@ -75,10 +75,10 @@ class Source(NamedTuple):
         for line in rows[:-1]:
             if (count := len(line.cells)) != len(header):
                 where = f"line {line.number} of {self.path / name}"
-                told = f"{count} cell{'s' * (count != 1)} in {where}"
-                raise InvalidInput(FIELD, told, f"{len(header)}, as in the header")
+                found = f"{count} cell{'s' * (count != 1)} in {where}"
+                raise InvalidInput(FIELD, found, f"{len(header)}, as in the header")
         whole = [line.cells for line in rows if len(line.cells) == len(header)]
-        return {title: [row[place] for row in whole] for place, title in enumerate(header)}
+        return {title: [row[index] for row in whole] for index, title in enumerate(header)}
 
     def columns(self, name: str) -> Columns:
         """The columns of a CSV file as numbers; NaN for what is none."""
@@ -101,7 +101,7 @@ class Source(NamedTuple):
 
 
 def open_source(path: Path) -> Source:
-    """What a directory holds.
+    """The files of a directory, by what wrote them.
 
     Raises:
         InvalidInput: it is none, or nothing that the command line wrote.

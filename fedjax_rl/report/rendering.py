@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any
 
 from fedjax_rl.figures.description import Figure, HeatMap
-from fedjax_rl.figures.numbers import exactly, shown
+from fedjax_rl.figures.numbers import brief, exactly
 from fedjax_rl.report.document import (
     Bar,
     KeyFigure,
@@ -23,7 +23,7 @@ from fedjax_rl.report.document import (
 from fedjax_rl.report.embedding import embedded
 from fedjax_rl.report.maps import map_of
 from fedjax_rl.report.markup import NONE, Html, join, tag
-from fedjax_rl.report.satisfaction import cost_words
+from fedjax_rl.report.satisfaction import cost_of_budget
 from fedjax_rl.report.thinning import all_figures
 
 SCRIPTS = ("scales.js", "chart.js", "parallel.js", "page.js")
@@ -63,14 +63,14 @@ class _Body:
     """
 
     def __init__(self, figures: list[Figure]):
-        self._places = {id(figure): place for place, figure in enumerate(figures)}
+        self._indices = {id(figure): index for index, figure in enumerate(figures)}
 
     def page(self, page: Page) -> Html:
         """Everything within the body."""
         several = len(page.sections) > 1
         links = [
-            tag("a", section.name, href=f"#section-{place}")
-            for place, section in enumerate(page.sections)
+            tag("a", section.name, href=f"#section-{index}")
+            for index, section in enumerate(page.sections)
         ]
         if several:
             links = [tag("a", "Side by side", href="#together"), *links]
@@ -91,12 +91,12 @@ class _Body:
                 id="together",
                 aria_labelledby="together-heading",
             )
-        sections = [self._section(one, place, several) for place, one in enumerate(page.sections)]
+        sections = [self._section(one, index, several) for index, one in enumerate(page.sections)]
         footer = tag("footer", tag("p", page.written, class_="quiet"))
         return join(header, tag("main", together, sections), footer)
 
-    def _section(self, section: Section, place: int, several: bool) -> Html:
-        identifier = f"section-{place}"
+    def _section(self, section: Section, index: int, several: bool) -> Html:
+        identifier = f"section-{index}"
         named_by = f"{identifier}-heading" if several else "title"
         heading = tag("h2", section.name, id=named_by) if several else NONE
         parts = [
@@ -151,7 +151,7 @@ class _Body:
             tag("p", figure.note, class_="quiet note") if figure.note else NONE,
             NONE if maps else NO_SCRIPT,
             class_="wide" if wide else None,
-            data_figure=self._places[id(figure)],
+            data_figure=self._indices[id(figure)],
         )
 
 
@@ -160,7 +160,7 @@ def _under(heading: str, content: list[Html]) -> Html:
 
 
 def _badge(state: State) -> Html:
-    return tag("span", state.words, class_=f"badge {VERDICTS[state.good]}")
+    return tag("span", state.text, class_=f"badge {VERDICTS[state.good]}")
 
 
 def _diverged(lines: tuple[str, ...]) -> Html:
@@ -200,7 +200,7 @@ def _satisfaction(found: Satisfaction) -> Html:
     return tag(
         "div",
         tag("h4", found.whose),
-        tag("p", found.words, class_="quiet"),
+        tag("p", found.summary, class_="quiet"),
         tag("ul", [_bar(one) for one in first], class_="bars"),
         more,
         class_="satisfaction",
@@ -216,12 +216,12 @@ def _bar(one: Bar) -> Html:
         aria_hidden="true",
     )
     share = tag("span", one.share, class_="quiet") if one.share else NONE
-    words = tag("span", tag("b", SIGNS[one.verdict], aria_hidden="true"), " ", one.words)
+    verdict = tag("span", tag("b", SIGNS[one.verdict], aria_hidden="true"), " ", one.verdict_text)
     return tag(
         "li",
-        tag("div", tag("strong", one.name), tag("span", cost_words(one)), class_="name"),
+        tag("div", tag("strong", one.name), tag("span", cost_of_budget(one)), class_="name"),
         track,
-        tag("div", words, share, class_="words"),
+        tag("div", verdict, share, class_="words"),
         class_=one.verdict,
     )
 
@@ -240,9 +240,9 @@ def _table(table: Table) -> Html:
         tag(
             "tr",
             [_cell(value, column == 0) for column, value in enumerate(row)],
-            class_="marked" if place in table.marked else None,
+            class_="marked" if index in table.marked else None,
         )
-        for place, row in enumerate(table.rows)
+        for index, row in enumerate(table.rows)
     ]
     whole = tag(
         "table",
@@ -266,11 +266,11 @@ def _is_number(value: Any) -> bool:
 
 def _cell(value: Any, first: bool) -> Html:
     number = _is_number(value)
-    exact = repr(value) if number and shown(value) != str(value) else None
+    exact = repr(value) if number and brief(value) != str(value) else None
     attributes = {"class_": "n" if number else None, "data_v": exact}
     if first:
-        return tag("th", shown(value), scope="row", **attributes)
-    return tag("td", shown(value), **attributes)
+        return tag("th", brief(value), scope="row", **attributes)
+    return tag("td", brief(value), **attributes)
 
 
 def _settings(title: str, settings: Mapping[str, Any], closed: bool) -> Html:

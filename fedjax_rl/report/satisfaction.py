@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedjax_rl.figures.description import FloatArray
-from fedjax_rl.figures.numbers import NOTHING, number, percent, plural, shown
+from fedjax_rl.figures.numbers import NOTHING, brief, number, percent, plural
 from fedjax_rl.report.document import Bar, Satisfaction
 
 ROUNDING = 1e-9
@@ -19,7 +19,7 @@ TRACK = 1.25, 2.5
 
 
 class Members(NamedTuple):
-    """The same policy of several seeds, agents or members of a sweep.
+    """Costs of one policy for several seeds, agents or members of a sweep.
 
     Attributes:
         what: one of them, as ``seed``.
@@ -54,20 +54,22 @@ def satisfaction(
     track = min(max(1.15 * longest, TRACK[0]), TRACK[1])
     by_member = members.costs if members is not None else np.zeros((0, 0))
     several = by_member.ndim == 2 and by_member.shape[0] > 1 and by_member.shape[1] == len(costs)
-    kept = _kept(by_member, [pairs.get(name, (0, math.nan))[1] for name in costs], tolerance)
+    within = _kept(by_member, [pairs.get(name, (0, math.nan))[1] for name in costs], tolerance)
     bars = []
-    for place, name in enumerate(costs):
+    for index, name in enumerate(costs):
         if name not in pairs:
             continue
         share = ""
         if members is not None and several:
-            share = f"kept by {int(kept[:, place].sum())} of {plural(len(kept), members.what)}"
+            share = f"kept by {int(within[:, index].sum())} of {plural(len(within), members.what)}"
         bars.append(bar(name, *pairs[name], tolerance, track, share))
     count = sum(one.verdict in ("kept", "tolerated") for one in bars)
-    words = f"{count} of {plural(len(bars), 'budget')} kept"
+    summary = f"{count} of {plural(len(bars), 'budget')} kept"
     if members is not None and several:
-        words += f"; all of them by {int(kept.all(1).sum())} of {plural(len(kept), members.what)}"
-    return Satisfaction(whose, tuple(bars), f"{words}{_allowed(tolerance)}")
+        summary += (
+            f"; all of them by {int(within.all(1).sum())} of {plural(len(within), members.what)}"
+        )
+    return Satisfaction(whose, tuple(bars), f"{summary}{_allowed(tolerance)}")
 
 
 def bar(
@@ -79,20 +81,20 @@ def bar(
     are below one another; otherwise it reaches from the smallest of 0, cost and budget to the
     largest.
     """
-    verdict, words = judged(cost, budget, tolerance)
+    verdict, verdict_text = verdict_of(cost, budget, tolerance)
     if not (math.isfinite(cost) and math.isfinite(budget)):
-        return Bar(name, cost, budget, verdict, words, share, 0.0, 1 / track)
+        return Bar(name, cost, budget, verdict, verdict_text, share, 0.0, 1 / track)
     if cost >= 0 and budget > 0:
         fill, mark = min(cost / budget / track, 1.0), 1 / track
     else:
         low, high = min(0.0, cost, budget), max(0.0, cost, budget)
         span = (high - low) * TRACK[0] or 1.0
         fill, mark = (cost - low) / span, (budget - low) / span
-    return Bar(name, cost, budget, verdict, words, share, fill, mark)
+    return Bar(name, cost, budget, verdict, verdict_text, share, fill, mark)
 
 
-def judged(cost: float, budget: float, tolerance: float) -> tuple[str, str]:
-    """The verdict on a cost, and the same in words."""
+def verdict_of(cost: float, budget: float, tolerance: float) -> tuple[str, str]:
+    """The verdict on a cost, as a key and as text."""
     if not (math.isfinite(cost) and math.isfinite(budget)):
         return "unknown", "no finite figure"
     excess = cost - budget
@@ -105,27 +107,27 @@ def judged(cost: float, budget: float, tolerance: float) -> tuple[str, str]:
     return "broken", f"exceeded by {percent(excess, budget)}"
 
 
-def cost_words(one: Bar) -> str:
-    """``1.85 of 2``."""
-    return f"{shown(one.cost)} of {shown(one.budget)}" if one.verdict != "unknown" else NOTHING
+def cost_of_budget(one: Bar) -> str:
+    """A cost beside its budget: ``1.85 of 2``."""
+    return f"{brief(one.cost)} of {brief(one.budget)}" if one.verdict != "unknown" else NOTHING
 
 
-def summary_words(found: Satisfaction | None) -> str:
-    """``3 of 4``, for key figures and tables."""
+def budgets_kept(found: Satisfaction | None) -> str:
+    """The number of budgets kept, for key figures and tables: ``3 of 4``."""
     if found is None:
         return NOTHING
     return f"{sum(one.verdict in ('kept', 'tolerated') for one in found.bars)} of {len(found.bars)}"
 
 
 def worst(found: Satisfaction | None) -> str:
-    """By how much the worst budget is exceeded, in words."""
+    """The name of the worst constraint and by how much its budget is exceeded."""
     if found is None:
         return NOTHING
     broken = [one for one in found.bars if one.verdict == "broken"]
     if not broken:
         return "none exceeded"
     one = max(broken, key=lambda each: _ratio(each.cost, each.budget))
-    return f"{one.name} {one.words}"
+    return f"{one.name} {one.verdict_text}"
 
 
 def _ratio(cost: float, budget: float) -> float:

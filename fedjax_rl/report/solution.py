@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fedjax_rl.figures.numbers import mapping, shown
+from fedjax_rl.figures.numbers import brief, mapping
 from fedjax_rl.report.common import finish_states, section_of
 from fedjax_rl.report.document import KeyFigure, Section, Table
 from fedjax_rl.report.reading import Source
-from fedjax_rl.report.satisfaction import satisfaction, summary_words
+from fedjax_rl.report.satisfaction import budgets_kept, satisfaction
 
 
 def solution_section(source: Source, name: str) -> Section:
@@ -23,16 +23,16 @@ def solution_section(source: Source, name: str) -> Section:
     return section._replace(
         states=finish_states(source, {}, "", "", False, "solution.json"),
         verdict=(
-            f"The best value within the budgets is {shown(optimal)}; without them it would be "
-            f"{shown(free)}. It is certified to {shown(solution.get('certified_gap'))}.",
+            f"The best value within the budgets is {brief(optimal)}; without them it would be "
+            f"{brief(free)}. It is certified to {brief(solution.get('certified_gap'))}.",
         )
         if solution
         else (),
         key_figures=(
-            KeyFigure("Optimal value V*", shown(optimal), f"without budgets {shown(free)}"),
-            KeyFigure("Certified gap", shown(solution.get("certified_gap"))),
-            KeyFigure("Slater slack", shown(solution.get("slater_slack"))),
-            KeyFigure("Multipliers unique", shown(solution.get("multipliers_unique"))),
+            KeyFigure("Optimal value V*", brief(optimal), f"without budgets {brief(free)}"),
+            KeyFigure("Certified gap", brief(solution.get("certified_gap"))),
+            KeyFigure("Slater slack", brief(solution.get("slater_slack"))),
+            KeyFigure("Multipliers unique", brief(solution.get("multipliers_unique"))),
         ),
         satisfaction=() if found is None else (found,),
         tables=(Table("Optimum", ("constraint", "cost", "budget", "multiplier λ*"), rows),),
@@ -40,6 +40,6 @@ def solution_section(source: Source, name: str) -> Section:
             "problem": solution.get("problem", source.config.get("problem")),
             "judged by": "V*",
             "its value": optimal,
-            "budgets kept": summary_words(found),
+            "budgets kept": budgets_kept(found),
         },
     )

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedjax_rl.families.stale.figures import curves_of, figures_of
-from fedjax_rl.figures.numbers import array, estimate, number, shown
-from fedjax_rl.report.common import finish_states, named, paid, section_of
+from fedjax_rl.figures.numbers import array, brief, estimate, number
+from fedjax_rl.report.common import finish_states, named, resources_of, section_of
 from fedjax_rl.report.document import KeyFigure, Section, Table
 from fedjax_rl.report.reading import Source
 
@@ -46,7 +46,7 @@ def stale_section(source: Source, name: str) -> Section:
             "problem": task,
             "judged by": "last accuracy",
             "its value": summary.get("last"),
-            **paid(summary),
+            **resources_of(summary),
         },
         curves=curves_of(evaluations),
     )
@@ -65,21 +65,21 @@ def _verdict(summary: Mapping[str, Any]) -> tuple[str, ...]:
     if not summary:
         return ()
     return (
-        f"Held-out accuracy: best {shown(summary.get('best'))}, last "
-        f"{shown(summary.get('last'))}, from {shown(summary.get('warm_start_accuracy'))} before "
-        f"the first step. Batches were {shown(summary.get('staleness_mean'))} steps old on "
-        f"average, {shown(summary.get('staleness_max'))} at most.",
+        f"Held-out accuracy: best {brief(summary.get('best'))}, last "
+        f"{brief(summary.get('last'))}, from {brief(summary.get('warm_start_accuracy'))} before "
+        f"the first step. Batches were {brief(summary.get('staleness_mean'))} steps old on "
+        f"average, {brief(summary.get('staleness_max'))} at most.",
     )
 
 
 def _key_figures(summary: Mapping[str, Any]) -> tuple[KeyFigure, ...]:
     if not summary:
         return ()
-    window = f"window {shown(summary.get('window'))}"
-    lost = f"lost since the best: {shown(summary.get('best_last_gap'))}"
+    window = f"window {brief(summary.get('window'))}"
+    lost = f"lost since the best: {brief(summary.get('best_last_gap'))}"
     return (
-        KeyFigure("Last accuracy", shown(summary.get("last")), lost),
-        KeyFigure("Staleness", shown(summary.get("staleness_mean")), f"mean, in steps; {window}"),
+        KeyFigure("Last accuracy", brief(summary.get("last")), lost),
+        KeyFigure("Staleness", brief(summary.get("staleness_mean")), f"mean, in steps; {window}"),
         *named(summary),
         KeyFigure("Virtual time", f"{number(summary.get('virtual_seconds')) / 3600:.3g} h"),
     )

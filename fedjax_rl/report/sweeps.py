@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from fedjax_rl.families.registry import family_of
-from fedjax_rl.figures.numbers import estimate, exactly, number, plural, shown
-from fedjax_rl.ranking import seeds_in_words
+from fedjax_rl.figures.numbers import brief, estimate, exactly, number, plural
+from fedjax_rl.ranking import seeds_clause
 from fedjax_rl.report.common import section_of
 from fedjax_rl.report.document import KeyFigure, Satisfaction, Section, State, Table
 from fedjax_rl.report.reading import Source
-from fedjax_rl.report.satisfaction import Members, satisfaction, summary_words
+from fedjax_rl.report.satisfaction import Members, budgets_kept, satisfaction
 from fedjax_rl.report.swept import Swept, read_sweep
 from fedjax_rl.settings.files import settings_from
 from fedjax_rl.sweeps.best import Candidate, ordered
@@ -47,7 +47,7 @@ def sweep_section(source: Source, name: str) -> Section:
     if len(rows) < swept.planned:
         states = [State(f"unfinished: {len(rows)} of {plural(swept.planned, 'member')}", None)]
     diverged = tuple(
-        f"member {row.get('member')} ({_chosen(row, swept.names)}, seed {row.get('seed')}) "
+        f"member {row.get('member')} ({_settings_text(row, swept.names)}, seed {row.get('seed')}) "
         f"diverged in round {row.get('failed_round')}"
         for row in failed
     )
@@ -64,9 +64,9 @@ def sweep_section(source: Source, name: str) -> Section:
         states=tuple(states),
         verdict=_verdict(swept),
         key_figures=(
-            KeyFigure("Members", shown(len(rows)), f"{len(failed)} diverged"),
-            KeyFigure("Configurations", shown(len(swept.found)), ", ".join(swept.names)),
-            KeyFigure(f"{'Best' if keeps else 'Closest:'} {metric}", shown(_value(swept)), note),
+            KeyFigure("Members", brief(len(rows)), f"{len(failed)} diverged"),
+            KeyFigure("Configurations", brief(len(swept.found)), ", ".join(swept.names)),
+            KeyFigure(f"{'Best' if keeps else 'Closest:'} {metric}", brief(_value(swept)), note),
             *_feasible(swept),
         ),
         satisfaction=_satisfaction(swept),
@@ -77,14 +77,14 @@ def sweep_section(source: Source, name: str) -> Section:
             "problem": settings.get("problem", settings.get("task")),
             "judged by": f"best {metric}" if keeps else f"{metric}, closest to the budgets",
             "its value": _value(swept),
-            "budgets kept": summary_words(next(iter(_satisfaction(swept)), None)),
+            "budgets kept": budgets_kept(next(iter(_satisfaction(swept)), None)),
             "seeds": settings.get("seeds"),
             "rounds": settings.get("rounds", settings.get("steps")),
         },
     )
 
 
-def _chosen(row: Row, names: Sequence[str]) -> str:
+def _settings_text(row: Row, names: Sequence[str]) -> str:
     return ", ".join(f"{name} {exactly(row.get(name))}" for name in names)
 
 
@@ -102,19 +102,22 @@ def _verdict(swept: Swept) -> tuple[str, ...]:
         return ("No configuration has a figure yet, or every one has a seed that diverged.",)
     objective, first = swept.objective, swept.best[0]
     end = "largest" if objective.maximize else "smallest"
-    settings, many = _chosen(first.chosen, swept.names), plural(len(swept.best), "configuration")
-    everywhere = seeds_in_words(objective.feasible_seeds, len(first.rows))
+    settings, many = (
+        _settings_text(first.combination, swept.names),
+        plural(len(swept.best), "configuration"),
+    )
+    everywhere = seeds_clause(objective.feasible_seeds, len(first.rows))
     if excess := _excess(swept):
-        far = f"with relative violation {shown(excess)}"
+        far = f"with relative violation {brief(excess)}"
         return (
             f"None of {many} keeps every budget{everywhere}; closest: {settings}, "
             f"{far if excess < math.inf else 'by how much is not on record'} "
-            f"({objective.metric} {shown(_value(swept))}).",
+            f"({objective.metric} {brief(_value(swept))}).",
         )
     first_come = f"; those that keep every budget{everywhere} come first" * bool(objective.feasible)
     return (
         f"The best of {many} by {objective.metric} ({end} mean over seeds{first_come}): "
-        f"{settings}, with {shown(_value(swept))}.",
+        f"{settings}, with {brief(_value(swept))}.",
         "The best of many by a noisy figure is partly luck: run it again with other seeds.",
     )
 
@@ -123,11 +126,11 @@ def _feasible(swept: Swept) -> tuple[KeyFigure, ...]:
     objective = swept.objective
     if objective.feasible is None:
         return ()
-    kept = sum(one.standing(objective).excess == 0 for one in swept.found)
-    seeds = seeds_in_words(
+    feasible = sum(one.standing(objective).excess == 0 for one in swept.found)
+    seeds = seeds_clause(
         objective.feasible_seeds, max((len(one.rows) for one in swept.found), default=1)
     )
-    return (KeyFigure("Feasible", f"{kept} of {len(swept.found)}", f"configurations{seeds}"),)
+    return (KeyFigure("Feasible", f"{feasible} of {len(swept.found)}", f"configurations{seeds}"),)
 
 
 def _satisfaction(swept: Swept) -> tuple[Satisfaction, ...]:
@@ -161,7 +164,9 @@ def _layout(source: Source, swept: Swept) -> Layout | None:
     kind = type_of(source.config, source.algorithm)
     base: Any = settings_from(kind, source.config["settings"])
     settings = [
-        configured(str(one.chosen.get(ALGORITHM, source.algorithm)), base, one.chosen).config
+        configured(
+            str(one.combination.get(ALGORITHM, source.algorithm)), base, one.combination
+        ).config
         for one in swept.found
     ]
     return layout_of(family, settings, swept.objective.feasible_seeds)
@@ -193,7 +198,7 @@ def _configurations(swept: Swept) -> Table | None:
     rows = []
     for one in everyone[:CONFIGURATIONS]:
         values = np.array([number(row.get(metric)) for row in one.rows])
-        row = [one.configuration, *(one.chosen[name] for name in swept.names)]
+        row = [one.configuration, *(one.combination[name] for name in swept.names)]
         row += [one.mean(metric), estimate(values)]
         if budgets:
             excess = one.standing(swept.objective).excess
@@ -213,10 +218,10 @@ def _members(swept: Swept, rows: Sequence[Row]) -> Table | None:
     metrics = swept.metrics
     headings = ("member", *swept.names, "seed", "status", *metrics)
 
-    alone = [Candidate(place, {}, (row,)) for place, row in enumerate(rows)]
-    places = [one.configuration for _, one in ordered(alone, swept.objective)]
-    places += sorted(set(range(len(rows))) - set(places))
-    best = [rows[place] for place in places[: max(1, CELLS // len(headings))]]
+    alone = [Candidate(index, {}, (row,)) for index, row in enumerate(rows)]
+    best_first = [one.configuration for _, one in ordered(alone, swept.objective)]
+    best_first += sorted(set(range(len(rows))) - set(best_first))
+    best = [rows[index] for index in best_first[: max(1, CELLS // len(headings))]]
     cells = tuple(tuple(row.get(name) for name in headings) for row in best)
     first = "Feasible members come first, the others by their relative violation. "
     first *= swept.objective.feasible is not None

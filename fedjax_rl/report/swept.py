@@ -1,4 +1,4 @@
-"""What a sweep has come to, out of its chunks or its table."""
+"""The members and configurations of a sweep, read from its chunks or its table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PREFERRED = (
 
 
 class Swept(NamedTuple):
-    """What a sweep has come to.
+    """The members and configurations of a sweep so far.
 
     Attributes:
         names: of the settings that were swept.
@@ -81,9 +81,9 @@ def _from_table(source: Source) -> dict[int, Done]:
         raise InvalidInput(FIELD, source.path / "sweep.csv", "the table of a sweep")
     curves = source.arrays("curves.npz", ranks=2)
     done = {}
-    for place, member in enumerate(texts["member"]):
-        row: Row = {name: _typed(cells[place]) for name, cells in texts.items()}
-        own = {name: values[place] for name, values in curves.items() if place < len(values)}
+    for index, member in enumerate(texts["member"]):
+        row: Row = {name: _typed(cells[index]) for name, cells in texts.items()}
+        own = {name: values[index] for name, values in curves.items() if index < len(values)}
         done[int(member)] = Done(int(member), row, own)
     return done
 

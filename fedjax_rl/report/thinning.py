@@ -26,7 +26,7 @@ def thinned(page: Page) -> Page:
 
 
 def all_figures(page: Page) -> Iterator[Figure]:
-    """Those of the page, of its sections and of their parts."""
+    """Figures of the page, of its sections and of their parts."""
     yield from page.figures
     todo = list(page.sections)
     while todo:

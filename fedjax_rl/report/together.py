@@ -17,7 +17,7 @@ def glances(sections: Sequence[Section]) -> Table | None:
         (
             one.name,
             one.kind,
-            ", ".join(state.words for state in one.states),
+            ", ".join(state.text for state in one.states),
             *(one.glance.get(name) for name in names),
         )
         for one in sections

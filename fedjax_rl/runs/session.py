@@ -93,7 +93,7 @@ def compare_and_record(request: Request) -> bool:
 
 
 def references_of(family: Family, algorithm: str) -> References:
-    """What a run is put beside.
+    """The baseline runs that a run is put beside.
 
     Raises:
         InvalidInput: the family has no references.

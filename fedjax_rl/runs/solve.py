@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from fedjax_rl.cmdp.solve import SolverName, problem_digest, to_arrays
-from fedjax_rl.families.tabular import words
+from fedjax_rl.families.tabular import messages
 from fedjax_rl.families.tabular.assembly import load_configured
 from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.families.tabular.summary import certificate_figures
@@ -33,14 +33,14 @@ def solve_and_record(
     problem = load_configured(config)
     with working(f"solving {problem.name}"):
         certificate = certify(problem.cmdp, solver)
-    print(words.certificate(problem, certificate))
+    print(messages.certificate(problem, certificate))
     if out is None:
         return
     surroundings = made_with(problem_digest(problem.cmdp))
     with RunDirectory(out, overwrite=overwrite) as directory:
         settings = dataclasses.asdict(absolute(config, PROBLEM_FILES))
-        asked = {name: settings[name] for name in PROBLEM_SETTINGS} | {"solver": solver}
-        directory.write_text("config.yaml", settings_to_yaml("solve", asked, surroundings))
+        requested = {name: settings[name] for name in PROBLEM_SETTINGS} | {"solver": solver}
+        directory.write_text("config.yaml", settings_to_yaml("solve", requested, surroundings))
         directory.write_json("solution.json", certificate_figures(problem, certificate))
         directory.write_arrays("solution.npz", to_arrays(certificate))
         print(f"Written to {directory.path}: {', '.join(directory.names())}")

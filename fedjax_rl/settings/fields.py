@@ -15,7 +15,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
-from fedjax_rl.checks import Rule, checked, finite, is_number, plain, shown, whole
+from fedjax_rl.checks import Rule, checked, finite, is_number, one_line, plain, whole
 from fedjax_rl.errors import InvalidInput, flag
 from fedjax_rl.settings.values import named_values
 
@@ -24,7 +24,7 @@ BASE = "_base_of_several"
 
 
 class Mark(enum.Enum):
-    """What else is said of a setting."""
+    """Extra information on a setting, in its annotation."""
 
     TRACED = "data to the program, and nothing else depends on it"
     PROBLEM = "the content of the problem depends on it"
@@ -35,7 +35,7 @@ TRACED, PROBLEM, START = Mark.TRACED, Mark.PROBLEM, Mark.START
 
 
 class OnlyWith(NamedTuple):
-    """That a setting has no effect unless another one has one of these values.
+    """A condition: the setting has no effect unless another one has one of these values.
 
     Attributes:
         name: of the other setting.
@@ -47,13 +47,13 @@ class OnlyWith(NamedTuple):
 
     @property
     def allowed(self) -> str:
-        """The values in words."""
+        """The values of the other setting, as text."""
         return " or ".join(
             one.allowed if isinstance(one, Rule) else str(one) for one in self.values
         )
 
     def holds(self, value: Any) -> bool:
-        """Whether the other setting's value is one of them."""
+        """Whether the other setting has one of the values."""
         rule = self.values[0]
         if isinstance(rule, Rule):
             return is_number(value) and rule.holds(value)
@@ -77,9 +77,9 @@ class Annotation(NamedTuple):
     """The annotation of a setting, read.
 
     Attributes:
-        kind: int, float, bool or str; None where there are words alone.
+        kind: int, float, bool or str; None where there are choices alone.
         many: whether it is a tuple of these.
-        words: that may stand in its place, or all that there is.
+        choices: names that may stand in its place, or all that there is.
         optional: whether None may.
         rule: of the number, or of each of a tuple.
         checks: of the whole value.
@@ -89,7 +89,7 @@ class Annotation(NamedTuple):
 
     kind: type | None
     many: bool
-    words: tuple[str, ...]
+    choices: tuple[str, ...]
     optional: bool
     rule: Rule
     checks: tuple[Callable[[str, Any], None], ...]
@@ -98,11 +98,11 @@ class Annotation(NamedTuple):
 
     @property
     def allowed(self) -> str:
-        """What a value may be, in words."""
+        """The values that are allowed, as text."""
         if self.kind is None:
-            return f"one of {', '.join(self.words)}"
-        told = {bool: "true or false", str: "a name"}.get(self.kind, self.rule.allowed)
-        return " or ".join((*self.words, told))
+            return f"one of {', '.join(self.choices)}"
+        otherwise = {bool: "true or false", str: "a name"}.get(self.kind, self.rule.allowed)
+        return " or ".join((*self.choices, otherwise))
 
 
 def _read(annotation: Any) -> Annotation:
@@ -111,13 +111,15 @@ def _read(annotation: Any) -> Annotation:
         annotation, *extras = typing.get_args(annotation)  # type: ignore[assignment]
     union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     parts = typing.get_args(annotation) if union else (annotation,)
-    words = [word for part in parts if typing.get_origin(part) is Literal for word in part.__args__]
+    choices = [
+        word for part in parts if typing.get_origin(part) is Literal for word in part.__args__
+    ]
     kinds = [
         part
         for part in parts
         if part is not types.NoneType and typing.get_origin(part) is not Literal
     ]
-    assert len(kinds) <= 1, f"a setting has one kind of value beside words: {annotation}"
+    assert len(kinds) <= 1, f"a setting has one kind of value beside choices: {annotation}"
     kind = kinds[0] if kinds else None
     many = typing.get_origin(kind) is tuple
     rules = [extra for extra in extras if isinstance(extra, Rule)]
@@ -127,7 +129,7 @@ def _read(annotation: Any) -> Annotation:
     return Annotation(
         kind=single,
         many=many,
-        words=tuple(words),
+        choices=tuple(choices),
         optional=types.NoneType in parts,
         rule=rule,
         checks=tuple(extra for extra in extras if isinstance(extra, types.FunctionType)),
@@ -203,7 +205,7 @@ def check_effect(settings: Any, without: Mapping[str, str]) -> None:
     for name, company in without.items():
         value, default = getattr(settings, name), getattr(type(settings), name)
         if value != default:
-            raise InvalidInput(flag(name), shown(value), f"only with {company}; else {default}")
+            raise InvalidInput(flag(name), one_line(value), f"only with {company}; else {default}")
 
 
 def base_of(kind: Any) -> Any:
@@ -244,7 +246,7 @@ def value_of(field: str, kind: type, name: str, value: object) -> Any:
     annotation, value = declared(kind)[name], plain(value)
     if value is None and annotation.optional:
         return None
-    if annotation.words and (word := _text(value)) in annotation.words:
+    if annotation.choices and (word := _text(value)) in annotation.choices:
         return word
     found: Any
     if not annotation.many:
@@ -252,7 +254,7 @@ def value_of(field: str, kind: type, name: str, value: object) -> Any:
     elif isinstance(value, list | tuple):
         found = tuple(_single(field, annotation, plain(one)) for one in value)
     else:
-        raise InvalidInput(field, shown(value, quoted=True), "a list of values")
+        raise InvalidInput(field, one_line(value, quoted=True), "a list of values")
     for check in annotation.checks:
         check(field, found)
     return found
@@ -278,7 +280,7 @@ def _single(field: str, annotation: Annotation, value: Any) -> Any:
         return value
     if kind is str and (text := _text(value)):
         return text
-    raise InvalidInput(field, shown(value, quoted=True), allowed)
+    raise InvalidInput(field, one_line(value, quoted=True), allowed)
 
 
 def _text(value: Any) -> str | None:

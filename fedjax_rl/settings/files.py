@@ -28,7 +28,7 @@ def read_yaml(field: str, path: Path) -> Any:
 
 
 class RunFile(NamedTuple):
-    """What a ``config.yaml`` says.
+    """The content of a ``config.yaml``.
 
     Attributes:
         path: of the file.

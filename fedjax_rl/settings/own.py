@@ -64,9 +64,9 @@ def extended(base: type[Settings], *own: Any) -> type[Settings]:
 def _annotated(annotation: Any) -> Any:
     """The annotation of a plug-in's setting, as one of a dataclass of settings."""
     kind, *extras = typing.get_args(annotation)
-    told = "".join(extra for extra in extras if isinstance(extra, str))
+    help_text = "".join(extra for extra in extras if isinstance(extra, str))
     rules = [extra for extra in extras if not isinstance(extra, str)]
-    return Annotated[(kind, *rules, TRACED, tyro.conf.arg(help=told))]
+    return Annotated[(kind, *rules, TRACED, tyro.conf.arg(help=help_text))]
 
 
 def named_in(

@@ -55,6 +55,6 @@ def found_name(value: Any, is_file: Callable[[str], bool], directory: Path) -> A
     if not isinstance(value, str) or not is_file(value) or Path(value).exists():
         return value
     here = directory.resolve()
-    places = (here, *here.parents[:FOLDERS_ABOVE])
-    found = (place / Path(value).name for place in places)
+    folders = (here, *here.parents[:FOLDERS_ABOVE])
+    found = (folder / Path(value).name for folder in folders)
     return next((str(one) for one in found if one.is_file()), value)

@@ -13,7 +13,7 @@ from fedjax_rl.cmdp.solve import problem_digest
 from fedjax_rl.sources.problems import Problem
 
 if TYPE_CHECKING:  # gymnax takes seconds to import
-    from fedjax_rl.sources.tasks import Chosen
+    from fedjax_rl.sources.tasks import LoadedTask
 
 
 def digest_of(problem: Problem) -> str:
@@ -29,15 +29,15 @@ def with_access(digest: str, access: BoolArray) -> str:
     return hashlib.sha256(f"{digest} {access.shape} ".encode() + matrix).hexdigest()
 
 
-def digest_of_task(chosen: Chosen) -> str:
+def digest_of_task(loaded: LoadedTask) -> str:
     """SHA-256 of what is known of a task: a finite problem's arrays, or parameters and budgets.
 
     Who watches what is part of it unless constraints are dealt.
     """
-    if chosen.problem is not None:
-        return digest_of(chosen.problem)
-    task = chosen.task
+    if loaded.problem is not None:
+        return digest_of(loaded.problem)
+    task = loaded.task
     known = [task.environment.name, task.constraint_names, task.budgets.tolist(), task.kinds]
     numbers = sorted((name, np.asarray(leaf).tolist()) for name, leaf in vars(task.params).items())
     content = hashlib.sha256(repr([known, numbers]).encode()).hexdigest()
-    return with_access(content, chosen.access)
+    return with_access(content, loaded.access)

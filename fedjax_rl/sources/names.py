@@ -1,4 +1,4 @@
-"""What a problem can be called: a registered name, a file, or a factory of one's own."""
+"""Names of problems: registered ones, files, and factories."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ def hint_of(reference: str, names: Iterable[str]) -> str:
 
     What a file is called without its ending counts, and of a factory its module or its own name.
     """
-    called: dict[str, str] = {}
+    candidates: dict[str, str] = {}
     for module in sorted(Path().glob("*.py"))[:FILES_READ]:
         for function in _functions(module):
             factory = f"{module.stem}:{function}"
             for word in (module.stem, module.name, function, factory):
-                called.setdefault(word, factory)
+                candidates.setdefault(word, factory)
     for file in sorted(Path().glob("*.[nN][pP][zZ]")):
-        called |= {file.name: file.name, file.stem: file.name}
-    called |= {name: name for name in names}
-    near = difflib.get_close_matches(reference, called, n=1, cutoff=0.0)
-    return f"did you mean {called[near[0]]!r}? " if near else ""
+        candidates |= {file.name: file.name, file.stem: file.name}
+    candidates |= {name: name for name in names}
+    near = difflib.get_close_matches(reference, candidates, n=1, cutoff=0.0)
+    return f"did you mean {candidates[near[0]]!r}? " if near else ""
 
 
 def _functions(module: Path) -> list[str]:

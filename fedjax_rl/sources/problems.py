@@ -148,7 +148,7 @@ def load_icu_sepsis(discount: float = 0.99) -> CMDP:
 
 
 def clinicians_policy() -> FloatArray:
-    """What the clinicians behind icu-sepsis did, π(a | s) [716, 25].
+    """The behaviour policy of the clinicians of icu-sepsis, π(a | s) [716, 25].
 
     In the three states after the stay, where nobody did anything, it is uniform.
 
@@ -199,7 +199,7 @@ def access_matrix(
 
 def _made(reference: str, arguments: Mapping[str, Any], offered: Mapping[str, Any]) -> CMDP:
     """The factory's problem; what is offered fills arguments that it takes and nobody set."""
-    cmdp = called(factory_of(problems, reference), reference, arguments, offered)
+    cmdp = call_factory(factory_of(problems, reference), reference, arguments, offered)
     if not isinstance(cmdp, CMDP):
         raise InvalidInput(
             "--problem", reference, f"a factory of a CMDP, not {type(cmdp).__name__}"
@@ -207,13 +207,13 @@ def _made(reference: str, arguments: Mapping[str, Any], offered: Mapping[str, An
     return cmdp
 
 
-def called(
+def call_factory(
     factory: Callable[..., Any],
     reference: str,
     arguments: Mapping[str, Any],
     offered: Mapping[str, Any],
 ) -> Any:
-    """What a factory makes; what is offered fills arguments that it takes and nobody set.
+    """Calls a factory; offered values fill arguments that it takes and that are not given.
 
     Raises:
         InvalidInput: the factory does not take these arguments.

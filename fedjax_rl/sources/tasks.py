@@ -21,13 +21,13 @@ from fedjax_rl.sources.objects import check_no_arguments, problem_of
 from fedjax_rl.sources.problems import (
     Problem,
     access_matrix,
-    called,
+    call_factory,
     load_problem,
     problem_from_cmdp,
 )
 
 
-class Chosen(NamedTuple):
+class LoadedTask(NamedTuple):
     """A task and who watches what.
 
     Attributes:
@@ -48,7 +48,7 @@ def load_task(
     arguments: Mapping[str, Any] | None = None,
     budgets: Sequence[float] | None = None,
     access: str | Path | ArrayLike | None = None,
-) -> Chosen:
+) -> LoadedTask:
     """Loads a task by name, or a finite problem as one.
 
     Args:
@@ -77,7 +77,7 @@ def load_task(
         raise InvalidInput(
             "--problem", repr(reference), f"{error.allowed}; finite problems: {finite}"
         ) from None
-    made = called(factory, reference, arguments or {}, {"agents": agents})
+    made = call_factory(factory, reference, arguments or {}, {"agents": agents})
     if isinstance(made, CMDP):
         with by_flag("budgets"):
             made = with_settings(made, budgets=budgets)
@@ -87,7 +87,7 @@ def load_task(
             "--problem", reference, f"a factory of a Task or a CMDP, not {type(made).__name__}"
         )
     task = made if budgets is None else with_budgets(made, budgets)
-    return Chosen(task, access_matrix(task.constraint_names, agents, access), None)
+    return LoadedTask(task, access_matrix(task.constraint_names, agents, access), None)
 
 
 def task_of(
@@ -97,7 +97,7 @@ def task_of(
     arguments: Sequence[str],
     budgets: Sequence[float] | None,
     access: str | None,
-) -> Chosen:
+) -> LoadedTask:
     """A task, or a finite problem as one, with the settings of a run; see `objects.problem_of`.
 
     Raises:
@@ -108,7 +108,7 @@ def task_of(
         return _finite(problem_of(given, **options, budgets=budgets, access=access))
     check_no_arguments("--problem-args", arguments)
     task = given if budgets is None else with_budgets(given, budgets)
-    return Chosen(task, access_matrix(task.constraint_names, agents, access), None)
+    return LoadedTask(task, access_matrix(task.constraint_names, agents, access), None)
 
 
 def with_budgets(task: Task, budgets: Sequence[float]) -> Task:
@@ -142,5 +142,5 @@ def agents_dynamics(task: Task, entries: Sequence[str], num_agents: int) -> Pytr
     return vary(task, values, num_agents)
 
 
-def _finite(problem: Problem) -> Chosen:
-    return Chosen(finite_task(problem.cmdp, problem.name), problem.access, problem)
+def _finite(problem: Problem) -> LoadedTask:
+    return LoadedTask(finite_task(problem.cmdp, problem.name), problem.access, problem)

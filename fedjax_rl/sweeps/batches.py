@@ -25,7 +25,7 @@ no value of its setting."""
 
 
 class Size(NamedTuple):
-    """How large the chunks of a group are.
+    """The size of the chunks of a group.
 
     Attributes:
         members: side by side.
@@ -45,16 +45,16 @@ def prototypes(assembler: Assembler, base: Any, laws: Mapping[str, Law]) -> Iter
     Raises:
         InvalidInput: a law reaches where the algorithm cannot go.
     """
-    choices = {name: law.words for name, law in laws.items() if law.words}
+    choices = {name: law.options for name, law in laws.items() if law.options}
     numbers = [name for name in laws if name not in choices]
     shares = (EDGE, 1 - EDGE) if numbers else (EDGE,)
-    for place, (words, share) in enumerate(
+    for index, (options, share) in enumerate(
         itertools.product(itertools.product(*choices.values()), shares)
     ):
-        drawn: dict[str, Any] = dict(zip(choices, words, strict=True))
+        drawn: dict[str, Any] = dict(zip(choices, options, strict=True))
         drawn |= {name: _within(laws[name], share) for name in numbers}
-        chosen = {name: law.value(type(base), name, drawn[name]) for name, law in laws.items()}
-        yield from seeds_of(assembler, base, -1 - place, chosen)
+        combination = {name: law.value(type(base), name, drawn[name]) for name, law in laws.items()}
+        yield from seeds_of(assembler, base, -1 - index, combination)
 
 
 def _within(law: Law, share: float) -> float:

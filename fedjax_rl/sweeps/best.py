@@ -18,7 +18,7 @@ from fedjax_rl.ranking import (
     best_first,
     excess_of,
     relative_violation,
-    seeds_in_words,
+    seeds_clause,
     worth_of,
 )
 from fedjax_rl.settings.fields import PROBLEM, names, value_under
@@ -35,7 +35,7 @@ from fedjax_rl.sweeps.objective import (
 from fedjax_rl.sweeps.plan import configured
 from fedjax_rl.sweeps.request import type_of
 from fedjax_rl.sweeps.results import read_document, read_rows
-from fedjax_rl.sweeps.space import ALGORITHM, Chosen
+from fedjax_rl.sweeps.space import ALGORITHM, Combination
 from fedjax_rl.training.rows import Row
 
 COSTS = {"feasible_average": "occupancy_costs", "feasible_last": "last_costs", "feasible": "costs"}
@@ -47,12 +47,12 @@ class Candidate(NamedTuple):
 
     Attributes:
         configuration: its number.
-        chosen: its swept settings.
+        combination: its swept settings.
         rows: of its seeds.
     """
 
     configuration: int
-    chosen: Chosen
+    combination: Combination
     rows: tuple[Row, ...]
 
     def mean(self, metric: str) -> float:
@@ -70,7 +70,7 @@ class Candidate(NamedTuple):
         ]
 
     def standing(self, objective: Objective) -> Standing:
-        """What decides about it; a seed that diverged leaves it without a number."""
+        """The sort key of a configuration; one with a seed that diverged has no number."""
         metric, column = objective.metric, objective.feasible
         violations = [violation_of(row, column) if column else 0.0 for row in self.rows]
         excess = excess_of(self.feasible(objective), violations, objective.feasible_seeds)
@@ -123,7 +123,7 @@ def ordered(found: Sequence[Candidate], objective: Objective) -> list[tuple[floa
     the others follow by their relative violation. Those of which fewer seeds are done than of
     others do not count yet.
     """
-    kept = []
+    finite = []
     seeds = max((len(one.rows) for one in found), default=0)
     for one in (one for one in found if len(one.rows) == seeds):
         value = one.mean(objective.metric)
@@ -132,8 +132,8 @@ def ordered(found: Sequence[Candidate], objective: Objective) -> list[tuple[floa
             for each in objective.conditions
         )
         if holds and math.isfinite(value):
-            kept.append((value, one))
-    return [kept[place] for place in best_first([one.standing(objective) for _, one in kept])]
+            finite.append((value, one))
+    return [finite[index] for index in best_first([one.standing(objective) for _, one in finite])]
 
 
 def best_configuration(path: Path, objective: Objective | None) -> tuple[str, str]:
@@ -177,10 +177,10 @@ def best_configuration(path: Path, objective: Objective | None) -> tuple[str, st
         )
     kind = type_of(document, algorithm)
     base: Any = settings_from(kind, document["settings"])
-    swept = dict(winner.chosen)
+    swept = dict(winner.combination)
     algorithm = swept.pop(ALGORITHM, algorithm)
-    chosen = {name: value_under("directory", kind, name, v) for name, v in swept.items()}
-    config = own_type(family, algorithm, configured(algorithm, base, chosen).config)
+    combination = {name: value_under("directory", kind, name, v) for name, v in swept.items()}
+    config = own_type(family, algorithm, configured(algorithm, base, combination).config)
     config = absolute(found_again(config, family.files, path), family.files)
     if getattr(config, "reference", "fed") == "no-communication" and algorithm == "fednpg":
         config = dataclasses.replace(config, seeds=1)  # of which `run` takes one seed at a time
@@ -195,12 +195,12 @@ def _winner(
 ) -> str:
     """The winner in a sentence: among whom, and whether it keeps the budgets."""
     value, one = winners[0]
-    seeds, kept = len(one.rows), sum(one.feasible(objective))
-    settings = ", ".join(f"{name} {setting}" for name, setting in one.chosen.items())
+    seeds, feasible_seeds = len(one.rows), sum(one.feasible(objective))
+    settings = ", ".join(f"{name} {setting}" for name, setting in one.combination.items())
     figure = f"{objective.metric} {value:.6g}" + f", mean over {seeds} seeds" * (seeds > 1)
-    share = f"{kept} of {seeds} seed{'s' * (seeds > 1)} feasible"
+    share = f"{feasible_seeds} of {seeds} seed{'s' * (seeds > 1)} feasible"
     qualify = "that qualify" * (len(winners) < len(found))
-    everywhere = seeds_in_words(objective.feasible_seeds, seeds)
+    everywhere = seeds_clause(objective.feasible_seeds, seeds)
     if excess := one.standing(objective).excess:
         among = " ".join(filter(None, [f"none of {len(winners)} configurations", qualify]))
         return (
@@ -225,17 +225,17 @@ def _origin(document: dict[str, Any], problem: Sequence[str]) -> dict[str, str]:
 
 
 def _conditions(objective: Objective) -> str:
-    told = " and ".join(f"{c.metric}{c.relation}{c.bound:g}" for c in objective.conditions)
-    return told or "no condition"
+    text = " and ".join(f"{c.metric}{c.relation}{c.bound:g}" for c in objective.conditions)
+    return text or "no condition"
 
 
 def _nearest(found: Sequence[Candidate], objective: Objective) -> str:
     """Why nobody qualifies: what the configurations have of each metric that was asked for."""
-    told = []
+    ranges = []
     for each in objective.conditions:
         values = [one.mean(each.metric) for one in found]
         finite = [value for value in values if math.isfinite(value)]
         if finite:
-            told.append(f"{each.metric} from {min(finite):.4g} to {max(finite):.4g}")
-    seen = ", ".join(told) or "every configuration has a seed that diverged"
+            ranges.append(f"{each.metric} from {min(finite):.4g} to {max(finite):.4g}")
+    seen = ", ".join(ranges) or "every configuration has a seed that diverged"
     return f"no configuration satisfies it; they have {seen}"

@@ -13,7 +13,7 @@ from fedjax_rl.families.protocol import Comparison, Family, Headline
 from fedjax_rl.figures.description import Figure
 from fedjax_rl.ranking import deciding_seed
 from fedjax_rl.statistics import Interval, interquartile_mean, stratified_bootstrap
-from fedjax_rl.sweeps import words
+from fedjax_rl.sweeps import messages
 from fedjax_rl.sweeps.best import Candidate, candidates, ordered, violation_of
 from fedjax_rl.sweeps.execution import FINISHED, Done
 from fedjax_rl.sweeps.figures import curve_of, curves_of_best
@@ -24,22 +24,22 @@ from fedjax_rl.training.rows import Row
 
 
 class Layout(NamedTuple):
-    """How configurations are put side by side.
+    """The layout of a comparison: views, rankings, share of feasible seeds.
 
     Attributes:
         added: what their family adds.
         views: what each view puts at equal, by its name.
-        judged: what configurations are ordered by, in a word or two.
+        ranked_by: what configurations are ordered by, in a word or two.
         feasible_seeds: share of seeds that must keep every budget.
     """
 
     added: Comparison
     views: Mapping[str, str]
-    judged: Mapping[str, Headline]
+    ranked_by: Mapping[str, Headline]
     feasible_seeds: float
 
     def objectives(self, view: str) -> dict[str, Objective]:
-        """What is best in a view, by what it is called."""
+        """The objective of each ranking in a view, by its name."""
         return {
             whose: objective_of(
                 headline._replace(
@@ -48,15 +48,15 @@ class Layout(NamedTuple):
                 ),
                 feasible_seeds=self.feasible_seeds,
             )
-            for whose, headline in self.judged.items()
+            for whose, headline in self.ranked_by.items()
         }
 
 
 def layout_of(family: Family, settings: Sequence[Any], feasible_seeds: float) -> Layout:
-    """How members of a family with these settings are put side by side."""
+    """The layout of a comparison of members with these settings."""
     added = family.comparison
     return Layout(
-        added, added.views(settings), added.judged or {"": family.headline}, feasible_seeds
+        added, added.views(settings), added.ranked_by or {"": family.headline}, feasible_seeds
     )
 
 
@@ -93,16 +93,16 @@ class Compared(NamedTuple):
     Attributes:
         name: what it is called.
         one: its settings and members.
-        judged: in the order of the layout.
+        ranked: by each of the figures, in the order of the layout.
     """
 
     name: str
     one: Candidate
-    judged: tuple[Ranked, ...]
+    ranked: tuple[Ranked, ...]
 
     @property
     def diverged(self) -> int:
-        """How many seeds did."""
+        """The number of seeds that diverged."""
         return sum(row["status"] != FINISHED for row in self.one.rows)
 
     @property
@@ -117,14 +117,14 @@ def compared(layout: Layout, rows: Sequence[Row], view: str) -> list[Compared]:
     found = candidates(rows)
     each = [_ranked(found, objective) for objective in layout.objectives(view).values()]
     return [
-        Compared(layout.added.called(one.chosen), one, tuple(own[place] for own in each))
-        for place, one in enumerate(found)
+        Compared(layout.added.label(one.combination), one, tuple(own[index] for own in each))
+        for index, one in enumerate(found)
     ]
 
 
 def _ranked(found: Sequence[Candidate], objective: Objective) -> list[Ranked]:
     ranks = {one.configuration: rank for rank, (_, one) in enumerate(ordered(found, objective), 1)}
-    judged = []
+    entries = []
     for one in found:
         finished = [row for row in one.rows if row["status"] == FINISHED]
         values = np.array([as_float(row.get(objective.metric)) for row in finished])
@@ -134,7 +134,7 @@ def _ranked(found: Sequence[Candidate], objective: Objective) -> list[Ranked]:
             interval = stratified_bootstrap(values, interquartile_mean, seed=0)
         feasible = objective.feasible
         violations = [violation_of(row, feasible) for row in finished if feasible]
-        judged.append(
+        entries.append(
             Ranked(
                 ranks.get(one.configuration),
                 float(values.mean()) if values.size else math.nan,
@@ -143,7 +143,7 @@ def _ranked(found: Sequence[Candidate], objective: Objective) -> list[Ranked]:
                 max(violations, default=math.nan),
             )
         )
-    return judged
+    return entries
 
 
 def over_seeds(one: Candidate, column: str) -> Any:
@@ -167,16 +167,16 @@ def table(layout: Layout, rows: Sequence[Row], view: str) -> list[list[str]]:
     titles += ["feasible", "relative violation"] * budgets + ["diverged"] * diverged + ["rank"]
     lines = [titles]
     for each in found:
-        first, kept = each.judged[0], ", ".join(str(own.feasible) for own in each.judged)
+        first, feasible = each.ranked[0], ", ".join(str(own.feasible) for own in each.ranked)
         line = [each.name]
         line += [_number(over_seeds(each.one, within(view, name))) for name in figures.values()]
         if seeds > 1:
             line.append(f"{_number(first.iqm)} [{_number(first.low)}, {_number(first.high)}]")
         if budgets:
-            far = ", ".join(_number(own.relative_violation) for own in each.judged)
-            line += [f"{kept} of {len(each.one.rows)}", far]
+            far = ", ".join(_number(own.relative_violation) for own in each.ranked)
+            line += [f"{feasible} of {len(each.one.rows)}", far]
         line += [str(each.diverged)] * diverged
-        line.append(", ".join(str(own.rank or "-") for own in each.judged))
+        line.append(", ".join(str(own.rank or "-") for own in each.ranked))
         lines.append(line)
     return lines
 
@@ -187,12 +187,12 @@ def _number(value: Any) -> str:
 
 
 def verdicts(layout: Layout, rows: Sequence[Row], view: str) -> list[str]:
-    """The best of a view in words, by each of the figures that configurations are judged by."""
-    told = {
-        whose: words.best(rows, objective, layout.added.called) or words.NOBODY
+    """The best of a view in words, by each of the figures that configurations are ranked by."""
+    lines = {
+        whose: messages.best(rows, objective, layout.added.label) or messages.NOBODY
         for whose, objective in layout.objectives(view).items()
     }
-    return [f"{whose}: {line}" if whose else line for whose, line in told.items()]
+    return [f"{whose}: {line}" if whose else line for whose, line in lines.items()]
 
 
 def text(layout: Layout, rows: Sequence[Row]) -> str:
@@ -229,15 +229,15 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def csv_text(layout: Layout, rows: Sequence[Row]) -> str:
-    """One line for each configuration: its settings, how it ranks, and the columns of its family.
+    """The content of ``comparison.csv``: a line per configuration, with its settings and ranks.
 
     It ranks by what comes first, in the first view.
     """
     found = compared(layout, rows, next(iter(layout.views)))
     lines = []
     for each in found:
-        line: Row = {"variant": each.name, **each.one.chosen, "failed_round": each.failed_round}
-        line |= each.judged[0]._asdict()
+        line: Row = {"variant": each.name, **each.one.combination}
+        line |= {"failed_round": each.failed_round, **each.ranked[0]._asdict()}
         line |= {"diverged": each.diverged, "seeds": len(each.one.rows)}
         for view in layout.views:
             names = [within(view, name) for name in layout.added.columns]
@@ -282,7 +282,7 @@ def write(
 
 
 def figures_of(layout: Layout, done: Mapping[int, Done]) -> tuple[Figure, ...]:
-    """Those of the family, or the curves of the best configurations."""
+    """The family's figures of a comparison, or the curves of the best configurations."""
     found = candidates([done[member].row for member in sorted(done)])
     if layout.added.draw is None:
         first, *_ = layout.objectives(next(iter(layout.views))).values()
@@ -290,7 +290,9 @@ def figures_of(layout: Layout, done: Mapping[int, Done]) -> tuple[Figure, ...]:
         return curves_of_best(found, done, first, name, "comparison.png")
     return layout.added.draw(
         {
-            layout.added.called(one.chosen): [(row, done[row["member"]].curves) for row in one.rows]
+            layout.added.label(one.combination): [
+                (row, done[row["member"]].curves) for row in one.rows
+            ]
             for one in found
         }
     )

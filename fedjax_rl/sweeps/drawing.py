@@ -24,8 +24,8 @@ from fedjax_rl.sweeps.results import read_chunks, read_document, read_rows
 from fedjax_rl.sweeps.space import ALGORITHM, setting
 
 
-class Drawn(NamedTuple):
-    """What is drawn.
+class PlotOptions(NamedTuple):
+    """The options of ``fedjax-rl plot``.
 
     Attributes:
         objective: the metric, and which end of it is good.
@@ -42,7 +42,7 @@ class Drawn(NamedTuple):
     by: str | None = None
 
 
-def plot_sweep(path: Path, drawn: Drawn) -> list[str]:
+def plot_sweep(path: Path, options: PlotOptions) -> list[str]:
     """Writes heatmap.png, curves.png and parallel.png into the directory of a sweep.
 
     Returns:
@@ -54,40 +54,40 @@ def plot_sweep(path: Path, drawn: Drawn) -> list[str]:
     rows = read_rows(path)
     document, algorithm = read_document(path)
     done = read_chunks(path)
-    objective = drawn.objective or recorded_objective(path)
+    objective = options.objective or recorded_objective(path)
     check_metric("--metric", objective.metric, rows)
     names = [*document["grid"], *document["random"]]
-    drawn = drawn._replace(
-        across=_swept("--across", type_of(document, algorithm), drawn.across, names),
-        up=_swept("--up", type_of(document, algorithm), drawn.up, names),
-        by=_swept("--by", type_of(document, algorithm), drawn.by, names),
+    options = options._replace(
+        across=_swept("--across", type_of(document, algorithm), options.across, names),
+        up=_swept("--up", type_of(document, algorithm), options.up, names),
+        by=_swept("--by", type_of(document, algorithm), options.by, names),
     )
     found = candidates(rows, names)
-    name = curve_of(drawn.curve, objective.metric, done)
-    if drawn.by is None:
+    name = curve_of(options.curve, objective.metric, done)
+    if options.by is None:
         lines = curves_of_best(found, done, objective, name, "curves.png")
     else:
-        lines = curves_by(found, done, objective, name, drawn.by)
+        lines = curves_by(found, done, objective, name, options.by)
     figures = [*lines, *parallel(found, objective)]
-    if (axes := _two(names, drawn)) is not None:
+    if (axes := _two(names, options)) is not None:
         views = heat_map(found, objective, objective.metric, *axes)
         note = f"Means over seeds and all other settings.{budgets_first(objective)}"
         figures += [Figure("", (view,), note, "heatmap.png") for view in views]
     return png.write(figures, path)
 
 
-def _swept(option: str, config: type, asked: str | None, names: Sequence[str]) -> str | None:
+def _swept(option: str, config: type, requested: str | None, names: Sequence[str]) -> str | None:
     """The name, if it is that of a setting that was swept."""
-    if asked is None:
+    if requested is None:
         return None
-    name = asked if asked == ALGORITHM else setting(option, config, asked)
+    name = requested if requested == ALGORITHM else setting(option, config, requested)
     if name not in names:
-        raise InvalidInput(option, repr(asked), f"a swept setting: {', '.join(names)}")
+        raise InvalidInput(option, repr(requested), f"a swept setting: {', '.join(names)}")
     return name
 
 
-def _two(names: Sequence[str], drawn: Drawn) -> tuple[str, str] | None:
+def _two(names: Sequence[str], options: PlotOptions) -> tuple[str, str] | None:
     """The settings of a heat map's axes, or None when there are not two."""
-    across = drawn.across or next((name for name in names if name != drawn.up), None)
-    up = drawn.up or next((name for name in names if name != across), None)
+    across = options.across or next((name for name in names if name != options.up), None)
+    up = options.up or next((name for name in names if name != across), None)
     return (across, up) if across and up and across != up else None

@@ -1,4 +1,4 @@
-"""How long a sweep will take, from a few rounds of its first chunk."""
+"""Estimate of the duration of a sweep, from a few rounds of its first chunk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENOUGH = 0.2
 
 
 class Estimate(NamedTuple):
-    """Seconds.
+    """An estimate of the seconds that a sweep takes.
 
     Attributes:
         compiling: of one group, its first round included.
@@ -28,7 +28,7 @@ class Estimate(NamedTuple):
     running: float
 
     def total(self, groups: Sequence[Group], done: Container[int] = ()) -> float:
-        """Of all members that are not done, if rounds of all groups are like the first's."""
+        """Seconds of all members not yet done, if rounds of all groups are like the first's."""
         waiting = [(group, len(group.chunks(done))) for group in groups]
         rounds = sum(chunks * group.size * group.rounds for group, chunks in waiting)
         compiled = sum(chunks > 0 for _, chunks in waiting)

@@ -22,7 +22,7 @@ FINISHED, DIVERGED = "finished", "diverged"
 
 
 class Done(NamedTuple):
-    """A member that ran.
+    """The row and curves of a member that has run.
 
     Attributes:
         member: its number.
@@ -63,13 +63,13 @@ def run_chunk(
         outcome = assembler.outcome(program, state)
     rows, outcome = record.rows(), to_host(outcome)
     return [
-        _done(assembler, member, _of(rows, place, 1), _of(outcome, place, 0), int(failed[place]))
-        for place, member in enumerate(members)
+        _done(assembler, member, _of(rows, index, 1), _of(outcome, index, 0), int(failed[index]))
+        for index, member in enumerate(members)
     ]
 
 
-def _of(tree: Pytree, place: int, axis: int) -> Pytree:
-    return jax.tree.map(lambda leaf: np.take(leaf, place, axis), tree)
+def _of(tree: Pytree, index: int, axis: int) -> Pytree:
+    return jax.tree.map(lambda leaf: np.take(leaf, index, axis), tree)
 
 
 def _done(assembler: Assembler, member: Member, rows: Pytree, outcome: Pytree, failed: int) -> Done:
@@ -78,7 +78,7 @@ def _done(assembler: Assembler, member: Member, rows: Pytree, outcome: Pytree, f
     row: Row = {
         "member": member.number,
         "configuration": member.configuration,
-        **member.chosen,
+        **member.combination,
         "seed": member.config.seed,
         "status": FINISHED if failed < 0 else DIVERGED,
         "failed_round": None if failed < 0 else failed,

@@ -15,7 +15,7 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.figures.averages import averaged
 from fedjax_rl.figures.curves import STYLES, Axes, curve, styled
 from fedjax_rl.figures.description import Chart, Figure, FloatArray, HeatMap, Parallel
-from fedjax_rl.figures.numbers import exactly, number, plural, shown
+from fedjax_rl.figures.numbers import brief, exactly, number, plural
 from fedjax_rl.sweeps.best import Candidate, ordered
 from fedjax_rl.sweeps.execution import Done
 from fedjax_rl.sweeps.objective import Objective
@@ -64,9 +64,9 @@ def heat_maps(
 
 
 def budgets_first(objective: Objective) -> str:
-    """What a map of an objective alone cannot show."""
-    kept = " Which is best is decided among those that keep their budgets."
-    return kept if objective.feasible is not None else ""
+    """A note under maps of an objective that depends on feasibility, too."""
+    sentence = " Which is best is decided among those that keep their budgets."
+    return sentence if objective.feasible is not None else ""
 
 
 def heat_map(
@@ -76,16 +76,16 @@ def heat_map(
     finite = [one for one in found if math.isfinite(one.mean(metric))]
     if not finite:
         return ()
-    x_at, columns = cells_of([one.chosen[across] for one in finite])
-    y_at, rows = cells_of([one.chosen[up] for one in finite] if up else [""] * len(finite))
+    x_at, columns = cells_of([one.combination[across] for one in finite])
+    y_at, rows = cells_of([one.combination[up] for one in finite] if up else [""] * len(finite))
     values = _means(x_at, y_at, [one.mean(metric) for one in finite], (len(rows), len(columns)))
-    judged = metric == objective.metric and objective.feasible is None
-    more = objective.maximize if judged else None
+    by_metric = metric == objective.metric and objective.feasible is None
+    more = objective.maximize if by_metric else None
     return (HeatMap(metric, across, up, columns, rows, values, more),)
 
 
 def cells_of(values: Sequence[Any]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Where each value is on an axis of cells, and what the cells are called.
+    """The cell of each value on an axis, and the labels of the cells.
 
     Numbers ascend, and many of them are gathered in stretches with about as many values each.
     """
@@ -119,7 +119,7 @@ def best_curves(
     ones = [one for one in best[:BEST] if "round" in _members(one, done)[0]]
     if not ones:
         return ()
-    lines = {called(one): [one] for one in ones}
+    lines = {label_of(one): [one] for one in ones}
     known = [name for name in _members(ones[0], done)[0] if name not in ABSCISSAS]
     known.sort(key=lambda name: name != metric)
     views = tuple(curves(lines, done, name) for name in known[:VIEWS])
@@ -145,29 +145,29 @@ def curves_by(
     lines: dict[str, list[Candidate]] = {}
     for one in found:
         if math.isfinite(one.mean(objective.metric)):
-            lines.setdefault(f"{by} {_brief(one.chosen[by])}", []).append(one)
+            lines.setdefault(f"{by} {_brief(one.combination[by])}", []).append(one)
     view = curves(dict(list(lines.items())[:STYLES]), done, name)
     note = f"These are the first {STYLES} of {len(lines)}." if len(lines) > STYLES else ""
     return (Figure(f"{name} by {by}", (view,), note, "curves.png"),)
 
 
-def curve_of(asked: str | None, metric: str, done: Mapping[int, Done]) -> str:
-    """The curve that is asked for, or else the metric's, or else the first.
+def curve_of(requested: str | None, metric: str, done: Mapping[int, Done]) -> str:
+    """The curve that is requested for, or else the metric's, or else the first.
 
     Raises:
         InvalidInput: there is none of that name.
     """
     known = [name for name in next(iter(done.values())).curves if name != "round"]
-    if asked is None:
+    if requested is None:
         return metric if metric in known else known[0]
-    if asked not in known:
-        raise InvalidInput("--curve", repr(asked), f"one of {', '.join(known)}")
-    return asked
+    if requested not in known:
+        raise InvalidInput("--curve", repr(requested), f"one of {', '.join(known)}")
+    return requested
 
 
-def called(one: Candidate) -> str:
+def label_of(one: Candidate) -> str:
     """Its settings in a few characters."""
-    return ", ".join(f"{name} {_brief(value)}" for name, value in one.chosen.items())
+    return ", ".join(f"{name} {_brief(value)}" for name, value in one.combination.items())
 
 
 def curves(lines: Mapping[str, Sequence[Candidate]], done: Mapping[int, Done], name: str) -> Chart:
@@ -180,17 +180,17 @@ def curves(lines: Mapping[str, Sequence[Candidate]], done: Mapping[int, Done], n
     """
     series = []
     labels: tuple[str, ...] = ("round",)
-    for place, (label, ones) in enumerate(lines.items()):
+    for index, (label, ones) in enumerate(lines.items()):
         members = [_members(one, done) for one in ones]
         first, seeds = members[0][0], min(map(len, members))
         known = [key for key in ABSCISSAS if key in first]
         labels = tuple(ABSCISSAS[key] for key in known)
-        kept = np.isfinite(np.asarray(first["round"], float))
-        axes = Axes(labels, tuple(np.asarray(first[key], float)[kept] for key in known))
+        recorded = np.isfinite(np.asarray(first["round"], float))
+        axes = Axes(labels, tuple(np.asarray(first[key], float)[recorded] for key in known))
         each = [[np.asarray(own[name], float) for own in one[:seeds]] for one in members]
-        values = np.array(each).T[kept]  # [points, seeds, configurations]
+        values = np.array(each).T[recorded]  # [points, seeds, configurations]
         one_line = averaged(curve(axes, label, values[:, 0, 0]), values, "configuration")
-        series.append(styled(one_line, place, STYLES))
+        series.append(styled(one_line, index, STYLES))
     return Chart(name, labels, name, tuple(series), "log" if "violation" in name else "linear")
 
 
@@ -203,11 +203,11 @@ def parallel(found: Sequence[Candidate], objective: Objective) -> tuple[Figure, 
     best = ordered(found, objective)
     if not best:
         return ()
-    chosen = {name: [one.chosen[name] for _, one in best] for name in found[0].chosen}
-    several = {name: own for name, own in chosen.items() if len(set(map(str, own))) > 1}
+    by_setting = {name: [one.combination[name] for _, one in best] for name in found[0].combination}
+    several = {name: own for name, own in by_setting.items() if len(set(map(str, own))) > 1}
     values = np.array([value for value, _ in best])
-    axes = {**(several or chosen), objective.metric: values.tolist()}
-    heights, ticks = zip(*map(places_of, axes.values()), strict=True)
+    axes = {**(several or by_setting), objective.metric: values.tolist()}
+    heights, ticks = zip(*map(heights_of, axes.values()), strict=True)
     view = Parallel(objective.metric, (*axes,), ticks, np.stack(heights, 1), values)
     first = "the best"
     if best[0][1].standing(objective).excess:
@@ -216,8 +216,8 @@ def parallel(found: Sequence[Candidate], objective: Objective) -> tuple[Figure, 
     return (Figure(title, (view,), "", "parallel.png"),)
 
 
-def places_of(values: Sequence[Any]) -> tuple[FloatArray, tuple[tuple[float, str], ...]]:
-    """Heights in [0, 1] on an axis of a setting, and its ticks.
+def heights_of(values: Sequence[Any]) -> tuple[FloatArray, tuple[tuple[float, str], ...]]:
+    """Heights in [0, 1] of values on an axis of a setting, and its ticks.
 
     Positive numbers of several magnitudes are placed by their logarithms.
     """
@@ -237,8 +237,8 @@ def places_of(values: Sequence[Any]) -> tuple[FloatArray, tuple[tuple[float, str
     distinct = list(dict.fromkeys(texts))
     scale = max(1, len(distinct) - 1)
     heights = np.array([distinct.index(text) / scale for text in texts])
-    return heights, tuple((place / scale, text) for place, text in enumerate(distinct))
+    return heights, tuple((index / scale, text) for index, text in enumerate(distinct))
 
 
 def _brief(value: Any) -> str:
-    return shown(value) if math.isfinite(number(value)) else exactly(value)
+    return brief(value) if math.isfinite(number(value)) else exactly(value)

@@ -1,4 +1,4 @@
-"""What is asked of a sweep: which metric, under which conditions, and how many feasible seeds."""
+"""The objective of a sweep: a metric, conditions, and the share of feasible seeds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BOOKKEEPING = ("member", "configuration", "seed", "status", "failed_round")
 
 
 class Condition(NamedTuple):
-    """A bound on a metric.
+    """A bound on a metric, which the best configuration must keep.
 
     Attributes:
         metric: a column.
@@ -43,7 +43,7 @@ class Condition(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """What is best.
+    """The metric that ranks configurations, and the conditions they must keep.
 
     Attributes:
         metric: the column that is compared.
@@ -102,8 +102,8 @@ def recorded_objective(
 
 def recorded_share(document: Mapping[str, Any]) -> float:
     """The share of feasible seeds that a sweep or a search was asked for."""
-    asked = document.get("search") or document
-    return check_share(asked.get("feasible_seeds", EVERY_SEED))
+    requested = document.get("search") or document
+    return check_share(requested.get("feasible_seeds", EVERY_SEED))
 
 
 def condition(text: str) -> Condition:

@@ -8,18 +8,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from fedjax_rl.checks import shown
+from fedjax_rl.checks import one_line
 from fedjax_rl.errors import InvalidInput, flag
 from fedjax_rl.families.protocol import Comparison, with_effect
 from fedjax_rl.families.registry import family_of
 from fedjax_rl.settings.fields import by_name, whole_of
-from fedjax_rl.sweeps.space import ALGORITHM, Chosen, Space
+from fedjax_rl.sweeps.space import ALGORITHM, Combination, Space
 from fedjax_rl.training.members import Member
 from fedjax_rl.training.protocol import Assembler
 
 
 def assemblers_of(algorithm: str, space: Space) -> dict[str, Assembler]:
-    """What makes the members of every algorithm of a space; of the one where it is no axis.
+    """Assemblers of all algorithms of a space; one where the algorithm is no axis.
 
     Raises:
         InvalidInput: an unknown algorithm, or one of another kind.
@@ -46,10 +46,10 @@ def members_of(assembler: Assembler, base: Any, space: Space) -> Iterator[Member
         InvalidInput: a combination cannot be used.
     """
     known: set[Any] = set()
-    for configuration, chosen in _combinations(assembler, base, space):
-        with _named(chosen):
-            one = configured(assembler.algorithm, base, chosen)
-            if one.config in known and one.without.keys() & chosen.keys():
+    for configuration, combination in _combinations(assembler, base, space):
+        with _named(combination):
+            one = configured(assembler.algorithm, base, combination)
+            if one.config in known and one.without.keys() & combination.keys():
                 continue
             known.add(one.config)
             yield from _seeds(assembler, base, configuration, one)
@@ -62,7 +62,7 @@ def sensible_members(
     comparison: Comparison,
     left_out: dict[str, str],
 ) -> Iterator[Member]:
-    """The same without combinations that cannot be used, or that compute the same as another.
+    """Members of a comparison, without combinations that are refused or repeat another.
 
     Args:
         assembler: as of `members_of`.
@@ -72,10 +72,10 @@ def sensible_members(
         left_out: is given why, by what a combination that is left out is called.
     """
     known: list[tuple[str, Any]] = []
-    for configuration, chosen in _combinations(assembler, base, space):
-        name = comparison.called(chosen)
+    for configuration, combination in _combinations(assembler, base, space):
+        name = comparison.label(combination)
         try:
-            one = configured(assembler.algorithm, base, chosen)
+            one = configured(assembler.algorithm, base, combination)
             members = list(_seeds(assembler, base, configuration, one))
         except InvalidInput as error:
             left_out[name] = str(error)
@@ -84,7 +84,7 @@ def sensible_members(
         if same := [other for other, settings in known if settings == own]:
             left_out[name] = f"the same as {same[0]}"
             continue
-        known.append((comparison.called(members[0].chosen), own))
+        known.append((comparison.label(members[0].combination), own))
         yield from members
 
 
@@ -96,27 +96,27 @@ def nothing_left(left_out: Mapping[str, str]) -> InvalidInput:
 
 
 def seeds_of(
-    assembler: Assembler, base: Any, configuration: int, chosen: Chosen
+    assembler: Assembler, base: Any, configuration: int, combination: Combination
 ) -> Iterator[Member]:
     """One combination for every seed, validated; see `members_of`.
 
     Raises:
         InvalidInput: the combination cannot be used.
     """
-    with _named(chosen):
-        one = configured(assembler.algorithm, base, chosen)
+    with _named(combination):
+        one = configured(assembler.algorithm, base, combination)
         yield from _seeds(assembler, base, configuration, one)
 
 
 @contextmanager
-def _named(chosen: Chosen) -> Iterator[None]:
+def _named(settings: Combination) -> Iterator[None]:
     """Errors say in which combination they are."""
     try:
         yield
     except InvalidInput as error:
-        told = ", ".join(f"{name} {value}" for name, value in chosen.items())
+        text = ", ".join(f"{name} {value}" for name, value in settings.items())
         raise InvalidInput(
-            error.field, error.value, f"{error.allowed}; in the combination {told}"
+            error.field, error.value, f"{error.allowed}; in the combination {text}"
         ) from None
 
 
@@ -125,29 +125,31 @@ class Configured(NamedTuple):
 
     Attributes:
         config: all of them.
-        chosen: those that are swept; the default of what the combination does not read.
+        combination: those that are swept; the default of what the combination does not read.
         without: what settings without effect would need, in words.
     """
 
     config: Any
-    chosen: Chosen
+    combination: Combination
     without: dict[str, str]
 
 
-def configured(algorithm: str, base: Any, chosen: Chosen) -> Configured:
+def configured(algorithm: str, base: Any, combination: Combination) -> Configured:
     """A combination on top of what all have in common.
 
     Raises:
         InvalidInput: it cannot be used.
     """
-    kind, known, without = whole_of(type(base)), *_effective(algorithm, base, chosen)
-    own = {name: known.get(name, value) for name, value in chosen.items()}
+    kind, known, without = whole_of(type(base)), *_effective(algorithm, base, combination)
+    own = {name: known.get(name, value) for name, value in combination.items()}
     return Configured(kind(**known), own, without)
 
 
-def _effective(algorithm: str, base: Any, chosen: Chosen) -> tuple[dict[str, Any], dict[str, str]]:
+def _effective(
+    algorithm: str, base: Any, combination: Combination
+) -> tuple[dict[str, Any], dict[str, str]]:
     """The settings of a combination as `with_effect` has them, and what others would need."""
-    swept = {name: value for name, value in chosen.items() if name != ALGORITHM}
+    swept = {name: value for name, value in combination.items() if name != ALGORITHM}
     known = {**by_name(base), **swept}
     return with_effect(family_of(algorithm), algorithm, whole_of(type(base)), known)
 
@@ -156,10 +158,10 @@ def check_read(assemblers: Iterable[Assembler], base: Any, space: Space) -> None
     """Raises InvalidInput for a setting that no combination reads, unless it is at its default."""
     kind, useless, read = type(base), dict[str, tuple[Any, str]](), set[str]()
     for assembler in assemblers:
-        for _, chosen in _combinations(assembler, base, space):
-            given = {**by_name(base), **chosen}
+        for _, combination in _combinations(assembler, base, space):
+            given = {**by_name(base), **combination}
             try:
-                _, without = _effective(assembler.algorithm, base, chosen)
+                _, without = _effective(assembler.algorithm, base, combination)
             except InvalidInput:
                 continue  # which is told, or left out, where members are made
             read |= given.keys() - without.keys()
@@ -169,23 +171,25 @@ def check_read(assemblers: Iterable[Assembler], base: Any, space: Space) -> None
     for name, (value, company) in useless.items():
         if name not in read:
             allowed = f"only with {company}, which no combination has; else {getattr(kind, name)}"
-            raise InvalidInput(flag(name), shown(value), allowed)
+            raise InvalidInput(flag(name), one_line(value), allowed)
 
 
-def _combinations(assembler: Assembler, base: Any, space: Space) -> Iterator[tuple[int, Chosen]]:
+def _combinations(
+    assembler: Assembler, base: Any, space: Space
+) -> Iterator[tuple[int, Combination]]:
     """The numbered combinations of the assembler's algorithm."""
-    for configuration, chosen in enumerate(space.combinations(type(base))):
-        if chosen.get(ALGORITHM, assembler.algorithm) == assembler.algorithm:
-            yield configuration, chosen
+    for configuration, combination in enumerate(space.combinations(type(base))):
+        if combination.get(ALGORITHM, assembler.algorithm) == assembler.algorithm:
+            yield configuration, combination
 
 
 def _seeds(
     assembler: Assembler, base: Any, configuration: int, one: Configured
 ) -> Iterator[Member]:
-    for place in range(base.seeds):
-        config = dataclasses.replace(one.config, seed=base.seed + place, seeds=1)
-        number = configuration * base.seeds + place
-        yield Member(number, configuration, one.chosen, config, assembler.assemble(config))
+    for index in range(base.seeds):
+        config = dataclasses.replace(one.config, seed=base.seed + index, seeds=1)
+        number = configuration * base.seeds + index
+        yield Member(number, configuration, one.combination, config, assembler.assemble(config))
 
 
 def content_of(assembler: Assembler, names: Sequence[str], members: Iterable[Member]) -> str:

@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs."""
+"""Progress bars of a sweep."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class SweepProgress:
         self._bars.stop()
 
     def chunk(self, rounds: int) -> None:
-        """A chunk of so many rounds begins."""
+        """Resets the bar for a chunk of so many rounds."""
         self._bars.reset(self._one, total=rounds)
 
     def round(self, last: int) -> None:
-        """So many rounds of it are done."""
+        """Advances the bar of the chunk at work to its last finished round."""
         self._bars.update(self._one, completed=last)
 
-    def chunk_done(self, *told: str) -> None:
-        """A chunk is done; what there is to say of it, above the bars."""
+    def chunk_done(self, *messages: str) -> None:
+        """Advances the bar of chunks, and prints messages above the bars."""
         self._bars.update(self._all, advance=1)
-        self._console.print("; ".join(filter(None, told)))
+        self._console.print("; ".join(filter(None, messages)))

@@ -1,4 +1,4 @@
-"""What a sweep is asked for, from options and from the ``config.yaml`` of an earlier one."""
+"""The request of a sweep, from options or from the ``config.yaml`` of an earlier one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fedjax_rl.sweeps.space import ALGORITHM, Space, space_of
 
 
 class SweepRequest(NamedTuple):
-    """What a sweep is to do.
+    """The request of a sweep: algorithm, settings, space, destination.
 
     Attributes:
         algorithm: its name.
@@ -50,12 +50,12 @@ class SweepRequest(NamedTuple):
 
     @property
     def objective(self) -> Objective:
-        """What a sweep calls the best."""
+        """The objective that ranks the configurations of a sweep."""
         headline = family_of(self.algorithm).headline
         return objective_of(headline, feasible_seeds=self.feasible_seeds)
 
     def resolved(self) -> SweepRequest:
-        """The same with absolute file names, of what is swept too: it goes on from anywhere."""
+        """The request with absolute file names, so that it can be resumed from any folder."""
         files = family_of(self.algorithm).files
 
         def renamed(name: str, value: str) -> str:
@@ -76,7 +76,7 @@ class SweepRequest(NamedTuple):
         return self._replace(space=space).document() | {"settings": base}
 
     def document(self) -> dict[str, Any]:
-        """All of it but the devices, as ``config.yaml`` holds it."""
+        """The content of ``config.yaml``: the whole request but for the devices."""
         space = self.space
         return {
             "algorithm": SWEEP + self.algorithm,
@@ -112,7 +112,7 @@ def type_of(settings: Mapping[str, Any], algorithm: str) -> Any:
 def request_in(
     file: RunFile, algorithm: str, destination: Destination, devices: DeviceSettings
 ) -> SweepRequest:
-    """What the ``config.yaml`` of a sweep asked for.
+    """The request recorded in the ``config.yaml`` of a sweep.
 
     Raises:
         InvalidInput: it holds what cannot be.

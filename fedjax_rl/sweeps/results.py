@@ -15,7 +15,7 @@ import numpy as np
 
 from fedjax_rl.cluster import hosts
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.families.protocol import told
+from fedjax_rl.families.protocol import as_text
 from fedjax_rl.records.checkpoint_files import digest_of
 from fedjax_rl.records.checkpointer import DirectoryCheckpointer
 from fedjax_rl.records.checkpoints import Origin
@@ -97,7 +97,7 @@ class SweepDirectory:
             self._held.close()
 
     def checkpointer(self, members: Sequence[Member]) -> DirectoryCheckpointer | None:
-        """What saves a chunk while it is run, and knows where it was saved; to be entered."""
+        """The checkpointer of a chunk at work, as a context."""
         settings = self._destination.checkpoints
         if settings.keep_checkpoints == 0:
             return None
@@ -152,12 +152,12 @@ class SweepDirectory:
         self.write_text("sweep.csv", csv_text([one.row for one in ordered]))
 
     def names(self) -> str:
-        """What is in it, as a list in words."""
+        """The names of its files, as a list in one line."""
         known = [path.name for path in self.path.iterdir() if path.name != LOCK]
         return ", ".join(sorted(known))
 
     def _folder(self, numbers: Sequence[int]) -> Path:
-        """Where the checkpoints of a chunk are."""
+        """The folder of the checkpoints of a chunk."""
         return self.path / CHUNKS / f"{numbers[0]:06d}-{len(numbers)}"
 
 
@@ -225,14 +225,14 @@ def read_chunk(file: Path) -> tuple[str, dict[int, Done]]:
         if name.startswith("curve/")
     }
     members = {
-        member: Done(member, rows[place], {name: leaf[place] for name, leaf in curves.items()})
-        for place, member in enumerate(known["members"].tolist())
+        member: Done(member, rows[index], {name: leaf[index] for name, leaf in curves.items()})
+        for index, member in enumerate(known["members"].tolist())
     }
     return str(known["sweep"]), members
 
 
 def csv_text(rows: Sequence[Row]) -> str:
-    """One line for each member; what it has no number for is empty."""
+    """The content of ``sweep.csv``: a line per member; undefined cells are empty."""
     table = StringIO()
     names = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.writer(table, lineterminator="\n")
@@ -244,12 +244,12 @@ def csv_text(rows: Sequence[Row]) -> str:
 def cell(value: Any) -> Any:
     """A value as a table has it."""
     if isinstance(value, list | tuple):
-        return told(value)
+        return as_text(value)
     return "" if value is None or value != value else value
 
 
 def parquet_bytes(rows: Sequence[Row]) -> bytes:
-    """The same table as a Parquet file; needs pyarrow."""
+    """The table of a sweep as a Parquet file; needs pyarrow."""
     arrow, parquet = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = {}
@@ -274,7 +274,7 @@ def _together(names: Iterable[str], done: Sequence[Done]) -> dict[str, np.ndarra
     """[members, points] of every curve, as long as the longest."""
     longest = max((len(one.curves["round"]) for one in done), default=0)
     arrays = {name: np.full((len(done), longest), np.nan) for name in names}
-    for place, one in enumerate(done):
+    for index, one in enumerate(done):
         for name in arrays.keys() & one.curves.keys():
-            arrays[name][place, : len(one.curves[name])] = one.curves[name]
+            arrays[name][index, : len(one.curves[name])] = one.curves[name]
     return arrays

@@ -14,7 +14,7 @@ from fedjax_rl.errors import InvalidInput, MissingExtra, Stopped
 from fedjax_rl.families.registry import family_of
 from fedjax_rl.records.directory import made_with
 from fedjax_rl.settings.fields import PROBLEM, names
-from fedjax_rl.sweeps import words
+from fedjax_rl.sweeps import messages
 from fedjax_rl.sweeps.batches import Programs, prototypes
 from fedjax_rl.sweeps.best import Candidate
 from fedjax_rl.sweeps.execution import DIVERGED, Done, figure_names, run_chunk
@@ -29,7 +29,7 @@ from fedjax_rl.sweeps.progress import SweepProgress
 from fedjax_rl.sweeps.results import SweepDirectory, listed_in
 from fedjax_rl.sweeps.search_request import Search
 from fedjax_rl.sweeps.session import saving
-from fedjax_rl.sweeps.space import Chosen
+from fedjax_rl.sweeps.space import Combination
 from fedjax_rl.terminal.live import working
 from fedjax_rl.training.members import Member
 from fedjax_rl.training.protocol import Assembler
@@ -42,7 +42,7 @@ STUDY = "study.db"
 
 
 def search_and_record(search: Search) -> bool:
-    """Runs the trials that are not told yet, batch by batch, and writes what came out.
+    """Runs the trials that are not finished yet, batch by batch, and writes what came out.
 
     Returns:
         Whether every member diverged.
@@ -90,7 +90,7 @@ def search_and_record(search: Search) -> bool:
         ) as directory,
         Study(directory.path / STUDY, laws, *drawn) as study,
     ):
-        print(words.search(search, programs.groups, study.trials()), flush=True)
+        print(messages.search(search, programs.groups, study.trials()), flush=True)
         try:
             _run(search, assembler, programs, directory, study)
         except Stopped as stop:
@@ -99,7 +99,7 @@ def search_and_record(search: Search) -> bool:
             raise stop.of(request.destination.out) from None
         done = directory.done()
         rows = [done[member].row for member in sorted(done)]
-        print(words.closing(rows, search.objective), flush=True)
+        print(messages.closing(rows, search.objective), flush=True)
         directory.write(done.values())
         print(f"Written to {directory.path}: {directory.names()}", flush=True)
     return all(row["status"] == DIVERGED for row in rows)
@@ -121,10 +121,10 @@ def _run(
     directory: SweepDirectory,
     study: Study,
 ) -> None:
-    """Runs batches until every trial is told."""
+    """Runs batches until every trial is finished."""
     done = directory.done()
-    tell_whole(search, directory, study, done)
-    left = search.trials - sum(trial.told for trial in study.trials())
+    report_finished(search, directory, study, done)
+    left = search.trials - sum(trial.finished for trial in study.trials())
     batches = -(-left // search.batch)
     marks = [time.perf_counter()]
     with SweepProgress(batches, "batches") as progress:
@@ -138,10 +138,10 @@ def _run(
                         )
                     done |= directory.add(finished)
                     directory.write_table(done.values())
-            tell_whole(search, directory, study, done)
+            report_finished(search, directory, study, done)
             marks.append(time.perf_counter())
-            best = words.best([one.row for one in done.values()], search.objective)
-            progress.chunk_done(words.passed(marks, batches, "batch"), best)
+            best = messages.best([one.row for one in done.values()], search.objective)
+            progress.chunk_done(messages.passed(marks, batches, "batch"), best)
 
 
 def next_batch(
@@ -149,52 +149,54 @@ def next_batch(
 ) -> list[Member]:
     """Members of the trials to run next: those that were asked for and are not whole, and new ones.
 
-    A trial's place among those that were asked for is the number of its configuration.
+    A trial's index among those that were asked for is the number of its configuration.
     """
     trials, seeds = study.trials(), search.request.base.seeds
-    places = [place for place in range(len(trials)) if not _whole(place, seeds, done)]
-    places = places[: search.batch]
-    for place in range(len(trials), search.trials)[: search.batch - len(places)]:
+    indices = [index for index in range(len(trials)) if not _finished(index, seeds, done)]
+    indices = indices[: search.batch]
+    for index in range(len(trials), search.trials)[: search.batch - len(indices)]:
         study.ask()
-        places.append(place)
+        indices.append(index)
     trials = study.trials()
     return [
         member
-        for place in places
+        for index in indices
         for member in seeds_of(
-            assembler, search.request.base, place, _chosen(search, trials[place])
+            assembler, search.request.base, index, _combination(search, trials[index])
         )
     ]
 
 
-def tell_whole(
+def report_finished(
     search: Search, directory: SweepDirectory, study: Study, done: Mapping[int, Done]
 ) -> None:
-    """Tells the trials of which every seed is done, in their order.
+    """Reports the outcome of every trial whose seeds are all done to the study, in order.
 
     Raises:
         InvalidInput: members that are done had other settings than their trial.
     """
     request, seeds = search.request, search.request.base.seeds
-    for place, trial in enumerate(study.trials()):
-        if not _whole(place, seeds, done):
+    for index, trial in enumerate(study.trials()):
+        if not _finished(index, seeds, done):
             continue
-        rows = tuple(done[place * seeds + seed].row for seed in range(seeds))
-        trials = configured(request.algorithm, request.base, _chosen(search, trial)).chosen
-        chosen = listed_in(trials)
-        if any(row[name] != value for row in rows for name, value in chosen.items()):
+        rows = tuple(done[index * seeds + seed].row for seed in range(seeds))
+        trials = configured(
+            request.algorithm, request.base, _combination(search, trial)
+        ).combination
+        combination = listed_in(trials)
+        if any(row[name] != value for row in rows for name, value in combination.items()):
             raise InvalidInput(
                 "run directory",
                 directory.path / STUDY,
                 "the study that asked for what is in chunks/: put it back; without that file, "
                 "resume asks anew for the same",
             )
-        if not trial.told:
-            study.tell(trial, *outcome(search.objective, Candidate(place, chosen, rows)))
+        if not trial.finished:
+            study.tell(trial, *outcome(search.objective, Candidate(index, combination, rows)))
 
 
 def outcome(objective: Objective, one: Candidate) -> tuple[float | None, list[float]]:
-    """What the study is told of a trial: its value if that is a number, and its excesses.
+    """The outcome of a trial for Optuna: its value if that is a number, and its excesses.
 
     They are what `ordered` goes by, so that Optuna's order is ours: the value of a gap is that of
     its positive part, and budgets are kept where the last excess is 0.
@@ -208,18 +210,18 @@ def outcome(objective: Objective, one: Candidate) -> tuple[float | None, list[fl
 
 
 def excess(condition: Condition, figure: float) -> float:
-    """How far a figure is from keeping a condition: 0 where it does, infinite if it is NaN."""
+    """The distance of a figure from a condition: 0 where it holds, infinite if it is NaN."""
     if RELATIONS[condition.relation](figure, condition.bound):
         return 0.0
     distance = abs(figure - condition.bound)
     return math.inf if math.isnan(distance) else max(distance, sys.float_info.min)
 
 
-def _whole(place: int, seeds: int, done: Container[int]) -> bool:
-    return all(number in done for number in range(place * seeds, (place + 1) * seeds))
+def _finished(index: int, seeds: int, done: Container[int]) -> bool:
+    return all(number in done for number in range(index * seeds, (index + 1) * seeds))
 
 
-def _chosen(search: Search, trial: Trial) -> Chosen:
+def _combination(search: Search, trial: Trial) -> Combination:
     kind = type(search.request.base)
     return {
         name: law.value(kind, name, trial.drawn[name]) for name, (_, law) in search.laws.items()

@@ -1,4 +1,4 @@
-"""What a search is asked for, from options and from the ``config.yaml`` of an earlier one."""
+"""The request of a search, from options or from the ``config.yaml`` of an earlier one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SAMPLERS = ("tpe", "random")
 
 
 class Search(NamedTuple):
-    """What a search is to do.
+    """The request of a search: a sweep's request, its objective, sampler and batch size.
 
     Attributes:
         request: its algorithm, settings and destination; of its space the laws are searched in,
@@ -42,7 +42,7 @@ class Search(NamedTuple):
         return {name: (law, law_of(kind, name, law)) for name, law in laws.items()}
 
     def document(self) -> dict[str, Any]:
-        """All of it but the devices, as ``config.yaml`` holds it."""
+        """The content of ``config.yaml``: the whole request but for the devices."""
         return self._with_search(self.request.document())
 
     def identity(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def search_of(
 
 
 def search_again(request: SweepRequest, document: Mapping[str, Any]) -> Search:
-    """What the ``config.yaml`` of a search asked for.
+    """The request recorded in the ``config.yaml`` of a search.
 
     Raises:
         InvalidInput: its trials were told whether they keep the budgets, and not how nearly.

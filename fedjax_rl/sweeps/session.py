@@ -15,7 +15,7 @@ from fedjax_rl.families.registry import family_of
 from fedjax_rl.records.checkpointer import Checkpointer, NoCheckpoints
 from fedjax_rl.records.directory import made_with
 from fedjax_rl.settings.fields import PROBLEM, names
-from fedjax_rl.sweeps import comparison, words
+from fedjax_rl.sweeps import comparison, messages
 from fedjax_rl.sweeps.comparison import layout_of
 from fedjax_rl.sweeps.estimate import estimate
 from fedjax_rl.sweeps.execution import DIVERGED, Done, run_chunk
@@ -94,8 +94,8 @@ def sweep_and_record(request: SweepRequest) -> bool:
         )  # refuses before an earlier sweep is overwritten
     with opened(request, plan) as directory:
         done = {} if directory is None else directory.done()
-        print(words.plan(request, [group for _, group in work], set(done)), flush=True)
-        print(words.repeated(plan.repeated), end="")
+        print(messages.plan(request, [group for _, group in work], set(done)), flush=True)
+        print(messages.repeated(plan.repeated), end="")
         print("".join(f"Left out: {name}: {why}\n" for name, why in plan.left_out.items()), end="")
         try:
             _run(work, request.devices, directory, done, objective)
@@ -109,7 +109,7 @@ def sweep_and_record(request: SweepRequest) -> bool:
         layout = layout_of(family_of(request.algorithm), plan.settings, request.feasible_seeds)
         if request.compare:
             print(comparison.text(layout, rows))
-        print(words.closing(rows, None if request.compare else objective), flush=True)
+        print(messages.closing(rows, None if request.compare else objective), flush=True)
         if directory is None:
             print("Nothing was written; --out DIR keeps the table and the curves.")
         else:
@@ -170,9 +170,9 @@ def opened(request: SweepRequest, plan: SweepPlan) -> AbstractContextManager[Swe
     if request.destination.out is None:
         return nullcontext()
     made = {"made_with": made_with(plan.content)}
-    told = {"left_out": plan.left_out} if request.compare else {}
+    recorded = {"left_out": plan.left_out} if request.compare else {}
     return SweepDirectory(
-        request.destination, request.document() | told | made, request.identity() | made
+        request.destination, request.document() | recorded | made, request.identity() | made
     )
 
 
@@ -203,8 +203,8 @@ def _run(
                     done |= directory.add(finished)
                     directory.write_table(done.values())
                 marks.append(time.perf_counter())
-                best = words.best([one.row for one in done.values()], objective)
-                progress.chunk_done(words.passed(marks, left), best)
+                best = messages.best([one.row for one in done.values()], objective)
+                progress.chunk_done(messages.passed(marks, left), best)
             program = None
 
 
@@ -215,8 +215,8 @@ def _timed(
     assembler, first = work[0]
     program = first.program(assembler, devices)
     with working("compiling the first group"):
-        told = estimate(first, program)
-    print(words.duration(told, [group for _, group in work], done), flush=True)
+        estimated = estimate(first, program)
+    print(messages.duration(estimated, [group for _, group in work], done), flush=True)
     return program
 
 

@@ -1,4 +1,4 @@
-"""Which settings a sweep goes through: lists, laws to draw from, and their product."""
+"""The space of a sweep: lists of values, laws to sample from, and their product."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ ALGORITHM = "algorithm"
 OF_ROWS = ("log_every",)
 """Settings of the rows of a run, of which a sweep keeps none."""
 
-Chosen = dict[str, Any]
+Combination = dict[str, Any]
+"""Swept settings by name: one value of every axis."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +57,8 @@ class Space:
 
         def law(name: str, text: str) -> str:
             read = law_of(config, name, text)
-            words = "|".join(word(name, read, one) for one in read.words)
-            return f"choice:{words}" if words else text
+            options = "|".join(word(name, read, one) for one in read.options)
+            return f"choice:{options}" if options else text
 
         grid = {
             name: tuple(change(name, one) if isinstance(one, str) else one for one in values)
@@ -66,7 +67,7 @@ class Space:
         laws = {name: law(name, text) for name, text in self.random.items()}
         return dataclasses.replace(self, grid=grid, random=laws)
 
-    def combinations(self, config: type) -> Iterator[Chosen]:
+    def combinations(self, config: type) -> Iterator[Combination]:
         """Swept settings by name: the lists' product, and for each of it every sample.
 
         Raises:
@@ -191,15 +192,15 @@ def _axis(option: str, config: type, name: str) -> str:
 
 
 def drawn(config: type, name: str, law: str, samples: int, seed: int) -> list[Any]:
-    """Draws of one setting.
+    """Samples of one setting from its law.
 
     Raises:
         InvalidInput: not a law, bounds that are none, or draws of another type.
     """
     rng = np.random.default_rng([seed, *name.encode()])
     read = law_of(config, name, law)
-    if read.words:
-        drawn = [read.words[index] for index in rng.integers(len(read.words), size=samples)]
+    if read.options:
+        drawn = [read.options[index] for index in rng.integers(len(read.options), size=samples)]
     elif read.log:
         drawn = np.exp(rng.uniform(math.log(read.low), math.log(read.high), samples)).tolist()
     else:
@@ -208,32 +209,32 @@ def drawn(config: type, name: str, law: str, samples: int, seed: int) -> list[An
 
 
 class Law(NamedTuple):
-    """A law of a setting.
+    """A sampling law of a setting: a range of numbers or a choice.
 
     Attributes:
-        words: options as they were written; empty unless the law is a choice.
+        options: options as they were written; empty unless the law is a choice.
         low: the lower bound of a number.
         high: the upper one.
         log: whether the logarithm of the number is uniform.
     """
 
-    words: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     low: float = 0.0
     high: float = 0.0
     log: bool = False
 
     def value(self, config: type, name: str, drawn: str | float) -> Any:
-        """The value of a setting: the number, or what one of the words stands for.
+        """The value of a setting: the number, or what an option of a choice stands for.
 
         Raises:
             InvalidInput: it is no value of that setting.
         """
-        value = parse(str(drawn)) if self.words else drawn
+        value = parse(str(drawn)) if self.options else drawn
         return value_under("--random", config, name, value)
 
 
 def law_of(config: type, name: str, law: str) -> Law:
-    """A law of `LAWS` read.
+    """A law parsed from its text, one of `LAWS`.
 
     Raises:
         InvalidInput: not a law, bounds that are none, or an option that is no value.
@@ -243,9 +244,9 @@ def law_of(config: type, name: str, law: str) -> Law:
     if kind != "choice":
         return Law((), *_bounds(entry, kind, rest), kind == "loguniform")
     read = Law(tuple(rest.split("|")))
-    if not all(read.words):
+    if not all(read.options):
         raise InvalidInput("--random", entry, f"NAME={LAWS}")
-    for word in read.words:
+    for word in read.options:
         read.value(config, name, word)
     return read
 

@@ -32,13 +32,13 @@ class Trial(NamedTuple):
 
     Attributes:
         number: Optuna's.
-        drawn: for each setting a number, or one of a choice's words.
-        told: whether what came of it was told.
+        drawn: for each setting a number, or one of a choice's options.
+        finished: whether its outcome was reported to Optuna.
     """
 
     number: int
     drawn: dict[str, Any]
-    told: bool
+    finished: bool
 
 
 class Study:
@@ -69,8 +69,8 @@ class Study:
         self._path, self._sampler, self._seed = path, sampler, seed
         self._space = {name: _distribution(law) for name, (_, law) in laws.items()}
         self._excess: dict[int, Sequence[float]] = {}
-        asked = {"laws": {name: text for name, (text, _) in laws.items()}, "maximize": maximize}
-        asked |= {"sampler": sampler, "seed": seed}
+        request = {"laws": {name: text for name, (text, _) in laws.items()}, "maximize": maximize}
+        request |= {"sampler": sampler, "seed": seed}
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         try:
             self._storage = _storage(path)
@@ -81,7 +81,7 @@ class Study:
                 direction="maximize" if maximize else "minimize",
             )
             if not (known := self._study.user_attrs):
-                self._study.set_user_attr("asked", asked)
+                self._study.set_user_attr("asked", request)
             self.trials()
         except (*FAILURES, RuntimeError, ValueError, KeyError):
             raise InvalidInput(
@@ -89,7 +89,7 @@ class Study:
                 path,
                 "a study that Optuna can read; without that file, resume asks anew for the same",
             ) from None
-        if known and known.get("asked") != asked:
+        if known and known.get("asked") != request:
             raise InvalidInput(
                 "run directory",
                 path,
@@ -115,21 +115,21 @@ class Study:
                 if trial.state == TrialState.RUNNING and set(trial.params) != set(self._space):
                     self._study.tell(trial.number, state=TrialState.FAIL)
                 elif trial.state != TrialState.FAIL:
-                    told = trial.state != TrialState.RUNNING
-                    found.append(Trial(trial.number, dict(trial.params), told))
+                    finished = trial.state != TrialState.RUNNING
+                    found.append(Trial(trial.number, dict(trial.params), finished))
         return found
 
     def ask(self) -> None:
-        """Adds a trial."""
+        """Asks Optuna for a new trial."""
         self._study.sampler = self._sampler_of(len(self.trials()))
         with self._stored():
             self._study.ask(self._space)
 
     def tell(self, trial: Trial, value: float | None, excess: Sequence[float]) -> None:
-        """Says what came of a trial.
+        """Reports the outcome of a trial to Optuna.
 
         Args:
-            trial: of `trials`, not told yet.
+            trial: of `trials`, not finished yet.
             value: a finite number; None where there is none, which the sampler takes for worse
                 than any number.
             excess: how far it is from keeping each condition, above 0 where it does not.
@@ -151,7 +151,7 @@ class Study:
             return optuna.samplers.TPESampler(
                 seed=seed,
                 n_startup_trials=STARTUP if self._sampler == "tpe" else 2**31,
-                constant_liar=True,  # what is asked and not told yet counts as bad: no twins
+                constant_liar=True,  # trials under way count as bad: no twins
                 constraints_func=self._excess_of,
             )
 
@@ -176,6 +176,6 @@ def _storage(path: Path) -> optuna.storages.RDBStorage:
 
 
 def _distribution(law: Law) -> BaseDistribution:
-    if law.words:
-        return CategoricalDistribution(list(dict.fromkeys(law.words)))
+    if law.options:
+        return CategoricalDistribution(list(dict.fromkeys(law.options)))
     return FloatDistribution(law.low, law.high, log=law.log)

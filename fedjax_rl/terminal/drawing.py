@@ -15,14 +15,14 @@ NEEDED = "matplotlib.font_manager"
 """The part that writes as it is imported."""
 
 
-def import_matplotlib(beside: Path) -> None:
+def import_matplotlib(root: Path) -> None:
     """Imports it, without a home or a folder for temporary files, too.
 
     It wants to keep a list of fonts, and says so in a paragraph where there is no home. Without
     a temporary folder it cannot be imported at all.
 
     Args:
-        beside: a folder that can be written, where the list may lie until it is read.
+        root: a folder that can be written, where the list may lie until it is read.
     """
     if NEEDED in sys.modules:
         return
@@ -31,6 +31,6 @@ def import_matplotlib(beside: Path) -> None:
         try:
             gettempdir()
         except FileNotFoundError:
-            place = stack.enter_context(TemporaryDirectory(dir=beside))
-            stack.enter_context(environment(MPLCONFIGDIR=place))
+            folder = stack.enter_context(TemporaryDirectory(dir=root))
+            stack.enter_context(environment(MPLCONFIGDIR=folder))
         importlib.import_module(NEEDED)

@@ -1,4 +1,4 @@
-"""What a person sees while something runs."""
+"""The live table of a run, and progress bars."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class LiveTable:
 
 
 def bars(console: Console) -> tuple[ProgressColumn, ...]:
-    """What of a progress bar a terminal has room for: bar, count and time left, or the count."""
+    """Columns of a progress bar that fit the terminal: bar, count and time left, or the count."""
     if console.width < BAR_FROM_COLUMNS:
         return (MofNCompleteColumn(),)
     return BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
@@ -133,29 +133,29 @@ def bars(console: Console) -> tuple[ProgressColumn, ...]:
 
 def table_of(header: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> Table:
     """Columns to the right, but for names; those that do not fit are counted under the table."""
-    shown = fitting([header, *rows], console.width)
+    visible = fitting([header, *rows], console.width)
     table = Table(box=None)
-    for name in header[:shown]:
+    for name in header[:visible]:
         table.add_column(Text(name), justify="left" if name == NAMES else "right")
     for row in rows:
-        table.add_row(*map(Text, row[:shown]))
-    if hidden := len(header) - shown:
+        table.add_row(*map(Text, row[:visible]))
+    if hidden := len(header) - visible:
         table.caption, table.caption_justify = f"+{hidden} columns", "left"
     return table
 
 
 def fitting(rows: Sequence[Sequence[str]], width: int) -> int:
-    """How many columns from the left, at least one, have room for the words in all their cells.
+    """The number of columns, at least one, that fit a terminal without breaking words.
 
     Args:
         rows: texts; all have as many columns.
         width: of the terminal, in characters.
     """
-    words = [
+    widths = [
         max((len(word) for cell in column for word in cell.split()), default=0)
         for column in zip(*rows, strict=True)
     ]
-    taken = itertools.accumulate(word + COLUMN_PADDING for word in words)
+    taken = itertools.accumulate(word + COLUMN_PADDING for word in widths)
     return max(1, sum(end <= width for end in taken))
 
 
@@ -167,7 +167,7 @@ def several(numbers: Sequence[float], form: str) -> str:
 
 
 def order_of(names: Sequence[str]) -> str:
-    """What the numbers of a cell belong to, for the line above a table; one needs no order."""
+    """A line that says to which constraints the numbers of a cell belong; one needs no order."""
     if len(names) > NUMBERS_SHOWN:
         return f"violations below are the largest of {len(names)}"
     return f"violations below are of {', '.join(names)}{', in this order' * (len(names) > 1)}"

@@ -46,12 +46,12 @@ def spelling(character: str) -> str:
     if kind in ("<super>", "<sub>"):
         base = "".join(spelling(chr(int(code, 16))) for code in codes)
         return ("^" if kind == "<super>" else "_") + base
-    words = unicodedata.name(character, "").split()
-    if words[:1] == ["GREEK"]:
-        return words[-1].lower() if "SMALL" in words else words[-1].capitalize()
-    if words[:2] == ["BOX", "DRAWINGS"]:
-        both = "HORIZONTAL" in words or "LEFT" in words or "RIGHT" in words
-        upright = {"VERTICAL", "UP", "DOWN"} & set(words)
+    name_parts = unicodedata.name(character, "").split()
+    if name_parts[:1] == ["GREEK"]:
+        return name_parts[-1].lower() if "SMALL" in name_parts else name_parts[-1].capitalize()
+    if name_parts[:2] == ["BOX", "DRAWINGS"]:
+        both = "HORIZONTAL" in name_parts or "LEFT" in name_parts or "RIGHT" in name_parts
+        upright = {"VERTICAL", "UP", "DOWN"} & set(name_parts)
         return "+" if both and upright else "|" if upright else "-"
     plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
     return plain or "?"
@@ -95,7 +95,7 @@ def spelled() -> Iterator[None]:
 
 
 def utf8(stream: Any) -> bool:
-    """Whether what is printed there is UTF-8, as every file of ours is."""
+    """Whether a stream is encoded in UTF-8, as every file of ours is."""
     return codecs.lookup(getattr(stream, "encoding", None) or "utf-8").name == "utf-8"
 
 

@@ -1,4 +1,4 @@
-"""What a process has only one of, changed for a moment and put back."""
+"""Settings of the process that a context changes and restores."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def environment(**values: str) -> Iterator[None]:
 
 @contextmanager
 def hooks() -> Iterator[None]:
-    """How the process exits and tells of what was not caught, as it was before the context."""
+    """Restores sys.exit and sys.excepthook behind the context."""
     leave, excepthook = sys.exit, sys.excepthook
     try:
         yield

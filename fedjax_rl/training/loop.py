@@ -20,7 +20,7 @@ OnRows = Callable[[Columns], None]
 
 
 class Work(NamedTuple):
-    """What is trained.
+    """An algorithm with its key, settings and number of rounds.
 
     Attributes:
         algorithm: anything.
@@ -38,11 +38,11 @@ class Work(NamedTuple):
 
 
 class Record(Protocol):
-    """What the host remembers of a run's rounds, as arrays that can be saved."""
+    """The host's record of a run's rounds, as arrays that can be saved."""
 
     @property
     def ended(self) -> bool:
-        """Whether nothing behind the last chunk counts."""
+        """Whether the run has ended early, so that later rounds do not count."""
 
     def open(self, row: Pytree) -> Columns:
         """Takes the observation of round 0 and returns its columns."""
@@ -51,14 +51,14 @@ class Record(Protocol):
         """Takes a chunk and returns the columns of its rounds; None if none of them counts."""
 
     def arrays(self) -> Arrays:
-        """Everything that it remembers."""
+        """Its content as arrays by name, to be saved."""
 
     def restore(self, arrays: Arrays) -> Columns:
-        """Remembers what another one did, and returns the columns of all rounds so far."""
+        """Replaces its content by saved arrays, and returns the columns of all rounds so far."""
 
 
 class Clock(NamedTuple):
-    """When the host saw which round.
+    """Times at which the host saw rounds.
 
     Attributes:
         earlier: seconds of the sessions before this one.
@@ -72,11 +72,11 @@ class Clock(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """That the run has taken, over all its sessions."""
+        """Seconds that the run has taken, over all its sessions."""
         return self.earlier + self.marks[-1][1] - self.begun
 
     def compile_seconds(self) -> float:
-        """What everything up to the first chunk took beyond as many later rounds.
+        """Estimated seconds of compilation: the time to the first chunk minus that of its rounds.
 
         With fewer than three marks there is nothing to compare with: all of it.
         """
@@ -88,7 +88,7 @@ class Clock(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """A run behind its last round.
+    """The outcome of the loop over rounds.
 
     Attributes:
         state: the last one, on the device or the host.

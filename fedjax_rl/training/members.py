@@ -25,12 +25,12 @@ MEMBERS_ON_ACCELERATOR = 1024
 
 
 class Member(NamedTuple):
-    """One run of a sweep.
+    """One run of a sweep: a combination of settings and a seed.
 
     Attributes:
         number: from 0.
         configuration: the number of its combination of settings, which its seeds share.
-        chosen: swept settings by name.
+        combination: swept settings by name.
         config: all settings, of one seed.
         assembled: what it runs; leaves of ``hparams`` that all members of its group share are
             the same arrays.
@@ -38,13 +38,13 @@ class Member(NamedTuple):
 
     number: int
     configuration: int
-    chosen: dict[str, Any]
+    combination: dict[str, Any]
     config: Any
     assembled: Assembled
 
 
 class Group(NamedTuple):
-    """Members of one program.
+    """Members that run as one program.
 
     Attributes:
         members: in the order of their numbers.
@@ -74,7 +74,7 @@ class Group(NamedTuple):
         return [left[start : start + self.size] for start in range(0, len(left), self.size)]
 
     def placement(self, assembler: Assembler, devices: DeviceSettings = ONE) -> Placement:
-        """Where a chunk is computed, among the devices of this process.
+        """The placement of a chunk on the devices of this process.
 
         Raises:
             InvalidInput: more devices than there are, or nothing to deal to them.
@@ -90,7 +90,7 @@ class Group(NamedTuple):
         return sweep(together, self.axes, self.size, placement.map_of("members"))
 
     def share(self, process: int, processes: int) -> Group:
-        """What one of several processes runs of it; perhaps nothing."""
+        """The part of the group that one of several processes runs; it may be empty."""
         own = self.members[process::processes]
         return self._replace(members=own, size=min(self.size, max(1, len(own))))
 
@@ -139,7 +139,7 @@ class Alike(NamedTuple):
 
     @property
     def axes(self) -> Pytree:
-        """As of `Group`."""
+        """The axes of ``hparams``, 0 where members differ, as in `Group`."""
         return jax.tree.unflatten(self.key[1], [0 if differs else None for differs in self.batched])
 
 
@@ -154,11 +154,11 @@ def gathered_alike(members: Iterable[Member]) -> list[Alike]:
         group = gathered.setdefault(key, [])
         first = jax.tree.leaves(group[0].assembled.hparams) if group else leaves
         differs = batched.setdefault(key, [False] * len(leaves))
-        for place, (leaf, known) in enumerate(zip(leaves, first, strict=True)):
+        for index, (leaf, known) in enumerate(zip(leaves, first, strict=True)):
             if leaf is known or np.array_equal(leaf, known):
-                leaves[place] = known
+                leaves[index] = known
             else:
-                differs[place] = True
+                differs[index] = True
         group.append(_sharing(member, jax.tree.unflatten(structure, leaves)))
     return [Alike(key, group, batched[key]) for key, group in gathered.items()]
 

@@ -1,4 +1,4 @@
-"""How much memory a member of a sweep may need, from shapes, and how much there is."""
+"""Estimate of the memory that a member of a sweep needs, from shapes, and the free memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a member of a sweep is, and what makes members of their settings."""
+"""The contract of members of a sweep, and of what assembles them from settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ POINTS = 201
 
 
 class Assembled(NamedTuple):
-    """One configuration, ready to be a member of a sweep.
+    """One configuration, assembled and ready to be a member of a sweep.
 
     Attributes:
         program: the arguments of the algorithm's builder and what else its loop over rounds
@@ -37,7 +37,7 @@ class Assembled(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """What is kept of a member.
+    """The results that are recorded of a member.
 
     Attributes:
         summary: as ``summary.json`` of the same run alone, but for its timing.
@@ -65,7 +65,7 @@ class Assembler(Protocol):
         """
 
     def agents(self, prepared: Any) -> int:
-        """N, of a member's preparation."""
+        """The number of agents N of a member."""
 
     def together(
         self, members: Sequence[Assembled], size: int, placement: Placement = ONE_DEVICE
@@ -73,7 +73,7 @@ class Assembler(Protocol):
         """The algorithm of one member that all members of a group can run, ``size`` at a time."""
 
     def outcome(self, algorithm: Algorithm, state: Pytree) -> Pytree:
-        """What figures are made of: a part of the final state, or of what it reports.
+        """The part of the final state, or of its report, that figures are made of.
 
         Args:
             algorithm: whose state it is, of all members of a chunk or of one.
@@ -81,7 +81,7 @@ class Assembler(Protocol):
         """
 
     def figures(self, prepared: Any, rows: Pytree, outcome: Pytree, failed: int) -> Figures:
-        """Figures of a member.
+        """The summary and curves of a member that has run.
 
         Args:
             prepared: of its `Assembled`.
@@ -91,7 +91,7 @@ class Assembler(Protocol):
         """
 
     def digest(self, prepared: Any) -> str:
-        """SHA-256 of the problem's content."""
+        """SHA-256 of the problem's content, for the record."""
 
 
 def thinned(count: int) -> np.ndarray:

@@ -50,7 +50,7 @@ def names(problem, **lists):
     base, added, left_out = FedNPGConfig(problem=problem, rounds=10), family().comparison, {}
     space = space_of(FedNPGConfig, grid, {}, None)
     members = sensible_members(Tabular(), base, space, added, left_out)
-    return [added.called(member.chosen) for member in members], left_out
+    return [added.label(member.combination) for member in members], left_out
 
 
 def family():
@@ -72,36 +72,36 @@ def rows_of(out):
 
 def test_variants_are_the_product_without_what_makes_no_sense(small):
     lists = {"learner": ["npg", "optimistic", "crpo"], "local_steps": [1, 5]}
-    kept, left_out = names(small, **lists, correction=["none", "control-variate"])
+    labels, left_out = names(small, **lists, correction=["none", "control-variate"])
     npg = ["npg E=1", "npg E=1 control-variate", "npg E=5", "npg E=5 control-variate"]
-    assert kept == [*npg, "optimistic E=1", "crpo E=1", "crpo E=5"]
-    assert len(left_out) == 12 - len(kept) and not any("\n" in why for why in left_out.values())
+    assert labels == [*npg, "optimistic E=1", "crpo E=1", "crpo E=5"]
+    assert len(left_out) == 12 - len(labels) and not any("\n" in why for why in left_out.values())
     assert left_out["optimistic E=5"].startswith("--local-steps: got 5; this learner merges")
 
 
 def test_merges_and_references_are_compared_where_they_fit(small):
     merges = ["auto", "logits", "probabilities"]
-    kept, left_out = names(small, learner=["npg", "optimistic"], merge=merges)
-    assert kept == ["npg E=1", "npg E=1 probabilities", "optimistic E=1"]
+    labels, left_out = names(small, learner=["npg", "optimistic"], merge=merges)
+    assert labels == ["npg E=1", "npg E=1 probabilities", "optimistic E=1"]
     assert left_out["npg E=1 logits"] == "the same as npg E=1"
     assert "this learner sends points" in left_out["optimistic E=1 logits"]
-    kept, left_out = names(
+    labels, left_out = names(
         small,
         correction=["none", "control-variate"],
         merge=["auto", "probabilities"],
         reference=["fed", "omniscient", "no-communication"],
     )
-    alone = [name for name in kept if name.endswith(("omniscient", "no-communication"))]
+    alone = [name for name in labels if name.endswith(("omniscient", "no-communication"))]
     assert alone == ["npg E=1 omniscient", "npg E=1 no-communication"]
     assert sum(why.startswith("the same as npg E=1 ") for why in left_out.values()) == 6
 
 
 def test_settings_that_are_no_lists_are_in_the_name():
-    called = family().comparison.called
-    assert called({"learner": "npg", "step_size": 0.1}) == "npg, step_size 0.1"
-    assert called({"local_steps": 5, "merge": "logits"}) == "E=5 logits"
-    assert called({"step_size": 0.1, "budgets": (1.0, 2.0)}) == "step_size 0.1, budgets [1.0,2.0]"
-    assert called({"reference": "fed"}) == "reference fed"
+    label = family().comparison.label
+    assert label({"learner": "npg", "step_size": 0.1}) == "npg, step_size 0.1"
+    assert label({"local_steps": 5, "merge": "logits"}) == "E=5 logits"
+    assert label({"step_size": 0.1, "budgets": (1.0, 2.0)}) == "step_size 0.1, budgets [1.0,2.0]"
+    assert label({"reference": "fed"}) == "reference fed"
 
 
 @pytest.fixture(scope="module")
@@ -122,8 +122,8 @@ def test_both_views_are_rounds_of_the_same_run(small, drift):
         for view, round in (("equal_rounds", 20), ("equal_local_steps", 13)):
             assert int(rows[name][f"{view}/round"]) == round
             for figure in (*FIGURES, "bytes_exchanged"):
-                told, known = float(rows[name][f"{view}/{figure}"]), run.history[figure][round]
-                assert told == pytest.approx(known, abs=1e-10)
+                in_table, known = float(rows[name][f"{view}/{figure}"]), run.history[figure][round]
+                assert in_table == pytest.approx(known, abs=1e-10)
         for policy in ("feasible_average", "feasible_last"):
             assert rows[name][f"equal_rounds/{policy}"] == str(run.summary[policy])
     assert rows["npg E=2"]["equal_local_steps/round"] == "20"
@@ -140,8 +140,8 @@ def test_lists_are_short_for_a_grid(small, drift, tmp_path, capsys):
     grid = ["learner=npg,crpo", "local_steps=2,3", "correction=none", "merge=auto"]
     flags = [word for axis in [*grid, "reference=fed,omniscient"] for word in ("--grid", axis)]
     assert compare("--problem", small, "--rounds", 20, *flags, "--out", out) == 0
-    told = capsys.readouterr().out
-    assert max(map(len, told[told.index("After") :].splitlines()[1:9])) <= 120
+    printed = capsys.readouterr().out
+    assert max(map(len, printed[printed.index("After") :].splitlines()[1:9])) <= 120
     for name in ("comparison.csv", "comparison.md", "sweep.csv"):
         assert (out / name).read_bytes() == (drift / name).read_bytes()
 
@@ -150,9 +150,9 @@ def test_views_that_are_the_same_are_shown_once(small, tmp_path, capsys):
     out = tmp_path / "learners"
     flags = ["--learners", "npg,crpo", "--local-steps", 2, "--out", out]
     assert compare("--problem", small, "--rounds", 20, *flags) == 0
-    told = capsys.readouterr().out
-    assert told.count("avg gap") == told.count("averaged policies: ") == 1
-    assert "After 20 rounds (40 local steps) each:" in told
+    printed = capsys.readouterr().out
+    assert printed.count("avg gap") == printed.count("averaged policies: ") == 1
+    assert "After 20 rounds (40 local steps) each:" in printed
     assert (out / "comparison.md").read_text().count("| variant |") == 1
 
 
@@ -185,20 +185,20 @@ def test_feasibility_from_rows_is_that_of_the_summary(reference):
 
 def judged_from_rows(base):
     """Whether both policies keep budgets, from rows, after it was compared with the summary."""
-    kept = {}
+    recorded = {}
 
     class Rows(Tabular):
         def figures(self, prepared, rows, own, failed):
             found = super().figures(prepared, rows, own, failed)
-            kept["rows"] = feasibility_after(prepared, rows, base.rounds)
-            kept["summary"] = found.summary
+            recorded["rows"] = feasibility_after(prepared, rows, base.rounds)
+            recorded["summary"] = found.summary
             return found
 
     (group,) = groups_of(Rows(), base, {"step_size": [base.step_size]})
     session.run_chunk(Rows(), group, group.program(Rows()), group.members)
-    for name, value in kept["rows"].items():
-        assert value == pytest.approx(kept["summary"][name], abs=1e-9)
-    return kept["rows"]["feasible_average"], kept["rows"]["feasible_last"]
+    for name, value in recorded["rows"].items():
+        assert value == pytest.approx(recorded["summary"][name], abs=1e-9)
+    return recorded["rows"]["feasible_average"], recorded["rows"]["feasible_last"]
 
 
 def test_config_lists_everything(small, tmp_path, capsys):
@@ -235,9 +235,9 @@ def test_several_seeds_are_counted_at_equal_steps_too(small, tmp_path):
         for column in ("equal_local_steps/average_gap", "equal_rounds/gap"):
             mean = np.mean([float(one[column]) for one in own])
             assert float(row[column]) == pytest.approx(mean, abs=1e-12)
-        kept = [one["equal_local_steps/feasible_last"] == "True" for one in own]
-        assert float(row["equal_local_steps/feasible_share_last"]) == np.mean(kept)
-        assert (row["equal_local_steps/feasible_last"] == "True") == all(kept)
+        feasible = [one["equal_local_steps/feasible_last"] == "True" for one in own]
+        assert float(row["equal_local_steps/feasible_share_last"]) == np.mean(feasible)
+        assert (row["equal_local_steps/feasible_last"] == "True") == all(feasible)
 
 
 def test_a_variant_that_diverges_harms_no_other(small, tmp_path, monkeypatch, capsys):
@@ -265,11 +265,11 @@ def test_a_variant_that_diverges_harms_no_other(small, tmp_path, monkeypatch, ca
 
 
 def test_the_verdict_is_honest(capsys):
-    for budget, words in ((9.0, "best equal_rounds/"), (2.0, "none keeps every budget; closest: ")):
+    for budget, start in ((9.0, "best equal_rounds/"), (2.0, "none keeps every budget; closest: ")):
         assert compare("--rounds", 3, "--budgets", *[budget] * 4) == 0
-        told = capsys.readouterr().out
+        printed = capsys.readouterr().out
         for policies in ("averaged policies: ", "last policies: "):
-            assert f"\n{policies}{words}" in told
+            assert f"\n{policies}{start}" in printed
 
 
 def test_a_plot_is_drawn_where_nothing_is_positive(tmp_path, capsys):
@@ -294,10 +294,10 @@ def same_comparison(one, other):
 
 def test_a_comparison_that_was_killed_goes_on_to_the_same_table(small, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    words = [*LONG, "--problem", small]
-    assert compare(*words, "--out", whole) == 0
+    arguments = [*LONG, "--problem", small]
+    assert compare(*arguments, "--out", whole) == 0
     child = subprocess.Popen(
-        [sys.executable, "-m", "fedjax_rl", "compare", "fednpg", *words, "--out", str(killed)],
+        [sys.executable, "-m", "fedjax_rl", "compare", "fednpg", *arguments, "--out", str(killed)],
         env=fresh_environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -318,9 +318,18 @@ def test_a_comparison_that_was_killed_goes_on_to_the_same_table(small, tmp_path)
 def test_a_comparison_that_was_stopped_goes_on_to_the_same_bits(
     small, tmp_path, monkeypatch, capsys
 ):
-    words = ["--problem", small, "--rounds", 60, "--local-steps", "1,2", "--checkpoint-every", 7]
+    arguments = [
+        "--problem",
+        small,
+        "--rounds",
+        60,
+        "--local-steps",
+        "1,2",
+        "--checkpoint-every",
+        7,
+    ]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert compare(*words, "--out", whole) == 0
+    assert compare(*arguments, "--out", whole) == 0
     visits, visit = [], DirectoryCheckpointer.visit
 
     def stopped(checkpointer, round, progress):
@@ -330,7 +339,7 @@ def test_a_comparison_that_was_stopped_goes_on_to_the_same_bits(
         visit(checkpointer, round, progress)
 
     monkeypatch.setattr(DirectoryCheckpointer, "visit", stopped)
-    assert compare(*words, "--out", cut) == 128 + signal.SIGTERM
+    assert compare(*arguments, "--out", cut) == 128 + signal.SIGTERM
     assert f"go on with: fedjax-rl resume {cut}" in capsys.readouterr().err
     monkeypatch.setattr(DirectoryCheckpointer, "visit", visit)
     assert len(table(cut / "sweep.csv")) == 1 and not (cut / "comparison.csv").exists()
@@ -344,8 +353,17 @@ def test_a_comparison_that_was_stopped_goes_on_to_the_same_bits(
 def test_a_sweep_is_not_gone_on_with_as_a_comparison(small, tmp_path):
     """Its members have no figures of the views."""
     out = tmp_path / "sweep"
-    words = ["sweep", "fednpg", "--problem", small, "--rounds", "3", "--grid", "local_steps=1,2"]
-    assert main([*words, "--out", str(out)]) == 0
+    arguments = [
+        "sweep",
+        "fednpg",
+        "--problem",
+        small,
+        "--rounds",
+        "3",
+        "--grid",
+        "local_steps=1,2",
+    ]
+    assert main([*arguments, "--out", str(out)]) == 0
     config = out / "config.yaml"
     config.write_text(config.read_text() + "compare: true\n")
     with pytest.raises(InvalidInput, match="members of the sweep that"):
@@ -387,9 +405,9 @@ BAD_FLAGS = {
 @pytest.mark.parametrize("flags", BAD_FLAGS)
 def test_a_bad_flag_is_told_in_one_line(flags, capsys):
     assert compare(*flags.split()) == 2
-    told = capsys.readouterr()
-    assert BAD_FLAGS[flags] in told.err
-    assert told.err.count("\n") == 1 and not told.out
+    output = capsys.readouterr()
+    assert BAD_FLAGS[flags] in output.err
+    assert output.err.count("\n") == 1 and not output.out
 
 
 def test_help_names_the_lists_and_not_the_single_values(capsys):

@@ -32,17 +32,17 @@ sys.exit(main(sys.argv[1:]))
 
 def homeless(home=None):
     """The environment of a container: hardly anything is set."""
-    kept = ("JAX_", "PYTHON", "TF_", "XLA_")
+    prefixes = ("JAX_", "PYTHON", "TF_", "XLA_")
     environment = fresh_environment(compiled_quickly=True)
-    environment = {name: text for name, text in environment.items() if name.startswith(kept)}
+    environment = {name: text for name, text in environment.items() if name.startswith(prefixes)}
     known = {} if home is None else {"HOME": str(home)}
     return {"PATH": os.defpath, "PYTHONPATH": str(REPOSITORY), **environment, **known}
 
 
-def assert_runs(words, environment, out, cwd, before=()):
+def assert_runs(arguments, environment, out, cwd, before=()):
     """A run that draws, without a word on stderr but of what it is doing."""
-    told = subprocess.run(
-        [*before, sys.executable, *words, "run", "fednpg", "--rounds", "2", "--out", str(out)],
+    completed = subprocess.run(
+        [*before, sys.executable, *arguments, "run", "fednpg", "--rounds", "2", "--out", str(out)],
         cwd=cwd,
         env=environment,
         capture_output=True,
@@ -50,8 +50,8 @@ def assert_runs(words, environment, out, cwd, before=()):
         timeout=120,
         check=False,
     )
-    assert told.returncode == 0, told.stderr
-    assert all(line.endswith(" …") for line in told.stderr.splitlines()), told.stderr
+    assert completed.returncode == 0, completed.stderr
+    assert all(line.endswith(" …") for line in completed.stderr.splitlines()), completed.stderr
     assert {path.name for path in out.iterdir()} >= DRAWN
 
 
@@ -60,16 +60,16 @@ def assert_runs(words, environment, out, cwd, before=()):
     reason="only root can become somebody else, and with setpriv",
 )
 def test_a_user_whom_the_machine_does_not_know():
-    with tempfile.TemporaryDirectory() as place:  # of pytest's own, only their owner sees any
-        out = pathlib.Path(place) / "run"
-        os.chown(place, NOBODY, NOBODY)
-        os.chmod(place, 0o755)
+    with tempfile.TemporaryDirectory() as folder:  # of pytest's own, only their owner sees any
+        out = pathlib.Path(folder) / "run"
+        os.chown(folder, NOBODY, NOBODY)
+        os.chmod(folder, 0o755)
         environment = homeless() | {"JAX_ENABLE_COMPILATION_CACHE": "0"}
         before = ["setpriv", "--reuid", str(NOBODY), "--clear-groups"]
         seen = [*before, sys.executable, "-c", "import fedjax_rl"]
         if subprocess.run(seen, env=environment, capture_output=True, check=False).returncode:
             pytest.skip("others may not read this checkout or its interpreter")
-        assert_runs(["-m", "fedjax_rl"], environment, out, place, before)
+        assert_runs(["-m", "fedjax_rl"], environment, out, folder, before)
 
 
 def test_a_home_that_is_no_folder_and_nowhere_to_put_temporary_files(tmp_path):

@@ -51,8 +51,8 @@ def evaluate(path, *flags):
 @pytest.fixture(scope="module")
 def cartpole(tmp_path_factory):
     """Two seeds' policies, in dynamics that differ between agents."""
-    place = tmp_path_factory.mktemp("cartpole") / "run"
-    return written(place, problem="cartpole-pos2", seeds=2, seed=7, vary=("length=0.5,0.9",))
+    folder = tmp_path_factory.mktemp("cartpole") / "run"
+    return written(folder, problem="cartpole-pos2", seeds=2, seed=7, vary=("length=0.5,0.9",))
 
 
 FILMED = ("--episodes", 101, "--member", 1, "--agent", 1)
@@ -88,12 +88,12 @@ def test_an_episode_is_filmed(played):
     film = figures["film"]
     assert (film["seed"], film["agent"]) == (8, 1)
     assert film["reward"] == film["steps"]
-    shown = Image.open(io.BytesIO(content))
-    assert shown.n_frames == film["steps"] <= 200
+    gif = Image.open(io.BytesIO(content))
+    assert gif.n_frames == film["steps"] <= 200
     frames = []
-    for index in (0, shown.n_frames - 1):
-        shown.seek(index)
-        frames.append(np.asarray(shown.convert("RGB")))
+    for index in (0, gif.n_frames - 1):
+        gif.seek(index)
+        frames.append(np.asarray(gif.convert("RGB")))
     assert (frames[0] != frames[1]).any()
 
 
@@ -108,8 +108,8 @@ def test_the_same_seed_plays_the_same_episodes_and_another_others(cartpole, play
     low, high = figures["reward_interval"]
     assert 0 < abs(other["reward"] - figures["reward"]) < 3 * (high - low)
     printed = capsys.readouterr().out
-    for words in ("102 episodes of each of 2 policies", "position-2", "±", "seed 8: reward"):
-        assert words in printed
+    for text in ("102 episodes of each of 2 policies", "position-2", "±", "seed 8: reward"):
+        assert text in printed
 
 
 def test_an_evaluation_is_replaced_only_when_asked(tmp_path, capsys):
@@ -178,8 +178,8 @@ BAD_FLAGS = {
 def test_a_bad_flag_is_told_in_one_line(cartpole, capsys, flags):
     before = sorted((path.name, path.stat().st_mtime_ns) for path in cartpole.iterdir())
     assert main(["eval", str(cartpole), *flags.split()]) == 2
-    told = capsys.readouterr()
-    assert BAD_FLAGS[flags] in told.err and told.err.count("\n") == 1 and not told.out
+    output = capsys.readouterr()
+    assert BAD_FLAGS[flags] in output.err and output.err.count("\n") == 1 and not output.out
     assert before == sorted((path.name, path.stat().st_mtime_ns) for path in cartpole.iterdir())
 
 
@@ -278,16 +278,16 @@ def test_a_directory_that_cannot_be_used_is_told_in_one_line(tmp_path, capsys, c
     path = written(tmp_path / "run", problem=CHAIN)
     spoil(path)
     assert main(["eval", str(path)]) == 2
-    told = capsys.readouterr()
-    assert told.err.count("\n") == 1 and not told.out
+    output = capsys.readouterr()
+    assert output.err.count("\n") == 1 and not output.out
     for message in messages:
-        assert message in told.err
+        assert message in output.err
     assert not (path / "evaluation.json").exists()
 
 
 def test_no_directory_is_told_in_one_line(tmp_path, capsys):
-    for words in ([], [str(tmp_path / "nowhere")]):
-        assert main(["eval", *words]) == 2
+    for arguments in ([], [str(tmp_path / "nowhere")]):
+        assert main(["eval", *arguments]) == 2
         assert capsys.readouterr().err.count("\n") == 1
 
 

@@ -33,8 +33,8 @@ def quick_compilation():
 def logged(request, tmp_path_factory, quick_compilation):
     """A finished run of each family."""
     out = tmp_path_factory.mktemp(request.param) / "run"
-    words = ["run", request.param, *RUNS[request.param].split(), "--checkpoint-every", "2"]
-    assert main([*words, "--out", str(out), "--log-to", "jsonl", "tensorboard"]) == 0
+    arguments = ["run", request.param, *RUNS[request.param].split(), "--checkpoint-every", "2"]
+    assert main([*arguments, "--out", str(out), "--log-to", "jsonl", "tensorboard"]) == 0
     return request.param, out
 
 
@@ -76,8 +76,8 @@ def test_a_resumed_run_of_every_family_has_every_row_once(logged, tmp_path):
 
 def test_what_was_asked_for_is_remembered_and_can_be_taken_back(tmp_path):
     first, second, third, last = (tmp_path / name for name in ("1", "2", "3", "4"))
-    words = ["run", "fednpg", "--rounds", "2"]
-    assert main([*words, "--out", str(first), "--log-to", "jsonl"]) == 0
+    arguments = ["run", "fednpg", "--rounds", "2"]
+    assert main([*arguments, "--out", str(first), "--log-to", "jsonl"]) == 0
     assert yaml.safe_load((first / "config.yaml").read_text())["sinks"] == ["jsonl"]
     config = ["run", "fednpg", "--config", str(first / "config.yaml"), "--out"]
     assert main([*config, str(second)]) == 0
@@ -95,7 +95,7 @@ def test_what_was_asked_for_is_remembered_and_can_be_taken_back(tmp_path):
 
 @pytest.mark.parametrize("algorithm", RUNS)
 @pytest.mark.parametrize(
-    ("words", "complaint"),
+    ("arguments", "complaint"),
     [
         (["--log-to", "jsonl"], "--log-to: got no --out; --out DIR says where to write"),
         (
@@ -108,9 +108,9 @@ def test_what_was_asked_for_is_remembered_and_can_be_taken_back(tmp_path):
         ),
     ],
 )
-def test_what_cannot_be_asked_for(tmp_path, monkeypatch, capsys, algorithm, words, complaint):
+def test_what_cannot_be_asked_for(tmp_path, monkeypatch, capsys, algorithm, arguments, complaint):
     monkeypatch.chdir(tmp_path)
-    assert main(["run", algorithm, *words]) == 2
+    assert main(["run", algorithm, *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert complaint in line
     assert list(tmp_path.iterdir()) == []
@@ -132,11 +132,11 @@ def test_a_missing_extra_is_told_before_anything_is_written(tmp_path, monkeypatc
 @pytest.mark.parametrize("sinks", ["tensorboard", "[neptune]", "{a: 1}"])
 def test_a_configuration_with_other_sinks_is_refused(tmp_path, capsys, sinks):
     (tmp_path / "config.yaml").write_text(f"algorithm: fednpg\nsinks: {sinks}\n")
-    for words in (
+    for arguments in (
         ["run", "fednpg", "--config", str(tmp_path / "config.yaml")],
         ["resume", str(tmp_path)],
     ):
-        assert main(words) == 2
+        assert main(arguments) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("fedjax-rl: sinks: got ")
         assert line.endswith("a list of jsonl, tensorboard, wandb, mlflow")

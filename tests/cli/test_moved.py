@@ -26,15 +26,15 @@ STALE = [
 @pytest.fixture
 def old(tmp_path, monkeypatch):
     """The working directory, with two problems of one shape and a trace of seconds."""
-    place = tmp_path / "old"
-    place.mkdir()
-    axes.make_files(place)
-    monkeypatch.chdir(place)
-    return place
+    folder = tmp_path / "old"
+    folder.mkdir()
+    axes.make_files(folder)
+    monkeypatch.chdir(folder)
+    return folder
 
 
-def command(*words):
-    return main([*map(str, words)])
+def command(*arguments):
+    return main([*map(str, arguments)])
 
 
 def moved(old, run, *files):
@@ -57,12 +57,12 @@ def rows(path):
 
 
 @pytest.mark.parametrize(
-    ("words", "file"),
+    ("arguments", "file"),
     [([*FINITE, "--problem"], "a.npz"), ([*STALE, "--latency"], "trace.csv")],
     ids=["problem", "latency"],
 )
-def test_a_run_goes_on_and_runs_again_where_it_was_moved(old, capsys, words, file):
-    assert command("run", *words, file, "--out", "run") == 0
+def test_a_run_goes_on_and_runs_again_where_it_was_moved(old, capsys, arguments, file):
+    assert command("run", *arguments, file, "--out", "run") == 0
     before = rows(old / "run")
     new = moved(old, "run", file)
     interrupted(new / "run")
@@ -70,22 +70,22 @@ def test_a_run_goes_on_and_runs_again_where_it_was_moved(old, capsys, words, fil
     assert "Going on from" in capsys.readouterr().out
     assert rows(new / "run") == before
     config = new / "run" / "config.yaml"
-    assert command("run", words[0], "--config", config, "--out", new / "again") == 0
+    assert command("run", arguments[0], "--config", config, "--out", new / "again") == 0
     assert rows(new / "again") == before
     recorded = yaml.safe_load((new / "again" / "config.yaml").read_text())
-    assert recorded[words[-1].removeprefix("--")] == str(new / file)
+    assert recorded[arguments[-1].removeprefix("--")] == str(new / file)
 
 
 @pytest.mark.parametrize(
-    ("words", "file", "told"),
+    ("arguments", "file", "message"),
     [
         ([*FINITE, "--problem"], "a.npz", "the problem's content"),
         ([*STALE, "--latency"], "trace.csv", "the problem's or trace.csv's content"),
     ],
     ids=["problem", "latency"],
 )
-def test_another_content_under_the_same_name_is_refused(old, capsys, words, file, told):
-    assert command("run", *words, file, "--out", "run") == 0
+def test_another_content_under_the_same_name_is_refused(old, capsys, arguments, file, message):
+    assert command("run", *arguments, file, "--out", "run") == 0
     new = moved(old, "run", file)
     interrupted(new / "run")
     if file == "a.npz":
@@ -94,12 +94,12 @@ def test_another_content_under_the_same_name_is_refused(old, capsys, words, file
         (new / file).write_text("seconds\n40\n250\n91\n")
     before = rows(new / "run")
     config = new / "run" / "config.yaml"
-    for again in (["resume", new / "run"], ["run", words[0], "--config", config, "--out", "x"]):
+    for again in (["resume", new / "run"], ["run", arguments[0], "--config", config, "--out", "x"]):
         capsys.readouterr()
         assert command(*again) == 2
         (line,) = [one for one in capsys.readouterr().err.splitlines() if "fedjax-rl" in one]
-        shown = line.replace(str(new / file), file)
-        assert f"{told} is not what that run was made with" in shown
+        error = line.replace(str(new / file), file)
+        assert f"{message} is not what that run was made with" in error
     assert rows(new / "run") == before and not (old / "x").exists()
 
 

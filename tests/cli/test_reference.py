@@ -78,13 +78,15 @@ def of_losses(parts: set[str], *ways: str) -> set[str]:
     return {flag for flag, one in found if not one.owners or all_ways & set(one.owners)}
 
 
-@pytest.mark.parametrize("words", ["gepo", "v-trace --kl code", "tis", "gmpo"])
+@pytest.mark.parametrize("arguments", ["gepo", "v-trace --kl code", "tis", "gmpo"])
 def test_every_option_of_a_loss_is_on_the_page(
-    words: str, capsys: pytest.CaptureFixture[str]
+    arguments: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of its own a loss has those that the page says it has."""
-    loss, *more = words.split(maxsplit=1)
-    assert offered(f"run {words}", capsys) == of_losses({*RUN, "run gepo"}, f"run {loss}", *more)
+    loss, *more = arguments.split(maxsplit=1)
+    assert offered(f"run {arguments}", capsys) == of_losses(
+        {*RUN, "run gepo"}, f"run {loss}", *more
+    )
 
 
 def test_every_option_of_a_comparison_of_losses_is_on_the_page(

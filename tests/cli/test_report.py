@@ -50,8 +50,8 @@ def made(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(png, "write", recorded)
-        for name, words in commands.items():
-            assert main([*words, "--out", str(base / name)]) == 0, name
+        for name, arguments in commands.items():
+            assert main([*arguments, "--out", str(base / name)]) == 0, name
         assert main(["plot", str(base / "sweep")]) == 0
     return {name: base / name for name in commands}, drawn
 
@@ -76,9 +76,9 @@ def test_files_and_the_page_have_the_same_figures(made, name):
     directories, drawn = made
     files = [one for one in drawn[name] if one.file in FILES[name]]
     page = [one for one in read_section(directories[name], name).figures if one.file]
-    shown = [one for one in page if one.file in FILES[name]]
+    on_page = [one for one in page if one.file in FILES[name]]
     assert {one.file for one in files} == FILES[name]
-    assert_same(tuple(files), tuple(shown))
+    assert_same(tuple(files), tuple(on_page))
 
 
 @pytest.mark.parametrize("name", ["npg", "variants", "sweep", "ppo", "gepo", "losses"])
@@ -92,16 +92,16 @@ def test_every_band_is_named_in_its_legend(made, name):
             one for one in (*drawing.legends, *(a.get_legend() for a in drawing.axes)) if one
         ]
         texts = [text.get_text() for legend in legends for text in legend.get_texts()]
-        told = {" ".join(text.split()) for text in texts}
+        legend_texts = {" ".join(text.split()) for text in texts}
         for view in figure.views:
             for series in getattr(view, "series", ()):
                 if series.band is not None:
-                    (words,) = {m.words for m in meanings([series])}
-                    assert "over" in words and words.startswith(series.band.name)
-                    assert any(m.words.startswith(words) for m in meanings(view.series))
+                    (meaning,) = {m.text for m in meanings([series])}
+                    assert "over" in meaning and meaning.startswith(series.band.name)
+                    assert any(m.text.startswith(meaning) for m in meanings(view.series))
                     bands += 1
-        wanted = {m.words for m in meanings(getattr(figure.views[0], "series", ()))}
-        assert wanted <= told, figure.title
+        wanted = {m.text for m in meanings(getattr(figure.views[0], "series", ()))}
+        assert wanted <= legend_texts, figure.title
     assert bands or name in ("npg", "variants"), "a single seed has none"
 
 
@@ -109,7 +109,7 @@ def test_every_kind_that_is_written_can_be_read(directories):
     page = page_of(list(directories.values()))
     sections = dict(zip(directories, page.sections, strict=True))
     for name, section in sections.items():
-        assert [state.words for state in section.states] == ["finished"], name
+        assert [state.text for state in section.states] == ["finished"], name
         assert section.environment["devices"] != "not recorded"
         assert section.verdict and section.tables and section.key_figures
         assert bool(section.figures) == (name != "solution")
@@ -148,7 +148,7 @@ def test_one_directory_keeps_its_page_and_loses_it_with_the_run(directories, cap
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "message"),
     [
         (["missing"], "directory: got missing; a directory that fedjax-rl run"),
         (["."], "with its config.yaml"),
@@ -157,8 +157,8 @@ def test_one_directory_keeps_its_page_and_loses_it_with_the_run(directories, cap
         (["a", "--metric", "b"], "see: fedjax-rl report --help"),
     ],
 )
-def test_mistakes_are_told_in_one_line(words, told, capsys, tmp_path, monkeypatch):
+def test_mistakes_are_told_in_one_line(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(["report", *words]) == 2
+    assert main(["report", *arguments]) == 2
     error = capsys.readouterr().err
-    assert told in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1

@@ -29,17 +29,17 @@ LONG = ["run", "fednpg", "--rounds", "400000", "--log-every", "1000", "--seeds",
 def test_killed_three_times_and_none_the_wiser(tmp_path, monkeypatch, algorithm):
     for name, value in fresh_environment(compiled_quickly=True).items():
         monkeypatch.setenv(name, value)
-    told = survival.survive(algorithm, survival.RUNS[algorithm], 3, tmp_path, seed=1)
-    assert told["kills"] == 3
-    assert told["differences"] == []
-    assert told["finished"] >= 1
+    outcome = survival.survive(algorithm, survival.RUNS[algorithm], 3, tmp_path, seed=1)
+    assert outcome["kills"] == 3
+    assert outcome["differences"] == []
+    assert outcome["finished"] >= 1
 
 
 @contextlib.contextmanager
-def started(*words, **options):
+def started(*arguments, **options):
     """A process of the command line, which is gone in the end."""
     with subprocess.Popen(
-        [sys.executable, "-m", "fedjax_rl", *map(str, words)],
+        [sys.executable, "-m", "fedjax_rl", *map(str, arguments)],
         env=fresh_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -64,13 +64,13 @@ def test_a_stopped_run_is_saved_and_nobody_else_may_write(tmp_path, number, stat
     out = tmp_path / "run"
     with started(*LONG, "--out", out) as process:
         wait_for(out / "metrics.csv")
-        for words in (["resume"], [*LONG, "--overwrite", "--out"]):
-            assert main([*words, str(out)]) == 2
+        for arguments in (["resume"], [*LONG, "--overwrite", "--out"]):
+            assert main([*arguments, str(out)]) == 2
             assert "another process writes there" in capsys.readouterr().err
         process.send_signal(number)
-        _, told = process.communicate(timeout=60)
+        _, printed = process.communicate(timeout=60)
     assert process.returncode == status
-    notice, last = told.strip().splitlines()
+    notice, last = printed.strip().splitlines()
     assert notice.startswith("fedjax-rl: saving, then stopping")
     assert last.endswith(f"go on with: fedjax-rl resume {out}")
     saved, damaged = checkpoints.newest(out / "checkpoints")
@@ -82,14 +82,14 @@ def test_a_stopped_run_is_saved_and_nobody_else_may_write(tmp_path, number, stat
 
 def test_the_command_to_go_on_with_can_be_pasted():
     stopped = Stopped(2, "saved after round 3", Path("my runs/it's"))
-    words = str(stopped.of(Path("my runs/all"))).partition("go on with: ")[2]
-    assert shlex.split(words) == ["fedjax-rl", "resume", "my runs/all"]
+    command = str(stopped.of(Path("my runs/all"))).partition("go on with: ")[2]
+    assert shlex.split(command) == ["fedjax-rl", "resume", "my runs/all"]
     assert shlex.split(str(stopped))[-1] == "my runs/it's"
 
 
 def finished_run(out, *flags):
-    words = ["run", "fednpg", "--rounds", "40", "--log-every", "7", "--out", str(out)]
-    assert main([*words, "--checkpoint-every", "10", *flags]) == 0
+    arguments = ["run", "fednpg", "--rounds", "40", "--log-every", "7", "--out", str(out)]
+    assert main([*arguments, "--checkpoint-every", "10", *flags]) == 0
     return out
 
 
@@ -136,10 +136,10 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(whole, broken, capsy
     data = next((newest / "arrays").glob("**/d/*"))
     data.write_bytes(data.read_bytes()[:-10])
     assert main(["resume", str(broken)]) == 0
-    told = capsys.readouterr()
-    assert f"warning: {newest} is damaged" in told.err
-    assert f"Going on from {newest.parent}" in told.out
-    assert str(newest) not in told.out
+    output = capsys.readouterr()
+    assert f"warning: {newest} is damaged" in output.err
+    assert f"Going on from {newest.parent}" in output.out
+    assert str(newest) not in output.out
     assert survival.compare(whole, broken) == []
 
 
@@ -183,7 +183,7 @@ raise SystemExit(main(["run", "fednpg", *{flags}, {str(out)!r}]))
 
 
 @pytest.mark.parametrize(
-    ("words", "complaint"),
+    ("arguments", "complaint"),
     [
         (["resume", "nowhere"], "run directory"),
         (["resume", "."], "of 'solve'; one that fedjax-rl run or sweep wrote"),
@@ -192,10 +192,10 @@ raise SystemExit(main(["run", "fednpg", *{flags}, {str(out)!r}]))
         (["run", "gepo", "--keep-checkpoints", "-1", "--out", "x"], "--keep-checkpoints: got -1"),
     ],
 )
-def test_what_cannot_be_asked_for(tmp_path, monkeypatch, capsys, words, complaint):
+def test_what_cannot_be_asked_for(tmp_path, monkeypatch, capsys, arguments, complaint):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.yaml").write_text("algorithm: solve\n")
-    assert main(words) == 2
+    assert main(arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert complaint in line
 

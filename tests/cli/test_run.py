@@ -51,8 +51,8 @@ def test_a_run_leaves_everything_behind(tmp_path, capsys):
         assert (out / name).stat().st_size > 100, name
     names = ", ".join(f"segment-{number}" for number in range(4))
     assert f"violations below are of {names}, in this order" in printed
-    for words in ("exact optimum V* = 23.8372", "average violation", "Recommended:"):
-        assert words in printed
+    for text in ("exact optimum V* = 23.8372", "average violation", "Recommended:"):
+        assert text in printed
     summary = json.loads((out / "summary.json").read_text())
     assert set(SUMMARY.split()) <= set(summary)
     assert summary["optimal_value"] == pytest.approx(23.8372, abs=1e-4)
@@ -263,9 +263,9 @@ def test_a_bad_problem_file_is_told_in_one_line(tmp_path, capsys, case):
     path = tmp_path / "problem.npz"
     np.savez(path, **problem_arrays(**changes))
     status, out = run(tmp_path, "--problem", str(path))
-    told = capsys.readouterr().err
+    errors = capsys.readouterr().err
     assert status == 2 and not out.exists()
-    assert message in told and told.count("\n") == 1
+    assert message in errors and errors.count("\n") == 1
 
 
 def test_a_missing_array_is_named(tmp_path, capsys):
@@ -274,8 +274,8 @@ def test_a_missing_array_is_named(tmp_path, capsys):
     path = tmp_path / "problem.npz"
     np.savez(path, **arrays)
     assert main(["run", "fednpg", "--problem", str(path)]) == 2
-    told = capsys.readouterr().err
-    assert "array 'budgets' is missing" in told and told.count("\n") == 1
+    errors = capsys.readouterr().err
+    assert "array 'budgets' is missing" in errors and errors.count("\n") == 1
 
 
 BAD_FLAGS = {
@@ -325,9 +325,9 @@ BAD_FLAGS = {
 @pytest.mark.parametrize("flags", BAD_FLAGS)
 def test_a_bad_flag_is_told_in_one_line(flags, capsys):
     assert main(["run", "fednpg", *flags.split()]) == 2
-    told = capsys.readouterr()
-    assert BAD_FLAGS[flags] in told.err
-    assert told.err.count("\n") == 1 and not told.out
+    output = capsys.readouterr()
+    assert BAD_FLAGS[flags] in output.err
+    assert output.err.count("\n") == 1 and not output.out
 
 
 def test_a_missing_extra_says_what_to_install(monkeypatch, capsys):

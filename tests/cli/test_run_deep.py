@@ -39,8 +39,8 @@ SUMMARY = """
 
 
 def run(out, *flags, algorithm="fedppo", problem=CHAIN):
-    words = ["run", algorithm, "--problem", problem, *TINY.split(), "--out", str(out)]
-    return main([*words, *map(str, flags)])
+    arguments = ["run", algorithm, "--problem", problem, *TINY.split(), "--out", str(out)]
+    return main([*arguments, *map(str, flags)])
 
 
 def rows_of(out, name="metrics.csv"):
@@ -353,17 +353,17 @@ BAD_FLAGS = {
 def test_a_bad_flag_is_told_in_one_line_and_nothing_is_written(flags, tmp_path, capsys):
     out = [] if flags == "--overwrite" else ["--out", str(tmp_path / "run")]
     assert main(["run", "fedppo", *flags.split(), *out]) == 2
-    told = capsys.readouterr()
-    assert BAD_FLAGS[flags] in told.err
-    assert told.err.count("\n") == 1 and not told.out
+    output = capsys.readouterr()
+    assert BAD_FLAGS[flags] in output.err
+    assert output.err.count("\n") == 1 and not output.out
     assert not list(tmp_path.iterdir())
 
 
 def test_a_config_of_another_algorithm_is_refused(runs, capsys):
     config = str(runs["fed", 1] / "config.yaml")
     assert main(["run", "fednatural", "--config", config]) == 2
-    told = capsys.readouterr().err
-    assert "a config.yaml of algorithm fednatural" in told and told.count("\n") == 1
+    errors = capsys.readouterr().err
+    assert "a config.yaml of algorithm fednatural" in errors and errors.count("\n") == 1
 
 
 def test_a_comparison_overwrites_runs_only(tmp_path, capsys):

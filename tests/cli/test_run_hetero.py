@@ -113,13 +113,13 @@ def test_the_transformer_runs_from_a_warm_start_that_is_kept(tmp_path, capsys, m
     assert main(["run", "tis", *flags, "--layers", "1", "--out", str(out)]) == 0
     assert "warm-started to accuracy 0." in capsys.readouterr().out
     assert len(np.load(out / "policy.npz").files) > 5
-    (kept,) = (tmp_path / "cache" / "starts").iterdir()
+    (cached,) = (tmp_path / "cache" / "starts").iterdir()
     config, _ = read_settings(out / "config.yaml", "tis", settings_type("tis", {}))
     task = task_of(config)
     started_again = started(config, task, policy_of(config, task))
     accuracy = json.loads((out / "summary.json").read_text())["warm_start_accuracy"]
-    assert started_again.accuracy == accuracy == float(np.load(kept)["accuracy"])
-    kept.write_bytes(b"damaged")
+    assert started_again.accuracy == accuracy == float(np.load(cached)["accuracy"])
+    cached.write_bytes(b"damaged")
     again = started(config, task, policy_of(config, task))
     assert again.accuracy == accuracy, "a damaged entry is made anew"
 
@@ -153,10 +153,10 @@ def test_a_seed_that_diverges_is_reported(tmp_path, capsys):
     out = tmp_path / "diverged"
     flags = [*TINY[:-1], "3e38", "--kl", "code", "--kl-weight", "1e30"]
     assert main(["run", "grpo", *flags, "--out", str(out)]) == 1
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     summary = json.loads((out / "summary.json").read_text())
     (failed,) = summary["failed_seeds"]
-    assert f"DIVERGED: seed 0 in step {failed['step']}" in told
+    assert f"DIVERGED: seed 0 in step {failed['step']}" in printed
     assert summary["last"] is None and summary["best_by_seed"] == [None]
 
 
@@ -164,8 +164,8 @@ def test_losses_and_windows_side_by_side(tmp_path, capsys):
     out = tmp_path / "compared"
     flags = ["--losses", "gepo,grpo", "--windows", "0,2", "--seeds", "2", "--out", str(out)]
     assert main(["compare", *flags, *TINY]) == 0
-    told = capsys.readouterr().out
-    assert "gepo, W = 0" in told and "grpo, W = 2" in told and "IQM [95 %]" in told
+    printed = capsys.readouterr().out
+    assert "gepo, W = 0" in printed and "grpo, W = 2" in printed and "IQM [95 %]" in printed
     pairs = [(loss, window) for loss in ("gepo", "grpo") for window in "02"]
     rows = rows_of(out / "comparison.csv")
     assert [(r["loss"], r["window"]) for r in rows] == pairs
@@ -173,8 +173,8 @@ def test_losses_and_windows_side_by_side(tmp_path, capsys):
     assert [(r["loss"], r["window"], r["seed"]) for r in members] == [
         (*pair, seed) for pair in pairs for seed in "01"
     ]
-    for place, row in enumerate(rows):
-        own = [float(member["last"]) for member in members[2 * place : 2 * place + 2]]
+    for index, row in enumerate(rows):
+        own = [float(member["last"]) for member in members[2 * index : 2 * index + 2]]
         assert float(row["last"]) == float(row["mean"]) == pytest.approx(np.mean(own))
     document = yaml.safe_load((out / "config.yaml").read_text())
     assert document["grid"] == {"algorithm": ["gepo", "grpo"], "window": [0, 2]}
@@ -201,13 +201,13 @@ def test_algorithms_of_one_kind_are_an_axis(tmp_path, capsys):
     assert main(["sweep", "gepo", *TINY, *grid, "--out", str(out)]) == 0
     assert [row["algorithm"] for row in rows_of(out / "sweep.csv")] == ["gepo", "grpo"]
     capsys.readouterr()
-    for other, told in (
+    for other, message in (
         ("fednpg", "algorithm: got 'fednpg'; algorithms of one kind, as gepo is"),
         ("gepoo", "algorithm: got 'gepoo'; did you mean 'gepo'?"),
     ):
         assert main(["sweep", "gepo", *TINY, "--grid", f"algorithm=gepo,{other}"]) == 2
         error = capsys.readouterr().err
-        assert told in error and error.count("\n") == 1
+        assert message in error and error.count("\n") == 1
 
 
 BAD = [
@@ -257,12 +257,12 @@ def test_a_mistake_is_told_in_one_line(case, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "negative.csv").write_text("5\n-3\n")
     (tmp_path / "words.csv").write_text("seconds\n5\nsoon\n")
-    words, expected = case
-    out = [] if "--overwrite" in words else ["--out", str(tmp_path / "out")]
-    assert main([*words, *out]) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1, told
-    assert expected in told
+    arguments, expected = case
+    out = [] if "--overwrite" in arguments else ["--out", str(tmp_path / "out")]
+    assert main([*arguments, *out]) == 2
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1, errors
+    assert expected in errors
     assert not (tmp_path / "out").exists()
 
 

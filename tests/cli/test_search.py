@@ -24,18 +24,18 @@ def small(tmp_path_factory):
     return str(path)
 
 
-def search(*words):
-    return main(["search", *map(str, words)])
+def search(*arguments):
+    return main(["search", *map(str, arguments)])
 
 
 def test_a_search_from_start_to_end(small, tmp_path, capfd):
     out = tmp_path / "out"
-    words = ["fednpg", "--problem", small, "--rounds", 5, *LAW, *FEW, "--seeds", 2]
-    words += ["--budgets", *[20] * 4]  # more than any policy costs
-    words += ["--metric", "average_gap", "--subject-to", "strong_violation<=100", "--out", out]
-    assert search(*words) == 0
-    told = capfd.readouterr()
-    lines = told.out.splitlines()
+    arguments = ["fednpg", "--problem", small, "--rounds", 5, *LAW, *FEW, "--seeds", 2]
+    arguments += ["--budgets", *[20] * 4]  # more than any policy costs
+    arguments += ["--metric", "average_gap", "--subject-to", "strong_violation<=100", "--out", out]
+    assert search(*arguments) == 0
+    output = capfd.readouterr()
+    lines = output.out.splitlines()
     assert lines[0] == "Search of fednpg over step_size (loguniform:1e-2:1), 2 seeds"
     assert lines[1] == (
         "for the smallest average_gap, subject to strong_violation<=100 and every budget kept in "
@@ -46,7 +46,7 @@ def test_a_search_from_start_to_end(small, tmp_path, capfd):
     assert lines[-3] == "6 members, 0 diverged (marked; the others are whole)."
     assert lines[-2].startswith("best average_gap ") and "(mean of 2 seeds) with" in lines[-2]
     assert "study.db" in lines[-1]
-    errors = [line for line in told.err.splitlines() if not line.startswith("preparing")]
+    errors = [line for line in output.err.splitlines() if not line.startswith("preparing")]
     assert len(errors) == 2, "no word of Optuna's own"
     assert errors[0].startswith("batch 1 of 2: ") and "; best average_gap" in errors[0]
     assert errors[1].startswith("batch 2 of 2: all in ")
@@ -71,7 +71,7 @@ def test_help_says_what_there_is(capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "message"),
     [
         (["fednpg", "--out", "OUT"], "--random: got nothing; --random NAME=loguniform"),
         (["fednqg", *LAW], "algorithm: got 'fednqg'; did you mean 'fednpg'"),
@@ -89,11 +89,11 @@ def test_help_says_what_there_is(capsys):
         (["fednpg", "--grid", "step_size=1", "--out", "OUT"], "options: got --grid"),
     ],
 )
-def test_mistakes_are_told_in_one_line(words, told, small, tmp_path, capsys):
-    words = [str(tmp_path / "out") if word == "OUT" else word for word in words]
-    assert search(*words, "--problem", small) == 2
+def test_mistakes_are_told_in_one_line(arguments, message, small, tmp_path, capsys):
+    arguments = [str(tmp_path / "out") if word == "OUT" else word for word in arguments]
+    assert search(*arguments, "--problem", small) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if "preparing" not in line]
-    assert len(error) == 1 and told in error[0]
+    assert len(error) == 1 and message in error[0]
     assert not (tmp_path / "out").exists()
 
 
@@ -110,11 +110,11 @@ def test_without_optuna_it_says_how_to_install_it(small, tmp_path, monkeypatch, 
 
 def test_networks_are_searched(tmp_path, capsys):
     out = tmp_path / "out"
-    words = ["fedppo", "--problem", "fedjax_rl.envs.known:chain", "--rounds", 1, "--envs", 4]
-    words += ["--agents", 2, "--rollout", 8, "--hidden", 4, "--episodes", 100, "--epochs", 1]
+    arguments = ["fedppo", "--problem", "fedjax_rl.envs.known:chain", "--rounds", 1, "--envs", 4]
+    arguments += ["--agents", 2, "--rollout", 8, "--hidden", 4, "--episodes", 100, "--epochs", 1]
     laws = ["--random", "learning_rate=loguniform:1e-3:1e-2", "--preset", "paper"]
-    words += ["--minibatches", 2, "--trials", 2, "--batch", 2, "--out", out]
-    assert search(*words, *laws) == 0
+    arguments += ["--minibatches", 2, "--trials", 2, "--batch", 2, "--out", out]
+    assert search(*arguments, *laws) == 0
     assert "for the largest reward, subject to every budget kept\n" in capsys.readouterr().out
     assert main(["best", str(out)]) == 0
     document = yaml.safe_load(capsys.readouterr().out)
@@ -122,11 +122,24 @@ def test_networks_are_searched(tmp_path, capsys):
 
 
 def test_trials_lie_on_several_devices(small, tmp_path, run_cli):
-    words = ["fednpg", "--problem", small, "--rounds", "5", *LAW, "--trials", "2", "--batch", "2"]
-    assert search(*words, "--devices", "99") == 2
-    told = run_cli("search", *words, "--devices", "2", "--out", str(tmp_path / "two"), devices=2)
-    assert told.returncode == 0, told.stderr
-    assert search(*words, "--out", tmp_path / "one") == 0
+    arguments = [
+        "fednpg",
+        "--problem",
+        small,
+        "--rounds",
+        "5",
+        *LAW,
+        "--trials",
+        "2",
+        "--batch",
+        "2",
+    ]
+    assert search(*arguments, "--devices", "99") == 2
+    completed = run_cli(
+        "search", *arguments, "--devices", "2", "--out", str(tmp_path / "two"), devices=2
+    )
+    assert completed.returncode == 0, completed.stderr
+    assert search(*arguments, "--out", tmp_path / "one") == 0
     tables = [
         [row.split(",") for row in (tmp_path / out / "sweep.csv").read_text().splitlines()]
         for out in ("one", "two")

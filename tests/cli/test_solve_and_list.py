@@ -29,8 +29,8 @@ def test_windy_cliff_to_the_digits_given(tmp_path, capsys):
 def test_infeasible_budgets_are_reported_with_their_slater_slack(tmp_path, capsys):
     flags = ["--budgets", "-0.5", "2", "2", "2", "--out", str(tmp_path / "solution")]
     assert main(["solve", "windy-cliff", *flags]) == 2
-    told = capsys.readouterr().err
-    assert "Slater slack -0.5" in told and "'segment-0'" in told and told.count("\n") == 1
+    errors = capsys.readouterr().err
+    assert "Slater slack -0.5" in errors and "'segment-0'" in errors and errors.count("\n") == 1
     assert not (tmp_path / "solution").exists()
 
 
@@ -71,9 +71,9 @@ def test_list_names_everything_that_is_registered(capsys):
     assert "did you mean 'merges'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["run"], ["run", "--help"]])
-def test_help_teaches(words, capsys):
-    assert main(words) == 0
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["run"], ["run", "--help"]])
+def test_help_teaches(arguments, capsys):
+    assert main(arguments) == 0
     assert "usage: fedjax-rl" in capsys.readouterr().out
 
 

@@ -30,7 +30,7 @@ PARSED = [
 LISTED = ("problems", "tasks", "token-tasks", "learners", "merges", "losses", "latencies", "all")
 
 
-def printed(monkeypatch, encoding, *words):
+def printed(monkeypatch, encoding, *arguments):
     """Exit status and the bytes that a command writes to a stream of this encoding."""
     raw = {name: io.BytesIO() for name in ("stdout", "stderr")}
     streams = {
@@ -41,7 +41,7 @@ def printed(monkeypatch, encoding, *words):
         for name, stream in streams.items():
             patch.setattr(sys, name, stream)
         try:
-            status = main(list(words))
+            status = main(list(arguments))
         except SystemExit as stop:
             status = stop.code or 0
         assert [stream.errors for stream in streams.values()] == ["strict", "strict"]
@@ -52,17 +52,17 @@ def printed(monkeypatch, encoding, *words):
 
 @pytest.mark.parametrize("command", [*PARSED, []], ids=" ".join)
 def test_every_help_can_be_printed_in_ascii(monkeypatch, command):
-    status, told, wrong = printed(monkeypatch, "ascii", *command, "--help")
+    status, output, wrong = printed(monkeypatch, "ascii", *command, "--help")
     assert (status, wrong) == (0, b"")
-    assert b"usage: fedjax-rl" in told and b"?" not in told.replace(b"what?", b"")
+    assert b"usage: fedjax-rl" in output and b"?" not in output.replace(b"what?", b"")
 
 
 @pytest.mark.parametrize("kind", LISTED)
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_every_list_can_be_printed(monkeypatch, encoding, kind):
-    status, told, wrong = printed(monkeypatch, encoding, "list", kind)
+    status, output, wrong = printed(monkeypatch, encoding, "list", kind)
     assert (status, wrong) == (0, b"")
-    told.decode(encoding)
+    output.decode(encoding)
 
 
 def test_every_kind_of_list_is_tried(capsys):
@@ -71,13 +71,13 @@ def test_every_kind_of_list_is_tried(capsys):
 
 
 def test_errors_too_are_spelled(monkeypatch):
-    status, _, told = printed(monkeypatch, "ascii", "run", "fednpg", "--problem", "λ≤é")
-    assert status == 2 and b"lambda<=e" in told and told.count(b"\n") == 1
+    status, _, errors = printed(monkeypatch, "ascii", "run", "fednpg", "--problem", "λ≤é")
+    assert status == 2 and b"lambda<=e" in errors and errors.count(b"\n") == 1
 
 
 def test_utf8_is_left_alone(monkeypatch):
-    _, told, _ = printed(monkeypatch, "utf-8", "list", "losses")
-    assert "Σ".encode() in told
+    _, output, _ = printed(monkeypatch, "utf-8", "list", "losses")
+    assert "Σ".encode() in output
 
 
 @pytest.mark.parametrize(
@@ -112,14 +112,14 @@ def test_bytes_of_file_names_stay_what_they_are():
 
 def test_arguments_that_are_no_text_are_refused(capsys):
     assert main(["run", "fednpg", "--problem", os.fsdecode(b"gr\xf6\xdfe.npz")]) == 2
-    told = capsys.readouterr().err
-    assert "PYTHONUTF8=1" in told and told.count("\n") == 1
+    errors = capsys.readouterr().err
+    assert "PYTHONUTF8=1" in errors and errors.count("\n") == 1
 
 
-def process(*words, **environment):
+def process(*arguments, **environment):
     """A fedjax-rl in another process, with its standard output in a pipe."""
     return subprocess.Popen(
-        [sys.executable, "-m", "fedjax_rl", *words],
+        [sys.executable, "-m", "fedjax_rl", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, **environment},
@@ -128,24 +128,24 @@ def process(*words, **environment):
 
 def test_the_c_locale():
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    told, wrong = (one := process("list", "losses", **plain)).communicate()
+    output, wrong = (one := process("list", "losses", **plain)).communicate()
     assert (one.returncode, wrong) == (0, b"")
-    assert told.isascii() and b"-sum" in told
+    assert output.isascii() and b"-sum" in output
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-@pytest.mark.parametrize("words", [("--help",), ("list", "losses")])
-def test_an_output_that_is_full_gets_one_line(words):
+@pytest.mark.parametrize("arguments", [("--help",), ("list", "losses")])
+def test_an_output_that_is_full_gets_one_line(arguments):
     with open("/dev/full", "w", encoding="utf-8") as full:
-        command = [sys.executable, "-m", "fedjax_rl", *words]
+        command = [sys.executable, "-m", "fedjax_rl", *arguments]
         one = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert one.returncode == 1
     assert one.stderr.count("\n") == 1 and "No space left" in one.stderr
 
 
-@pytest.mark.parametrize("words", [("--help",), ("list", "losses")])
-def test_a_reader_that_leaves_gets_no_traceback(words):
-    one = process(*words)
+@pytest.mark.parametrize("arguments", [("--help",), ("list", "losses")])
+def test_a_reader_that_leaves_gets_no_traceback(arguments):
+    one = process(*arguments)
     one.stdout.close()
     assert one.stderr.read() == b""
     assert one.wait() == 1
@@ -170,12 +170,12 @@ def test_tables_fit_and_no_number_is_torn(width):
         console.print(table_of(HEADER, ROWS, console))
     lines = captured.get().splitlines()
     assert all(len(line) <= width for line in lines)
-    shown = fitting([HEADER, *ROWS], width)
+    fitted = fitting([HEADER, *ROWS], width)
     if width >= 20:
-        numbers = [number for row in ROWS for cell in row[:shown] for number in cell.split()]
+        numbers = [number for row in ROWS for cell in row[:fitted] for number in cell.split()]
         for number in numbers:
             assert any(number in line.split() for line in lines)
-    assert ("columns" in captured.get()) == (shown < len(HEADER) and width > 10)
+    assert ("columns" in captured.get()) == (fitted < len(HEADER) and width > 10)
 
 
 def test_columns_that_fit():
@@ -191,8 +191,8 @@ def test_a_narrow_terminal_has_the_count_without_the_bar():
 def test_a_pipe_gets_plain_lines(monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
     monkeypatch.delenv("FORCE_COLOR", raising=False)
-    status, told, wrong = printed(monkeypatch, "ascii", "run", "fednpg", "--rounds", "3")
-    assert status == 0 and b"\x1b" not in told + wrong
+    status, output, wrong = printed(monkeypatch, "ascii", "run", "fednpg", "--rounds", "3")
+    assert status == 0 and b"\x1b" not in output + wrong
     assert wrong in (b"", b"preparing windy-cliff ...\n"), "the notice comes after a second"
-    rows = [line for line in told.decode().splitlines() if re.match(r" +[0-3] +-?\d", line)]
+    rows = [line for line in output.decode().splitlines() if re.match(r" +[0-3] +-?\d", line)]
     assert len(rows) == 4 and len({len(row) for row in rows}) == 1

@@ -34,8 +34,8 @@ def small(tmp_path_factory):
     return str(path)
 
 
-def sweep(*words):
-    return main(["sweep", *map(str, words)])
+def sweep(*arguments):
+    return main(["sweep", *map(str, arguments)])
 
 
 def table(out):
@@ -47,19 +47,19 @@ def table(out):
 def made(small, tmp_path_factory):
     """2 step sizes × 2 counts of local steps × 2 samples × 3 seeds."""
     out = tmp_path_factory.mktemp("sweeps") / "made"
-    words = ["fednpg", "--problem", small, "--rounds", 30, "--seeds", 3, "--chunk", 6]
-    words += ["--grid", "step-size=1e-2,1e-1", "--grid", "local_steps=1,2"]
-    words += ["--random", "dual_step_size=loguniform:1e-3:1e-1", "--samples", 2]
-    assert sweep(*words, "--out", out) == 0
+    arguments = ["fednpg", "--problem", small, "--rounds", 30, "--seeds", 3, "--chunk", 6]
+    arguments += ["--grid", "step-size=1e-2,1e-1", "--grid", "local_steps=1,2"]
+    arguments += ["--random", "dual_step_size=loguniform:1e-3:1e-1", "--samples", 2]
+    assert sweep(*arguments, "--out", out) == 0
     return out
 
 
 def test_the_plan_comes_first_and_the_best_last(small, capsys):
-    words = ["fednpg", "--problem", small, "--rounds", 10, "--seeds", 2, "--chunk", 3]
-    words += ["--budgets", *[20] * 4]  # more than any policy costs
-    assert sweep(*words, "--grid", "step_size=0.1,0.2", "--grid", "local_steps=1,2") == 0
-    told = capsys.readouterr()
-    lines = told.out.splitlines()
+    arguments = ["fednpg", "--problem", small, "--rounds", 10, "--seeds", 2, "--chunk", 3]
+    arguments += ["--budgets", *[20] * 4]  # more than any policy costs
+    assert sweep(*arguments, "--grid", "step_size=0.1,0.2", "--grid", "local_steps=1,2") == 0
+    output = capsys.readouterr()
+    lines = output.out.splitlines()
     assert lines[0] == "Sweep of fednpg over step_size (2), local_steps (2), 2 seeds"
     assert lines[1] == "8 members in 2 groups, one compilation each; 4 chunks"
     assert lines[2].startswith("  group 1 (local_steps 1): 4 members, 2 side by side, 10 rounds")
@@ -70,7 +70,7 @@ def test_the_plan_comes_first_and_the_best_last(small, capsys):
     assert lines[-3] == "8 members, 0 diverged (marked; the others are whole)."
     assert lines[-2].startswith("best average_gap ") and "(mean of 2 seeds) with" in lines[-2]
     assert lines[-1].startswith("Nothing was written")
-    progress = [line for line in told.err.splitlines() if line.startswith("chunk ")]
+    progress = [line for line in output.err.splitlines() if line.startswith("chunk ")]
     assert len(progress) == 4 and "chunk 1 of 4:" in progress[0] and " to go; best" in progress[0]
     assert "chunk 4 of 4: all in" in progress[3]
 
@@ -114,11 +114,11 @@ def test_the_best_can_be_run(made, tmp_path, capsys):
     capsys.readouterr()
     metric = ["--metric", "average_gap", "--subject-to", "strong_violation<=100"]
     assert main(["best", str(made), *metric, "--subject-to", "step_size<0.05"]) == 0
-    told = capsys.readouterr()
-    (tmp_path / "best.yaml").write_text(told.out)
-    winner = yaml.safe_load(told.out)
+    output = capsys.readouterr()
+    (tmp_path / "best.yaml").write_text(output.out)
+    winner = yaml.safe_load(output.out)
     assert winner["algorithm"] == "fednpg" and winner["step_size"] == 0.01
-    assert winner["seeds"] == 3 and "mean over 3 seeds" in told.err
+    assert winner["seeds"] == 3 and "mean over 3 seeds" in output.err
     out = tmp_path / "run"
     assert main(["run", "fednpg", "--config", str(tmp_path / "best.yaml"), "--out", str(out)]) == 0
     summary = yaml.safe_load((out / "summary.json").read_text())
@@ -144,10 +144,10 @@ def test_plots_are_drawn(made, capsys):
 
 
 def test_a_sweep_that_diverged_throughout_has_status_one(small, capsys):
-    words = ["fednpg", "--problem", small, "--rounds", 30]
-    assert sweep(*words, "--grid", "step_size=1e307,2e307") == 1
+    arguments = ["fednpg", "--problem", small, "--rounds", 30]
+    assert sweep(*arguments, "--grid", "step_size=1e307,2e307") == 1
     assert "2 diverged" in capsys.readouterr().out
-    assert sweep(*words, "--grid", "step_size=0.1,2e307") == 0
+    assert sweep(*arguments, "--grid", "step_size=0.1,2e307") == 0
     assert "1 diverged" in capsys.readouterr().out
 
 
@@ -155,7 +155,7 @@ ONE = ["--grid", "step_size=0.1"]
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "message"),
     [
         (["fednpg"], "--grid: got nothing"),
         (["fednqg", *ONE], "algorithm: got 'fednqg'; did you mean 'fednpg'"),
@@ -181,15 +181,15 @@ ONE = ["--grid", "step_size=0.1"]
         (["gepo", "--grid", "windows=1"], "did you mean 'window'"),
     ],
 )
-def test_mistakes_are_told_in_one_line(words, told, capsys):
-    assert sweep(*words) == 2
+def test_mistakes_are_told_in_one_line(arguments, message, capsys):
+    assert sweep(*arguments) == 2
     # A slow machine is told what takes long, in a line of its own that ends in " …".
     (error,) = [line for line in capsys.readouterr().err.splitlines() if not line.endswith(" …")]
-    assert told in error
+    assert message in error
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "message"),
     [
         (["best", "DIR", "--metric", "average_gapp"], "did you mean 'average_gap'"),
         (["best", "DIR", "--metric", "problem"], "--metric: got 'problem'"),
@@ -213,15 +213,15 @@ def test_mistakes_are_told_in_one_line(words, told, capsys):
         (["plot", "DIR", "--maximize"], "--metric: got none"),
     ],
 )
-def test_mistakes_about_a_sweep_are_told_in_one_line(made, words, told, capsys):
+def test_mistakes_about_a_sweep_are_told_in_one_line(made, arguments, message, capsys):
     capsys.readouterr()
-    assert main([str(made) if word == "DIR" else word for word in words]) == 2
+    assert main([str(made) if word == "DIR" else word for word in arguments]) == 2
     error = capsys.readouterr().err
-    assert told in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("document", "told"),
+    ("document", "message"),
     [
         ([1], "a YAML mapping"),
         ({"grids": {}}, "--file: got grids; known: algorithm, grid"),
@@ -233,11 +233,11 @@ def test_mistakes_about_a_sweep_are_told_in_one_line(made, words, told, capsys):
         ({"grid": {"step_size": 3}}, "--grid: got step_size=3; a list"),
     ],
 )
-def test_mistakes_in_a_file_are_told_in_one_line(document, told, tmp_path, capsys):
+def test_mistakes_in_a_file_are_told_in_one_line(document, message, tmp_path, capsys):
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(document))
     assert sweep("fednpg", "--file", tmp_path / "sweep.yaml") == 2
     error = capsys.readouterr().err
-    assert told in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1
 
 
 def test_names_in_a_file_have_hyphens_or_not(small, tmp_path):
@@ -246,8 +246,8 @@ def test_names_in_a_file_have_hyphens_or_not(small, tmp_path):
         "settings": {"dual-step-size": 0.1, "problem": small, "rounds": 2},
     }
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(document))
-    words = ["--file", tmp_path / "sweep.yaml", "--out", tmp_path / "out"]
-    assert sweep("fednpg", *words, "--grid", "step_size=0.3,0.4") == 0
+    arguments = ["--file", tmp_path / "sweep.yaml", "--out", tmp_path / "out"]
+    assert sweep("fednpg", *arguments, "--grid", "step_size=0.3,0.4") == 0
     assert {row["step_size"] for row in table(tmp_path / "out")} == {"0.3", "0.4"}
     written = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
     assert written["settings"]["dual_step_size"] == 0.1
@@ -266,11 +266,11 @@ def test_networks_are_swept_and_the_best_can_be_run(tmp_path, capsys):
     assert sweep("fedppo", *DEEP.split(), *flags) == 0
     capsys.readouterr()
     assert main(["best", str(out)]) == 0
-    told = capsys.readouterr()
-    (tmp_path / "best.yaml").write_text(told.out)
+    output = capsys.readouterr()
+    (tmp_path / "best.yaml").write_text(output.out)
     config, _ = read_settings(tmp_path / "best.yaml", "fedppo", DeepConfig)
     assert config.learning_rate in (1e-3, 1e-2) and config.duals == "gradient"
-    assert "largest of 2" in told.err
+    assert "largest of 2" in output.err
     assert main(["plot", str(out)]) == 0
     assert {path.name for path in out.glob("*.png")} == {"curves.png", "parallel.png"}
 

@@ -28,8 +28,8 @@ def files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def command(*words):
-    return main([*map(str, words)])
+def command(*arguments):
+    return main([*map(str, arguments)])
 
 
 def table(out):
@@ -41,16 +41,16 @@ def values(out):
     return [float(row["optimal_value"]) for row in table(out)]
 
 
-def swept(*words):
-    return command("sweep", "fednpg", "--rounds", 10, *words)
+def swept(*arguments):
+    return command("sweep", "fednpg", "--rounds", 10, *arguments)
 
 
 def assert_runs_alone(out, settings):
     """Every row has the figures of the run with its settings alone."""
-    for number, (row, words) in enumerate(zip(table(out), settings, strict=True)):
-        place = f"{out}-alone-{number}"
-        assert command("run", "fednpg", "--rounds", 10, *words, "--out", place) == 0
-        with open(f"{place}/summary.json") as file:
+    for number, (row, arguments) in enumerate(zip(table(out), settings, strict=True)):
+        folder = f"{out}-alone-{number}"
+        assert command("run", "fednpg", "--rounds", 10, *arguments, "--out", folder) == 0
+        with open(f"{folder}/summary.json") as file:
             summary = json.load(file)
         for name in ("optimal_value", "average_gap", "last_gap", "strong_violation"):
             assert float(row[name]) == pytest.approx(summary[name], rel=1e-12, abs=1e-12), name
@@ -79,8 +79,8 @@ def test_arguments_and_discounts_of_a_problem_are_swept_to_the_end():
 
 def test_a_choice_of_budgets_is_searched():
     law = ["--random", "budgets=choice:[4.0]|[5.0]", "--trials", 3, "--batch", 2]
-    words = ["--problem", "b.npz", "--rounds", 10, *law, "--out", "s"]
-    assert command("search", "fednpg", *words) == 0
+    arguments = ["--problem", "b.npz", "--rounds", 10, *law, "--out", "s"]
+    assert command("search", "fednpg", *arguments) == 0
     assert {"[4.0]": 4.0, "[5.0]": 5.0}.items() >= {
         (row["budgets"], round(float(row["optimal_value"]), 9)) for row in table("s")
     }
@@ -110,7 +110,7 @@ def test_a_choice_of_files_is_searched_with_absolute_names(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ["--devices", 9],
         ["--grid", "merge_weights=[1,2]"],
@@ -118,8 +118,8 @@ def test_a_choice_of_files_is_searched_with_absolute_names(tmp_path):
         ["--grid", "budgets=[-1.0],[2.0]"],
     ],
 )
-def test_what_is_refused_leaves_no_trace(tmp_path, words, capsys):
-    settings = ["--problem", "b.npz", "--grid", "step_size=0.1,0.2", *words]
+def test_what_is_refused_leaves_no_trace(tmp_path, arguments, capsys):
+    settings = ["--problem", "b.npz", "--grid", "step_size=0.1,0.2", *arguments]
     assert swept(*settings, "--out", "new") == 2
     assert not (tmp_path / "new").exists()
     old = tmp_path / "old"
@@ -128,9 +128,9 @@ def test_what_is_refused_leaves_no_trace(tmp_path, words, capsys):
     assert swept(*settings, "--out", "old", "--overwrite") == 2
     assert (old / "config.yaml").read_text() == "algorithm: sweep fednpg\n"
     law = ["--random", "dual_step_size=uniform:0.1:0.2", "--trials", 2, "--batch", 1]
-    if "--grid" not in words:
-        sought = ["--problem", "b.npz", *words, *law, "--out", "sought"]
+    if "--grid" not in arguments:
+        sought = ["--problem", "b.npz", *arguments, *law, "--out", "sought"]
         assert command("search", "fednpg", *sought) == 2
         assert not (tmp_path / "sought").exists()
-    told = capsys.readouterr().err.splitlines()
-    assert all(line.startswith(("fedjax-rl: ", "preparing")) for line in told)
+    errors = capsys.readouterr().err.splitlines()
+    assert all(line.startswith(("fedjax-rl: ", "preparing")) for line in errors)

@@ -37,14 +37,14 @@ def free_ports():
 
 
 @contextlib.contextmanager
-def team(*words, port=None, processes=2):
+def team(*arguments, port=None, processes=2):
     """Processes of one command; they are gone in the end."""
     port = port or free_ports()
     with contextlib.ExitStack() as stack:
         started = []
         for process in range(processes):
             said = ["--coordinator", f"127.0.0.1:{port}", "--process", process]
-            command = [*words, *said, "--processes", processes]
+            command = [*arguments, *said, "--processes", processes]
             started.append(
                 stack.enter_context(
                     subprocess.Popen(
@@ -70,10 +70,10 @@ def columns(path):
 def test_two_processes_train_like_one(tmp_path, run_cli):
     saving = (*RUN_SHORT, "--checkpoint-every", "1")
     with team(*saving, "--out", tmp_path / "two") as processes:
-        told = [process.communicate(timeout=250) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], told[0][1] + told[1][1]
-    assert "Written to" in told[0][0]
-    assert "agent steps" not in told[1][0]  # process 0 speaks for all
+        printed = [process.communicate(timeout=250) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], printed[0][1] + printed[1][1]
+    assert "Written to" in printed[0][0]
+    assert "agent steps" not in printed[1][0]  # process 0 speaks for all
     alone = run_cli(*saving, "--out", "one", timeout=250)
     assert alone.returncode == 0, alone.stderr
     for name in ("metrics.csv", "evaluations.csv"):
@@ -158,12 +158,12 @@ def test_a_death_stops_the_others_and_the_run_goes_on_alone(tmp_path, victim, ru
 
 @pytest.mark.timeout(200)
 def test_two_processes_share_a_sweep(tmp_path, run_cli):
-    words = ("sweep", "fednpg", "--problem", "random-mdp", "--rounds", "5", "--chunk", "2")
-    words += ("--grid", "step_size=0.1,0.2,0.4", "--grid", "local_steps=1,2", "--seeds", "2")
-    with team(*words, "--out", tmp_path / "two") as processes:
-        told = [process.communicate(timeout=150) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], told[0][1] + told[1][1]
-    alone = run_cli(*words, "--out", "one")
+    arguments = ("sweep", "fednpg", "--problem", "random-mdp", "--rounds", "5", "--chunk", "2")
+    arguments += ("--grid", "step_size=0.1,0.2,0.4", "--grid", "local_steps=1,2", "--seeds", "2")
+    with team(*arguments, "--out", tmp_path / "two") as processes:
+        printed = [process.communicate(timeout=150) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], printed[0][1] + printed[1][1]
+    alone = run_cli(*arguments, "--out", "one")
     assert alone.returncode == 0, alone.stderr
     assert len(list((tmp_path / "two/chunks").glob("*.npz"))) == 8  # each ran half of a group
     figures = ("member", "step_size", "average_gap", "last_violation")
@@ -183,9 +183,9 @@ def test_a_user_mistake_of_one_process_ends_all(tmp_path):
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").touch()
     with team(*RUN_SHORT, "--out", tmp_path / "taken") as processes:
-        told = [process.communicate(timeout=100) for process in processes]
+        printed = [process.communicate(timeout=100) for process in processes]
     assert processes[0].returncode == 2
-    assert "--out" in told[0][1] and "Traceback" not in told[0][1]
+    assert "--out" in printed[0][1] and "Traceback" not in printed[0][1]
     assert processes[1].returncode not in (0, None)
 
 
@@ -220,7 +220,7 @@ def test_first_node_of_a_list(nodes, first):
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (HostSettings("head:99"), "--process: got nothing"),
         (HostSettings(process=1, processes=2), "--coordinator: got nothing"),
@@ -233,8 +233,8 @@ def test_first_node_of_a_list(nodes, first):
         (HostSettings("head:99", 0, 0), "--processes: got 0; at least 1"),
     ],
 )
-def test_what_is_missing_or_cannot_be(settings, told):
-    with pytest.raises(InvalidInput, match=told):
+def test_what_is_missing_or_cannot_be(settings, message):
+    with pytest.raises(InvalidInput, match=message):
         team_of(settings, {})
 
 

@@ -101,7 +101,7 @@ def planned_pendulum(task: Task, prices: list[float]) -> tuple[float, np.ndarray
         closed = jnp.concatenate([values, values[:1]])
         return jax.scipy.ndimage.map_coordinates(closed, [row, column], order=1, mode="nearest")
 
-    def chosen(values: Any, angle: Any, speed: Any) -> Any:
+    def best_action(values: Any, angle: Any, speed: Any) -> Any:
         def of_torque(torque: Any) -> Any:
             after = transition(angle, speed, torque)
             return after, after[2] - after[3] @ jnp.array(prices) + interpolated(values, *after[:2])
@@ -115,14 +115,14 @@ def planned_pendulum(task: Task, prices: list[float]) -> tuple[float, np.ndarray
         grid = jnp.meshgrid(angles, speeds, indexing="ij")
 
         def backwards(values: Any, _: Any) -> Any:
-            _, worth = jax.vmap(jax.vmap(chosen, (None, 0, 0)), (None, 0, 0))(values, *grid)
+            _, worth = jax.vmap(jax.vmap(best_action, (None, 0, 0)), (None, 0, 0))(values, *grid)
             return worth, values
 
         nothing = jnp.zeros((ANGLES, SPEEDS))
         _, plan = jax.lax.scan(backwards, nothing, None, task.time_limit, reverse=True)
 
         def forwards(state: Any, values: Any) -> Any:
-            after, _ = jax.vmap(chosen, (None, 0, 0))(values, *state)
+            after, _ = jax.vmap(best_action, (None, 0, 0))(values, *state)
             return after[:2], after[2:]
 
         keys = jax.random.split(key, EPISODES)

@@ -145,8 +145,8 @@ def assert_agree(taken: Transitions, case: Case) -> None:
     if case.same_reward:
         if case.original == "MountainCarContinuous-v0":
             # Gymnasium charges for the action before clipping it.
-            asked = np.asarray(taken.actions)[:, 0]
-            rewards = rewards + 0.1 * (asked**2 - np.clip(asked, -1, 1) ** 2)
+            actions = np.asarray(taken.actions)[:, 0]
+            rewards = rewards + 0.1 * (actions**2 - np.clip(actions, -1, 1) ** 2)
         np.testing.assert_array_equal(terminated, taken.terminated)
         np.testing.assert_allclose(taken.rewards, rewards, atol=1e-4)
 

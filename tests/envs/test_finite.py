@@ -100,9 +100,9 @@ def test_an_unsupported_action_is_a_random_supported_one() -> None:
     support[0, :2] = support[3, 1:] = False
     problem = dataclasses.replace(problem, support=support)
     policy = some_policy(problem)
-    kept = np.where(support, policy, 0.0)
-    lost = policy.sum(1, keepdims=True) - kept.sum(1, keepdims=True)
-    folded = kept + lost * support / support.sum(1, keepdims=True)
+    supported = np.where(support, policy, 0.0)
+    lost = policy.sum(1, keepdims=True) - supported.sum(1, keepdims=True)
+    folded = supported + lost * support / support.sum(1, keepdims=True)
     sums = episode_sums(finite_task(problem, "partly"), policy)
     assert_mean_is(sums, values_of(problem, folded))
     unrestricted = dataclasses.replace(problem, support=np.ones_like(support))
@@ -132,10 +132,10 @@ def test_the_task_holds_episodes_to_the_budgets_without_discounting() -> None:
     assert is_discrete(task) and task.environment.num_actions == 4
 
 
-def many_steps(task: Task, place: int, action: int, count: int = 40_000) -> Any:
+def many_steps(task: Task, position: int, action: int, count: int = 40_000) -> Any:
     """The same transition over and over: (observation, state, reward, terminated, info)."""
     _, state = task.environment.reset_env(jax.random.key(0), task.params)
-    state = state.replace(place=jnp.int32(place))
+    state = state.replace(position=jnp.int32(position))
     keys = jax.random.split(jax.random.key(5), count)
     step = jax.vmap(task.environment.step_env, (0, None, None, None))
     return jax.jit(step)(keys, state, jnp.int32(action), task.params)
@@ -200,16 +200,16 @@ def test_uniform_numbers_are_those_of_jax() -> None:
 @pytest.mark.parametrize("problem", [windy_cliff(), random_problem(0)], ids=["gathered", "dense"])
 def test_arrivals_follow_the_transition(problem: CMDP) -> None:
     task = finite_task(problem, "any")
-    for place, action in [(0, 0), (3, 1), (problem.num_states - 1, 3)]:
-        observation, after, reward, terminated, info = many_steps(task, place, action)
-        assert_frequencies(after.place, problem.transition[place, action])
-        assert_frequencies(after.place[terminated], problem.transition[place, action])
-        expected = np.eye(problem.num_states)[np.asarray(after.place)]
+    for position, action in [(0, 0), (3, 1), (problem.num_states - 1, 3)]:
+        observation, after, reward, terminated, info = many_steps(task, position, action)
+        assert_frequencies(after.position, problem.transition[position, action])
+        assert_frequencies(after.position[terminated], problem.transition[position, action])
+        expected = np.eye(problem.num_states)[np.asarray(after.position)]
         np.testing.assert_array_equal(observation, expected)
         assert observation.dtype == jnp.float32
         # Paid in full by every transition, also by one that ends the episode.
-        np.testing.assert_array_equal(reward, np.float32(problem.reward[place, action]))
-        costs = np.float32(problem.costs[:, place, action])
+        np.testing.assert_array_equal(reward, np.float32(problem.reward[position, action]))
+        costs = np.float32(problem.costs[:, position, action])
         np.testing.assert_array_equal(info["cost"], np.tile(costs, (len(reward), 1)))
 
 
@@ -219,7 +219,7 @@ def test_starts_follow_the_initial_distribution() -> None:
     task = finite_task(problem, "two starts")
     keys = jax.random.split(jax.random.key(6), 10_000)
     _, state = jax.jit(jax.vmap(task.environment.reset_env, (0, None)))(keys, task.params)
-    assert_frequencies(state.place, problem.initial)
+    assert_frequencies(state.position, problem.initial)
 
 
 @pytest.mark.parametrize(("uniform", "index"), [(0.0, 1), (0.49, 1), (0.5, 3), (1 - 2.0**-23, 3)])

@@ -251,15 +251,15 @@ class Typeless(Environment):
 
     @struct.dataclass
     class State(EnvState):
-        place: Any
+        position: Any
         open: Any
         key: Any
 
     def reset_env(self, key: Any, params: Any) -> Any:
-        return jnp.zeros(1), self.State(time=0, place=0.0, open=jnp.array(True), key=key)
+        return jnp.zeros(1), self.State(time=0, position=0.0, open=jnp.array(True), key=key)
 
     def step_env(self, key: Any, state: Any, action: Any, params: Any) -> Any:
-        after = state.replace(time=state.time + 1, place=1.0)
+        after = state.replace(time=state.time + 1, position=1.0)
         return jnp.ones(1), after, 1, jnp.array(False), {}
 
     def is_terminated(self, state: Any, params: Any) -> Any:
@@ -275,7 +275,7 @@ def test_any_gymnax_environment_gets_stable_types() -> None:
     _, state = task.environment.reset_env(key, task.params)
     _, after, reward, _, info = task.environment.step_env(key, state, 0, task.params)
     assert kinds_of_leaves(state) == kinds_of_leaves(after)
-    assert state.place.dtype == jnp.float32 and state.open.dtype == jnp.bool_
+    assert state.position.dtype == jnp.float32 and state.open.dtype == jnp.bool_
     assert jnp.issubdtype(state.key.dtype, jax.dtypes.prng_key)
     assert reward.dtype == jnp.float32
     assert info["cost"].tolist() == [0.0]

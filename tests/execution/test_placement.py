@@ -154,7 +154,7 @@ def test_what_cannot_be_placed_is_refused():
 def test_one_device_needs_no_mesh():
     assert placement_of(jax.devices(), 1, "auto", 8, 8) == ONE_DEVICE
     assert ONE_DEVICE.map_of("agents") is jax.vmap
-    assert ONE_DEVICE.told == "one device"
+    assert ONE_DEVICE.description == "one device"
 
 
 CHOICE = """
@@ -163,12 +163,12 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.placement import ONE_DEVICE, dealt, placement_of
 import numpy as np
 placed = lambda *arguments: placement_of(jax.devices(), *arguments)
-told = lambda *arguments: placed(*arguments).told
-assert told(None, "auto", 16, 1) == "8 devices, agents dealt"
-assert told(None, "auto", 9, 1) == "5 devices, agents dealt"  # two each, as with eight
-assert told(None, "auto", 4, 8) == "8 devices, members dealt"
-assert told(2, "auto", 4, 3) == "2 devices, members dealt"
-assert told(8, "auto", 4, 3) == "4 devices, agents dealt"
+describe = lambda *arguments: placed(*arguments).description
+assert describe(None, "auto", 16, 1) == "8 devices, agents dealt"
+assert describe(None, "auto", 9, 1) == "5 devices, agents dealt"  # two each, as with eight
+assert describe(None, "auto", 4, 8) == "8 devices, members dealt"
+assert describe(2, "auto", 4, 3) == "2 devices, members dealt"
+assert describe(8, "auto", 4, 3) == "4 devices, agents dealt"
 assert placed(None, "auto", 1, 1) == ONE_DEVICE
 try:
     placed(None, "agents", 1, 5)

@@ -204,21 +204,21 @@ def files(tmp_path, monkeypatch):
 
 def words_of(settings: Mapping[str, Any]) -> list[str]:
     """Settings as flags."""
-    words: list[str] = []
+    arguments: list[str] = []
     for name, value in settings.items():
         if isinstance(value, bool):
-            words.append(flag(name) if value else "--no-" + name.replace("_", "-"))
+            arguments.append(flag(name) if value else "--no-" + name.replace("_", "-"))
         else:
             each = value if isinstance(value, tuple) else (value,)
-            words += [flag(name), *map(str, each)]
-    return words
+            arguments += [flag(name), *map(str, each)]
+    return arguments
 
 
 def by_flags(walk: Walk, changes: Mapping[str, Any]) -> Any:
-    words = words_of(walk.given(changes))
-    settings, _ = read_base(walk.family, walk.algorithm, words)
+    arguments = words_of(walk.given(changes))
+    settings, _ = read_base(walk.family, walk.algorithm, arguments)
     kind = options_of(walk.family, type(settings))
-    options = parse(kind, words, f"run {walk.algorithm}", default=kind(settings=settings))
+    options = parse(kind, arguments, f"run {walk.algorithm}", default=kind(settings=settings))
     return walk.family.prepare(walk.algorithm, options.settings, ONE)
 
 
@@ -330,7 +330,7 @@ class Bases:
         self.walk, self.route = walk, route
         self._known: dict[str, tuple[Any, Sequence[Program]]] = {}
 
-    def beside(self, needed: Mapping[str, Any]) -> tuple[Any, Sequence[Program]]:
+    def with_settings(self, needed: Mapping[str, Any]) -> tuple[Any, Sequence[Program]]:
         key = repr(sorted(needed.items()))
         if key not in self._known:
             prepared = prepared_by(self.route, self.walk, needed)
@@ -352,13 +352,13 @@ def test_every_setting_has_an_effect_on_every_route(algorithm):
         if name in ELSEWHERE[walk.family.name]:
             assert getattr(found.config, name) == changes[name]
         else:
-            assert has_effect(found, *of_names.beside(needed)), f"{name} has no effect"
+            assert has_effect(found, *of_names.with_settings(needed)), f"{name} has no effect"
         if name.endswith("_args"):
             assert refused(by_object, walk, changes, name)
         elif name != walk.family.problem:
             given = prepared_by(by_object, walk, changes)
             if name in (*names(walk.family.settings, PROBLEM), *OF_OBJECTS):
-                assert has_effect(given, *of_objects.beside(needed)), f"{name} of an object"
+                assert has_effect(given, *of_objects.with_settings(needed)), f"{name} of an object"
             else:
                 own = {walk.family.problem: GIVEN, "task_args": ()}
                 assert fields_of(given.config) == fields_of(found.config) | {
@@ -369,11 +369,11 @@ def test_every_setting_has_an_effect_on_every_route(algorithm):
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_what_has_no_effect_is_refused_on_every_route(algorithm):
     walk = walk_of(algorithm)
-    for name, beside in USELESS[algorithm].items():
+    for name, others in USELESS[algorithm].items():
         for route in ROUTES:
-            route(walk, beside)
-            told = f"{name} is taken by {route.__name__}"
-            assert refused(route, walk, {**beside, name: walk.values[name]}, name), told
+            route(walk, others)
+            message = f"{name} is taken by {route.__name__}"
+            assert refused(route, walk, {**others, name: walk.values[name]}, name), message
 
 
 BESIDE: list[tuple[str, dict[str, Any]]] = [
@@ -385,15 +385,15 @@ BESIDE: list[tuple[str, dict[str, Any]]] = [
 """Settings beside which others have lost their effect."""
 
 
-@pytest.mark.parametrize(("algorithm", "beside"), BESIDE)
-def test_a_number_is_read_or_refused_beside_others(algorithm, beside):
+@pytest.mark.parametrize(("algorithm", "others"), BESIDE)
+def test_a_number_is_read_or_refused_beside_others(algorithm, others):
     """Whether a program reads it is asked of the program, which is traced once."""
     walk = walk_of(algorithm)
-    base, programs = Bases(walk, by_name).beside(beside)
+    base, programs = Bases(walk, by_name).with_settings(others)
     reads, taken = programs[0].reads | programs[1].reads, 0
-    for name in {*names(type(walk.base), TRACED)} - {*beside, "seed", "window"}:
+    for name in {*names(type(walk.base), TRACED)} - {*others, "seed", "window"}:
         try:
-            found = prepared_by(by_name, walk, {**beside, name: walk.values[name]})
+            found = prepared_by(by_name, walk, {**others, name: walk.values[name]})
         except InvalidInput:
             continue
         taken += 1

@@ -33,8 +33,8 @@ def table(path: pathlib.Path) -> list[dict[str, str]]:
 def test_a_run_converges_to_the_closed_form(tmp_path, capsys):
     """With one local step federated averaging is gradient descent on everybody's error."""
     out = tmp_path / "run"
-    words = ["run", NAME, "--rounds", "400", "--seeds", "2", "--out", str(out)]
-    assert main([*words, "--step-size", "0.1", "--log-to", "jsonl"]) == 0
+    arguments = ["run", NAME, "--rounds", "400", "--seeds", "2", "--out", str(out)]
+    assert main([*arguments, "--step-size", "0.1", "--log-to", "jsonl"]) == 0
     assert "optimum" in capsys.readouterr().out
     found = np.load(out / "policy.npz")["kept"]
     assert found == pytest.approx(np.tile(data_of(4).solution, (2, 1)), abs=1e-9)
@@ -51,8 +51,17 @@ def test_a_run_converges_to_the_closed_form(tmp_path, capsys):
 
 
 def test_a_seed_that_diverges_is_told_and_left_out(tmp_path, capsys):
-    words = ["run", NAME, "--step-size", "1e200", "--rounds", "9", "--out", str(tmp_path / "run")]
-    assert main(words) == 1
+    arguments = [
+        "run",
+        NAME,
+        "--step-size",
+        "1e200",
+        "--rounds",
+        "9",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert main(arguments) == 1
     assert "DIVERGED: seed 0" in capsys.readouterr().out
     (failed,) = json.loads((tmp_path / "run" / "summary.json").read_text())["failed_seeds"]
     assert failed["seed"] == 0
@@ -90,14 +99,14 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path):
-    words = ["run", NAME, "--rounds", "3000", "--checkpoint-every", "50"]
+    arguments = ["run", NAME, "--rounds", "3000", "--checkpoint-every", "50"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert main([*words, "--out", str(whole)]) == 0
+    assert main([*arguments, "--out", str(whole)]) == 0
     run = [sys.executable, "-c", PROGRAM]
     environment = fresh_environment(compiled_quickly=False)
     environment["XLA_FLAGS"] = os.environ["XLA_FLAGS"]  # the same bits need the same compiler
     process = subprocess.Popen(
-        [*run, *words, "--out", str(killed)], cwd=REPOSITORY, env=environment, text=True
+        [*run, *arguments, "--out", str(killed)], cwd=REPOSITORY, env=environment, text=True
     )
     deadline = time.monotonic() + 120
     while not list(killed.glob("checkpoints/*/*")) and time.monotonic() < deadline:

@@ -92,9 +92,9 @@ def test_crpo_federation_is_the_centralised_method(tolerance):
 def test_crpo_averages_only_policies_that_keep_every_budget():
     problem = support.random_problem(0)
     trained = run(*build(problem, ONE_EACH, step=STEP, dual_step=1.0, learner=crpo), rounds=200)
-    kept = (trained.info.costs <= problem.budgets).all(1)
-    np.testing.assert_array_equal(trained.info.counted, kept)
-    assert trained.state.occupancy_sum.sum() == pytest.approx(kept.sum())
+    feasible = (trained.info.costs <= problem.budgets).all(1)
+    np.testing.assert_array_equal(trained.info.counted, feasible)
+    assert trained.state.occupancy_sum.sum() == pytest.approx(feasible.sum())
 
 
 def test_only_one_bit_of_each_crpo_agent_crosses_before_the_steps():

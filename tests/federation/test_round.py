@@ -186,7 +186,7 @@ def stateless_learner():
     """Adds the agent's number to what it shares, keeps nothing, and asks all for theirs."""
     asks = Exchange(
         send=lambda key, time, shared, local, agent, hparams: (agent, ()),
-        receive=lambda local, kept, merged: local,
+        receive=lambda local, retained, merged: local,
     )
     return Learner(
         init=lambda key, agent, hparams: (jnp.zeros(2), ()),

@@ -110,11 +110,11 @@ def round_apart(sides, key, number, state, hparams, gather):
         keys = agent_keys(jax.random.fold_in(key_exchanges, index), AGENTS)
         send, receive = jax.jit(exchange.send), jax.jit(exchange.receive)
         time = Time(number, jnp.int32(0))
-        asked = [
+        sent_and_retained = [
             send(keys[i], time, state.shared, locals_[i], agents[i], learner) for i in range(AGENTS)
         ]
-        merged = jax.jit(exchange.merge)(stacked([sent for sent, _ in asked]), weights)
-        locals_ = [receive(locals_[i], asked[i][1], merged) for i in range(AGENTS)]
+        merged = jax.jit(exchange.merge)(stacked([sent for sent, _ in sent_and_retained]), weights)
+        locals_ = [receive(locals_[i], sent_and_retained[i][1], merged) for i in range(AGENTS)]
     keys, agent = agent_keys(key_agents, AGENTS), jax.jit(sides.agent)
     done = [
         agent(keys[i], number, state.shared, locals_[i], agents[i], learner) for i in range(AGENTS)

@@ -25,22 +25,22 @@ def test_bands_are_intervals_of_interquartile_means_over_seeds():
     values = np.array([[0.0, 1.0, 2.0, 3.0, 100.0], [7.0, math.nan, 7.0, 7.0, math.nan]])
     found = averaged(series([0.0, 0.0]), values)
     assert found.y.tolist() == [2.0, 7.0], "of 0, 1, 2, 3, 100 the middle is 1, 2, 3"
-    told = stratified_bootstrap(values[0], interquartile_mean, seed=1)
-    assert found.band.low[0] == pytest.approx(told.low, abs=0.4)
-    assert found.band.high[0] == pytest.approx(told.high, rel=0.4) and found.band.filled
+    interval = stratified_bootstrap(values[0], interquartile_mean, seed=1)
+    assert found.band.low[0] == pytest.approx(interval.low, abs=0.4)
+    assert found.band.high[0] == pytest.approx(interval.high, rel=0.4) and found.band.filled
     assert (found.band.low[1], found.band.high[1]) == (7.0, 7.0), "three seeds are alike"
-    assert found.band.words == "95 % interval of the interquartile mean over 5 seeds"
+    assert found.band.meaning == "95 % interval of the interquartile mean over 5 seeds"
 
 
 def test_configurations_are_strata_and_agents_alone_have_a_range():
     """Seeds differ within strata by 2, strata by 100: only the former is uncertainty."""
     values = np.array([[[0.0, 100.0], [2.0, 102.0], [0.0, 100.0], [2.0, 102.0]]])
     found = averaged(series([0.0]), values, "configuration")
-    assert found.band.words.endswith("over 4 seeds × 2 configurations")
+    assert found.band.meaning.endswith("over 4 seeds × 2 configurations")
     assert 20 < found.band.low[0] <= found.y[0] == 51.0 <= found.band.high[0] < 80
     alone = averaged(series([0.0]), values[:, :1])
     assert (alone.band.low[0], alone.y[0], alone.band.high[0]) == (0.0, 50.0, 100.0)
-    assert alone.band.words.startswith("range over 2 agents") and not alone.band.filled
+    assert alone.band.meaning.startswith("range over 2 agents") and not alone.band.filled
 
 
 def test_bands_are_as_smooth_as_their_curves():
@@ -68,7 +68,7 @@ def test_what_is_undefined_has_no_average_and_one_seed_no_band():
 
 
 def test_legends_name_every_meaning_once_and_whose_it_is():
-    one, other = (Band(np.zeros(1), np.ones(1), "", words, words == "a") for words in "ab")
+    one, other = (Band(np.zeros(1), np.ones(1), "", text, text == "a") for text in "ab")
     same = [series([0.0], name=name, band=one) for name in ("x", "y")]
     assert [tuple(found) for found in meanings(same)] == [("a", True)]
     found = meanings([*same, series([0.0], name="z", band=other), series([0.0])])
@@ -86,9 +86,9 @@ def test_a_long_table_becomes_a_matrix_whatever_its_order():
 
 def test_colours_and_lines_tell_curves_apart_and_only_the_first_are_drawn():
     axes = Axes(("round",), (np.arange(2.0),))
-    styles = [curve(axes, "", np.zeros(2), place) for place in range(15)]
+    styles = [curve(axes, "", np.zeros(2), index) for index in range(15)]
     assert len({(one.colour, one.dash) for one in styles}) == 15
-    assert [one.shown for one in styles] == [True] * 7 + [False] * 8
+    assert [one.visible for one in styles] == [True] * 7 + [False] * 8
 
 
 def test_rows_without_an_abscissa_are_left_out():

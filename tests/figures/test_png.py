@@ -31,7 +31,7 @@ def test_a_chart_has_every_curve_its_reference_and_its_band():
     one = series(y, "left", band=Band(y - 1, y + 1, "interval", "what it is"), reference=3.0)
     other = series(y, "right", band=Band(y, y, "range", "other", filled=False), colour=1)
     one = one._replace(reference_name="budget")
-    hidden = series(y, "hidden", shown=False)
+    hidden = series(y, "hidden", visible=False)
     (axes,) = png.drawn([Figure("Costs", (chart(one, other, hidden),))]).axes
     filled = [each for each in axes.collections if isinstance(each, PolyCollection)]
     assert len(filled) == 1, "a range is outlined"

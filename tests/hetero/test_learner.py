@@ -12,7 +12,7 @@ import pytest
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.sweep import sweep
 from fedjax_rl.execution.train import start, train
-from fedjax_rl.hetero.learner import adam, asynchronous, descended, remembered
+from fedjax_rl.hetero.learner import adam, asynchronous, gradient_step, with_past
 from fedjax_rl.hetero.losses import LossChoices, build_loss
 from fedjax_rl.hetero.rollout import generator, sampling
 from fedjax_rl.hetero.schedule import ScheduleSettings, depth, simulate, staleness
@@ -29,15 +29,15 @@ POLICY = table(TASK.vocabulary, TASK.response_length, TASK.contexts, TASK.contex
 START = 0.5 * jax.random.normal(jax.random.key(5), (TASK.contexts, TASK.vocabulary))
 
 
-def choices(kept):
+def choices(past):
     return HeteroChoices(
-        PROMPTS, GROUP, depth=kept, top_k=0, held_out=16, on_policy=4, geometric=True
+        PROMPTS, GROUP, depth=past, top_k=0, held_out=16, on_policy=4, geometric=True
     )
 
 
 @functools.cache
-def algorithm(kept, loss="grpo"):
-    return asynchronous(TASK, POLICY, build_loss(loss, LossChoices("geometric")), choices(kept))
+def algorithm(past, loss="grpo"):
+    return asynchronous(TASK, POLICY, build_loss(loss, LossChoices("geometric")), choices(past))
 
 
 def settings(schedule, rate=RATE):
@@ -56,8 +56,10 @@ def settings(schedule, rate=RATE):
 
 def schedule_of(window, seed=0):
     sync = 0.0 if window == 0 else 90.0
-    told = ScheduleSettings(samplers=2, window=window, sync_seconds=sync, sampler_seconds=20.0)
-    return simulate(told, STEPS, seed)[0]
+    chosen_settings = ScheduleSettings(
+        samplers=2, window=window, sync_seconds=sync, sampler_seconds=20.0
+    )
+    return simulate(chosen_settings, STEPS, seed)[0]
 
 
 def trained(schedule, loss="grpo", seed=0):
@@ -176,9 +178,9 @@ def test_tokens_are_those_of_the_plain_trainer():
 def test_a_delay_sweep_is_one_program_and_each_member_its_own_run():
     chex.clear_trace_counter()
     schedules = [schedule_of(0), schedule_of(2, seed=1), schedule_of(3, seed=2)]
-    kept = max(map(depth, schedules))
-    made = algorithm(kept)
-    counted = chex.assert_max_traces(lambda *arguments: algorithm(kept).step(*arguments), n=1)
+    largest = max(map(depth, schedules))
+    made = algorithm(largest)
+    counted = chex.assert_max_traces(lambda *arguments: algorithm(largest).step(*arguments), n=1)
     made = made._replace(step=counted)
     stacked = Deliveries(*(np.stack(leaves) for leaves in zip(*[s[:3] for s in schedules])))  # noqa: B905
     hparams = settings(schedules[0])._replace(deliveries=stacked)
@@ -217,21 +219,21 @@ def test_other_losses_learn_too(loss):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"group_size": 1}, "--group-size: got 1"),
         ({"prompts": 0}, "--prompts: got 0"),
         ({"depth": 0}, "--depth: got 0"),
     ],
 )
-def test_impossible_choices_are_refused(change, told):
-    with pytest.raises(InvalidInput, match=told):
+def test_impossible_choices_are_refused(change, message):
+    with pytest.raises(InvalidInput, match=message):
         asynchronous(TASK, POLICY, build_loss("gepo", LossChoices()), choices(1)._replace(**change))
 
 
 def test_the_ring_of_the_past_is_written_where_it_is_asked():
     past = {"a": jnp.zeros((3, 2)), "b": jnp.ones(3)}
-    ring = remembered(past, {"a": jnp.full(2, 5.0), "b": jnp.float32(7.0)}, jnp.int32(1))
+    ring = with_past(past, {"a": jnp.full(2, 5.0), "b": jnp.float32(7.0)}, jnp.int32(1))
     np.testing.assert_array_equal(ring["a"], [[0, 0], [5, 5], [0, 0]])
     np.testing.assert_array_equal(ring["b"], [1, 7, 1])
 
@@ -239,7 +241,7 @@ def test_the_ring_of_the_past_is_written_where_it_is_asked():
 def test_a_gradient_is_cut_to_its_norm_before_adam_sees_it():
     state = HeteroState(jnp.zeros(2), adam.init(jnp.zeros(2)), jnp.zeros((1, 2)), None)
     hparams = settings(schedule_of(0))._replace(gradient_norm=np.float32(1.0))
-    parameters, moments, norm = descended(jnp.array([3.0, 4.0]), state, hparams)
+    parameters, moments, norm = gradient_step(jnp.array([3.0, 4.0]), state, hparams)
     assert float(norm) == 5.0
     np.testing.assert_allclose(moments.mu, [0.06, 0.08], rtol=1e-5)
     np.testing.assert_allclose(parameters, [-RATE, -RATE], rtol=1e-5)

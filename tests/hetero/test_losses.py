@@ -46,7 +46,7 @@ def batch_of(case: Case) -> Batch:
     )
 
 
-def judged(name: str, how: Variant, case: Case, kl: str = "none"):
+def evaluated(name: str, how: Variant, case: Case, kl: str = "none"):
     """Settings that a variant does not change stay the package's own, which are so tested."""
     changes = {k: v for k, v in how._asdict().items() if v != getattr(Variant(), k)}
     choices = LossChoices(how.sequence_weight, how.denominator, kl)
@@ -95,8 +95,8 @@ def test_loss_and_gradient_of_two_prompts(name: str, how: Variant):
     frozen = CASE.log_p
     expected = reference(CASE, frozen, frozen, how)
     expected_slope = slope(lambda live: reference(CASE, live, frozen, how), frozen)
-    told, gradient = judged(name, how, CASE)
-    assert float(told.loss) == pytest.approx(expected, rel=2e-5, abs=1e-6)
+    outcome, gradient = evaluated(name, how, CASE)
+    assert float(outcome.loss) == pytest.approx(expected, rel=2e-5, abs=1e-6)
     np.testing.assert_allclose(gradient, expected_slope, rtol=1e-4, atol=2e-6)
     assert np.abs(expected_slope).max() > 1e-3
     assert not gradient[~CASE.mask].any()
@@ -180,7 +180,7 @@ BY_HAND = [
     ("name", "how", "expected"), BY_HAND, ids=[label(*one[:2]) for one in BY_HAND]
 )
 def test_fractions_by_hand(name: str, how: Variant, expected: float):
-    assert float(judged(name, how, HAND)[0].loss) == pytest.approx(expected, rel=1e-5)
+    assert float(evaluated(name, how, HAND)[0].loss) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -197,21 +197,21 @@ def test_fractions_by_hand(name: str, how: Variant, expected: float):
     ],
 )
 def test_fraction_clipped(name: str, how: Variant, clipped: float):
-    assert float(judged(name, how, HAND)[0].clipped) == pytest.approx(clipped)
+    assert float(evaluated(name, how, HAND)[0].clipped) == pytest.approx(clipped)
 
 
 def test_weights_are_told_before_clipping():
-    tokens = judged("grpo", Variant(), HAND)[0].weights
+    tokens = evaluated("grpo", Variant(), HAND)[0].weights
     np.testing.assert_allclose(tokens, np.where(HAND.mask, HAND.ratios, 1.0), rtol=1e-5)
-    sequences = judged("gepo", PRODUCT, HAND)[0].weights
+    sequences = evaluated("gepo", PRODUCT, HAND)[0].weights
     np.testing.assert_allclose(sequences, [[[0.45], [0.792]], [[0.6], [1.08]]], rtol=1e-5)
-    traces = judged("v-trace", Variant(), HAND)[0].weights
+    traces = evaluated("v-trace", Variant(), HAND)[0].weights
     np.testing.assert_allclose(traces[0], [[0.75, 0.5, 0.5], [0.66, 0.6, 1.0]], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["grpo", "gepo", "bnpo"])
 def test_advantages(name: str):
-    advantages = judged(name, Variant(), CASE)[0].advantages
+    advantages = evaluated(name, Variant(), CASE)[0].advantages
     deviation = math.sqrt(1 / 3)  # of (1, 0, 0), ddof 1: (4/9 + 1/9 + 1/9) / 2
     first = {
         "grpo": 2 / 3 / (deviation + 1e-4),
@@ -234,12 +234,12 @@ def test_advantages(name: str):
     ],
 )
 def test_kl_terms(kl: str, term):
-    bare, bare_slope = judged("gepo", Variant(), CASE)
-    told, gradient = judged("gepo", Variant(), CASE, kl)
+    bare, bare_slope = evaluated("gepo", Variant(), CASE)
+    penalised, gradient = evaluated("gepo", Variant(), CASE, kl)
     expected = 0.005 * kl_term(CASE, CASE.log_p, term)
     expected_slope = 0.005 * slope(lambda live: kl_term(CASE, live, term), CASE.log_p)
     assert expected > 1e-5
-    assert float(told.loss - bare.loss) == pytest.approx(expected, rel=1e-3)
+    assert float(penalised.loss - bare.loss) == pytest.approx(expected, rel=1e-3)
     np.testing.assert_allclose(gradient - bare_slope, expected_slope, rtol=1e-3, atol=1e-6)
 
 

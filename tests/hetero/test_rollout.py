@@ -81,13 +81,13 @@ SHARES = [0.15, 0.4, 0.05, 0.3, 0.1]
     ],
 )
 def test_which_tokens_may_be_drawn(shares, top_p, top_k, expected):
-    kept = allowed(jnp.log(jnp.asarray(shares, jnp.float32)), jnp.float32(top_p), top_k)
-    np.testing.assert_array_equal(kept, np.asarray(expected, bool))
+    mask = allowed(jnp.log(jnp.asarray(shares, jnp.float32)), jnp.float32(top_p), top_k)
+    np.testing.assert_array_equal(mask, np.asarray(expected, bool))
 
 
 def test_which_tokens_may_be_drawn_agrees_with_a_sort():
     rng = np.random.default_rng(0)
-    kept = jax.jit(allowed, static_argnums=2)
+    mask = jax.jit(allowed, static_argnums=2)
     for top_k in (0, 3, 12):
         for top_p in (0.2, 0.5, 0.9, 0.99):
             logits = (2 * rng.normal(size=12)).astype(np.float32)
@@ -97,7 +97,7 @@ def test_which_tokens_may_be_drawn_agrees_with_a_sort():
             needed = int(np.searchsorted(np.cumsum(shares), top_p)) + 1
             expected = np.zeros(12, bool)
             expected[order[:needed]] = True
-            np.testing.assert_array_equal(kept(logits, top_p, top_k), expected)
+            np.testing.assert_array_equal(mask(logits, top_p, top_k), expected)
 
 
 @pytest.mark.parametrize(
@@ -111,11 +111,11 @@ def test_tokens_are_drawn_as_often_as_they_should(temperature, top_p, top_k):
     response = group(policy, keys, None, sampling(temperature, top_p), parameters, top_k=top_k)
     tempered = np.exp(logits / temperature)
     tempered /= tempered.sum()
-    kept = np.asarray(allowed(jnp.float32(logits / temperature), top_p, top_k))
+    mask = np.asarray(allowed(jnp.float32(logits / temperature), top_p, top_k))
     counts = np.bincount(np.asarray(response.tokens)[:, 0], minlength=5)
-    assert (counts[~kept] == 0).all()
-    expected = draws * tempered[kept] / tempered[kept].sum()
-    assert stats.chisquare(counts[kept], expected).pvalue > 1e-4
+    assert (counts[~mask] == 0).all()
+    expected = draws * tempered[mask] / tempered[mask].sum()
+    assert stats.chisquare(counts[mask], expected).pvalue > 1e-4
     # The log-probability is of the tempered policy, not of what truncation made of it.
     np.testing.assert_allclose(
         response.log_q[:, 0], np.log(tempered)[np.asarray(response.tokens)[:, 0]], rtol=1e-5
@@ -158,7 +158,7 @@ def test_nothing_follows_the_end(policy):
     for tokens, mask, log_q in zip(*map(np.asarray, response), strict=True):
         ends = np.flatnonzero(tokens == END)
         length = ends[0] + 1 if len(ends) else len(tokens)
-        assert mask.tolist() == [place < length for place in range(len(tokens))]
+        assert mask.tolist() == [index < length for index in range(len(tokens))]
         assert (tokens[length:] == END).all() and (log_q[length:] == 0).all()
         lengths.add(int(length))
     assert len(lengths) > 2

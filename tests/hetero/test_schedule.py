@@ -40,7 +40,7 @@ def same(one: Schedule, other: Schedule) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("versions", "steps", "newest_taken", "window", "place"),
+    ("versions", "steps", "newest_taken", "window", "index"),
     [
         ([], 3, 2, 4, None),
         ([0, 0], 0, NOTHING_TAKEN, 4, 0),  # the first batch ever is news
@@ -54,9 +54,9 @@ def same(one: Schedule, other: Schedule) -> bool:
     ],
 )
 def test_the_rule_for_taking(
-    versions: list[int], steps: int, newest_taken: int, window: int, place: int | None
+    versions: list[int], steps: int, newest_taken: int, window: int, index: int | None
 ) -> None:
-    assert choose(versions, steps, newest_taken, window) == place
+    assert choose(versions, steps, newest_taken, window) == index
 
 
 def filled(queue: Queue, versions: list[int]) -> Queue:

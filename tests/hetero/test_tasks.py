@@ -26,10 +26,10 @@ def sums(prompt, modulus):
 def sum_of_numbers(prompt, base):
     digits = len(prompt) // 2
     first, second = (
-        sum(digit * base**place for place, digit in enumerate(number))
+        sum(digit * base**index for index, digit in enumerate(number))
         for number in (prompt[:digits], prompt[digits:])
     )
-    return [(first + second) // base**place % base for place in range(digits + 1)]
+    return [(first + second) // base**index % base for index in range(digits + 1)]
 
 
 def closings(prompt, kinds):
@@ -74,7 +74,7 @@ def test_solutions_are_those_of_plain_python(task, answer):
     for prompt, own_tokens, own_mask in zip(*map(np.asarray, (prompts, tokens, mask)), strict=True):
         expected = answer(prompt.tolist())
         assert own_tokens[: len(expected)].tolist() == expected
-        assert own_mask.tolist() == [place < len(expected) for place in range(len(own_mask))]
+        assert own_mask.tolist() == [index < len(expected) for index in range(len(own_mask))]
         assert (own_tokens[len(expected) :] == task.end_token).all()
 
 
@@ -84,12 +84,12 @@ def test_rewards_are_one_for_the_answer_and_zero_for_anything_else(task, answer)
     tokens, mask = solve(task, prompts)
     reward = jax.jit(jax.vmap(task.reward))
     np.testing.assert_array_equal(reward(prompts, tokens, mask), np.ones(PROMPTS, np.float32))
-    for place in range(task.response_length):
-        corrupted = tokens.at[:, place].set((tokens[:, place] + 1) % task.vocabulary)
+    for index in range(task.response_length):
+        corrupted = tokens.at[:, index].set((tokens[:, index] + 1) % task.vocabulary)
         # Only what is masked may be anything.
-        np.testing.assert_array_equal(reward(prompts, corrupted, mask), ~mask[:, place])
+        np.testing.assert_array_equal(reward(prompts, corrupted, mask), ~mask[:, index])
         np.testing.assert_array_equal(
-            reward(prompts, tokens, mask.at[:, place].set(~mask[:, place])), np.zeros(PROMPTS)
+            reward(prompts, tokens, mask.at[:, index].set(~mask[:, index])), np.zeros(PROMPTS)
         )
 
 
@@ -102,8 +102,8 @@ def test_rewards_of_random_answers_are_those_of_plain_python(task, answer):
     tokens = np.where(wrong, rng.integers(task.vocabulary, size=tokens.shape), tokens)
     rewards = jax.jit(jax.vmap(task.reward))(prompts, tokens, mask)
     expected = [
-        own[kept].tolist() == answer(prompt.tolist())
-        for prompt, own, kept in zip(prompts, tokens, mask, strict=True)
+        own[own_mask].tolist() == answer(prompt.tolist())
+        for prompt, own, own_mask in zip(prompts, tokens, mask, strict=True)
     ]
     assert 0 < sum(expected) < PROMPTS
     np.testing.assert_array_equal(rewards, np.asarray(expected, np.float32))
@@ -119,17 +119,17 @@ def test_a_table_can_solve_it(task, answer):
     contexts = np.asarray(see(prompts, tokens, positions))
     assert contexts.dtype == np.int32
     wanted = {}
-    kept = np.asarray(mask)
-    for context, token in zip(contexts[kept], np.asarray(tokens)[kept], strict=True):
+    on_answer = np.asarray(mask)
+    for context, token in zip(contexts[on_answer], np.asarray(tokens)[on_answer], strict=True):
         assert wanted.setdefault(int(context), int(token)) == int(token)
     assert len(set(wanted.values())) > 1
     random = jax.random.randint(jax.random.key(4), tokens.shape, 0, task.vocabulary, jnp.int32)
     reached = np.asarray(see(prompts, random, positions))
     assert reached.min() >= 0 and reached.max() < task.contexts
-    for place in (0, task.response_length - 1):
-        changed = random.at[:, place:].set(0)
+    for index in (0, task.response_length - 1):
+        changed = random.at[:, index:].set(0)
         np.testing.assert_array_equal(
-            see(prompts, changed, positions)[:, : place + 1], reached[:, : place + 1]
+            see(prompts, changed, positions)[:, : index + 1], reached[:, : index + 1]
         )
 
 
@@ -206,9 +206,9 @@ def test_an_eighth_is_held_out_whatever_the_prompts_mean():
     prompts = draw(prefix_sum(), number=8000)
     out = np.asarray(jax.vmap(is_held_out)(prompts))
     assert abs(out.mean() - 1 / 8) < 4 * np.sqrt(7 / 64 / 8000)
-    for place in (0, 23):
+    for index in (0, 23):
         for token in range(8):
-            rows = out[np.asarray(prompts[:, place]) == token]
+            rows = out[np.asarray(prompts[:, index]) == token]
             assert abs(rows.mean() - 1 / 8) < 4.5 * np.sqrt(7 / 64 / len(rows))
 
 
@@ -221,7 +221,7 @@ def test_the_hash_is_that_of_plain_python():
     prompts = np.asarray(draw(brackets()))
     expected = [
         scramble(
-            sum(scramble((place + 1) * 0x9E3779B9 & 0xFFFFFFFF ^ token) for place, token in one)
+            sum(scramble((index + 1) * 0x9E3779B9 & 0xFFFFFFFF ^ token) for index, token in one)
             & 0xFFFFFFFF
         )
         % 8

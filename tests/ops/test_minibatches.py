@@ -54,12 +54,12 @@ def test_every_step_is_equally_likely_in_every_minibatch():
     rows = numbered(8, 2)
     deal = jax.jit(jax.vmap(lambda key: stratified_minibatches(key, rows, count)))
     first = np.asarray(deal(keys)[:, 0], int)
-    chosen = np.full((draws, 2, 2), -1)
+    minibatch_of = np.full((draws, 2, 2), -1)
     for index in range(first.shape[1]):
         step, environment = first[:, index, 0], first[:, index, 1]
-        chosen[np.arange(draws), step // count, environment] = step % count
-    assert chosen.min() == 0
-    flat = chosen.reshape(draws, 4)
+        minibatch_of[np.arange(draws), step // count, environment] = step % count
+    assert minibatch_of.min() == 0
+    flat = minibatch_of.reshape(draws, 4)
     for column in range(4):
         assert chisquare(np.bincount(flat[:, column], minlength=count)).pvalue > 1e-4
         for other in range(column):

@@ -31,10 +31,10 @@ def test_categorical_log_prob_of_every_action():
     parameters, distribution = logits(0), categorical(5)
     assert distribution.num_parameters == 5 and distribution.action_shape == ()
     for action in range(5):
-        chosen = jnp.full(BATCH, action)
+        actions = jnp.full(BATCH, action)
         expected = log_softmax(parameters, axis=-1)[:, action]
         np.testing.assert_allclose(
-            distribution.log_prob(parameters, chosen), expected, rtol=1e-5, atol=1e-6
+            distribution.log_prob(parameters, actions), expected, rtol=1e-5, atol=1e-6
         )
 
 

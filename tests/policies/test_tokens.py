@@ -48,7 +48,7 @@ def at_once(policy):
     )
 
 
-def words(seed, *shape):
+def tokens_of(seed, *shape):
     rng = np.random.default_rng(seed)
     return (
         jnp.asarray(rng.integers(VOCABULARY, size=(*shape, length)), jnp.int32)
@@ -77,7 +77,7 @@ each_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
 
 @each_policy
 def test_what_is_remembered_agrees_with_what_is_computed_at_once(policy):
-    parameters, (prompt, response) = rough(policy), words(0)
+    parameters, (prompt, response) = rough(policy), tokens_of(0)
     expected = at_once(policy)(parameters, prompt, response)
     assert expected.shape == (LENGTH, VOCABULARY) and expected.dtype == jnp.float32
     assert np.std(expected) > 0.1
@@ -87,21 +87,21 @@ def test_what_is_remembered_agrees_with_what_is_computed_at_once(policy):
 
 @each_policy
 def test_no_token_is_seen_before_its_time(policy):
-    parameters, (prompt, response) = rough(policy), words(1)
+    parameters, (prompt, response) = rough(policy), tokens_of(1)
 
     logits = at_once(policy)
     expected = np.asarray(logits(parameters, prompt, response))
-    for place in range(LENGTH):
-        other = response.at[place].set((response[place] + 1) % VOCABULARY)
+    for index in range(LENGTH):
+        other = response.at[index].set((response[index] + 1) % VOCABULARY)
         changed = np.asarray(logits(parameters, prompt, other))
-        np.testing.assert_array_equal(changed[: place + 1], expected[: place + 1])
-        if place + 1 < LENGTH:
-            assert np.abs(changed[place + 1] - expected[place + 1]).max() > 1e-3
+        np.testing.assert_array_equal(changed[: index + 1], expected[: index + 1])
+        if index + 1 < LENGTH:
+            assert np.abs(changed[index + 1] - expected[index + 1]).max() > 1e-3
 
 
 @each_policy
 def test_many_at_once_are_as_one_by_one(policy):
-    parameters, (prompts, responses) = rough(policy), words(2, 3)
+    parameters, (prompts, responses) = rough(policy), tokens_of(2, 3)
     logits = at_once(policy)
     together = jax.jit(jax.vmap(logits, (None, 0, 0)))(parameters, prompts, responses)
     alone = [logits(parameters, *one) for one in zip(prompts, responses, strict=True)]
@@ -110,7 +110,7 @@ def test_many_at_once_are_as_one_by_one(policy):
 
 @each_policy
 def test_the_first_policy_is_nearly_uniform_and_its_parameters_float32(policy):
-    parameters, (prompt, response) = jax.jit(policy.init)(jax.random.key(3)), words(3)
+    parameters, (prompt, response) = jax.jit(policy.init)(jax.random.key(3)), tokens_of(3)
     assert {leaf.dtype for leaf in jax.tree.leaves(parameters)} == {jnp.dtype("float32")}
     logits = at_once(policy)(parameters, prompt, response)
     probabilities = jax.nn.softmax(logits)
@@ -136,15 +136,15 @@ def by_numpy(parameters, prompt, response, heads):
     size = width // heads
     for index in range(sum(name.startswith("blocks") for name in parameters)):
         block = parameters[f"blocks_{index}"]
-        asked = through(normalised(features, block["norm_attention"]), block["project"])
+        projected = through(normalised(features, block["norm_attention"]), block["project"])
         found = np.zeros_like(features)
         for head in range(heads):
             own = slice(head * size, (head + 1) * size)
-            query, key, value = (asked[:, part * width :][:, own] for part in range(3))
-            for place in range(len(features)):
-                scores = key[: place + 1] @ query[place] / np.sqrt(size)
+            query, key, value = (projected[:, part * width :][:, own] for part in range(3))
+            for position in range(len(features)):
+                scores = key[: position + 1] @ query[position] / np.sqrt(size)
                 weights = np.exp(scores - scores.max())
-                found[place, own] = weights @ value[: place + 1] / weights.sum()
+                found[position, own] = weights @ value[: position + 1] / weights.sum()
         features = features + through(found, block["gather"])
         wide = through(normalised(features, block["norm_dense"]), block["widen"])
         bent = wide / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (wide + 0.044715 * wide**3)))
@@ -155,7 +155,7 @@ def by_numpy(parameters, prompt, response, heads):
 @pytest.mark.parametrize(("layers", "heads"), [(1, 1), (2, 4)])
 def test_the_transformer_is_that_of_numpy(layers, heads):
     policy = a_transformer(layers=layers, heads=heads)
-    parameters, (prompt, response) = rough(policy), words(4)
+    parameters, (prompt, response) = rough(policy), tokens_of(4)
     logits = at_once(policy)(parameters, prompt, response)
     expected = by_numpy(parameters, np.asarray(prompt), np.asarray(response), heads)
     np.testing.assert_allclose(logits, expected, atol=2e-5)
@@ -182,7 +182,7 @@ def test_the_gradient_of_a_table_adds_up_over_equal_contexts():
 
 def test_half_precision_is_near_and_learns_in_float32():
     full, half = a_transformer(layers=1), a_transformer(layers=1, dtype="bfloat16")
-    parameters, (prompt, response) = jax.jit(full.init)(jax.random.key(5)), words(5)
+    parameters, (prompt, response) = jax.jit(full.init)(jax.random.key(5)), tokens_of(5)
     parameters["head"]["kernel"] = parameters["head"]["kernel"] * 100
     exact, near = (at_once(policy)(parameters, prompt, response) for policy in (full, half))
     assert near.dtype == jnp.float32 and half.start()[0].keys.dtype == jnp.bfloat16

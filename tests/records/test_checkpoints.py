@@ -173,9 +173,9 @@ def test_a_full_disk_leaves_the_earlier_ones(tmp_path, monkeypatch):
 
 def kept_rounds(tmp_path, settings, rounds):
     """Rounds that a checkpointer saves when it is visited after each of these."""
-    with DirectoryCheckpointer(tmp_path, settings, ORIGIN) as kept:
+    with DirectoryCheckpointer(tmp_path, settings, ORIGIN) as saver:
         for round in rounds:
-            kept.visit(round, lambda round=round: progress_of(round))
+            saver.visit(round, lambda round=round: progress_of(round))
     folder = tmp_path / "checkpoints"
     return [int(name[-9:]) for name in names(folder)] if folder.exists() else []
 
@@ -201,22 +201,22 @@ def test_what_went_wrong_beside_the_run_stops_it_at_the_next_visit(tmp_path, mon
     monkeypatch.setattr(checkpoints, "write", fail)
     always = CheckpointSettings(checkpoint_seconds=0)
     for visits in (1, 2):  # the last failure shows when the checkpointer is left
-        kept = DirectoryCheckpointer(tmp_path, always, ORIGIN)
-        with pytest.raises(CheckpointFailure, match="full"), kept:
+        saver = DirectoryCheckpointer(tmp_path, always, ORIGIN)
+        with pytest.raises(CheckpointFailure, match="full"), saver:
             for round in range(visits):
-                kept.visit(round, lambda: progress_of(1))
+                saver.visit(round, lambda: progress_of(1))
 
 
 def test_a_signal_saves_and_stops(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     with (
         pytest.raises(Stopped) as stopped,
-        DirectoryCheckpointer(tmp_path, CheckpointSettings(), ORIGIN) as kept,
+        DirectoryCheckpointer(tmp_path, CheckpointSettings(), ORIGIN) as saver,
     ):
-        kept.visit(1, lambda: progress_of(1))
+        saver.visit(1, lambda: progress_of(1))
         signal.raise_signal(signal.SIGTERM)
         assert signal.getsignal(signal.SIGTERM) == before, "a second one acts at once"
-        kept.visit(2, lambda: progress_of(2))
+        saver.visit(2, lambda: progress_of(2))
     assert stopped.value.status == 143
     assert str(stopped.value).endswith(f"go on with: fedjax-rl resume {tmp_path}")
     assert names(tmp_path / "checkpoints") == ["round-000000002"]

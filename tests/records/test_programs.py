@@ -14,7 +14,7 @@ RUN = ["run", "fednpg", "--rounds", "3", "--log-every", "1"]
 FILES = ("metrics.csv", "policy.npz")
 
 
-def started(tmp_path, name, *words, **variables):
+def started(tmp_path, name, *arguments, **variables):
     """A run by a process that knows nothing of the cache of these tests."""
     environment = {
         variable: value
@@ -22,7 +22,7 @@ def started(tmp_path, name, *words, **variables):
         if not variable.startswith("JAX_") and variable != "TF_CPP_MIN_LOG_LEVEL"
     }
     done = subprocess.run(
-        [sys.executable, "-m", "fedjax_rl", *RUN, "--out", str(tmp_path / name), *words],
+        [sys.executable, "-m", "fedjax_rl", *RUN, "--out", str(tmp_path / name), *arguments],
         env=environment | {"FEDJAX_RL_CACHE": str(tmp_path / "cache")} | variables,
         capture_output=True,
         text=True,
@@ -33,7 +33,7 @@ def started(tmp_path, name, *words, **variables):
     return [(tmp_path / name / file).read_bytes() for file in FILES]
 
 
-def kept(tmp_path):
+def cached_programs(tmp_path):
     """Times of writing, by entry."""
     found = (tmp_path / "cache" / "programs").glob("*/*-cache")
     return {entry: entry.stat().st_mtime_ns for entry in found}
@@ -41,37 +41,37 @@ def kept(tmp_path):
 
 def test_a_second_start_compiles_nothing_and_computes_the_same(tmp_path):
     first = started(tmp_path, "first")
-    entries = kept(tmp_path)
+    entries = cached_programs(tmp_path)
     assert len(entries) > 3
     assert {entry.parent.name for entry in entries} == {programs.processor()}
     assert started(tmp_path, "second") == first
-    assert kept(tmp_path) == entries
+    assert cached_programs(tmp_path) == entries
     # One that a kill cut short is thrown away, and written again.
     damaged = max(entries, key=lambda entry: entry.stat().st_size)
     damaged.write_bytes(damaged.read_bytes()[:-9])
     os.utime(damaged, (1e9, 1e9))
     (damaged.parent / programs.CHECKED).unlink()
     assert started(tmp_path, "third") == first
-    assert set(kept(tmp_path)) == set(entries)
+    assert set(cached_programs(tmp_path)) == set(entries)
     programs.discard_damaged(damaged.parent, 9e9)
-    assert set(kept(tmp_path)) == set(entries)
+    assert set(cached_programs(tmp_path)) == set(entries)
 
 
 @pytest.mark.parametrize(
-    ("words", "variables"),
+    ("arguments", "variables"),
     [
         (["--no-compilation-cache"], {}),
         ([], {"JAX_ENABLE_COMPILATION_CACHE": "0"}),
         ([], {"JAX_COMPILATION_CACHE_DIR": "elsewhere"}),
     ],
 )
-def test_whoever_decides_otherwise_is_heard(tmp_path, words, variables):
+def test_whoever_decides_otherwise_is_heard(tmp_path, arguments, variables):
     variables = {
         name: str(tmp_path / value) if name.endswith("DIR") else value
         for name, value in variables.items()
     }
-    started(tmp_path, "run", *words, **variables)
-    assert kept(tmp_path) == {}
+    started(tmp_path, "run", *arguments, **variables)
+    assert cached_programs(tmp_path) == {}
 
 
 def test_what_is_whole_is_looked_at_once(tmp_path):

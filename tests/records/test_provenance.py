@@ -11,15 +11,15 @@ from fedjax_rl.records.directory import made_with
 pytestmark = pytest.mark.timeout(60)
 
 
-def git(where, *words):
-    told = subprocess.run(
-        ["git", "-C", where, "-c", "user.name=a", "-c", "user.email=a@b", *words],
+def git(where, *arguments):
+    completed = subprocess.run(
+        ["git", "-C", where, "-c", "user.name=a", "-c", "user.email=a@b", *arguments],
         capture_output=True,
         text=True,
         check=True,
         timeout=30,
     )
-    return told.stdout.strip()
+    return completed.stdout.strip()
 
 
 @pytest.fixture

@@ -49,10 +49,10 @@ def finite(
     rows: dict[str, Any] = {"round": t, "value": 10.0 - 8.0 / (t + 1), "gap": 8.0 / (t + 1)}
     rows |= {"average_gap": -1.0 / (t + 1), "average_violation": 1.0 / (t + 1)}
     rows |= {"violation": 1.0 - t, "strong_violation": 2.0 / (t + 1)}
-    rows |= {f"cost/{name}": 3.0 / (t + 1) + place for place, name in enumerate(names)}
-    rows |= {f"multiplier/{place}/{name}": 0.1 * t for place, name in enumerate(names)}
+    rows |= {f"cost/{name}": 3.0 / (t + 1) + index for index, name in enumerate(names)}
+    rows |= {f"multiplier/{index}/{name}": 0.1 * t for index, name in enumerate(names)}
     rows |= {"environment_steps": 0 * t, "bytes_exchanged": 100 * t}
-    rows |= {f"extra_{place}": np.sin(t + place) for place in range(columns)}
+    rows |= {f"extra_{index}": np.sin(t + index) for index in range(columns)}
     table(path / "metrics.csv", rows)
     if finished:
         document(path / "summary.json", finite_summary(names, failed))

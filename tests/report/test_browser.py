@@ -59,8 +59,8 @@ def test_the_page_is_whole_and_legible(browser, pages, kind, width):
     page = opened(browser, pages[kind], width)
     assert page.complaints() == []
     assert len(page.requests()) == 1, "the page itself, and nothing else"
-    shown, room = page.evaluate(OVERFLOW)
-    assert room == width and shown <= width, "the page never scrolls sideways"
+    content_width, room = page.evaluate(OVERFLOW)
+    assert room == width and content_width <= width, "the page never scrolls sideways"
     assert page.evaluate(f"smallText({SMALLEST})") == []
     figures = page.evaluate("figuresDrawn()")
     assert (len(figures) > 0) == (kind != "solution")
@@ -141,8 +141,10 @@ def test_both_axes_can_be_logarithmic(browser, pages):
 
 def test_the_legend_says_what_a_band_is(browser, pages):
     page = opened(browser, pages["networks"], 390)
-    told = "[...document.querySelectorAll('figure:first-of-type .meaning')].map(e => e.textContent)"
-    assert page.evaluate(told) == ["95 % interval of the interquartile mean over 5 seeds"]
+    script = (
+        "[...document.querySelectorAll('figure:first-of-type .meaning')].map(e => e.textContent)"
+    )
+    assert page.evaluate(script) == ["95 % interval of the interquartile mean over 5 seeds"]
     aside = page.evaluate("document.querySelector('.legend .aside').textContent")
     assert aside.startswith("95 % interval ")
     assert page.evaluate("document.querySelectorAll('figure:first-of-type path.band').length") == 2
@@ -192,8 +194,8 @@ def test_tables_are_sorted_by_a_click(browser, pages):
 def test_one_map_is_seen_at_a_time_and_its_cells_tell_their_value(browser, pages):
     page = opened(browser, pages["sweep"], 1440)
     cells = "[...document.querySelectorAll('.map-box:not([hidden]) tbody td')]"
-    words = page.evaluate(f"{cells}.map(c => c.title)")
-    assert words[2:] == ["step_size 0.1, local_steps 1: 1.1", "step_size 1, local_steps 1: 2"]
+    titles = page.evaluate(f"{cells}.map(c => c.title)")
+    assert titles[2:] == ["step_size 0.1, local_steps 1: 1.1", "step_size 1, local_steps 1: 2"]
     assert page.evaluate(f"{cells}.map(c => c.textContent)") == ["1.5", "6", "1.1", "2"]
     count = page.evaluate("document.querySelectorAll('.map-box').length")
     assert count == page.evaluate("figures[0].views.length") > 1

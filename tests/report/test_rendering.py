@@ -11,7 +11,7 @@ from importlib import resources
 import pytest
 
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.figures.numbers import binary, exactly, seconds, shown
+from fedjax_rl.figures.numbers import binary, brief, exactly, seconds
 from fedjax_rl.report import page_of, write_report
 from fedjax_rl.report.markup import Html, join, tag
 from fedjax_rl.report.rendering import SCRIPTS, html_of
@@ -67,7 +67,7 @@ def test_markup_escapes_what_is_not_markup():
     ],
 )
 def test_values_are_shown_briefly(value, text):
-    assert shown(value) == text
+    assert brief(value) == text
 
 
 def test_settings_are_shown_exactly():
@@ -120,9 +120,9 @@ def test_numbers_of_figures_are_short_and_finite(tmp_path):
 
 def test_a_page_without_javascript_still_has_its_tables_and_bars(tmp_path):
     text = re.sub(r"<script.*?</script>", "", rendered(made.finite(tmp_path / "run")), flags=re.S)
-    told = " ".join(Elements(text).text)
+    page_text = " ".join(Elements(text).text)
     for word in ("exceeded by 25 %", "averaged", "7.5", "hill", "0.10.1", "JavaScript"):
-        assert word in told
+        assert word in page_text
 
 
 def test_maps_need_no_script(tmp_path):
@@ -158,7 +158,7 @@ def test_the_page_is_beside_the_run_unless_told_otherwise(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("directories", "out", "told"),
+    ("directories", "out", "message"),
     [
         ([], None, "directory: got none; at least one"),
         (["run", "other"], None, "--out: got none; a file for the page of several"),
@@ -168,11 +168,11 @@ def test_the_page_is_beside_the_run_unless_told_otherwise(tmp_path):
         (["missing"], None, "there is no such directory"),
     ],
 )
-def test_what_cannot_be_written_is_refused_and_changes_nothing(tmp_path, directories, out, told):
+def test_what_cannot_be_written_is_refused_and_changes_nothing(tmp_path, directories, out, message):
     for name in ("run", "other"):
         made.finite(tmp_path / name)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(InvalidInput, match=told) as raised:
+    with pytest.raises(InvalidInput, match=message) as raised:
         write_report([tmp_path / d for d in directories], out and tmp_path / out, overwrite=True)
     assert "\n" not in str(raised.value)
     assert sorted(tmp_path.rglob("*")) == before

@@ -8,9 +8,9 @@ import pytest
 from fedjax_rl.report.satisfaction import (
     Members,
     bar,
-    judged,
+    budgets_kept,
     satisfaction,
-    summary_words,
+    verdict_of,
     worst,
 )
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(30)
 
 
 @pytest.mark.parametrize(
-    ("cost", "budget", "verdict", "words"),
+    ("cost", "budget", "verdict", "verdict_text"),
     [
         (1.5, 2.0, "kept", "satisfied, 25 % below its budget"),
         (2.0, 2.0, "kept", "satisfied, at its budget"),
@@ -31,8 +31,8 @@ pytestmark = pytest.mark.timeout(30)
         (math.nan, 2.0, "unknown", "no finite figure"),
     ],
 )
-def test_the_verdict_and_its_words(cost, budget, verdict, words):
-    assert judged(cost, budget, 0.02) == (verdict, words)
+def test_the_verdict_and_its_words(cost, budget, verdict, verdict_text):
+    assert verdict_of(cost, budget, 0.02) == (verdict, verdict_text)
 
 
 def test_bars_are_as_long_as_their_share_of_the_budget():
@@ -62,20 +62,20 @@ def test_shares_over_seeds_count_tolerance_and_not_those_that_diverged():
         "It", {"a": 1.8, "b": 1.0}, {"a": 2.0, "b": 1.0}, 0.02, Members("seed", costs)
     )
     assert [one.share for one in found.bars] == ["kept by 2 of 4 seeds", "kept by 3 of 4 seeds"]
-    assert found.words.startswith("2 of 2 budgets kept; all of them by 2 of 4 seeds, counting up")
+    assert found.summary.startswith("2 of 2 budgets kept; all of them by 2 of 4 seeds, counting up")
 
 
 def test_constraints_without_a_budget_are_left_out():
     costs = np.array([[9.0, 1.0], [9.0, 3.0]])
     found = satisfaction("It", {"a": 9.0, "b": 2.0}, {"b": 2.5}, 0.0, Members("seed", costs))
     assert [one.name for one in found.bars] == ["b"]
-    assert "all of them by 1 of 2 seeds" in found.words
+    assert "all of them by 1 of 2 seeds" in found.summary
     assert satisfaction("It", {"a": 1.0}, {}, 0.0) is None
 
 
 def test_the_worst_is_named():
     found = satisfaction("It", {"a": 3.0, "b": 30.0}, {"a": 2.0, "b": 10.0}, 0.0)
-    assert (summary_words(found), worst(found)) == ("0 of 2", "b exceeded by 200 %")
-    kept = satisfaction("It", {"a": 1.0}, {"a": 2.0}, 0.0)
-    assert (summary_words(kept), worst(kept)) == ("1 of 1", "none exceeded")
-    assert (summary_words(None), worst(None)) == ("–", "–")
+    assert (budgets_kept(found), worst(found)) == ("0 of 2", "b exceeded by 200 %")
+    within = satisfaction("It", {"a": 1.0}, {"a": 2.0}, 0.0)
+    assert (budgets_kept(within), worst(within)) == ("1 of 1", "none exceeded")
+    assert (budgets_kept(None), worst(None)) == ("–", "–")

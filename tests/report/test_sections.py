@@ -21,8 +21,8 @@ def read(kind, path, **more):
     return read_section(made.KINDS[kind](path / kind, **more), kind)
 
 
-def words(section):
-    return [state.words for state in section.states]
+def state_texts(section):
+    return [state.text for state in section.states]
 
 
 def figure(section, title):
@@ -38,7 +38,7 @@ def table(section, title):
 @pytest.mark.parametrize("kind", made.KINDS)
 def test_every_kind_has_a_configuration_an_environment_and_a_glance(kind, tmp_path):
     section = read(kind, tmp_path)
-    assert words(section)[0] == "finished"
+    assert state_texts(section)[0] == "finished"
     assert section.environment["devices"] == "1 × cpu"
     assert section.environment["commit"] == "not recorded"
     assert section.environment["problem, SHA-256"] == "ab12"
@@ -50,7 +50,7 @@ def test_a_finite_run(tmp_path):
     section = read("finite", tmp_path)
     averaged, last = section.satisfaction
     assert [one.verdict for one in averaged.bars] == ["kept", "broken"]
-    assert averaged.bars[1].words == "exceeded by 25 %"
+    assert averaged.bars[1].verdict_text == "exceeded by 25 %"
     assert [one.verdict for one in last.bars] == ["kept", "tolerated"]
     assert last.whose == "The last policy (recommended)"
     assert section.verdict[0] == (
@@ -83,7 +83,7 @@ def test_seeds_of_a_finite_run_have_intervals_and_shares(tmp_path):
 
 def test_a_run_that_was_stopped_is_shown_as_far_as_it_went(tmp_path):
     section = read("finite", tmp_path, rounds=10, finished=False)
-    assert words(section) == ["unfinished: round 5 of 10"]
+    assert state_texts(section) == ["unfinished: round 5 of 10"]
     assert len(figure(section, "Value").views[0].series[0].y) == 6
     assert section.satisfaction == () and section.verdict == ()
 
@@ -92,7 +92,7 @@ def test_a_run_that_has_hardly_begun(tmp_path):
     path = made.finite(tmp_path / "run", finished=False)
     (path / "metrics.csv").unlink()
     section = read_section(path, "run")
-    assert words(section) == ["unfinished: round 0 of 4"] and section.figures == ()
+    assert state_texts(section) == ["unfinished: round 0 of 4"] and section.figures == ()
 
 
 def test_a_line_that_was_cut_off_is_left_out(tmp_path):
@@ -104,10 +104,10 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path):
 
 def test_divergence_is_said(tmp_path):
     section = read("finite", tmp_path, failed=3)
-    assert words(section) == ["finished", "diverged"]
+    assert state_texts(section) == ["finished", "diverged"]
     assert section.diverged == ("diverged in round 3; rows before it are kept",)
     deep = read("networks", tmp_path, failed_seeds=[{"seed": 4, "round": 2}])
-    assert "diverged" in words(deep)
+    assert "diverged" in state_texts(deep)
     assert deep.diverged[0].startswith("seed 4 diverged in round 2")
 
 
@@ -117,7 +117,7 @@ def test_networks_average_over_seeds(tmp_path):
     average, every, *_ = figure(section, "Reward").views
     assert average.series[0].y.tolist() == [2.0, 22.0]
     assert (average.series[0].band.low <= average.series[0].y).all()
-    assert average.series[0].band.words.endswith("over 5 seeds")
+    assert average.series[0].band.meaning.endswith("over 5 seeds")
     assert [x.tolist() for x in average.series[0].x] == [[0.0, 200.0], [0.0, 2.0]]
     assert len(every.series) == 5 and every.series[4].y.tolist() == [100.0, 120.0]
     (found,) = section.satisfaction
@@ -127,12 +127,12 @@ def test_networks_average_over_seeds(tmp_path):
 def test_references_are_parts_beside_one_another(tmp_path):
     section = read("networks", tmp_path, compare=True)
     assert [part.name for part in section.parts] == ["omniscient"]
-    beside = figure(section, "Beside its references: reward").views[0]
-    assert [one.name for one in beside.series] == ["fed", "omniscient"]
+    overlay = figure(section, "Beside its references: reward").views[0]
+    assert [one.name for one in overlay.series] == ["fed", "omniscient"]
     rows = table(section, "Beside its references").rows
     assert [row[:3] for row in rows] == [("fed", 41.2, "3 of 2"), ("omniscient", 41.2, "3 of 2")]
     (tmp_path / "networks" / "comparison.csv").unlink()
-    assert words(read_section(tmp_path / "networks", ""))[0] == "comparison unfinished"
+    assert state_texts(read_section(tmp_path / "networks", ""))[0] == "comparison unfinished"
 
 
 def test_what_eval_played_is_shown(tmp_path):
@@ -175,7 +175,7 @@ def test_a_sweep_of_one_setting_has_a_strip(tmp_path):
 
 def test_members_that_diverged_or_are_missing_are_said(tmp_path):
     section = read("sweep", tmp_path, diverged=(0,), planned_seeds=4)
-    assert words(section) == ["unfinished: 12 of 16 members", "1 of 12 members diverged"]
+    assert state_texts(section) == ["unfinished: 12 of 16 members", "1 of 12 members diverged"]
     assert section.diverged == (
         "member 0 (step_size 0.1, local_steps 1, seed 0) diverged in round 7",
     )
@@ -188,7 +188,7 @@ def test_a_sweep_without_any_member(tmp_path):
     path = made.sweep(tmp_path / "sweep")
     (path / "sweep.csv").unlink()
     section = read_section(path, "")
-    assert words(section) == ["unfinished: 0 of 12 members"]
+    assert state_texts(section) == ["unfinished: 0 of 12 members"]
     assert section.tables == () and section.figures == ()
 
 
@@ -215,7 +215,7 @@ def test_a_run_on_stale_data(tmp_path):
 def test_a_solution(tmp_path):
     section = read("solution", tmp_path)
     (found,) = section.satisfaction
-    assert found.bars[0].words == "satisfied, at its budget"
+    assert found.bars[0].verdict_text == "satisfied, at its budget"
     assert table(section, "Optimum").rows == (("left", 2.0, 2.0, 0.5), ("right", 1.0, 4.0, 0.0))
 
 
@@ -243,7 +243,7 @@ def broken(path, name, text):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "message"),
     [
         ("config.yaml", "algorithm: magic", "directory: got .*config.yaml; that of a directory"),
         ("config.yaml", "- 1", "directory: got .*config.yaml; that of a directory"),
@@ -254,9 +254,9 @@ def broken(path, name, text):
         ("metrics.csv", "round\n0\n", "files as fedjax-rl writes them"),
     ],
 )
-def test_files_that_cannot_be_read_are_named(tmp_path, name, text, told):
+def test_files_that_cannot_be_read_are_named(tmp_path, name, text, message):
     path = broken(made.finite(tmp_path / "run"), name, text)
-    with pytest.raises(InvalidInput, match=told) as raised:
+    with pytest.raises(InvalidInput, match=message) as raised:
         read_section(path, "")
     assert "\n" not in str(raised.value)
 

@@ -54,7 +54,7 @@ def in_numpy(value):
     return np.array(value) if isinstance(value, tuple) else np.array([value])[0]
 
 
-def beside(kind, name):
+def company_of(kind, name):
     """Settings without which that one has no effect."""
     firsts = {other: values[0] for other, values in declared(kind)[name].company}
     return {other: 5 if isinstance(one, Rule) else one for other, one in firsts.items()}
@@ -88,7 +88,7 @@ def test_scalars_arrays_and_paths_are_plain_values(case):
     kind, name = case
     value = sample(kind, name)
     for version in versions(value):
-        found = getattr(kind(**{name: version}, **beside(kind, name)), name)
+        found = getattr(kind(**{name: version}, **company_of(kind, name)), name)
         assert found == value and nested_types(found) == nested_types(value), repr(version)
 
 
@@ -98,11 +98,11 @@ def test_single_precision_is_the_number_it_stands_for(case):
     value = sample(kind, name)
     if isinstance(value, float):
         for scalar in (np.float32(value), jnp.float32(value), np.array(value, np.float32)):
-            found = getattr(kind(**{name: scalar}, **beside(kind, name)), name)
+            found = getattr(kind(**{name: scalar}, **company_of(kind, name)), name)
             assert type(found) is float and found == float(np.float32(value))
         whole = 0 if declared(kind)[name].rule.holds(0) else 1
         if declared(kind)[name].rule.holds(whole):  # some hold of neither 0 nor 1
-            found = getattr(kind(**{name: whole}, **beside(kind, name)), name)
+            found = getattr(kind(**{name: whole}, **company_of(kind, name)), name)
             assert type(found) is float and found == whole
 
 
@@ -141,8 +141,10 @@ def test_what_does_not_fit_is_one_line_under_its_flag(case):
     for value in wrong:
         with pytest.raises(InvalidInput) as caught:
             kind(**{name: value})
-        told = str(caught.value)
-        assert told.startswith(f"{flag(name)}: got ") and "\n" not in told and len(told) < 400
+        message = str(caught.value)
+        assert (
+            message.startswith(f"{flag(name)}: got ") and "\n" not in message and len(message) < 400
+        )
         assert caught.value.allowed
 
 
@@ -202,7 +204,7 @@ def test_what_a_setting_needs_is_a_value_of_another():
                 if isinstance(values[0], Rule):
                     assert len(values) == 1 and values[0].whole == (needed.kind is int), name
                 else:
-                    assert values and set(values) < {*needed.words}, name
+                    assert values and set(values) < {*needed.choices}, name
                 # What a setting needs may need others, which are asked first.
                 assert [*declared(kind)].index(other) < [*declared(kind)].index(name) or (
                     not needed.company

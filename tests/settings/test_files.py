@@ -63,7 +63,7 @@ def test_every_default_comes_back(tmp_path, kind):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (
             "rounds: 5\nseed: 1\nrounds: 6\n",
@@ -82,10 +82,10 @@ def test_every_default_comes_back(tmp_path, kind):
         ("problem_args: [a=1, a=2]", "--problem-args: got 'a=2'; a once"),
     ],
 )
-def test_what_cannot_be_used_is_one_line(tmp_path, text, told):
+def test_what_cannot_be_used_is_one_line(tmp_path, text, message):
     with pytest.raises(InvalidInput) as caught:
         read_settings(saved(tmp_path, text), "fednpg", FedNPGConfig)
-    assert told in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_unknown_checkpoint_settings_and_sinks_are_named():

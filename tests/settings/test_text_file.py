@@ -125,7 +125,7 @@ def test_missing_files_are_refused(tmp_path, reader):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("60s\n30s\n", "'60s' in line 1 of "),
         ("seconds\n60 s\n", "'60 s' in line 2 of "),
@@ -150,27 +150,27 @@ def test_missing_files_are_refused(tmp_path, reader):
         ('60\n"5\n', "line 2 of "),
     ],
 )
-def test_what_is_no_time_is_refused_by_line_and_value(tmp_path, text, told):
+def test_what_is_no_time_is_refused_by_line_and_value(tmp_path, text, message):
     trace = saved(tmp_path / "trace.csv", text.encode())
     with pytest.raises(InvalidInput) as caught:
         read_trace(trace)
     assert caught.value.field == "--latency"
-    assert str(caught.value).startswith(f"--latency: got {told}") or told in str(caught.value)
+    assert str(caught.value).startswith(f"--latency: got {message}") or message in str(caught.value)
     assert "\n" not in str(caught.value) and str(trace) in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("round;value\n0;1,5\n", "semicolons"),
         ("round,value\n0,1\n1\n2,3\n", "1 cell in line 3"),
         ("", "empty"),
     ],
 )
-def test_tables_that_would_lose_something_are_refused(tmp_path, content, told):
+def test_tables_that_would_lose_something_are_refused(tmp_path, content, message):
     (tmp_path / "config.yaml").write_text("algorithm: fednpg\n")
     (tmp_path / "metrics.csv").write_text(content)
-    with pytest.raises(InvalidInput, match=told):
+    with pytest.raises(InvalidInput, match=message):
         open_source(tmp_path).columns("metrics.csv")
 
 

@@ -69,7 +69,7 @@ def test_entries():
 
 
 @pytest.mark.parametrize(
-    ("entries", "told"),
+    ("entries", "message"),
     [
         (("a",), "--problem-args: got 'a'; NAME=VALUE"),
         (("=1",), "--problem-args: got '=1'; NAME=VALUE"),
@@ -79,10 +79,10 @@ def test_entries():
         (("a={b: 1, b: 2}",), "--problem-args: got 'a={b: 1, b: 2}'; a VALUE that reads as YAML"),
     ],
 )
-def test_entries_that_make_no_sense(entries, told):
+def test_entries_that_make_no_sense(entries, message):
     with pytest.raises(InvalidInput) as caught:
         named_values("--problem-args", entries)
-    assert str(caught.value) == told
+    assert str(caught.value) == message
 
 
 def test_numbers():

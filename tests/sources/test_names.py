@@ -40,7 +40,7 @@ def test_what_other_programs_write_is_the_same_problem(tmp_path, changes):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"support": np.asarray(CMDP.support, float)}, "support: got float64 of shape"),
         ({"support": 2 * np.asarray(CMDP.support, int)}, "support: got int64 of shape"),
@@ -48,9 +48,9 @@ def test_what_other_programs_write_is_the_same_problem(tmp_path, changes):
         ({"constraint_names": np.array([b"\xff"] * CMDP.num_constraints)}, "names in UTF-8"),
     ],
 )
-def test_what_is_something_else_is_still_refused(tmp_path, changes, told):
+def test_what_is_something_else_is_still_refused(tmp_path, changes, message):
     np.savez(tmp_path / "p.npz", **arrays(**changes))
-    assert told in message_of(load_problem, str(tmp_path / "p.npz"))
+    assert message in message_of(load_problem, str(tmp_path / "p.npz"))
 
 
 def test_endings_in_capitals(tmp_path):
@@ -83,5 +83,7 @@ def test_hints_know_files_and_factories(tmp_path, monkeypatch, load, reference, 
         meant = None  # whose tasks are called otherwise
     with pytest.raises(InvalidInput) as caught:
         load(reference)
-    told = str(caught.value)
-    assert "\n" not in told and (meant is None or f"did you mean {meant!r}? " in told), told
+    message = str(caught.value)
+    assert "\n" not in message and (meant is None or f"did you mean {meant!r}? " in message), (
+        message
+    )

@@ -35,11 +35,11 @@ def factory(tmp_path, monkeypatch):
 
 
 def test_budgets_of_a_generated_problem_suit_the_discount_asked_for():
-    asked = load_problem("random-mdp", discount=0.5).cmdp
+    problem = load_problem("random-mdp", discount=0.5).cmdp
     expected = random_mdp(discount=0.5)
-    np.testing.assert_array_equal(asked.budgets, expected.budgets)
-    assert asked.notes == expected.notes
-    assert not np.allclose(asked.budgets, random_mdp().budgets)
+    np.testing.assert_array_equal(problem.budgets, expected.budgets)
+    assert problem.notes == expected.notes
+    assert not np.allclose(problem.budgets, random_mdp().budgets)
 
 
 @pytest.mark.parametrize("discount", [0.0, 0.3, 0.95])

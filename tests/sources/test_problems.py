@@ -547,9 +547,9 @@ def test_a_file_that_is_no_whole_npz_file_is_told(tmp_path, kind, reason):
     path = tmp_path / "problem.npz"
     unreadable_file(kind, path)
     message = message_of(load_problem, str(path))
-    start, _, told = message.partition(" (")
+    start, _, explanation = message.partition(" (")
     assert start == f"--problem: got {path}; a readable npz file of plain arrays"
-    assert reason in told
+    assert reason in explanation
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -558,22 +558,22 @@ def test_damage_anywhere_is_told_or_harmless(tmp_path, seed):
     path = tmp_path / "problem.npz"
     problem = awkward_problem()
     save_problem(path, problem)
-    whole, rng, told = path.read_bytes(), random.Random(seed), 0
+    whole, rng, refusals = path.read_bytes(), random.Random(seed), 0
     for _ in range(50):
         damaged = bytearray(whole)
-        for place in rng.sample(range(len(whole)), rng.randint(1, 4)):
-            damaged[place] ^= rng.randint(1, 255)
+        for index in rng.sample(range(len(whole)), rng.randint(1, 4)):
+            damaged[index] ^= rng.randint(1, 255)
         path.write_bytes(damaged)
         try:
             again, _ = read_problem(path)
         except InvalidInput as error:
             assert "\n" not in str(error)
-            told += 1
+            refusals += 1
             continue
         for name in FIELDS:
             if name != "support" or "support.npy" in zipfile.ZipFile(path).namelist():
                 assert getattr(again, name).tobytes() == getattr(problem, name).tobytes()
-    assert told > 25
+    assert refusals > 25
 
 
 def test_nothing_in_a_file_is_unpickled(tmp_path):

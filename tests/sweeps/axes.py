@@ -358,8 +358,8 @@ def every_loss(choices: LossChoices):
     each = [losses.make(name, choices) for name in losses]
 
     def loss(batch: Batch, settings: Any) -> LossOutput:
-        judged = [one(batch, settings) for one in each]
-        first = next(one for one in judged if one.weights.shape == batch.log_p.shape)
-        return first._replace(loss=sum(one.loss for one in judged))
+        outputs = [one(batch, settings) for one in each]
+        first = next(one for one in outputs if one.weights.shape == batch.log_p.shape)
+        return first._replace(loss=sum(one.loss for one in outputs))
 
     return Loss(loss, joined(*(one.settings for one in each)))

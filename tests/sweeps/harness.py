@@ -18,11 +18,11 @@ def swept(family, base, grid, chunk=None):
 
 def ran(family, groups):
     """Every member of groups by number, with what it ended with: (member, done, kept)."""
-    kept = {}
+    outcomes = {}
     figures = family.figures
 
     def recorded(prepared, rows, own, failed):
-        kept[prepared.config.seed, id(prepared)] = own
+        outcomes[prepared.config.seed, id(prepared)] = own
         return figures(prepared, rows, own, failed)
 
     family.figures = recorded
@@ -35,7 +35,7 @@ def ran(family, groups):
                 execution.run_chunk(family, group, program, members),
                 strict=True,
             ):
-                own = kept[member.config.seed, id(member.assembled.prepared)]
+                own = outcomes[member.config.seed, id(member.assembled.prepared)]
                 found[member.number] = member, done, own
     family.figures = figures
     return [found[number] for number in sorted(found)]

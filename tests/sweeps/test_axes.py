@@ -93,9 +93,9 @@ def swept_members(table, algorithm):
 def test_axes_of_fednpg(files):
     kind, groups = swept_members(axes.FINITE, "fednpg")
     found = ran(kind, groups)
-    for member, done, kept in found:
+    for member, done, outcome in found:
         alone = finite.run(assembly.prepare(member.config))
-        policy = support.softmax(kept.federation.shared.logits)
+        policy = support.softmax(outcome.federation.shared.logits)
         assert_equal(member, done, policy, alone.outcome.last_policy, alone.summary, 1e-12)
     assert_axes_matter(axes.FINITE, found)
 
@@ -124,14 +124,14 @@ def test_axes_of_networks(files, algorithm):
     prepared = [deep_assembly.prepare(algorithm, config) for config in (table.base, changed.config)]
     assert program(prepared[0]) == program(prepared[1])
     found, compiled, known = ran(kind, groups), {}, {}
-    for member, done, kept in found:
+    for member, done, outcome in found:
         if member.config not in known:
             prepared = deep_assembly.prepare(algorithm, member.config)
             own = dataclasses.replace(member.config, **base)
             single = compiled.setdefault(own, prepared.algorithm)
             result = deep_training.run(prepared._replace(algorithm=single))
             known[member.config] = result.policy, result.summary
-        assert_equal(member, done, kept, *known[member.config], 1e-5)
+        assert_equal(member, done, outcome, *known[member.config], 1e-5)
     assert_axes_matter(table, found)
 
 
@@ -144,7 +144,7 @@ def test_axes_of_stale_data(files):
     deepest = max(main.members, key=lambda member: depth(member.assembled.prepared.schedules))
     single = stale_assembly.prepare(algorithm, deepest.config).algorithm
     shaped = {member.number for group in others for member in group.members}
-    for member, done, kept in found:
+    for member, done, outcome in found:
         if member.number in shaped:
             assert done.row["status"] == "finished" and math.isfinite(done.row["last"])
             continue
@@ -152,7 +152,7 @@ def test_axes_of_stale_data(files):
             prepared = stale_assembly.prepare(algorithm, member.config)
             result = stale_training.run(prepared._replace(algorithm=single))
             known[member.config] = result.cells[0].parameters, result.summary
-        assert_equal(member, done, kept, *known[member.config], 1e-5)
+        assert_equal(member, done, outcome, *known[member.config], 1e-5)
     assert_axes_matter(axes.STALE, found)
 
 
@@ -161,23 +161,23 @@ def assert_equal(member, done, policy, alone, summary, tolerance):
     assert done.row["status"] == "finished"
     for mine, other in zip(jax.tree.leaves(policy), jax.tree.leaves(alone), strict=True):
         np.testing.assert_allclose(
-            np.ravel(mine), np.ravel(other), tolerance, tolerance, err_msg=str(member.chosen)
+            np.ravel(mine), np.ravel(other), tolerance, tolerance, err_msg=str(member.combination)
         )
     figures = {name: value for name, value in flat(summary).items() if name in done.row}
     assert len(figures) > 15
     for name, value in figures.items():
-        if name not in member.chosen:
+        if name not in member.combination:
             if isinstance(value, float):
                 value = pytest.approx(value, rel=tolerance, abs=tolerance, nan_ok=True)
-            assert done.row[name] == value, (name, member.chosen)
+            assert done.row[name] == value, (name, member.combination)
 
 
 def assert_axes_matter(table, found):
     """The two policies of an axis differ: a setting without an effect is none to sweep."""
     policies = {}
-    for member, _, kept in found:
-        name = list(member.chosen)[-1]
-        flattened = np.concatenate([*map(np.ravel, jax.tree.leaves(kept))])
+    for member, _, outcome in found:
+        name = list(member.combination)[-1]
+        flattened = np.concatenate([*map(np.ravel, jax.tree.leaves(outcome))])
         policies.setdefault(name, []).append(flattened)
     alike = {
         name

@@ -80,7 +80,7 @@ def test_a_combination_has_the_default_of_what_it_does_not_read_and_is_run_once(
     algorithm, grid, expected
 ):
     found = members(algorithm, grid)
-    assert [tuple(member.chosen.values()) for member in found] == expected
+    assert [tuple(member.combination.values()) for member in found] == expected
     assert [tuple(getattr(member.config, name) for name in grid) for member in found] == expected
     assert len({member.number for member in found}) == len(found)
 
@@ -93,11 +93,11 @@ def test_what_no_combination_reads_is_refused(algorithm, grid, expected):
     (without,) = (one[0] for one in expected if reading.count(one[0]) == 1)
     with pytest.raises(InvalidInput) as caught:
         members(algorithm, {kind: [without], name: values})
-    told = str(caught.value)
-    unknown = told.startswith(f"--grid: got '{name}'; did you mean")
+    message = str(caught.value)
+    unknown = message.startswith(f"--grid: got '{name}'; did you mean")
     assert unknown == (name in ("tolerance", "latency_high"))
-    assert unknown or told.startswith(f"--{name.replace('_', '-')}: got ")
-    assert unknown or "which no combination has; else" in told
+    assert unknown or message.startswith(f"--{name.replace('_', '-')}: got ")
+    assert unknown or "which no combination has; else" in message
 
 
 def test_a_setting_that_is_not_swept_is_read_by_those_that_can():
@@ -131,8 +131,8 @@ def test_a_mixed_sweep_to_its_end(tmp_path, capsys, monkeypatch):
     assert "1 combination" in capsys.readouterr().out
     with open("sweep/sweep.csv") as file:
         rows = list(csv.DictReader(file))
-    chosen = [(row["configuration"], row["learner"], row["tolerance"]) for row in rows]
-    assert chosen == [("0", "npg", "0.0"), ("2", "crpo", "0.0"), ("3", "crpo", "9.0")]
+    executed = [(row["configuration"], row["learner"], row["tolerance"]) for row in rows]
+    assert executed == [("0", "npg", "0.0"), ("2", "crpo", "0.0"), ("3", "crpo", "9.0")]
     assert main(["resume", "sweep"]) == 0
     capsys.readouterr()
     assert main(["best", "sweep"]) == 0

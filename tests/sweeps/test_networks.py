@@ -84,9 +84,9 @@ def test_every_member_equals_the_run_alone(algorithm, reference, monkeypatch):
     base = dataclasses.replace(TINY, seeds=2, seed=5, reference=reference)
     members = swept(Networks(algorithm), base, grid, chunk=4)
     assert len(members) == 8 and len(made) == 1, "two chunks of one program"
-    member, done, kept = members[7]
+    member, done, outcome = members[7]
     alone = run(prepare(algorithm, member.config))
-    shared = jax.tree.map(lambda leaf: leaf.reshape(alone_shape(leaf, reference)), kept)
+    shared = jax.tree.map(lambda leaf: leaf.reshape(alone_shape(leaf, reference)), outcome)
     assert_trees_close(shared, alone.policy)
     assert done.row["status"] == "finished"
     for name in ("reward", "last_reward", "mode_reward", "bytes_exchanged"):
@@ -111,8 +111,11 @@ def test_counts_and_names_are_groups_of_networks():
     }
     groups = groups_of(Networks("fedppo"), TINY, grid)
     assert [len(group.members) for group in groups] == [4, 8, 4, 8]
-    assert [group.members[0].chosen["epochs"] for group in groups] == [1, 1, 2, 2]
-    assert [group.members[0].chosen["kl_limit"] is None for group in groups] == [True, False] * 2
+    assert [group.members[0].combination["epochs"] for group in groups] == [1, 1, 2, 2]
+    assert [group.members[0].combination["kl_limit"] is None for group in groups] == [
+        True,
+        False,
+    ] * 2
     axes = groups[0].axes.federation
     assert axes.agents.budgets == 0 and axes.learner.clip == 0
     assert axes.learner.learning_rate is None and axes.agents.weights is None
@@ -167,10 +170,10 @@ def test_every_member_on_stale_data_equals_the_run_alone(monkeypatch):
     grid = {"learning_rate": [0.1, 0.5], "window": [0, 2], "label_noise": [0.0, 0.4]}
     members = swept(Stale(loss), base, grid)
     assert len(members) == 16 and len(made) == 1, "windows and schedules are data"
-    member, done, kept = members[7]
-    assert member.chosen == {"learning_rate": 0.1, "window": 2, "label_noise": 0.4}
+    member, done, outcome = members[7]
+    assert member.combination == {"learning_rate": 0.1, "window": 2, "label_noise": 0.4}
     alone = run_stale(prepare_stale(loss, member.config))
-    own = jax.tree.map(lambda leaf: leaf[None], kept)
+    own = jax.tree.map(lambda leaf: leaf[None], outcome)
     assert_trees_close(own, alone.cells[0].parameters)
     for name in ("best", "last", "weight_variance_median", "virtual_seconds"):
         assert done.row[name] == pytest.approx(alone.summary[name], rel=1e-5, abs=1e-6)

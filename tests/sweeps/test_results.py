@@ -149,11 +149,11 @@ def test_a_chunk_that_was_cut_goes_on_from_its_checkpoint(base, tmp_path, monkey
 
 def test_kill_minus_nine_loses_no_chunk_that_is_done(whole, base, tmp_path):
     out = tmp_path / "killed"
-    words = ["sweep", "fednpg", "--problem", base.problem, "--rounds", "20", "--seeds", "2"]
-    words += ["--grid", "step_size=0.05,0.1,0.2,0.4,0.8", "--grid", "dual_step_size=auto"]
-    words += ["--chunk", "4", "--out", str(out)]
+    arguments = ["sweep", "fednpg", "--problem", base.problem, "--rounds", "20", "--seeds", "2"]
+    arguments += ["--grid", "step_size=0.05,0.1,0.2,0.4,0.8", "--grid", "dual_step_size=auto"]
+    arguments += ["--chunk", "4", "--out", str(out)]
     child = subprocess.Popen(
-        [sys.executable, "-m", "fedjax_rl", *words],
+        [sys.executable, "-m", "fedjax_rl", *arguments],
         env=fresh_environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -167,9 +167,9 @@ def test_kill_minus_nine_loses_no_chunk_that_is_done(whole, base, tmp_path):
     done = set(results.read_chunks(out))
     assert {0, 1, 2, 3} <= done
     assert not resume(out)
-    kept, expected = table(out), table(whole)
-    assert len(kept) == len(expected) == 10
-    for row, known in zip(kept, expected, strict=True):
+    resumed, expected = table(out), table(whole)
+    assert len(resumed) == len(expected) == 10
+    for row, known in zip(resumed, expected, strict=True):
         # Not to the bit: one process compiled its program, the other read it from the tests' cache.
         assert float(row["average_gap"]) == pytest.approx(float(known["average_gap"]), abs=1e-12)
 
@@ -224,19 +224,19 @@ def test_a_damaged_chunk_is_run_again(base, tmp_path):
 
 
 def test_the_best_configuration_is_one_to_run(whole, tmp_path):
-    text, told = best_configuration(whole, Objective("strong_violation"))
+    text, message = best_configuration(whole, Objective("strong_violation"))
     (tmp_path / "best.yaml").write_text(text)
     config, origin = read_settings(tmp_path / "best.yaml", "fednpg", FedNPGConfig)
     assert config.seeds == 2 and origin["problem_sha256"]
     rows = table(whole)
     means = {
-        float(rows[place]["step_size"]): np.mean(
-            [float(row["strong_violation"]) for row in rows[place : place + 2]]
+        float(rows[index]["step_size"]): np.mean(
+            [float(row["strong_violation"]) for row in rows[index : index + 2]]
         )
-        for place in range(0, 10, 2)
+        for index in range(0, 10, 2)
     }
     assert config.step_size == min(means, key=means.get)
-    assert "smallest of 5" in told
+    assert "smallest of 5" in message
     assert run(prepare(config)).summary["strong_violation"] == pytest.approx(
         min(means.values()), abs=1e-12
     )
@@ -248,11 +248,11 @@ def test_conditions_hold_and_errors_name_the_nearest(whole):
     rows = table(whole)
     bound = sorted(float(row["strong_violation"]) for row in rows)[5]
     objective = Objective("average_gap", False, (Condition("strong_violation", "<=", bound),))
-    text, told = best_configuration(whole, objective)
+    text, message = best_configuration(whole, objective)
     winner = yaml.safe_load(text)["step_size"]
     own = [r for r in rows if float(r["step_size"]) == winner]
     assert all(float(row["strong_violation"]) <= bound for row in own)
-    assert "that qualify" in told
+    assert "that qualify" in message
     nobody = Objective("average_gap", False, (Condition("strong_violation", "<", -1.0),))
     with pytest.raises(InvalidInput, match="strong_violation<-1; no configuration satisfies"):
         best_configuration(whole, nobody)

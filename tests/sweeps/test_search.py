@@ -62,9 +62,12 @@ def request(
 ):
     space = space_of(FedNPGConfig, {}, laws or LAWS, trials, seed)
     saving = options.pop("checkpoints", CheckpointSettings())
-    place = Destination(out, options.pop("overwrite", False), saving)
+    destination = Destination(out, options.pop("overwrite", False), saving)
     return search_of(
-        SweepRequest("fednpg", base, space, destination=place, **options), objective, batch, sampler
+        SweepRequest("fednpg", base, space, destination=destination, **options),
+        objective,
+        batch,
+        sampler,
     )
 
 
@@ -81,7 +84,7 @@ def table(out):
         return list(csv.DictReader(file))
 
 
-def told(out):
+def trials_of(out):
     """Optuna's own view of the study, read through its own address."""
     return optuna.load_study(study_name="search", storage=f"sqlite:///{out}/study.db").trials
 
@@ -89,14 +92,14 @@ def told(out):
 def alike(out, other):
     for name in ("sweep.csv", "curves.npz"):
         assert (out / name).read_bytes() == (other / name).read_bytes()
-    kept = [trial for trial in told(out) if trial.state != FAILED]
-    expected = told(other)
-    assert [trial.params for trial in kept] == [trial.params for trial in expected]
-    assert [trial.value for trial in kept] == [trial.value for trial in expected]
+    finished = [trial for trial in trials_of(out) if trial.state != FAILED]
+    expected = trials_of(other)
+    assert [trial.params for trial in finished] == [trial.params for trial in expected]
+    assert [trial.value for trial in finished] == [trial.value for trial in expected]
 
 
 def test_what_is_told_is_the_mean_of_the_runs_alone(whole, base):
-    trials = told(whole)
+    trials = trials_of(whole)
     assert len(trials) == 5
     for trial in trials:
         assert 0.01 <= trial.params["step_size"] <= 1
@@ -114,7 +117,7 @@ def test_every_trial_is_in_the_table_once(whole):
     rows = table(whole)
     assert [int(row["configuration"]) for row in rows] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     assert [int(row["member"]) for row in rows] == list(range(10))
-    for row, trial in zip(rows[::2], told(whole), strict=True):
+    for row, trial in zip(rows[::2], trials_of(whole), strict=True):
         assert float(row["step_size"]) == trial.params["step_size"]
 
 
@@ -129,7 +132,7 @@ def test_the_best_trial_is_a_configuration_to_run(whole, tmp_path):
     text, _ = best_configuration(whole, GAP)
     (tmp_path / "best.yaml").write_text(text)
     config, _ = read_settings(tmp_path / "best.yaml", "fednpg", FedNPGConfig)
-    least = min(told(whole), key=lambda trial: trial.value)
+    least = min(trials_of(whole), key=lambda trial: trial.value)
     assert config.step_size == least.params["step_size"] and config.seeds == 2
     assert run(prepare(config)).summary["average_gap"] == pytest.approx(least.value, abs=1e-12)
 
@@ -139,7 +142,7 @@ def test_seeds_decide_about_the_trials(whole, base, tmp_path):
     search_and_record(request(base, same))
     search_and_record(request(base, other, trials=2, seed=1))
     alike(same, whole)
-    assert told(other)[0].params != told(whole)[0].params
+    assert trials_of(other)[0].params != trials_of(whole)[0].params
 
 
 @pytest.mark.parametrize(("laws", "groups"), [(LAWS, 1), ({"learner": "choice:npg|crpo"}, 2)])
@@ -154,7 +157,7 @@ def test_batches_share_their_compilation(base, tmp_path, monkeypatch, laws, grou
     monkeypatch.setattr(side_by_side, "sweep", counting)
     chex.clear_trace_counter()
     search_and_record(request(base, tmp_path / "out", laws | {"step_size": "uniform:0:1"}, 11, 2))
-    assert len(told(tmp_path / "out")) == 11
+    assert len(trials_of(tmp_path / "out")) == 11
 
 
 class Cut(Exception):
@@ -177,10 +180,10 @@ def test_a_search_goes_on_where_it_was_cut(
 ):
     out, calls = tmp_path / "cut", []
     if method == "suggest":
-        place, name = optuna.trial.Trial, "_suggest"
+        owner, name = optuna.trial.Trial, "_suggest"
     else:
-        place, name = (searching if method == "run_chunk" else Study), method
-    original = getattr(place, name)
+        owner, name = (searching if method == "run_chunk" else Study), method
+    original = getattr(owner, name)
 
     def cut(*arguments):
         calls.append(arguments)
@@ -189,7 +192,7 @@ def test_a_search_goes_on_where_it_was_cut(
         return original(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(place, name, cut)
+        patched.setattr(owner, name, cut)
         with pytest.raises(Cut):
             search_and_record(request(base, out))
     ran, chunk = [], searching.run_chunk
@@ -202,7 +205,7 @@ def test_a_search_goes_on_where_it_was_cut(
     assert not resume(out)
     assert ran == list(range(10))[10 - members :]
     alike(out, whole)
-    assert sum(trial.state == FAILED for trial in told(out)) == (method == "suggest")
+    assert sum(trial.state == FAILED for trial in trials_of(out)) == (method == "suggest")
 
 
 def test_a_chunk_that_was_stopped_goes_on_from_its_checkpoint(base, tmp_path, monkeypatch):
@@ -228,11 +231,11 @@ def test_a_chunk_that_was_stopped_goes_on_from_its_checkpoint(base, tmp_path, mo
 
 def test_kill_minus_nine_loses_and_doubles_nothing(whole, base, tmp_path):
     out = tmp_path / "killed"
-    words = ["search", "fednpg", "--problem", base.problem, "--rounds", "10", "--seeds", "2"]
-    words += [word for law in LAWS.items() for word in ("--random", "=".join(law))]
-    words += ["--trials", "5", "--batch", "2", "--metric", "average_gap", "--out", str(out)]
+    arguments = ["search", "fednpg", "--problem", base.problem, "--rounds", "10", "--seeds", "2"]
+    arguments += [word for law in LAWS.items() for word in ("--random", "=".join(law))]
+    arguments += ["--trials", "5", "--batch", "2", "--metric", "average_gap", "--out", str(out)]
     child = subprocess.Popen(
-        [sys.executable, "-m", "fedjax_rl", *words],
+        [sys.executable, "-m", "fedjax_rl", *arguments],
         env=fresh_environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -246,9 +249,9 @@ def test_kill_minus_nine_loses_and_doubles_nothing(whole, base, tmp_path):
     done = set(results.read_chunks(out))
     assert {0, 1, 2, 3} <= done
     assert not resume(out)
-    kept = [trial for trial in told(out) if trial.state != FAILED]
-    assert len(kept) == 5 and len(table(out)) == 10
-    for trial, expected in zip(kept, told(whole), strict=True):
+    finished = [trial for trial in trials_of(out) if trial.state != FAILED]
+    assert len(finished) == 5 and len(table(out)) == 10
+    for trial, expected in zip(finished, trials_of(whole), strict=True):
         # Not to the bit: one process compiled its program, the other read it from a cache.
         assert trial.value == pytest.approx(expected.value, abs=1e-12)
         assert trial.params == pytest.approx(expected.params, abs=1e-6)
@@ -322,7 +325,7 @@ def test_overwriting_starts_anew(base, tmp_path):
     out = tmp_path / "out"
     search_and_record(request(base, out, trials=2))
     search_and_record(request(base, out, {"step_size": "uniform:0:1"}, 1, 1, overwrite=True))
-    assert len(told(out)) == 1 and len(table(out)) == 2
+    assert len(trials_of(out)) == 1 and len(table(out)) == 2
 
 
 def test_conditions_are_told_and_kept(base, tmp_path, whole):
@@ -332,15 +335,15 @@ def test_conditions_are_told_and_kept(base, tmp_path, whole):
         for a, b in zip(table(whole)[::2], table(whole)[1::2], strict=True)
     ]
     bound = (violations[0] + violations[1]) / 2
-    better = told(whole)[0].value > told(whole)[1].value
+    better = trials_of(whole)[0].value > trials_of(whole)[1].value
     maximize = better == (violations[0] > violations[1])  # who breaks the bound has more of it
     objective = Objective("average_gap", maximize, (Condition("strong_violation", "<=", bound),))
     out = tmp_path / "out"
     search_and_record(request(base, out, objective=objective, trials=2))
-    for place, trial in enumerate(told(out)):
+    for index, trial in enumerate(trials_of(out)):
         (one,) = trial.system_attrs["constraints"]
-        assert one == pytest.approx(max(0.0, violations[place] - bound), abs=1e-12)
-        assert (one == 0) == (violations[place] == min(violations[:2]))
+        assert one == pytest.approx(max(0.0, violations[index] - bound), abs=1e-12)
+        assert (one == 0) == (violations[index] == min(violations[:2]))
     study = optuna.load_study(study_name="search", storage=f"sqlite:///{out}/study.db")
     assert study.best_trial.number == np.argmin(violations[:2])
     _, sentence = best_configuration(out, objective)
@@ -388,15 +391,15 @@ def test_what_is_told_of_a_trial_by_hand():
 def test_a_trial_that_diverged_is_marked_and_harms_nobody(base, tmp_path):
     out, laws = tmp_path / "out", {"step_size": "choice:0.1|2e307"}
     assert not search_and_record(request(base, out, laws, trials=8, batch=4, sampler="random"))
-    states = [trial.state for trial in told(out)]
+    states = [trial.state for trial in trials_of(out)]
     assert 0 < states.count(PRUNED) < 8
-    for trial, row in zip(told(out), table(out)[::2], strict=True):
+    for trial, row in zip(trials_of(out), table(out)[::2], strict=True):
         assert (row["status"] == "diverged") == (trial.state == PRUNED)
         assert (trial.params["step_size"] == "2e307") == (trial.state == PRUNED)
         assert trial.value is None if trial.state == PRUNED else math.isfinite(trial.value)
     alone = run(prepare(dataclasses.replace(base, step_size=0.1))).summary["average_gap"]
-    kept = [trial.value for trial in told(out) if trial.value is not None]
-    np.testing.assert_allclose(kept, alone, rtol=0, atol=1e-12)
+    values = [trial.value for trial in trials_of(out) if trial.value is not None]
+    np.testing.assert_allclose(values, alone, rtol=0, atol=1e-12)
     assert search_and_record(request(base, tmp_path / "all", {"step_size": "choice:2e307"}, 1, 1))
 
 

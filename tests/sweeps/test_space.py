@@ -11,14 +11,14 @@ from fedjax_rl.sweeps.space import entries, listed, space_of
 pytestmark = pytest.mark.timeout(60)
 
 
-def chosen(grid=None, random=None, samples=None, config=FedNPGConfig, **options):
+def combinations_of(grid=None, random=None, samples=None, config=FedNPGConfig, **options):
     space = space_of(config, grid or {}, random or {}, samples, **options)
     return list(space.combinations(config))
 
 
 def test_lists_multiply_in_their_order():
     grid = {"step-size": listed("step_size", "1e-3,auto"), "local_steps": [1, 5, 5]}
-    assert chosen(grid) == [
+    assert combinations_of(grid) == [
         {"step_size": 0.001, "local_steps": 1},
         {"step_size": 0.001, "local_steps": 5},
         {"step_size": "auto", "local_steps": 1},
@@ -28,7 +28,7 @@ def test_lists_multiply_in_their_order():
 
 def test_every_combination_has_every_sample():
     random = {"dual_step_size": "loguniform:1e-4:1e-1", "learner": "choice:npg|crpo"}
-    found = chosen({"local_steps": [1, 5]}, random, 50)
+    found = combinations_of({"local_steps": [1, 5]}, random, 50)
     assert len(found) == 100
     draws = [one["dual_step_size"] for one in found]
     assert draws[:50] == draws[50:] and len(set(draws)) == 50
@@ -39,11 +39,11 @@ def test_every_combination_has_every_sample():
 
 def test_draws_depend_on_the_seed_and_the_own_name_alone():
     law = {"multiplier_cap": "uniform:1:3"}
-    alone = [one["multiplier_cap"] for one in chosen(random=law, samples=4)]
-    more = chosen({"rounds": [5]}, {"step_size": "uniform:0:1", **law}, 4)
+    alone = [one["multiplier_cap"] for one in combinations_of(random=law, samples=4)]
+    more = combinations_of({"rounds": [5]}, {"step_size": "uniform:0:1", **law}, 4)
     assert [one["multiplier_cap"] for one in more] == alone
     assert alone != [one["step_size"] + 1 for one in more]
-    other = chosen(random=law, samples=4, sample_seed=1)
+    other = combinations_of(random=law, samples=4, sample_seed=1)
     assert [one["multiplier_cap"] for one in other] != alone
 
 
@@ -54,7 +54,7 @@ def test_values_are_of_their_settings_type():
         "standardize": listed("standardize", "true,false"),
         "problem_args": listed("problem_args", "[a=1,b=2],[]"),
     }
-    first, *_, last = chosen(grid, config=DeepConfig)
+    first, *_, last = combinations_of(grid, config=DeepConfig)
     assert first == {
         **{"hidden": (64, 64), "kl_limit": None, "standardize": True},
         "problem_args": ("a=1", "b=2"),
@@ -62,12 +62,12 @@ def test_values_are_of_their_settings_type():
     assert last == {
         **{"hidden": (32,), "kl_limit": 0.1, "standardize": False, "problem_args": ()},
     }
-    for values in chosen(grid, config=DeepConfig):
+    for values in combinations_of(grid, config=DeepConfig):
         DeepConfig(**values)
 
 
 @pytest.mark.parametrize(
-    ("grid", "random", "samples", "told"),
+    ("grid", "random", "samples", "message"),
     [
         ({"stepsize": [1]}, {}, None, "--grid: got 'stepsize'; did you mean 'step_size'"),
         ({"seed": [1]}, {}, None, "--seeds K"),
@@ -110,8 +110,8 @@ def test_values_are_of_their_settings_type():
         ({"step_size": [0.1]}, {"step_size": "uniform:0:1"}, 2, "not in --grid as well"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_one_line(grid, random, samples, told):
-    with pytest.raises(InvalidInput, match=told) as refused:
+def test_what_makes_no_sense_is_refused_in_one_line(grid, random, samples, message):
+    with pytest.raises(InvalidInput, match=message) as refused:
         space_of(FedNPGConfig, grid, random, samples)
     assert "\n" not in str(refused.value)
 
@@ -126,6 +126,6 @@ def test_entries_are_name_and_values():
     assert entries("--grid", ["step-size=1,2", "merge=a=b"]) == {
         **{"step_size": "1,2", "merge": "a=b"},
     }
-    for texts, told in ((["step_size"], "NAME="), (["=1"], "NAME="), (["a=1", "a=2"], "a once")):
-        with pytest.raises(InvalidInput, match=f"--grid: .*{told}"):
+    for texts, message in ((["step_size"], "NAME="), (["=1"], "NAME="), (["a=1", "a=2"], "a once")):
+        with pytest.raises(InvalidInput, match=f"--grid: .*{message}"):
             entries("--grid", texts)

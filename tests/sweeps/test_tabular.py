@@ -45,7 +45,7 @@ def assert_figures_agree(member, row, summary):
     compared = 0
     for name, value in row.items():
         outer, _, inner = name.partition("/")
-        if outer in summary and name not in member.chosen and isinstance(value, float):
+        if outer in summary and name not in member.combination and isinstance(value, float):
             known = summary[outer][inner] if inner else summary[outer]
             assert value == pytest.approx(known, rel=1e-12, abs=1e-12), name
             compared += 1
@@ -65,10 +65,10 @@ def test_every_member_equals_the_run_alone(small, common, grid):
     base = settings_type(common)(problem=small, rounds=20, seeds=2, seed=3, **common)
     members = swept(Tabular(), base, grid, chunk=4)
     assert len(members) == 2 * math.prod(map(len, grid.values()))
-    for member, done, kept in members:
+    for member, done, outcome in members:
         alone = run(prepare(member.config))
         assert member.config.seeds == 1 and member.config.seed in (3, 4)
-        policy = support.softmax(kept.federation.shared.logits)
+        policy = support.softmax(outcome.federation.shared.logits)
         np.testing.assert_allclose(policy, alone.outcome.last_policy, atol=1e-12)
         assert done.row["status"] == "finished" and done.row["failed_round"] is None
         assert_figures_agree(member, done.row, alone.summary)
@@ -128,8 +128,8 @@ def test_a_sweep_that_is_timed_first_compiles_no_more(small):
     program = group.program(Tabular())
     program = program._replace(step=chex.assert_max_traces(program.step, n=1))
     chex.clear_trace_counter()
-    told = estimate(group, program)
-    assert told.compiling > 0 < told.running
+    estimated = estimate(group, program)
+    assert estimated.compiling > 0 < estimated.running
     for members in group.chunks():
         timed = run_chunk(Tabular(), group, program, members)
         alone = run_chunk(Tabular(), group, group.program(Tabular()), members)
@@ -141,10 +141,10 @@ def test_the_time_of_a_sweep_is_that_of_what_is_left(small):
     base = FedNPGConfig(problem=small, rounds=10)
     grid = {"step_size": [0.05, 0.1, 0.2], "local_steps": [1, 2]}
     groups = groups_of(Tabular(), base, grid, chunk=2)
-    told = Estimate(compiling=7.0, running=0.5)
-    assert told.total(groups) == 2 * 7.0 + 2 * 2 * 2 * 10 * 0.5
+    estimated = Estimate(compiling=7.0, running=0.5)
+    assert estimated.total(groups) == 2 * 7.0 + 2 * 2 * 2 * 10 * 0.5
     first = {member.number for member in groups[0].members}
-    assert told.total(groups, first) == 7.0 + 2 * 2 * 10 * 0.5
+    assert estimated.total(groups, first) == 7.0 + 2 * 2 * 10 * 0.5
 
 
 def test_members_of_a_group_have_one_program_alone_too(small):
@@ -200,9 +200,9 @@ def test_members_that_diverge_are_marked_and_harm_no_other(small):
     assert broken[1][1].row["failed_round"] == alone.outcome.failed_round > 0
     assert broken[1][1].row["rounds"] == alone.summary["rounds"]
     assert_figures_agree(*broken[1][:1], broken[1][1].row, alone.summary)
-    for place in (0, 2):
-        assert broken[place][1].row["average_gap"] == pytest.approx(
-            healthy[place][1].row["average_gap"], abs=1e-12
+    for index in (0, 2):
+        assert broken[index][1].row["average_gap"] == pytest.approx(
+            healthy[index][1].row["average_gap"], abs=1e-12
         )
 
 
@@ -231,8 +231,8 @@ def test_auto_chunks_fit_memory(small, monkeypatch):
 
 def test_what_cannot_be_used_names_its_combination(small):
     base = FedNPGConfig(problem=small, rounds=4)
-    told = r"--local-steps: got 5; .*learner optimistic, local_steps 5"
-    with pytest.raises(InvalidInput, match=told):
+    message = r"--local-steps: got 5; .*learner optimistic, local_steps 5"
+    with pytest.raises(InvalidInput, match=message):
         groups_of(Tabular(), base, {"learner": ["npg", "optimistic"], "local_steps": [1, 5]})
     with pytest.raises(InvalidInput, match="--learner: got 'npgg'; did you mean 'npg'"):
         groups_of(Tabular(), base, {"learner": ["npg", "npgg"]})

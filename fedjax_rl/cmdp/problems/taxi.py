@@ -40,8 +40,8 @@ def taxi(discount: float = 0.95) -> CMDP:
     """
     table = {}
     initial = np.zeros(SIZE**2 * (IN_TAXI + 1) * len(STANDS))
-    places = (range(SIZE**2), range(IN_TAXI + 1), range(len(STANDS)))
-    for cell, passenger, destination in itertools.product(*places):
+    factors = (range(SIZE**2), range(IN_TAXI + 1), range(len(STANDS)))
+    for cell, passenger, destination in itertools.product(*factors):
         state = _state(cell, passenger, destination)
         initial[state] = passenger not in (IN_TAXI, destination)
         table[state] = {

@@ -1,4 +1,4 @@
-"""What a solver proves about a CMDP, and how it is stored and matched to its problem."""
+"""Certificates of a solved CMDP, and how they are stored and matched to their problem."""
 
 from __future__ import annotations
 

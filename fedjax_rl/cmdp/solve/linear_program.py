@@ -62,16 +62,16 @@ def solve_linear_program(problem: CMDP, process: Process | None = None) -> Progr
         ProgramFailure: the problem is infeasible (status 2) or HiGHS failed.
     """
     process = process_of(problem) if process is None else process
-    chosen = process.signals[:, process.support]
+    signals = process.signals[:, process.support]
     result = minimise(
-        -chosen[0],
-        upper=(sparse.csr_array(chosen[1:]), (1.0 - process.discount) * process.budgets),
+        -signals[0],
+        upper=(sparse.csr_array(signals[1:]), (1.0 - process.discount) * process.budgets),
         equal=_flow(problem),
     )
     occupancy = _scattered(process, result.x)
     multipliers = np.maximum(-result.ineqlin.marginals, 0.0) * process.multiplier_scales
     return ProgramSolution(
-        value=float(chosen[0] @ result.x) / (1.0 - process.discount) * process.reward_scale,
+        value=float(signals[0] @ result.x) / (1.0 - process.discount) * process.reward_scale,
         policy=policy_of_occupancy(occupancy, problem.support),
         multipliers=multipliers,
         occupancy=occupancy,
@@ -89,11 +89,11 @@ def solve_slack_program(problem: CMDP, process: Process | None = None) -> SlackS
         ProgramFailure: HiGHS failed; the program itself is always feasible and bounded.
     """
     process = process_of(problem) if process is None else process
-    chosen = process.signals[:, process.support]
-    num_variables = chosen.shape[1]
+    signals = process.signals[:, process.support]
+    num_variables = signals.shape[1]
     flow, start = _flow(problem)
     widened = sparse.csr_array(sparse.hstack([flow, sparse.csr_array((flow.shape[0], 1))]))
-    rows = np.concatenate([chosen[1:], process.slack_weights[:, None]], axis=1)
+    rows = np.concatenate([signals[1:], process.slack_weights[:, None]], axis=1)
     bounds = np.tile([0.0, np.inf], (num_variables + 1, 1))
     bounds[-1, 0] = -np.inf
     result = minimise(
@@ -107,7 +107,7 @@ def solve_slack_program(problem: CMDP, process: Process | None = None) -> SlackS
     return SlackSolution(
         slack=float(result.x[-1]) * horizon * process.slack_scale,
         policy=policy_of_occupancy(occupancy, problem.support),
-        value=float(chosen[0] @ result.x[:-1]) * horizon * process.reward_scale,
+        value=float(signals[0] @ result.x[:-1]) * horizon * process.reward_scale,
     )
 
 

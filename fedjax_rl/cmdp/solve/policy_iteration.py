@@ -42,7 +42,7 @@ class PricedPolicy(NamedTuple):
 
 
 class Price(NamedTuple):
-    """What pricing returns.
+    """The result of pricing.
 
     Attributes:
         policy: a policy that is optimal up to rounding.

@@ -45,9 +45,9 @@ class SolverDisagreement(SolverFailure):
     """
 
     def __init__(self, quantity: str, values: dict[str, float]):
-        told = ", ".join(f"{name} {value:.12g}" for name, value in values.items())
+        results = ", ".join(f"{name} {value:.12g}" for name, value in values.items())
         super().__init__(
-            f"the solvers disagree on the {quantity}: {told}; the problem is numerically hard, "
+            f"the solvers disagree on the {quantity}: {results}; the problem is numerically hard, "
             "--solver decomposition states its own certified gap"
         )
         self.quantity = quantity

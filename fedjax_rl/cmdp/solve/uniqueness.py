@@ -1,4 +1,4 @@
-"""How far each multiplier can move on the dual optimal face, by cutting planes (Kelley 1960).
+"""Intervals of each multiplier on the dual optimal face, by cutting planes (Kelley 1960).
 
 A column k bounds the dual function g(λ) from below by the cut V_r^k − λ·(V_c^k − d). The
 sublevel set {λ ≥ 0 : cuts ≤ g* + τ} contains the face {λ ≥ 0 : g(λ) ≤ g* + τ}; pricing at an
@@ -142,8 +142,8 @@ class _Cuts:
             np.maximum(room, level), max(self._total - float(weights @ self._centre), 0.0)
         )
         lengths = np.abs(rows).max(1)
-        kept = lengths > 0
-        return rows[kept] / lengths[kept, None], room[kept] / lengths[kept]
+        nonzero = lengths > 0
+        return rows[nonzero] / lengths[nonzero, None], room[nonzero] / lengths[nonzero]
 
     def _end(self, index: int, end: int, level: float) -> float:
         """λ_index at an extreme; what the cap allows if HiGHS cannot tell."""

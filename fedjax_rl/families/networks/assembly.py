@@ -39,7 +39,7 @@ from fedjax_rl.precision import precision
 from fedjax_rl.settings.fields import by_name, check_effect
 from fedjax_rl.settings.values import named_values
 from fedjax_rl.sources.solutions import certify
-from fedjax_rl.sources.tasks import Chosen, agents_dynamics, load_task
+from fedjax_rl.sources.tasks import LoadedTask, agents_dynamics, load_task
 
 LEARNERS: dict[str, Callable[[Design], Learner]] = {"fedppo": ppo, "fednatural": natural}
 SAMPLES_PER_SECOND = 100_000
@@ -52,12 +52,12 @@ ONE_AGENT = ("omniscient", "unconstrained")
 
 
 class DeepPrepared(NamedTuple):
-    """A run that can start.
+    """A run of networks whose settings were validated: task, algorithm, traced settings.
 
     Attributes:
         name: ``fedppo`` or ``fednatural``.
         config: its settings.
-        chosen: task, who watches what, and the finite problem behind it, if any.
+        loaded: task, who watches what, and the finite problem behind it, if any.
         certificate: the exact optimum of that problem, or None.
         design: networks and static choices.
         algorithm: the federation or a reference, evaluated; a sweep when there are several seeds.
@@ -69,7 +69,7 @@ class DeepPrepared(NamedTuple):
 
     name: str
     config: DeepConfig
-    chosen: Chosen
+    loaded: LoadedTask
     certificate: Certificate | None
     design: Design
     algorithm: Algorithm
@@ -80,7 +80,7 @@ class DeepPrepared(NamedTuple):
 
     @property
     def task(self) -> Task:
-        return self.chosen.task
+        return self.loaded.task
 
     @property
     def agents(self) -> DeepAgent:
@@ -93,7 +93,7 @@ class DeepPrepared(NamedTuple):
 
     @property
     def policies(self) -> int:
-        """How many policies a member of the run has: N when nothing is merged, else 1."""
+        """The number of policies of a member: N when nothing is merged, else 1."""
         return self.num_agents if self.config.reference in ALONE else 1
 
     @property
@@ -104,29 +104,29 @@ class DeepPrepared(NamedTuple):
 
 @precision(False)
 def prepare(
-    name: str, config: DeepConfig, chosen: Chosen | None = None, devices: DeviceSettings = ONE
+    name: str, config: DeepConfig, loaded: LoadedTask | None = None, devices: DeviceSettings = ONE
 ) -> DeepPrepared:
     """Validates everything and builds the algorithm.
 
     Args:
         name: ``fedppo`` or ``fednatural``.
         config: settings.
-        chosen: used in place of ``config.problem`` when given.
+        loaded: used in place of ``config.problem`` when given.
         devices: over which it is spread.
 
     Raises:
         InvalidInput: a setting or the task cannot be used.
     """
     check_effect(config, unread(name, by_name(config)))
-    chosen = chosen or load_task(
+    loaded = loaded or load_task(
         config.problem,
         agents=config.agents,
         arguments=named_values("--problem-args", config.problem_args),
         budgets=config.budgets,
         access=config.access,
     )
-    task = chosen.task
-    access = access_of(config, chosen.access)
+    task = loaded.task
+    access = access_of(config, loaded.access)
     num_agents, alone = len(access), config.reference in ALONE
     # A single agent that stands for all has the dynamics that the task comes with.
     varied = () if config.reference in ONE_AGENT else config.vary
@@ -156,8 +156,8 @@ def prepare(
     return DeepPrepared(
         name=name,
         config=config,
-        chosen=chosen,
-        certificate=None if chosen.problem is None else certify(chosen.problem.cmdp),
+        loaded=loaded,
+        certificate=None if loaded.problem is None else certify(loaded.problem.cmdp),
         design=design,
         algorithm=algorithm,
         hparams=hparams,
@@ -213,7 +213,7 @@ def algorithm_of(
 
 
 def placement_of(config: DeepConfig, devices: DeviceSettings, num_agents: int) -> Placement:
-    """Where it is computed; a reference of one agent may leave devices unused.
+    """The devices of a run; a reference of one agent may leave devices unused.
 
     Raises:
         InvalidInput: more devices than there are, or nothing to deal to them.
@@ -235,7 +235,7 @@ def agents_map(config: DeepConfig, placement: Placement = ONE_DEVICE) -> AgentMa
 
 
 def access_of(config: DeepConfig, access: BoolArray) -> BoolArray:
-    """Who watches what among the agents that are simulated."""
+    """The access matrix Γ of the agents that are simulated."""
     if config.reference == "omniscient":
         return np.ones_like(access[:1])
     return np.zeros_like(access[:1]) if config.reference == "unconstrained" else access

@@ -14,7 +14,7 @@ import numpy as np
 from fedjax_rl.algorithm import Pytree
 from fedjax_rl.checks import check_count
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.families.networks import words
+from fedjax_rl.families.networks import messages
 from fedjax_rl.families.networks.assembly import DeepPrepared, prepare
 from fedjax_rl.families.networks.film import Film, filmed
 from fedjax_rl.families.networks.policy_file import read_policy
@@ -66,7 +66,7 @@ def evaluate_and_record(directory: Path, request: EvaluationRequest) -> dict[str
     with working("playing episodes"):
         played = play_all(policy, prepared, request)
     figures = summarise(played, policy, prepared, request)
-    print(words.evaluation(figures), flush=True)
+    print(messages.evaluation(figures), flush=True)
     written = [FIGURES]
     if request.film and prepared.task.picture is not None:
         figures["film"] = _record_film(directory, prepared, policy, request)
@@ -108,7 +108,7 @@ def check_filmed(request: EvaluationRequest, prepared: DeepPrepared) -> None:
 
 
 def load(directory: Path) -> tuple[DeepPrepared, DeepShared]:
-    """What a run directory was made of, and its policies, leading axes [K, P].
+    """The settings of a run directory and its saved policies, leading axes [K, P].
 
     Raises:
         InvalidInput: not a directory of a run of networks, or its files cannot be used.
@@ -116,7 +116,7 @@ def load(directory: Path) -> tuple[DeepPrepared, DeepShared]:
     run = read_run_file(directory / "config.yaml", "directory")
     _, algorithm, config = settings_in(run, directory)
     prepared = prepare(algorithm, config)
-    if run.made_with.get("problem_sha256", digest := digest_of_task(prepared.chosen)) != digest:
+    if run.made_with.get("problem_sha256", digest := digest_of_task(prepared.loaded)) != digest:
         raise InvalidInput(
             "--config", config.problem, "the problem's content is not what that run was made with"
         )

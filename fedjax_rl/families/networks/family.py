@@ -1,4 +1,4 @@
-"""FedPPO and federated natural gradients: runs, members of sweeps, words, files."""
+"""FedPPO and federated natural gradients: runs, members of sweeps, messages, files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fedjax_rl.cluster.devices import DeviceSettings
 from fedjax_rl.columns import of_table
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
-from fedjax_rl.families.networks import words
+from fedjax_rl.families.networks import messages
 from fedjax_rl.families.networks.assembly import (
     ALONE,
     ENVIRONMENTS_AT_ONCE,
@@ -58,7 +58,7 @@ from fedjax_rl.settings.fields import PROBLEM, TRACED, by_name, check_effect, na
 from fedjax_rl.settings.values import named_values
 from fedjax_rl.sources.content import digest_of_task
 from fedjax_rl.sources.problems import PROBLEM_FILES
-from fedjax_rl.sources.tasks import Chosen, load_task
+from fedjax_rl.sources.tasks import LoadedTask, load_task
 from fedjax_rl.terminal.live import working
 from fedjax_rl.training.loop import OnRows
 from fedjax_rl.training.protocol import Assembled, Figures, thinned
@@ -68,11 +68,11 @@ def _prepare(algorithm: str, settings: DeepConfig, devices: DeviceSettings) -> E
     prepared = prepare(algorithm, settings, devices=devices)
     return Experiment(
         settings=settings,
-        digest=digest_of_task(prepared.chosen),
+        digest=digest_of_task(prepared.loaded),
         logged=Schedule("round", settings.rounds, settings.log_every, settings.seeds),
-        opening=words.opening(prepared),
-        header=words.HEADER,
-        cells=partial(words.cells, prepared=prepared),
+        opening=messages.opening(prepared),
+        header=messages.HEADER,
+        cells=partial(messages.cells, prepared=prepared),
         run=partial(_run, prepared),
     )
 
@@ -85,7 +85,7 @@ def _run(
     return Result(
         summary=result.summary,
         diverged=bool((result.failed_seeds >= 0).any()),
-        closing=words.closing(result),
+        closing=messages.closing(result),
         write=partial(_write, result),
         own=result,
     )
@@ -112,7 +112,7 @@ def _as_reference(algorithm: str, settings: DeepConfig, reference: str) -> DeepC
 
 
 def _table(results: Mapping[str, Result]) -> str:
-    return words.comparison({who: result.summary for who, result in results.items()})
+    return messages.comparison({who: result.summary for who, result in results.items()})
 
 
 def _write_comparison(directory: RunDirectory, results: Mapping[str, Result]) -> None:
@@ -147,7 +147,7 @@ class Networks:
 
     def __init__(self, algorithm: str) -> None:
         self.algorithm = algorithm
-        self._chosen: dict[Any, Chosen] = {}
+        self._loaded: dict[Any, LoadedTask] = {}
         self._prepared: dict[Any, DeepPrepared] = {}
 
     def assemble(self, config: DeepConfig) -> Assembled:
@@ -186,20 +186,20 @@ class Networks:
             chunk_rounds=prepared.chunk_rounds,
         )
 
-    def _task(self, config: DeepConfig) -> Chosen:
+    def _task(self, config: DeepConfig) -> LoadedTask:
         content = *(getattr(config, name) for name in names(DeepConfig, PROBLEM)), config.access
-        if content not in self._chosen:
-            self._chosen[content] = load_task(
+        if content not in self._loaded:
+            self._loaded[content] = load_task(
                 config.problem,
                 agents=config.agents,
                 arguments=named_values("--problem-args", config.problem_args),
                 budgets=config.budgets,
                 access=config.access,
             )
-        return self._chosen[content]
+        return self._loaded[content]
 
     def agents(self, prepared: DeepPrepared) -> int:
-        """N."""
+        """The number of agents N."""
         return prepared.num_agents
 
     def together(
@@ -209,8 +209,8 @@ class Networks:
         prepared: DeepPrepared = members[0].prepared
         config, design = prepared.config, prepared.design
         if config.agents_at_once is None and platform() == "cpu":
-            beside = config.envs * max(1, size // placement.devices)
-            at_once = max(2, ENVIRONMENTS_AT_ONCE // beside)
+            environments = config.envs * max(1, size // placement.devices)
+            at_once = max(2, ENVIRONMENTS_AT_ONCE // environments)
             config = dataclasses.replace(config, agents_at_once=at_once)
         learner = LEARNERS[self.algorithm](design)
         return algorithm_of(learner, config, design, prepared.task, prepared.num_agents, placement)
@@ -247,7 +247,7 @@ class Networks:
 
     def digest(self, prepared: DeepPrepared) -> str:
         """SHA-256 of what is known of the task."""
-        return digest_of_task(prepared.chosen)
+        return digest_of_task(prepared.loaded)
 
 
 FAMILY = Family(

@@ -21,7 +21,7 @@ Members = Sequence[tuple[float, ...]]
 def figures_of(
     rows: Columns, evaluations: Columns, summary: Mapping[str, Any], agents: float
 ) -> tuple[Figure, ...]:
-    """All of them.
+    """All figures of a run of networks.
 
     Args:
         rows: of ``metrics.csv``.
@@ -68,16 +68,16 @@ def _views(
 ) -> tuple[Chart, ...]:
     """A view of averages, and one of every member for each column where there are several."""
     averages, views = [], []
-    for place, (label, column) in enumerate(named_columns.items()):
+    for index, (label, column) in enumerate(named_columns.items()):
         members, values = _members(evaluations, column)
         more = budget_of(label, budgets) if budgets else {}
-        averages.append(_averaged(curve(axes, label, values[:, 0], place, **more), members, values))
+        averages.append(_averaged(curve(axes, label, values[:, 0], index, **more), members, values))
         if 1 < len(members) <= MEMBERS_DRAWN:
             each = (
                 curve(axes, _member(member, members), values[:, at], at, **more)
                 for at, member in enumerate(members)
             )
-            series = tuple(one._replace(shown=True) for one in each)
+            series = tuple(one._replace(visible=True) for one in each)
             views.append(Chart(f"every seed: {label}", axes.labels, y_label, series, detail=True))
     return (Chart("average", axes.labels, y_label, tuple(averages)), *views)
 
@@ -108,7 +108,7 @@ def _member(member: tuple[float, ...], members: Members) -> str:
 def curves_of(
     evaluations: Columns, agents: float, budgets: Mapping[str, Any]
 ) -> dict[tuple[str, ...], Series]:
-    """What can be laid beside other runs: reward and costs at evaluations."""
+    """The curves that a page overlays with other runs': reward and costs at evaluations."""
     if not len(evaluations.get("round", ())):
         return {}
     axes, found = _axes(evaluations, agents), {}

@@ -20,7 +20,7 @@ STEPS_AT_MOST = 2000
 
 
 class Film(NamedTuple):
-    """An episode on the host.
+    """An episode to be drawn, on the host.
 
     Attributes:
         states: leading axis [length], before each step.

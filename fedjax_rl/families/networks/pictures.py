@@ -95,7 +95,7 @@ class _Scene:
         return self._figure.text(0.03, at, "", fontsize=9, family="monospace")
 
     def drawn(self, picture: Picture, title: str, lit: np.ndarray, paid: np.ndarray) -> Image.Image:
-        """One frame."""
+        """One frame of the film."""
         self._axes.set_title(title, fontsize=10, loc="left", family="monospace")
         for index, label in enumerate(self._labels):
             colour = COLOURS[index % len(COLOURS)]

@@ -66,7 +66,7 @@ def _checked(
 
 
 def _acting(policy: DeepShared) -> DeepShared:
-    """What is needed to act: critics stay behind."""
+    """The parameters that acting needs; critics are left out."""
     return policy._replace(critic=None, origin=None)
 
 

@@ -1,4 +1,4 @@
-"""What a run of networks ends with."""
+"""The result of a run of networks."""
 
 from __future__ import annotations
 

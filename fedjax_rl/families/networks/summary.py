@@ -94,7 +94,7 @@ def summarise(result: DeepResult, timing: Mapping[str, float]) -> dict[str, Any]
 
 
 def feasible(costs: FloatArray, budgets: FloatArray, unfinished: Any) -> np.ndarray:
-    """Which budgets are kept: […, M] booleans.
+    """Whether each budget is kept, within tolerance: […, M] booleans.
 
     A cost that is not a number is not within its budget, nor is one of episodes that were given
     up before they ended: what they would have come to is not known.
@@ -109,7 +109,7 @@ def feasible(costs: FloatArray, budgets: FloatArray, unfinished: Any) -> np.ndar
 
 
 def exact_figures(policy: DeepShared, prepared: DeepPrepared) -> dict[str, Any]:
-    """How far policies of a finite problem are from the optimum, evaluated exactly.
+    """Exact value, gap and violation of policies of a finite problem.
 
     Args:
         policy: leading axes [K, P].
@@ -118,7 +118,7 @@ def exact_figures(policy: DeepShared, prepared: DeepPrepared) -> dict[str, Any]:
     Returns:
         Nothing unless the task is a finite problem.
     """
-    certificate, problem = prepared.certificate, prepared.chosen.problem
+    certificate, problem = prepared.certificate, prepared.loaded.problem
     if certificate is None or problem is None:
         return {}
     probabilities = policy_matrix(policy, prepared)
@@ -153,7 +153,7 @@ def policy_matrix(policy: DeepShared, prepared: DeepPrepared) -> FloatArray:
     """
     from fedjax_rl.ops.moments import normalized
 
-    problem = prepared.chosen.problem
+    problem = prepared.loaded.problem
     assert problem is not None
     states = np.eye(problem.cmdp.num_states, dtype=np.float32)
 

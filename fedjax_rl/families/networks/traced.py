@@ -21,7 +21,7 @@ AUTO_CAP = 10.0
 
 
 def merge_settings(config: DeepConfig) -> Any:
-    """What the aggregator has of its own, traced."""
+    """The aggregator's own settings, traced."""
     return own_values(config, aggregator_of(config.merge).settings, np.float32)
 
 

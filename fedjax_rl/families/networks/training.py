@@ -155,12 +155,12 @@ class DeepRecord:
         return table
 
     def history(self) -> Columns:
-        """One array over all rounds for each column."""
+        """Columns by name, each an array over all rounds."""
         self._parts = [joined(self._parts)]
         return self._parts[0]
 
     def evaluations(self) -> Evaluations:
-        """All of them."""
+        """Evaluations of all rounds that had one."""
         self._evaluations = [together(self._evaluations)]
         return self._evaluations[0]
 

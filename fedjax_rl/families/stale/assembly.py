@@ -38,7 +38,7 @@ TOKENS_PER_SECOND = {"table": 3_000_000, "transformer": 40_000}
 
 
 class Member(NamedTuple):
-    """One run of a study.
+    """One run of a study on stale data: its seed, window and learning rate.
 
     Attributes:
         window: W.

@@ -69,15 +69,15 @@ def columns(first_step: int, rows: HeteroRow, failed: np.ndarray) -> Columns:
     return {**table, "evaluated": np.asarray(rows.evaluated, bool)}
 
 
-def shown(part: Columns, first_step: int, prepared: HeteroPrepared) -> Columns:
-    """What ``metrics.csv`` holds of consecutive steps: means over members that are finite."""
+def logged_columns(part: Columns, first_step: int, prepared: HeteroPrepared) -> Columns:
+    """Columns of ``metrics.csv`` for consecutive steps: means over members that are finite."""
     steps = first_step + np.arange(len(part["evaluated"]))
     means = {name: finite_mean(leaf) for name, leaf in part.items() if name != "evaluated"}
     return {"step": steps, "virtual_seconds": virtual_seconds(prepared)[:, steps].mean(0), **means}
 
 
 def means(cell: Cell) -> Columns:
-    """The same of all steps of one cell: means over its seeds that are finite."""
+    """Columns of all steps of one cell: means over its seeds that are finite."""
     named = {name: finite_mean(values, 0) for name, values in cell.values.items()}
     return {"step": cell.step, "virtual_seconds": cell.seconds.mean(0), **named}
 

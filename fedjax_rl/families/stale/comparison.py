@@ -1,11 +1,11 @@
-"""What stale data adds where losses and windows are put side by side."""
+"""Comparisons of losses and windows on stale data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from fedjax_rl.families.protocol import Comparison, in_words
+from fedjax_rl.families.protocol import Comparison, settings_as_text
 
 HEADINGS = {
     **{"best": "best", "last": "last", "best − last": "best_last_gap"},
@@ -19,12 +19,12 @@ COLUMNS = (
 )
 
 
-def called(chosen: Mapping[str, Any]) -> str:
-    """``gepo, W = 4``."""
-    words = [str(chosen[name]) for name in ("algorithm",) if name in chosen]
-    words += [f"W = {chosen[name]}" for name in ("window",) if name in chosen]
-    others = {n: value for n, value in chosen.items() if n not in ("algorithm", "window")}
-    return ", ".join(filter(None, [*words, in_words(others)]))
+def label_of(combination: Mapping[str, Any]) -> str:
+    """The label of a configuration: ``gepo, W = 4``."""
+    parts = [str(combination[name]) for name in ("algorithm",) if name in combination]
+    parts += [f"W = {combination[name]}" for name in ("window",) if name in combination]
+    others = {n: value for n, value in combination.items() if n not in ("algorithm", "window")}
+    return ", ".join(filter(None, [*parts, settings_as_text(others)]))
 
 
-COMPARISON = Comparison(called=called, figures=HEADINGS, columns=COLUMNS)
+COMPARISON = Comparison(label=label_of, figures=HEADINGS, columns=COLUMNS)

@@ -53,7 +53,7 @@ def evaluate_and_record(directory: Path, request: EvaluationRequest) -> dict[str
     with working("answering prompts"):
         shares = answered(config, task, policies, request)
     figures = summarise(algorithm, config, shares, request)
-    print(in_words(figures), flush=True)
+    print(evaluation_as_text(figures), flush=True)
     text = json.dumps(plain(figures), indent=2, allow_nan=False) + "\n"
     write_atomically(directory / FIGURES, text.encode())
     print(f"Written to {directory}: {FIGURES}", flush=True)
@@ -117,7 +117,7 @@ def answered(
 def summarise(
     algorithm: str, config: HeteroConfig, shares: np.ndarray, request: EvaluationRequest
 ) -> dict[str, Any]:
-    """What ``evaluation.json`` holds: the mean over seeds, and 95 % of it over responses.
+    """The content of ``evaluation.json``: the mean over seeds, and 95 % of it over responses.
 
     The interval is Wilson's, of all seeds' responses together.
 
@@ -142,8 +142,8 @@ def summarise(
     }
 
 
-def in_words(figures: dict[str, Any]) -> str:
-    """The evaluation for the terminal."""
+def evaluation_as_text(figures: dict[str, Any]) -> str:
+    """The lines that ``fedjax-rl eval`` prints: accuracy and its interval, then each seed."""
     low, high = figures["accuracy_interval"]
     lines = [
         f"{figures['algorithm']} on {figures['task']} with a {figures['policy']}: one response to "

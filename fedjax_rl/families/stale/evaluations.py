@@ -1,4 +1,4 @@
-"""What a run on stale data leaves beside its rows: evaluations and policies."""
+"""Files of a run on stale data: its evaluations and policies."""
 
 from __future__ import annotations
 

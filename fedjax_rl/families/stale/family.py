@@ -1,4 +1,4 @@
-"""Losses on stale data: runs, members of sweeps, words, files."""
+"""Losses on stale data: runs, members of sweeps, messages, files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fedjax_rl.cluster.devices import DeviceSettings
 from fedjax_rl.columns import of_table
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
 from fedjax_rl.families.protocol import Experiment, Family, Headline, Result
-from fedjax_rl.families.stale import words
+from fedjax_rl.families.stale import messages
 from fedjax_rl.families.stale.assembly import HeteroPrepared, learner_of, prepare
 from fedjax_rl.families.stale.cells import Cell, cells_of, columns, means
 from fedjax_rl.families.stale.comparison import COMPARISON
@@ -46,9 +46,9 @@ def _prepare(algorithm: str, settings: HeteroConfig, devices: DeviceSettings) ->
         settings=config,
         digest=content_digest(config, prepared.task),
         logged=Schedule("step", config.steps, config.log_every, config.seeds),
-        opening=words.opening(prepared),
-        header=words.HEADER,
-        cells=words.cells,
+        opening=messages.opening(prepared),
+        header=messages.HEADER,
+        cells=messages.cells,
         run=partial(_run, prepared),
     )
 
@@ -66,7 +66,7 @@ def _run(
     return Result(
         summary=result.summary,
         diverged=bool((cell.failed >= 0).any()),
-        closing=words.closing(result),
+        closing=messages.closing(result),
         write=write,
         own=result,
     )
@@ -113,7 +113,7 @@ class Stale:
         )
 
     def agents(self, prepared: HeteroPrepared) -> int:
-        """There is one learner."""
+        """One: there is a single learner."""
         return 1
 
     def together(

@@ -43,7 +43,7 @@ STRETCHES = 40
 def figures_of(
     rows: Columns, evaluations: Columns, summary: Mapping[str, Any]
 ) -> tuple[Figure, ...]:
-    """All of them.
+    """All figures of a run on stale data.
 
     Args:
         rows: of ``metrics.csv``.
@@ -61,7 +61,7 @@ def _accuracy(evaluations: Columns) -> tuple[Figure, ...]:
     views = [Chart("average", X_LABELS, ACCURACY, (average,), limits=(0.0, 1.0))]
     if 1 < len(members) <= MEMBERS_DRAWN:
         each = (
-            curve(axes, f"seed {seed:g}", values[:, at], at)._replace(shown=True)
+            curve(axes, f"seed {seed:g}", values[:, at], at)._replace(visible=True)
             for at, (seed,) in enumerate(members)
         )
         one_by_one = Chart("every seed", X_LABELS, ACCURACY, tuple(each), detail=True)
@@ -78,7 +78,7 @@ def _evaluated(evaluations: Columns) -> tuple[Axes, list[tuple[float, ...]], Flo
 
 
 def curves_of(evaluations: Columns, name: str = "accuracy") -> dict[tuple[str, ...], Series]:
-    """What can be laid beside other runs: accuracy at evaluations."""
+    """The curves that a page overlays with other runs': accuracy at evaluations."""
     if not len(evaluations.get("step", ())):
         return {}
     axes, _, values = _evaluated(evaluations)

@@ -32,7 +32,7 @@ def named_by_flags() -> Iterator[None]:
 
 
 def schedule_settings(config: HeteroConfig, window: int, law: Latency) -> ScheduleSettings:
-    """What the virtual clock is told."""
+    """The settings of the virtual clock."""
     each = config.sampler_seconds
     return ScheduleSettings(
         samplers=config.samplers,

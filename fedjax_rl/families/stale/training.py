@@ -11,7 +11,7 @@ import numpy as np
 from fedjax_rl.columns import Columns
 from fedjax_rl.execution.train import Chunk, to_host
 from fedjax_rl.families.stale.assembly import HeteroPrepared, prepare
-from fedjax_rl.families.stale.cells import Cell, cells_of, columns, shown
+from fedjax_rl.families.stale.cells import Cell, cells_of, columns, logged_columns
 from fedjax_rl.families.stale.config import HeteroConfig, settings_type
 from fedjax_rl.families.stale.summary import summarise
 from fedjax_rl.hetero.state import HeteroRow
@@ -113,7 +113,7 @@ class HeteroRecord:
 
     def _take(self, first_step: int, rows: HeteroRow, failed: np.ndarray) -> Columns:
         self._parts.append(columns(first_step, rows, failed))
-        return shown(self._parts[-1], first_step, self._prepared)
+        return logged_columns(self._parts[-1], first_step, self._prepared)
 
     def history(self) -> Columns:
         """[T + 1, B] for each column."""
@@ -125,7 +125,7 @@ class HeteroRecord:
 
     def restore(self, arrays: Arrays) -> Columns:
         self._parts = [arrays["history"]]
-        return shown(self._parts[0], 0, self._prepared)
+        return logged_columns(self._parts[0], 0, self._prepared)
 
 
 def _timing(clock: Clock, members: int) -> dict[str, float]:

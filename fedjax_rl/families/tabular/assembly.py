@@ -43,7 +43,7 @@ MOST_ROUNDS_PER_CHUNK = 8192
 
 
 class Prepared(NamedTuple):
-    """A run that can start.
+    """A run on a finite problem whose settings were validated: problem, certificate, algorithm.
 
     Attributes:
         config: its settings.
@@ -78,8 +78,8 @@ def prepare(
         InvalidInput: a setting or the problem cannot be used, or its budgets are infeasible.
     """
     check_effect(config, unread("fednpg", by_name(config)))
-    chosen = problem or load_configured(config)
-    cmdp, access = chosen.cmdp, chosen.access
+    loaded = problem or load_configured(config)
+    cmdp, access = loaded.cmdp, loaded.access
     if config.participants is not None and config.participants > len(access):
         raise InvalidInput("--participants", config.participants, f"at most {len(access)} agents")
     access = simulated(config, access)
@@ -91,7 +91,7 @@ def prepare(
             raise InvalidInput("--seeds", config.seeds, "1 with --reference no-communication")
         algorithm = seed_sweep(algorithm, config.seeds, placement)
     certificate = certify(cmdp)
-    hparams = settings(config, cmdp, access, certificate.dual_bound, pace=1 / len(chosen.access))
+    hparams = settings(config, cmdp, access, certificate.dual_bound, pace=1 / len(loaded.access))
     agents = hparams.federation.agents
     watched = tuple(
         (int(agent), int(slot), int(agents.constraint[agent, slot]))
@@ -106,7 +106,7 @@ def prepare(
     )
     return Prepared(
         config,
-        chosen,
+        loaded,
         certificate,
         algorithm,
         hparams,
@@ -132,7 +132,7 @@ def load_configured(config: FedNPGConfig) -> Problem:
 
 
 def simulated(config: FedNPGConfig, access: BoolArray) -> BoolArray:
-    """Who watches what among the agents that are simulated, [N, M] or [1, M]."""
+    """The access matrix of the agents that are simulated, [N, M] or [1, M]."""
     return np.ones_like(access[:1]) if config.reference == "omniscient" else access
 
 

@@ -1,4 +1,4 @@
-"""What FedNPG adds where variants are put side by side: two views, and how each keeps budgets."""
+"""Comparisons of FedNPG's variants: two views, and how each variant keeps the budgets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from fedjax_rl.algorithm import Pytree, aggregators
 from fedjax_rl.columns import Columns
-from fedjax_rl.families.protocol import Comparison, Headline, in_words
+from fedjax_rl.families.protocol import Comparison, Headline, settings_as_text
 from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.families.tabular.figures import variants
 from fedjax_rl.families.tabular.history import average, columns, no_sums, rows_of
@@ -32,7 +32,7 @@ HEADINGS = {
     "gap": "gap",
     "bytes": "bytes_exchanged",
 }
-JUDGED = {
+RANKED_BY = {
     "averaged policies": Headline("average_gap", False, "feasible_average"),
     "last policies": Headline("gap", False, "feasible_last"),
 }
@@ -41,7 +41,7 @@ USUAL = {"learner": None, "correction": "none", "merge": "auto", "reference": "f
 
 
 class Equal(NamedTuple):
-    """What variants are put at equal.
+    """The rounds and local steps after which variants are compared.
 
     Attributes:
         rounds: T of the variant with the fewest rounds.
@@ -58,7 +58,7 @@ class Equal(NamedTuple):
 
 
 def equal(settings: Sequence[FedNPGConfig]) -> Equal:
-    """What members with these settings are put at equal."""
+    """The `Equal` of members with these settings."""
     steps = min(config.rounds * config.local_steps for config in settings)
     return Equal(min(config.rounds for config in settings), steps)
 
@@ -72,15 +72,21 @@ def views(settings: Sequence[FedNPGConfig]) -> dict[str, str]:
     return {"equal_rounds": rounds} | ({} if alike else {"equal_local_steps": steps})
 
 
-def called(chosen: Mapping[str, Any]) -> str:
-    """``npg E=5 control-variate``: what is usual is not said."""
-    words = [
-        *(str(chosen[n]) for n in ("learner",) if n in chosen),
-        *(f"E={chosen[name]}" for name in ("local_steps",) if name in chosen),
-        *(str(chosen[n]) for n, usual in USUAL.items() if usual and chosen.get(n, usual) != usual),
+def label_of(combination: Mapping[str, Any]) -> str:
+    """The label of a configuration without what is usual: ``npg E=5 control-variate``."""
+    parts = [
+        *(str(combination[n]) for n in ("learner",) if n in combination),
+        *(f"E={combination[name]}" for name in ("local_steps",) if name in combination),
+        *(
+            str(combination[n])
+            for n, usual in USUAL.items()
+            if usual and combination.get(n, usual) != usual
+        ),
     ]
-    others = {n: value for n, value in chosen.items() if n not in (*USUAL, "local_steps")}
-    return ", ".join(filter(None, [" ".join(words), in_words(others)])) or in_words(chosen)
+    others = {n: value for n, value in combination.items() if n not in (*USUAL, "local_steps")}
+    return ", ".join(filter(None, [" ".join(parts), settings_as_text(others)])) or settings_as_text(
+        combination
+    )
 
 
 def check(grid: Mapping[str, Sequence[Any]]) -> None:
@@ -148,13 +154,13 @@ def feasibility_after(prepared: Prepared, rows: Pytree, round: int) -> dict[str,
 def comparison(measured: Callable[[Any, Sequence[FedNPGConfig]], Any]) -> Comparison:
     """What FedNPG adds, with how its assembler is made to measure the views."""
     return Comparison(
-        called=called,
+        label=label_of,
         check=check,
         same=same,
         views=views,
         measured=measured,
         figures=HEADINGS,
         columns=("round", *FIGURES, "bytes_exchanged"),
-        judged=JUDGED,
+        ranked_by=RANKED_BY,
         draw=variants,
     )

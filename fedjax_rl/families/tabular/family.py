@@ -1,4 +1,4 @@
-"""FedNPG on finite problems: runs, members of sweeps, words, files."""
+"""FedNPG on finite problems: runs, members of sweeps, messages, files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fedjax_rl.algorithm import Algorithm, Pytree
 from fedjax_rl.cluster.devices import DeviceSettings
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
 from fedjax_rl.families.protocol import Experiment, Family, Headline, Result
-from fedjax_rl.families.tabular import words
+from fedjax_rl.families.tabular import messages
 from fedjax_rl.families.tabular.assembly import (
     Prepared,
     load_configured,
@@ -49,7 +49,7 @@ def _prepare(algorithm: str, settings: FedNPGConfig, devices: DeviceSettings) ->
         settings=settings,
         digest=digest_of(prepared.problem),
         logged=Schedule("round", settings.rounds, settings.log_every, settings.seeds),
-        opening=words.opening(prepared),
+        opening=messages.opening(prepared),
         header=HEADER,
         cells=partial(cells, layout=prepared.layout),
         run=partial(_run, prepared),
@@ -64,7 +64,7 @@ def _run(
     return Result(
         summary=result.summary,
         diverged=result.outcome.failed_round is not None,
-        closing=words.closing(result),
+        closing=messages.closing(result),
         write=partial(_write, result),
         rows=result.history,
         own=result,
@@ -129,7 +129,7 @@ class Tabular:
         )
 
     def agents(self, prepared: Prepared) -> int:
-        """N."""
+        """The number of agents N."""
         return len(simulated(prepared.config, prepared.problem.access))
 
     def together(
@@ -140,7 +140,7 @@ class Tabular:
         return algorithm_of(prepared.config, self.agents(prepared), placement)
 
     def outcome(self, algorithm: Algorithm, state: Pytree) -> Pytree:
-        """All of the state: policies and multipliers."""
+        """The whole state: policies and multipliers."""
         return state
 
     def figures(self, prepared: Prepared, rows: Pytree, outcome: Pytree, failed: int) -> Figures:

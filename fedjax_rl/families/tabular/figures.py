@@ -42,8 +42,8 @@ def figures_of(rows: Columns, summary: Mapping[str, Any]) -> tuple[Figure, ...]:
     axes = Axes(tuple(ABSCISSAS[name] for name in used), tuple(rows[name] for name in used))
     value = curve(axes, "value", rows["value"], **_optimum(summary))
     distances = tuple(
-        curve(axes, label, distance(rows, name), place)
-        for place, (name, label) in enumerate(DISTANCES.items())
+        curve(axes, label, distance(rows, name), index)
+        for index, (name, label) in enumerate(DISTANCES.items())
         if name in rows
     )
     drawn = {"value", *DISTANCES, *ABSCISSAS}
@@ -95,13 +95,13 @@ def variants(
     views = []
     for name in ("average_violation", "average_gap"):
         series = []
-        for place, (variant, seeds) in enumerate(runs.items()):
+        for index, (variant, seeds) in enumerate(runs.items()):
             rounds = [own["round"][np.isfinite(own["round"])] for _, own in seeds]
             count = min(map(len, rounds))
             values = np.stack([distance(own, name)[:count] for _, own in seeds], 1)
             pace = float(seeds[0][0]["local_steps"])
             axes = Axes(AGAINST, (rounds[0][:count], rounds[0][:count] * pace))
             one = averaged(curve(axes, variant, values[:, 0]), values)
-            series.append(styled(one, place, curves.STYLES))
+            series.append(styled(one, index, curves.STYLES))
         views.append(Chart(DISTANCES[name], AGAINST, DISTANCES[name], tuple(series), "log-log"))
     return (Figure("Variants", tuple(views), file="comparison.png", abscissas=len(AGAINST)),)

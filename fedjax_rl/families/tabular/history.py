@@ -12,7 +12,7 @@ from fedjax_rl.federation.observed import Observation
 
 
 class Layout(NamedTuple):
-    """What the columns are named after and measured against.
+    """Names of the columns of a run, and the optimum and budgets they are measured against.
 
     Attributes:
         optimal_value: V* of the certificate.

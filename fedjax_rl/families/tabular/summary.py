@@ -25,7 +25,7 @@ ROUNDING = 1e-9
 
 
 class Outcome(NamedTuple):
-    """What a run ends with.
+    """Multipliers and policies at the end of a run.
 
     Attributes:
         multipliers: [N, K] in each agent's own order (K slots), or [N, 1, K] without

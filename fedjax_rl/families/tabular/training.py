@@ -142,7 +142,7 @@ class FiniteRecord:
         return table
 
     def history(self) -> Columns:
-        """One array over all rounds for each column."""
+        """Columns by name, each an array over all rounds."""
         self._parts = [joined(self._parts)]
         return self._parts[0]
 

@@ -1,4 +1,4 @@
-"""How good a response is compared with the others of its group; all [P, G] → [P, G]."""
+"""Advantages of responses relative to their group; all [P, G] → [P, G]."""
 
 from __future__ import annotations
 

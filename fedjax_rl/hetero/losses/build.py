@@ -38,9 +38,9 @@ def build_loss(name: str, choices: LossChoices = DEFAULT_CHOICES) -> Loss:
         ('clip_low', 'clip_high', 'kl_weight')
     """
     for field, allowed in ALLOWED_CHOICES.items():
-        chosen = getattr(choices, field)
-        if chosen not in allowed:
-            raise InvalidInput(flag(field), repr(chosen), f"allowed: {', '.join(allowed)}")
+        value = getattr(choices, field)
+        if value not in allowed:
+            raise InvalidInput(flag(field), repr(value), f"allowed: {', '.join(allowed)}")
     loss: Loss = losses.make(name, choices)
     estimator = kl.ESTIMATORS[choices.kl] if choices.kl != "none" else None
 

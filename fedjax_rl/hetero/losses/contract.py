@@ -1,4 +1,4 @@
-"""What a loss takes and gives, and how names find it.
+"""The contract of a loss: its batch, its output, and the registry of losses.
 
 Symbols: P prompts in a batch, G responses per prompt (a group), L the longest response. p is the
 learner's policy, q the one that sampled.
@@ -33,7 +33,7 @@ class Batch(NamedTuple):
 
 
 class LossChoices(NamedTuple):
-    """What shapes the program of a loss.
+    """Static settings of a loss, which shape its program.
 
     Attributes:
         sequence_weight: the probability of a response in the losses of whole sequences:
@@ -60,7 +60,7 @@ ALLOWED_CHOICES = {
 
 
 class KLSettings(NamedTuple):
-    """Of the term that is added to every loss.
+    """Settings of the KL term that is added to every loss.
 
     Attributes:
         kl_weight: its factor.
@@ -105,7 +105,7 @@ class Loss(NamedTuple):
     group_mean: bool = True
 
     def __call__(self, batch: Batch, settings: Any) -> LossOutput:
-        """What the loss says of a batch."""
+        """The loss of a batch, with its weights and what was clipped."""
         return self.judge(batch, settings)
 
 

@@ -38,7 +38,7 @@ from fedjax_rl.plugins import joined
 
 
 class GepoPlusSettings(NamedTuple):
-    """Of gepo+, beside ε.
+    """Settings of gepo+, beside ε.
 
     Attributes:
         kl_threshold: the divergence below which a response keeps its own denominator.
@@ -50,7 +50,7 @@ class GepoPlusSettings(NamedTuple):
 
 
 class DefensiveSettings(NamedTuple):
-    """Of ds-gspo, beside ε.
+    """Settings of ds-gspo, beside ε.
 
     Attributes:
         defensive: α, the share of p in the denominator.
@@ -62,7 +62,7 @@ class DefensiveSettings(NamedTuple):
 
 
 class GmpoSettings(NamedTuple):
-    """Of gmpo.
+    """Settings of gmpo.
 
     Attributes:
         gmpo_clip: c, the bound of a token's |log p − log q|.

@@ -35,7 +35,7 @@ from fedjax_rl.plugins import joined
 
 
 class DeltaLnSettings(NamedTuple):
-    """Of delta_ln, beside ε.
+    """Settings of delta_ln, beside ε.
 
     Attributes:
         length_exponent: α in L_i^−α.
@@ -45,7 +45,7 @@ class DeltaLnSettings(NamedTuple):
 
 
 class CispoSettings(NamedTuple):
-    """Of cispo. arXiv 2506.13585 leaves the value open.
+    """Settings of cispo. arXiv 2506.13585 leaves the value open.
 
     Attributes:
         cispo_cap: its ε_high, the largest token weight; there is no lower bound.
@@ -55,7 +55,7 @@ class CispoSettings(NamedTuple):
 
 
 class TisSettings(NamedTuple):
-    """Of tis.
+    """Settings of tis.
 
     Attributes:
         tis_cap: the largest token weight.
@@ -65,7 +65,7 @@ class TisSettings(NamedTuple):
 
 
 class VTraceSettings(NamedTuple):
-    """Of v-trace; the baseline suits rewards of 0 and 1.
+    """Settings of v-trace; the baseline suits rewards of 0 and 1.
 
     Attributes:
         trace_rho: ρ̄, the bound of the weights of a step and of the last one.

@@ -81,7 +81,7 @@ def group_log_mean(log_values: jax.Array, log_q: jax.Array, choices: LossChoices
 
 
 class ClipSettings(NamedTuple):
-    """Of losses that clip their weights to [1 − ε_low, 1 + ε_high].
+    """Settings of losses that clip their weights to [1 − ε_low, 1 + ε_high].
 
     Attributes:
         clip_low: ε_low.

@@ -40,7 +40,9 @@ def brackets(length: int = 12, kinds: int = 3, closing: float = 0.4) -> TokenTas
             return depth + jnp.where(opens, 1, -1), opens
 
         _, opens = jax.lax.scan(step, jnp.zeros((), jnp.int32), wants)
-        partner = jax.vmap(_last_opened, (None, 0, 0))(opens, _depths(opens) + 1, _places(length))
+        partner = jax.vmap(_last_opened, (None, 0, 0))(
+            opens, _depths(opens) + 1, _positions(length)
+        )
         return jnp.where(opens, kind, kinds + kind[partner])
 
     def unclosed(prompt: jax.Array, position: jax.Array) -> jax.Array:
@@ -51,8 +53,8 @@ def brackets(length: int = 12, kinds: int = 3, closing: float = 0.4) -> TokenTas
 
     def solution(prompt: jax.Array) -> tuple[jax.Array, jax.Array]:
         # The kind K that stands for none left makes the token K + K, which is the end.
-        tokens = kinds + jax.vmap(unclosed, (None, 0))(prompt, _places(length + 1))
-        return tokens, _places(length + 1) <= _depths(prompt < kinds)[-1]
+        tokens = kinds + jax.vmap(unclosed, (None, 0))(prompt, _positions(length + 1))
+        return tokens, _positions(length + 1) <= _depths(prompt < kinds)[-1]
 
     def context(prompt: jax.Array, response: jax.Array, position: jax.Array) -> jax.Array:
         return position * (kinds + 1) + unclosed(prompt, position)
@@ -71,7 +73,7 @@ def brackets(length: int = 12, kinds: int = 3, closing: float = 0.4) -> TokenTas
     )
 
 
-def _places(length: int) -> jax.Array:
+def _positions(length: int) -> jax.Array:
     return jnp.arange(length, dtype=jnp.int32)
 
 
@@ -82,6 +84,6 @@ def _depths(opens: jax.Array) -> jax.Array:
 
 def _last_opened(opens: jax.Array, depth: jax.Array, end: jax.Array | int) -> jax.Array:
     """Place of the last token before ``end`` that opened the bracket of a depth."""
-    places = _places(len(opens))
-    found = opens & (_depths(opens) == depth) & (places < end)
-    return jnp.max(jnp.where(found, places, 0))
+    positions = _positions(len(opens))
+    found = opens & (_depths(opens) == depth) & (positions < end)
+    return jnp.max(jnp.where(found, positions, 0))

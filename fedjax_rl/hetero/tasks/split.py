@@ -69,13 +69,13 @@ def split(task: TokenTask) -> Prompts:
 def is_held_out(prompt: jax.Array) -> jax.Array:
     """Whether a prompt int32 [n] is kept for evaluation: a hash of it is 0 modulo 8.
 
-    The hash adds up one 32-bit word per place and token and scrambles the sum; a word is
+    The hash adds up one 32-bit word per position and token and scrambles the sum; a word is
     scrambled in the way of MurmurHash3, whose finaliser changes half the bits of its output for
     any change of its input.
     """
-    places = jnp.arange(prompt.size, dtype=jnp.uint32) + jnp.uint32(1)
-    words = _scrambled(places * jnp.uint32(0x9E3779B9) ^ prompt.astype(jnp.uint32))
-    total = jnp.sum(words, dtype=jnp.uint32)
+    positions = jnp.arange(prompt.size, dtype=jnp.uint32) + jnp.uint32(1)
+    hashes = _scrambled(positions * jnp.uint32(0x9E3779B9) ^ prompt.astype(jnp.uint32))
+    total = jnp.sum(hashes, dtype=jnp.uint32)
     return _scrambled(total) % jnp.uint32(HELD_OUT_SHARE) == 0
 
 

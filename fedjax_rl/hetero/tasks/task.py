@@ -1,4 +1,4 @@
-"""What a token task is: prompts, the one right answer to each, and who may be wrong about it."""
+"""The contract of a token task: prompts, their right answers, and noise of the labels."""
 
 from __future__ import annotations
 

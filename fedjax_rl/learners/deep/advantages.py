@@ -15,7 +15,7 @@ from fedjax_rl.ops.returns import following_values, generalized_advantages
 
 
 class Values(NamedTuple):
-    """What the critics say of a rollout; signal 0 is the reward, the others the K costs.
+    """The critics' values of a rollout; signal 0 is the reward, the others the K costs.
 
     Attributes:
         now: [T, B, 1 + K], of the observation before each step.
@@ -41,7 +41,7 @@ class Estimates(NamedTuple):
 
 
 class CostEstimate(NamedTuple):
-    """What the agent's K costs come to under its policy, estimated from a rollout.
+    """Estimates of the agent's K costs J_cj under its policy, from a rollout.
 
     Attributes:
         value: J_c [K], in the unit of each budget.

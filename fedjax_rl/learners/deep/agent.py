@@ -1,4 +1,4 @@
-"""What a deep agent is given: constraints of its own, and settings common to all."""
+"""The data of a deep agent: its own constraints, and settings common to all."""
 
 from __future__ import annotations
 

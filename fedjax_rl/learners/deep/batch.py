@@ -87,7 +87,7 @@ def batch_of(
     weights: jax.Array,
     scale: jax.Array,
 ) -> Batch:
-    """What a policy step learns from: the Lagrangian's advantage in its parts, and targets.
+    """The batch of a policy step: advantages of the Lagrangian in their parts, and targets.
 
     Args:
         design: distribution of actions, and which part is clipped.

@@ -14,7 +14,7 @@ from fedjax_rl.policies.networks import Network, actor, critic
 
 
 class Choices(NamedTuple):
-    """What shapes the program; everything else is traced.
+    """Static settings, which shape the program; all others are traced.
 
     Attributes:
         envs: B, environments of each agent.

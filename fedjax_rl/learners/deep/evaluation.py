@@ -1,4 +1,4 @@
-"""What a policy is worth: whole episodes, with keys of their own."""
+"""Evaluation of a policy in whole episodes, with keys of their own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ one in e⁵⁰ is that long; other environments may have policies under which th
 
 
 class Episodes(NamedTuple):
-    """Whole episodes of one policy.
+    """Returns and lengths of whole episodes of one policy.
 
     Attributes:
         reward: [episodes], undiscounted sums.
@@ -119,11 +119,11 @@ def play(
         noise = design.distribution.noise(key_noise, (episodes,))
         drawn = design.distribution.sample(parameters, noise)
         likely = design.distribution.mode(parameters)
-        chosen = jnp.where(modes.reshape(-1, *(1,) * (drawn.ndim - 1)), likely, drawn)
+        action = jnp.where(modes.reshape(-1, *(1,) * (drawn.ndim - 1)), likely, drawn)
         keys = jax.random.split(key_step, episodes)
         observation, state, signals, terminated, truncated = jax.vmap(
             transition, (0, 0, 0, 0, None)
-        )(keys, state, chosen, dealt, design)
+        )(keys, state, action, dealt, design)
         sums = sums + jnp.where(alive[:, None], weight * signals, 0.0)
         weight = weight * jnp.append(1.0, factor)
         length = length + alive

@@ -103,7 +103,7 @@ def initial(
         cost_critic=cost_critic,
         optimizer=optax.scale_by_adam(eps=1e-5).init(parameters),
         duals=None if rectifies else no_multipliers(design.slots),
-        pressure=jnp.ones(()),
+        objective_scale=jnp.ones(()),
         satisfied=jnp.ones((), bool) if rectifies else None,
         feasible=jnp.ones((), bool) if rectifies else None,
         returns=running.no_moments(1 + design.slots) if design.choices.scale_returns else None,
@@ -151,9 +151,9 @@ def local_step(
     duals = dual_step(rule, local.duals, cost_estimate, most, agent, hparams)
     weights = lagrangian_weights(duals, cost_estimate, local.feasible, agent, hparams)
     # CRPO's weights are one or nothing; divided by their sum, nothing would be NaN.
-    pressure = jnp.ones(()) if duals is None else weights.sum()
+    divisor = jnp.ones(()) if duals is None else weights.sum()
     returns, scale = rescaled(local.returns, estimates.targets)
-    batch = batch_of(design, shared, rollout, estimates, weights / pressure, scale)
+    batch = batch_of(design, shared, rollout, estimates, weights / divisor, scale)
     done = local.updates / hparams.total_updates
     learning_rate = hparams.learning_rate * (1.0 - hparams.learning_rate_decay * done)
     parameters, optimizer, improvement = improve(
@@ -178,7 +178,7 @@ def local_step(
         cost_critic=parameters.cost_critic,
         optimizer=optimizer,
         duals=duals,
-        pressure=pressure,
+        objective_scale=divisor,
         satisfied=satisfied_after(local.satisfied, cost_estimate, agent, hparams),
         returns=returns,
         reward_size=size,
@@ -191,7 +191,7 @@ def local_step(
 
 
 def message(shared: DeepShared) -> DeepShared:
-    """What is merged; moments of observations as sums about the last merged mean.
+    """The parameters to merge; moments of observations as sums about the last merged mean.
 
     Moments about different means have no mean; sums about a common origin do. How they have
     changed since the last merge is what the agent has seen since.
@@ -204,7 +204,7 @@ def message(shared: DeepShared) -> DeepShared:
 
 def objective_scale(shared: DeepShared, local: DeepLocal) -> jax.Array:
     """1/N + Σ_j w_ij λ_ij, a scalar, by which the agent's objective was divided."""
-    return local.pressure
+    return local.objective_scale
 
 
 def adopt(shared: DeepShared, merged: DeepShared, hparams: DeepSettings) -> DeepShared:

@@ -1,4 +1,4 @@
-"""How an agent's multipliers answer to its costs, and what they make of its objective."""
+"""Dual steps of an agent of networks, and the weights of its Lagrangian."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _send_violation(
     return 1.0 - local.satisfied, ()
 
 
-def _receive_violations(local: DeepLocal, kept: tuple[()], violated: jax.Array) -> DeepLocal:
+def _receive_violations(local: DeepLocal, retained: tuple[()], violated: jax.Array) -> DeepLocal:
     return local._replace(feasible=violated == 0)
 
 

@@ -36,7 +36,7 @@ class Environments(NamedTuple):
 
 
 class Rollout(NamedTuple):
-    """What happened in T steps.
+    """T steps of B environments: observations, actions, rewards and costs, ends.
 
     Attributes:
         observations: [T, B, D], before each step.
@@ -128,7 +128,7 @@ def collect(
             weight = jnp.where(ended[:, None], 1.0, before.weight * factor)
         ended_sums = ended_sums + jnp.where(ended[:, None], episode_sums, 0.0)
         episodes = episodes + ended
-        final, cuts = _kept(final, cuts, observation, truncated)
+        final, cuts = _stored_final(final, cuts, observation, truncated)
         # Selected and not reset on condition: environments are mapped over, and of a mapped
         # condition both sides are computed.
         after = Environments(
@@ -168,7 +168,7 @@ def collect(
 def transition(
     key: jax.Array, state: Pytree, action: jax.Array, params: Pytree, design: Design
 ) -> tuple[jax.Array, Pytree, jax.Array, jax.Array, jax.Array]:
-    """One step of one environment, without reset.
+    """A step of one environment, without reset.
 
     Args:
         key: of the step's own randomness.
@@ -194,12 +194,12 @@ def _factors(task: Task) -> list[float]:
     return [task.cost_discount if kind == "discounted" else 1.0 for kind in task.kinds]
 
 
-def _kept(
+def _stored_final(
     final: jax.Array, cuts: jax.Array, observation: jax.Array, truncated: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Keeps the observations in which episodes were cut, each in the next free slot."""
     if len(final) == 0:
         return final, cuts
     slots = jnp.arange(len(final))[:, None]
-    chosen = (slots == cuts) & truncated
-    return jnp.where(chosen[..., None], observation, final), cuts + truncated
+    free = (slots == cuts) & truncated
+    return jnp.where(free[..., None], observation, final), cuts + truncated

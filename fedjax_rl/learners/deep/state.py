@@ -1,4 +1,4 @@
-"""What a deep agent holds, hands over and reports."""
+"""State, batches and metrics of a deep learner."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fedjax_rl.ops.moments import Moments
 
 
 class DeepShared(NamedTuple):
-    """What a merge replaces.
+    """The shared part of a learner's state, which a merge replaces.
 
     Attributes:
         actor: parameters of the policy.
@@ -29,14 +29,14 @@ class DeepShared(NamedTuple):
 
 
 class DeepLocal(NamedTuple):
-    """What never leaves the agent.
+    """The local part of a learner's state, which never leaves the agent.
 
     Attributes:
         critic: parameters of the reward critic; None where it is merged.
         cost_critic: parameters of the cost critic; None without constraints.
         optimizer: Adam's moments.
         duals: multipliers λ_ij and their controller; None under CRPO, which has none.
-        pressure: scalar, 1/N + Σ_j w_ij λ_ij, by which the last step's objective was divided.
+        objective_scale: scalar, 1/N + Σ_j w_ij λ_ij, which divided the last objective.
         satisfied: scalar, whether the agent's own costs were within budget; None but for CRPO.
         feasible: scalar, whether every agent's were; None but for CRPO.
         returns: mean square of the targets [1 + K] as a running mean with its weight.
@@ -49,7 +49,7 @@ class DeepLocal(NamedTuple):
     cost_critic: Pytree
     optimizer: Pytree
     duals: DualState | None
-    pressure: jax.Array
+    objective_scale: jax.Array
     satisfied: jax.Array | None
     feasible: jax.Array | None
     returns: Moments | None
@@ -59,7 +59,7 @@ class DeepLocal(NamedTuple):
 
 
 class Parameters(NamedTuple):
-    """Of all networks of an agent, as one step improves them.
+    """Parameters of all networks of an agent.
 
     Attributes:
         actor: of the policy.
@@ -73,7 +73,7 @@ class Parameters(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What a policy step learns from; T·B samples as [T, B, …].
+    """The data of a policy step; T·B samples as [T, B, …].
 
     Attributes:
         features: [T, B, D], normalised observations.
@@ -97,7 +97,7 @@ class Batch(NamedTuple):
 
 
 class Improvement(NamedTuple):
-    """How an update went.
+    """Diagnostics of an update of the networks.
 
     Attributes:
         kl: mean KL divergence from the policy that acted, nats.
@@ -115,7 +115,7 @@ class Improvement(NamedTuple):
 
 
 class DeepInfo(NamedTuple):
-    """What one local step saw and did.
+    """Metrics of one local step.
 
     Attributes:
         episodes: finished in the rollout.

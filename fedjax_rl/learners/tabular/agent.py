@@ -1,4 +1,4 @@
-"""What an agent of a finite problem is given: costs of its own, and settings common to all."""
+"""The data of an agent of a finite problem: its own costs, and settings common to all."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from fedjax_rl.learners.tabular.npg import NPGInfo, natural_step, npg
 
 
 class CRPOSettings(NamedTuple):
-    """Of learner crpo.
+    """Settings of learner crpo.
 
     Attributes:
         tolerance: how far above its budget a cost may be before the learner acts.
@@ -28,7 +28,7 @@ class CRPOSettings(NamedTuple):
 
 
 class CRPOLocal(NamedTuple):
-    """What never leaves the agent.
+    """The local part of the state of CRPO, which never leaves the agent.
 
     Attributes:
         worst: [K], 1 at the agent's most violated cost, all zero when it has none.

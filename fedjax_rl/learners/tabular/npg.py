@@ -22,7 +22,7 @@ from fedjax_rl.learners.tabular.agent import Agent, TabularSettings
 
 
 class NPGLocal(NamedTuple):
-    """What never leaves the agent.
+    """The local part of the state of NPG, which never leaves the agent.
 
     Attributes:
         multipliers: [K], λ_ij in the problem's own units.
@@ -32,7 +32,7 @@ class NPGLocal(NamedTuple):
 
 
 class NPGInfo(NamedTuple):
-    """What one local step saw.
+    """Metrics of one local step.
 
     Attributes:
         value: scalar, V_r(ρ) of the agent's policy before the step.

@@ -23,7 +23,7 @@ from fedjax_rl.ops.projection import onto_simplex
 
 
 class OptimisticShared(NamedTuple):
-    """The merged part.
+    """The shared part of the state, which a merge replaces.
 
     Attributes:
         policy: π_t, the policy that is evaluated and reported.
@@ -37,7 +37,7 @@ class OptimisticShared(NamedTuple):
 
 
 class OptimisticLocal(NamedTuple):
-    """What never leaves the agent.
+    """The local part of the state, which never leaves the agent.
 
     Attributes:
         multipliers: [K], λ_t.

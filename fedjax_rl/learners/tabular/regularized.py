@@ -16,7 +16,7 @@ from fedjax_rl.learners.tabular.npg import NPGInfo, NPGLocal, dual_step, natural
 
 
 class RegularizedSettings(NamedTuple):
-    """Of learner regularized.
+    """Settings of learner regularized.
 
     Attributes:
         regularization: τ, weight of entropy and of ½λ².

@@ -9,17 +9,17 @@ FILE = "metrics.csv"
 
 
 class CsvRows:
-    """One line per row with all digits; what is undefined is left empty."""
+    """Writes a line per row to ``metrics.csv`` with all digits; undefined cells are empty."""
 
     def __init__(self, directory: RunDirectory):
         self._directory = directory
 
     def write(self, rows: Logged) -> None:
-        kept = [
+        written = [
             [None if value != value else value for value in column.tolist()]
             for column in rows.columns.values()
         ]
-        self._directory.append_rows(FILE, list(rows.columns), list(zip(*kept, strict=True)))
+        self._directory.append_rows(FILE, list(rows.columns), list(zip(*written, strict=True)))
 
     def close(self, finished: bool) -> None:
         return None

@@ -12,7 +12,7 @@ FILE = "metrics.jsonl"
 
 
 class JsonLines:
-    """One line per row with all digits; what JSON has no number for is null."""
+    """Writes a JSON object per row with all digits; numbers that JSON lacks are null."""
 
     def __init__(self, directory: RunDirectory):
         self._path = directory.path / FILE

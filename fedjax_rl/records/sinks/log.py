@@ -35,7 +35,7 @@ OURS = ("csv", "jsonl")
 
 
 class Schedule(NamedTuple):
-    """Which rows are logged.
+    """The rounds whose rows are logged.
 
     Attributes:
         unit: the column that counts.
@@ -51,7 +51,7 @@ class Schedule(NamedTuple):
 
 
 class RunLog:
-    """Hands rows to sinks.
+    """Hands the rows of a run to its sinks.
 
     A tool that fails while the run goes on is left out from there, with a warning: its figures
     are in ``metrics.csv`` too, and are not worth the run.
@@ -192,5 +192,5 @@ def _opened(name: str, directory: RunDirectory, about: About) -> Sink:
 
 
 def one_line(error: Exception) -> str:
-    """What went wrong, short enough for a warning."""
+    """The message of an error, short enough for a warning."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]

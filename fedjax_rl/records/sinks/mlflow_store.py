@@ -45,8 +45,8 @@ class MlflowStore:
         name = directory.path.resolve().name
         run = self._store.create_run(experiment, "", _now(), [], name)
         self._run = run.info.run_id
-        told = {"algorithm": about.algorithm, **about.settings}
-        params = [Param(key, str(value)) for key, value in told.items()]
+        settings = {"algorithm": about.algorithm, **about.settings}
+        params = [Param(key, str(value)) for key, value in settings.items()]
         for batch in _batches(params, PARAMS_AT_ONCE):
             self._store.log_batch(self._run, [], batch, [])
 

@@ -1,4 +1,4 @@
-"""What tools call the columns of ``metrics.csv``: the names of safe reinforcement learning."""
+"""Names of the columns of ``metrics.csv`` in other tools: those of safe reinforcement learning."""
 
 from __future__ import annotations
 

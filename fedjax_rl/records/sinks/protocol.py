@@ -1,4 +1,4 @@
-"""What a sink is, and what it is given."""
+"""The contract of a sink of rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fedjax_rl.columns import Columns
 
 
 class About(NamedTuple):
-    """Which run it is.
+    """The run that a sink writes about.
 
     Attributes:
         algorithm: its name.
@@ -47,7 +47,7 @@ class Sink(Protocol):
         """Takes the rows of a chunk."""
 
     def close(self, finished: bool) -> None:
-        """Nothing follows; ``finished`` is false for a run that was stopped or failed."""
+        """Closes the sink; ``finished`` is false for a run that was stopped or failed."""
 
 
 def defined(rows: Logged) -> Iterator[tuple[int, dict[str, float]]]:

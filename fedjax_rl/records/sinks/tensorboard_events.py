@@ -14,7 +14,7 @@ FOLDER = "tensorboard"
 
 
 class TensorBoardEvents:
-    """One event per row, with all its scalars; in single precision, as TensorBoard keeps them."""
+    """Writes an event per row with all its scalars, in single precision as TensorBoard does."""
 
     def __init__(self, directory: RunDirectory):
         folder = directory.path / FOLDER

@@ -33,8 +33,8 @@ class WandbOffline:
     def __init__(self, directory: RunDirectory, about: About):
         cache = directory.path / FOLDER / "cache"
         # For the process that wandb starts: it reports to its makers unless it is told not to.
-        told = environment(WANDB_ERROR_REPORTING="false", WANDB_CACHE_DIR=str(cache))
-        with told, hooks():
+        variables = environment(WANDB_ERROR_REPORTING="false", WANDB_CACHE_DIR=str(cache))
+        with variables, hooks():
             self._run = init(
                 mode="offline",
                 dir=directory.path,
@@ -56,5 +56,5 @@ class WandbOffline:
 
 
 def open_sink(directory: RunDirectory, about: About) -> WandbOffline:
-    """Begins an offline run."""
+    """Opens an offline run of Weights & Biases."""
     return WandbOffline(directory, about)

@@ -22,8 +22,8 @@ def test_each_pair_has_exactly_so_many_successors(states, branching):
 
 def test_successors_are_equally_likely_to_be_any_state():
     problem = garnet(states=10, actions=400, branching=3, infeasible="keep")
-    chosen = (problem.transition > 0).mean((0, 1))
-    np.testing.assert_allclose(chosen, 0.3, atol=0.03)
+    frequency = (problem.transition > 0).mean((0, 1))
+    np.testing.assert_allclose(frequency, 0.3, atol=0.03)
     own = np.einsum("sas->sa", problem.transition > 0).mean()
     assert own == pytest.approx(0.3, abs=0.03)
 

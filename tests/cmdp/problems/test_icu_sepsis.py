@@ -140,10 +140,10 @@ def test_optimal_policies_differ_in_their_costs(sepsis, optimum):
 
 
 def value_of(problem, signal, allowed, actions):
-    chosen, _ = best_actions(problem, signal, allowed, actions)
+    best, _ = best_actions(problem, signal, allowed, actions)
     states = np.arange(problem.num_states)
-    operator = np.eye(problem.num_states) - 0.99 * problem.transition[states, chosen]
-    return np.linalg.solve(operator, signal[states, chosen])
+    operator = np.eye(problem.num_states) - 0.99 * problem.transition[states, best]
+    return np.linalg.solve(operator, signal[states, best])
 
 
 @installed

@@ -40,12 +40,12 @@ def solved():
     """The problem and its certificate by name and arguments; each is solved once."""
     known = {}
 
-    def look_up(words):
-        if words not in known:
-            name, *arguments = words.split()
+    def look_up(reference):
+        if reference not in known:
+            name, *arguments = reference.split()
             problem = load_problem(name, arguments=dict(word.split("=") for word in arguments)).cmdp
-            known[words] = problem, solve(problem)
-        return known[words]
+            known[reference] = problem, solve(problem)
+        return known[reference]
 
     return look_up
 
@@ -53,9 +53,9 @@ def solved():
 # --- Budgets and optima -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [*NAMES, LARGER])
-def test_budgets_can_be_kept_and_all_of_them_bind(words, solved):
-    problem, certificate = solved(words)
+@pytest.mark.parametrize("reference", [*NAMES, LARGER])
+def test_budgets_can_be_kept_and_all_of_them_bind(reference, solved):
+    problem, certificate = solved(reference)
     assert problem.num_constraints == 2
     assert certificate.slater_slack > 1e-3
     np.testing.assert_allclose(certificate.costs, problem.budgets, rtol=1e-8)
@@ -63,20 +63,20 @@ def test_budgets_can_be_kept_and_all_of_them_bind(words, solved):
     assert certificate.optimal_value < certificate.unconstrained_value - 1e-3
 
 
-@pytest.mark.parametrize("words", [*NAMES, LARGER])
-def test_two_solvers_agree(words, solved):
-    _, certificate = solved(words)
+@pytest.mark.parametrize("reference", [*NAMES, LARGER])
+def test_two_solvers_agree(reference, solved):
+    _, certificate = solved(reference)
     assert certificate.solvers == ("decomposition", "linear-program")
     assert certificate.disagreement < 1e-9
     assert certificate.certified_gap < 1e-8
 
 
-@pytest.mark.parametrize("words", [*NAMES, LARGER])
-def test_the_page_says_what_is_so(words, solved):
-    problem, certificate = solved(words)
-    found = re.search(rf"^\| `{re.escape(words)}` \|(.*)\|$", PAGE.read_text(), re.M)
-    assert found, f"{words} has no row"
-    told = [cell.strip() for cell in found[1].split("|")]
+@pytest.mark.parametrize("reference", [*NAMES, LARGER])
+def test_the_page_says_what_is_so(reference, solved):
+    problem, certificate = solved(reference)
+    found = re.search(rf"^\| `{re.escape(reference)}` \|(.*)\|$", PAGE.read_text(), re.M)
+    assert found, f"{reference} has no row"
+    row_on_page = [cell.strip() for cell in found[1].split("|")]
     names = ", ".join(f"`{name}`" for name in problem.constraint_names)
     budgets = ", ".join(f"{budget:g}" for budget in problem.budgets)
     multipliers = ", ".join(f"{multiplier:.4g}" for multiplier in certificate.multipliers)
@@ -84,7 +84,7 @@ def test_the_page_says_what_is_so(words, solved):
     optima = (certificate.unconstrained_value, certificate.optimal_value)
     values = (f"{round(optimum, 9) + 0.0:.5g}" for optimum in optima)
     expected = [sizes, f"{problem.discount:g}", names, budgets, *values, multipliers]
-    assert [cell.replace("−", "-") for cell in told] == expected
+    assert [cell.replace("−", "-") for cell in row_on_page] == expected
 
 
 RUNS = {

@@ -99,13 +99,13 @@ def test_what_is_drawn_by_default_is_feasible_and_says_so(small_and_crowded):
     for seed in range(12):
         first = small_and_crowded[seed]
         problem = random_mdp(agents=8, states=3, actions=5, seed=seed)
-        told = re.search(r"draw (\d+), Slater slack ([-\d.e]+)", problem.notes)
-        assert told is not None, problem.notes
+        noted = re.search(r"draw (\d+), Slater slack ([-\d.e]+)", problem.notes)
+        assert noted is not None, problem.notes
         slack = slater_slack(problem)
         assert slack > 0
-        assert float(told[2]) == pytest.approx(slack, rel=1e-3)
-        assert (int(told[1]) == 0) == equal(problem, first) == (slater_slack(first) > 1e-6)
-        redrawn += int(told[1]) > 0
+        assert float(noted[2]) == pytest.approx(slack, rel=1e-3)
+        assert (int(noted[1]) == 0) == equal(problem, first) == (slater_slack(first) > 1e-6)
+        redrawn += int(noted[1]) > 0
     assert 0 < redrawn < 12
 
 
@@ -169,8 +169,8 @@ def test_a_refused_seed_says_what_to_do_and_a_kept_one_that_nobody_looked():
         f"seed: got {INFEASIBLE_SEED}; no feasible draw of random-mdp "
         f"(1 tried, Slater slack {slack:.4g}): another seed, fewer agents or larger budgets"
     )
-    kept = random_mdp(**sizes, infeasible="keep")
-    assert kept.notes == f"seed {INFEASIBLE_SEED}, feasibility not checked"
+    problem = random_mdp(**sizes, infeasible="keep")
+    assert problem.notes == f"seed {INFEASIBLE_SEED}, feasibility not checked"
 
 
 def test_sizes_counted_by_numpy_are_whole_numbers_too():

@@ -99,7 +99,7 @@ def test_ties_do_not_cycle(bandit):
 
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize(
-    ("policy", "told"),
+    ("policy", "message"),
     [
         (np.ones((1, 3)) / 3, "shape"),
         (np.array([[0.5, 0.6]]), "no distribution"),
@@ -108,7 +108,7 @@ def test_ties_do_not_cycle(bandit):
         (np.array([[0.5, 0.5]]), "without support"),
     ],
 )
-def test_a_policy_that_cannot_be_evaluated_is_refused(bandit, policy, told):
+def test_a_policy_that_cannot_be_evaluated_is_refused(bandit, policy, message):
     problem = bandit([1, 0], [[1, 0]], [1.0], support=[True, False])
-    with pytest.raises(InvalidInput, match=told):
+    with pytest.raises(InvalidInput, match=message):
         evaluate_policy(problem, policy)

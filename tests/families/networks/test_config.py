@@ -59,8 +59,8 @@ def test_a_bad_value_is_named_in_one_line(case):
     field, value = case
     with pytest.raises(InvalidInput) as caught:
         DeepConfig(**{field: value})
-    told = str(caught.value)
-    assert told.startswith("--" + field.replace("_", "-") + ": got ") and "\n" not in told
+    message = str(caught.value)
+    assert message.startswith("--" + field.replace("_", "-") + ": got ") and "\n" not in message
     assert caught.value.allowed
 
 

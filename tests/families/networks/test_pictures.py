@@ -34,12 +34,16 @@ def test_a_name_is_lit_while_its_cost_is_paid():
     frames = frames_of(*film(costs))
     assert len(frames) == 4
     for index in range(2):
-        shown = [lit(frame, index) for frame in frames]
+        lit_pixels = [lit(frame, index) for frame in frames]
         paid, unpaid = (
-            [count for count, cost in zip(shown, costs[:, index], strict=True) if bool(cost) == was]
+            [
+                count
+                for count, cost in zip(lit_pixels, costs[:, index], strict=True)
+                if bool(cost) == was
+            ]
             for was in (True, False)
         )
-        assert min(paid) > 2 * max(unpaid), shown
+        assert min(paid) > 2 * max(unpaid), lit_pixels
 
 
 @pytest.mark.parametrize(("steps", "frames"), [(1, 1), (201, 101)])

@@ -36,10 +36,10 @@ def test_one_agent_alone_has_an_axis_of_its_own_with_several_seeds():
 
 def test_agents_alone_are_feasible_only_if_each_of_them_keeps_every_budget():
     # With budget 0 nobody is; with 2 everybody: a cost is at most 1 per episode.
-    for budget, kept in ((0.0, False), (2.0, True)):
+    for budget, expected in ((0.0, False), (2.0, True)):
         settings = {"reference": "no-communication", "agents": 2, "budgets": (budget,)}
         summary = fedppo("constrained-bandit", **settings, **TINY).summary
-        assert summary["feasible"] is kept
+        assert summary["feasible"] is expected
         assert len(summary["costs_by_agent"]["pull"]) == 2
 
 

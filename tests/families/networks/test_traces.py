@@ -23,7 +23,7 @@ def test_one_trace_for_all_rounds_seeds_and_settings(algorithm):
         own = {"clip": 0.1 + rate} if algorithm == "fedppo" else {"radius": rate}
         config = DeepConfig(**SMALL, **own, learning_rate=rate, rounds=3, seed=seed)
         keys = jax.vmap(jax.random.key)(seed + np.arange(2))
-        hparams = prepare(algorithm, config, prepared.chosen).hparams
+        hparams = prepare(algorithm, config, prepared.loaded).hparams
         state, _ = start(federation, keys, hparams)
         for chunk in train(federation, keys, state, hparams, rounds=3, chunk_rounds=2):
             assert (chunk.failed_members < 0).all()

@@ -43,9 +43,9 @@ def test_a_bad_value_is_named_in_one_line(case):
     field, value = case
     with pytest.raises(InvalidInput) as caught:
         extended(HeteroConfig, EVERY_LOSS, QuantileSettings)(**{field: value})
-    told = str(caught.value)
-    assert told.startswith(f"--{field.replace('_', '-')}: got ")
-    assert "\n" not in told
+    message = str(caught.value)
+    assert message.startswith(f"--{field.replace('_', '-')}: got ")
+    assert "\n" not in message
 
 
 def test_a_config_file_is_complete(tmp_path):
@@ -62,7 +62,7 @@ def test_a_config_file_is_complete(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("algorithm: gspo", "a config.yaml of algorithm gepo"),
         ("windows: 3", "--config: got windows; known settings: "),
@@ -73,9 +73,9 @@ def test_a_config_file_is_complete(tmp_path):
         ("steps: many", "--steps: got many"),
     ],
 )
-def test_a_config_file_that_does_not_fit_is_refused(text, told, tmp_path):
+def test_a_config_file_that_does_not_fit_is_refused(text, message, tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(text)
     with pytest.raises(InvalidInput) as caught:
         read_settings(path, "gepo", HeteroConfig)
-    assert told in str(caught.value)
+    assert message in str(caught.value)

@@ -11,7 +11,7 @@ from fedjax_rl.cmdp.solve import solve
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.tabular.assembly import prepare
 from fedjax_rl.families.tabular.config import FedNPGConfig
-from fedjax_rl.families.tabular.words import closing, opening
+from fedjax_rl.families.tabular.messages import closing, opening
 from fedjax_rl.runs import Problem, fednpg, load_problem
 from tests import support
 
@@ -107,8 +107,8 @@ def test_only_a_cap_given_by_hand_below_the_optimum_is_warned_about():
 
 def test_agents_alone_at_a_cap_by_hand_are_told_so_too():
     settings = {"rounds": 300, "multiplier_cap": 0.01, "reference": "no-communication"}
-    words = closing(fednpg("windy-cliff", **settings))
-    assert "Recommended: none" in words and "Multipliers are at --multiplier-cap 0.01" in words
+    text = closing(fednpg("windy-cliff", **settings))
+    assert "Recommended: none" in text and "Multipliers are at --multiplier-cap 0.01" in text
 
 
 def test_the_warning_knows_that_a_light_weight_needs_more():

@@ -86,8 +86,8 @@ def train_by_hand(design, settings, shared, local, params, keys):
         for key_epoch in jax.random.split(key_improve, choices.epochs):
             deal = np.asarray(stratified_minibatches(key_epoch, numbers, choices.minibatches))
             distances = []
-            for chosen in deal[..., 0].astype(int):
-                gradients, distance = gradient(networks, *[part[chosen] for part in table])
+            for indices in deal[..., 0].astype(int):
+                gradients, distance = gradient(networks, *[part[indices] for part in table])
                 distances.append(float(distance))
                 networks = adam.step(networks, gradients, decayed, settings.gradient_norm)
             if choices.kl_stop and np.mean(distances) > settings.kl_limit:

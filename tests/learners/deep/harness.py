@@ -30,7 +30,7 @@ TIME = Time(1, 0)
 
 @struct.dataclass
 class RunOutput(EnvState):
-    place: Any
+    position: Any
 
 
 @struct.dataclass
@@ -52,19 +52,19 @@ class Strip(Environment):
         return StripParams()
 
     def reset_env(self, key, params):
-        state = RunOutput(time=0, place=params.spread * jax.random.uniform(key))
+        state = RunOutput(time=0, position=params.spread * jax.random.uniform(key))
         return self.seen(state), state
 
     def step_env(self, key, state, action, params):
-        place = state.place + params.stride * action
-        state = RunOutput(time=state.time + 1, place=place)
-        return self.seen(state), state, 1.0 + place, self.is_terminated(state, params), {}
+        moved = state.position + params.stride * action
+        state = RunOutput(time=state.time + 1, position=moved)
+        return self.seen(state), state, 1.0 + moved, self.is_terminated(state, params), {}
 
     def seen(self, state):
-        return jnp.stack([jnp.asarray(state.place, float), jnp.asarray(state.time, float)])
+        return jnp.stack([jnp.asarray(state.position, float), jnp.asarray(state.time, float)])
 
     def is_terminated(self, state, params):
-        return state.place >= params.goal
+        return state.position >= params.goal
 
     def action_space(self, params):
         return spaces.Discrete(2)
@@ -85,12 +85,12 @@ class Slope(Strip):
 
 def position(state, action, after):
     """1 + the place before the step."""
-    return 1.0 + state.place
+    return 1.0 + state.position
 
 
 def effort(state, action, after):
     """How far the step went."""
-    return after.place - state.place
+    return after.position - state.position
 
 
 def strip(*kinds, budgets=None, environment=Strip, **params):

@@ -61,8 +61,8 @@ def test_only_actor_and_critic_and_moments_are_merged(learner, rule, shares, nor
         expected |= {("observations", field) for field in ("weight", "mean", "squares")}
     assert names(messages) == expected
     sent = jax.tree.map(lambda leaf: leaf.shape, (messages.actor, messages.critic))
-    kept = (state.shared.actor, state.shared.critic)
-    assert sent == jax.tree.map(lambda leaf: (AGENTS, *leaf.shape), kept)
+    merged_parts = (state.shared.actor, state.shared.critic)
+    assert sent == jax.tree.map(lambda leaf: (AGENTS, *leaf.shape), merged_parts)
     assert [opinion.shape for opinion in opinions] == [(AGENTS,)] * (rule == "crpo")
 
 

@@ -77,8 +77,8 @@ def test_rollouts_equal_a_loop_of_single_steps(rollout, cuts):
         np.testing.assert_array_equal(seen.last, environments.observation)
         np.testing.assert_array_equal(environments.state.time, age)
         np.testing.assert_array_equal(seen.last[:, 1], age)
-        for env, kept in enumerate(finals):
-            for slot, observation in enumerate(kept):
+        for env, cut_observations in enumerate(finals):
+            for slot, observation in enumerate(cut_observations):
                 np.testing.assert_array_equal(seen.final[slot, env], observation)
                 assert observation[1] == LIMIT, "the observation at the limit, not after a reset"
         assert seen.episodes == episodes

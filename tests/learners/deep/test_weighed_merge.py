@@ -21,12 +21,15 @@ pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.mark.parametrize("normalizes", [True, False])
-def test_the_merged_policy_is_the_mean_weighed_by_pressure(normalizes):
+def test_the_merged_policy_is_the_mean_weighed_by_objective_scale(normalizes):
     design = designed(WORLDS["two"], 2, weigh_merge=True, normalize_observations=normalizes)
     learner, hparams = LEARNERS["ppo"](design), settings()
     shared, local = learner.init(jax.random.key(0), agent_at(mixed_agents(), 0), hparams)
     other = shared._replace(actor=jax.tree.map(lambda leaf: leaf + 1.0, shared.actor))
-    agents = [local._replace(pressure=jnp.float32(pressure)) for pressure in (0.5, 1.5)]
+    agents = [
+        local._replace(objective_scale=jnp.float32(objective_scale))
+        for objective_scale in (0.5, 1.5)
+    ]
     pairs = list(zip((shared, other), agents, strict=True))
     weights = jnp.stack([learner.weight(*pair) for pair in pairs])
     messages = jax.tree.map(
@@ -40,7 +43,7 @@ def test_the_merged_policy_is_the_mean_weighed_by_pressure(normalizes):
     assert (merged.observations is not None) == normalizes
 
 
-def test_pressure_is_the_reward_weight_and_the_weighed_multipliers():
+def test_objective_scale_is_the_reward_weight_and_the_weighed_multipliers():
     design = designed(WORLDS["two"], 2, weigh_merge=True, dual_rule="gradient")
     learner, hparams, agent = LEARNERS["ppo"](design), settings(), agent_at(mixed_agents(), 0)
     shared, local = learner.init(jax.random.key(0), agent, hparams)
@@ -50,5 +53,5 @@ def test_pressure_is_the_reward_weight_and_the_weighed_multipliers():
         jax.random.key(1), TIME, shared, local._replace(duals=raised), agent, still
     )
     expected = agent.reward_weight + np.sum(agent.weights * after.duals.multipliers)
-    np.testing.assert_allclose(after.pressure, expected, rtol=1e-6)
-    assert after.pressure > 2.0
+    np.testing.assert_allclose(after.objective_scale, expected, rtol=1e-6)
+    assert after.objective_scale > 2.0

@@ -83,7 +83,7 @@ def test_policy_step_uses_the_multipliers_before_the_dual_step():
         learner, hparams = npg(), settings(problem)
         policy, _ = learner.init(jax.random.key(0), agent, hparams)
         local = NPGLocal(jnp.array([0.7]))
-        after, kept, info = learner.step(
+        after, local_after, info = learner.step(
             jax.random.key(0), Time(1, 0), policy, local, agent, hparams
         )
         logits = np.asarray(after.logits)
@@ -94,7 +94,7 @@ def test_policy_step_uses_the_multipliers_before_the_dual_step():
     np.testing.assert_allclose(logits, 0.1 / 0.1 * expected, atol=1e-12)
     cost = problem.initial @ support.value(problem, uniform, problem.costs[0])
     expected_dual = np.clip(0.7 + 0.5 * (cost - problem.budgets[0]), 0, 1)
-    assert float(kept.multipliers[0]) == pytest.approx(expected_dual, abs=1e-13)
+    assert float(local_after.multipliers[0]) == pytest.approx(expected_dual, abs=1e-13)
     assert float(info.cost_estimate[0]) == pytest.approx(cost, abs=1e-12)
 
 

@@ -142,9 +142,9 @@ def test_a_run_that_is_stopped_does_not_wait_for_rows_to_be_written():
 def test_what_fails_beside_the_run_is_told_and_the_rows_behind_it_are_passed_over(capsys, last):
     """At the next rows, or when there are none, in the end."""
     sink = Kept(fails_at=3)
-    log = log_of({"wandb": (beside := BackgroundSink(sink))})
+    log = log_of({"wandb": (background := BackgroundSink(sink))})
     log.write(rounds(0, 3))
-    beside._writer.submit(int).result()  # until it has failed
+    background._writer.submit(int).result()  # until it has failed
     if last == 6:
         log.write(rounds(4, 6))
         assert "--log-to wandb failed" in capsys.readouterr().err

@@ -72,11 +72,11 @@ print("TOLD", json.dumps({**told, "run": wandb.run is not None}))
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A run with every sink, in a process of its own, and what that process said."""
-    place = tmp_path_factory.mktemp("whole")
-    words = ["run", "fednpg", *FLAGS.split(), "--out", str(place / "run"), "--log-to", *SINKS]
-    done = _run(["-c", GUARDED, *words], 240, fresh_environment(), place)
+    folder = tmp_path_factory.mktemp("whole")
+    arguments = ["run", "fednpg", *FLAGS.split(), "--out", str(folder / "run"), "--log-to", *SINKS]
+    done = _run(["-c", GUARDED, *arguments], 240, fresh_environment(), folder)
     assert done.returncode == 0, done.stderr
-    return place / "run", done
+    return folder / "run", done
 
 
 @pytest.fixture
@@ -88,10 +88,10 @@ def broken(whole, tmp_path):
     return out
 
 
-def unexpected(told):
+def unexpected(errors):
     """Lines on standard error but for those that say what takes long, or that tests compile
     the shorter way in this process and not in the one that began the run."""
-    lines = [line for line in told.splitlines() if not line.endswith(" …")]
+    lines = [line for line in errors.splitlines() if not line.endswith(" …")]
     return [line for line in lines if "xla_cpu_use_fusion_emitters" not in line]
 
 
@@ -156,9 +156,9 @@ def test_a_resumed_run_has_every_row_once(broken, capfd):
     with (broken / "metrics.jsonl").open("a") as file:
         file.write('{"round": 13')
     assert main(["resume", str(broken)]) == 0
-    told = capfd.readouterr()
-    assert "Going on from" in told.out
-    assert unexpected(told.err) == []
+    output = capfd.readouterr()
+    assert "Going on from" in output.out
+    assert unexpected(output.err) == []
     check_all(broken)
     test_json_lines_are_the_table((broken, None))
 

@@ -1,4 +1,4 @@
-"""Results of runs on stale data in words."""
+"""Texts of a run on stale data: before it starts, in its live table, when it has ended."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEADER = (
 
 
 def opening(prepared: HeteroPrepared) -> str:
-    """What is about to run."""
+    """The text before a run starts: loss, task, samplers, batches."""
     config, start = prepared.config, prepared.start
     windows = sorted({member.window for member in prepared.members})
     distance = f"window {', '.join(map(str, windows))}" + (" (0: synchronous)" * (0 in windows))
@@ -58,7 +58,7 @@ def cells(rows: Columns, index: int) -> list[str]:
 
 
 def closing(result: HeteroResult) -> str:
-    """What came of a run of one window."""
+    """The text after a run: accuracies, staleness, warnings."""
     summary, prepared = result.summary, result.prepared
     traffic = prepared.traffic[0]
     count = prepared.config.seeds

@@ -1,4 +1,4 @@
-"""Results in words a practitioner understands."""
+"""Texts of a run on a finite problem: before it starts and when it has ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONSTRAINTS_LISTED = 12
 
 
 def opening(prepared: Prepared) -> str:
-    """What is about to run, and the optimum it will be measured against."""
+    """The text before a run starts: problem, agents, step sizes, exact optimum."""
     config, certificate, cmdp = prepared.config, prepared.certificate, prepared.problem.cmdp
     learner = prepared.hparams.federation.learner
     who = {
@@ -61,7 +61,7 @@ def _cap(prepared: Prepared) -> list[str]:
 
 
 def closing(result: FedNPGResult) -> str:
-    """The comparison with the exact optimum, and warnings."""
+    """The text after a run: both policies against the exact optimum, and warnings."""
     summary, cmdp = result.summary, result.problem.cmdp
     lines = [""]
     if (failed := result.outcome.failed_round) is not None:
@@ -164,9 +164,9 @@ def _policy_sentence(summary: dict[str, Any], cmdp: CMDP, kind: str, label: str)
     verdict = "feasible within tolerance" if feasible else "NOT feasible"
     if not over:
         return f"The {label} policy earns {value}; feasible, every cost is within its budget."
-    shown = over[:CONSTRAINTS_LISTED]
-    more = f" and {len(over) - len(shown)} more" if len(over) > len(shown) else ""
-    return f"The {label} policy earns {value}; {verdict}, over budget: {', '.join(shown)}{more}."
+    listed = over[:CONSTRAINTS_LISTED]
+    more = f" and {len(over) - len(listed)} more" if len(over) > len(listed) else ""
+    return f"The {label} policy earns {value}; {verdict}, over budget: {', '.join(listed)}{more}."
 
 
 def _recommendation(result: FedNPGResult) -> str:
@@ -190,10 +190,10 @@ def _at_cap(result: FedNPGResult) -> str:
     cap, capped = result.config.multiplier_cap, result.summary["multipliers_at_cap"]
     if cap == "auto" or not capped:
         return ""
-    shown = ", ".join(capped[:CONSTRAINTS_LISTED])
+    listed = ", ".join(capped[:CONSTRAINTS_LISTED])
     if len(capped) > CONSTRAINTS_LISTED:
-        shown += f" and {len(capped) - CONSTRAINTS_LISTED} more"
-    return f"Multipliers are at --multiplier-cap {cap:g} ({shown}): raise it, or leave it out."
+        listed += f" and {len(capped) - CONSTRAINTS_LISTED} more"
+    return f"Multipliers are at --multiplier-cap {cap:g} ({listed}): raise it, or leave it out."
 
 
 def _percent(part: float, whole: float, sign: bool = True) -> str:

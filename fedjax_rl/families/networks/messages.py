@@ -1,4 +1,4 @@
-"""Results of runs of networks in words."""
+"""Texts of a run of networks: before it starts, in its live table, when it has ended."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TITLES = {"fedppo": "FedPPO", "fednatural": "Federated natural policy gradient"}
 
 
 def opening(prepared: DeepPrepared) -> str:
-    """What is about to run."""
+    """The text before a run starts: task, agents, budgets."""
     config, task = prepared.config, prepared.task
     count = prepared.num_agents
     who = {
@@ -78,7 +78,7 @@ def cells(rows: Columns, index: int, prepared: DeepPrepared) -> list[str]:
 
 
 def closing(result: DeepResult) -> str:
-    """What the policy is worth, and what went wrong."""
+    """The text after a run: reward and costs of the policy, and warnings."""
     summary, config = result.summary, result.prepared.config
     lines = ["", *_diverged(summary)]
     window = summary["evaluations_in_window"]
@@ -125,10 +125,12 @@ def comparison(summaries: Mapping[str, Mapping[str, Any]]) -> str:
             f"{_share(summary['costs'][name], summary['budgets'][name]):.2f}" for name in names
         ]
         cells = "".join(share.rjust(size) for share, size in zip(shares, widths, strict=True))
-        kept = "yes" if summary["feasible"] else "no"
+        within_budgets = "yes" if summary["feasible"] else "no"
         if summary["seeds"] > 1:
-            kept += f"; {100 * summary['feasible_share']:.0f} % of {summary['seeds']} seeds"
-        lines.append(f"{who:{width}}{summary['reward']:>10.4g}{cells}  {kept}")
+            within_budgets += (
+                f"; {100 * summary['feasible_share']:.0f} % of {summary['seeds']} seeds"
+            )
+        lines.append(f"{who:{width}}{summary['reward']:>10.4g}{cells}  {within_budgets}")
     return "\n".join(lines)
 
 
@@ -219,11 +221,11 @@ def _matrix(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _unfinished(figures: Mapping[str, Any]) -> list[str]:
-    """What is not known because episodes were given up; no line where all ended."""
+    """Warnings about episodes that were given up; empty where all ended."""
     return [
         f"GIVEN UP after {STEPS_AT_MOST} steps: {100 * share:.3g} % of the episodes {whose}. Their "
-        f"reward and costs are what they had come to by then{judged}."
-        for prefix, whose, judged in (
+        f"reward and costs are what they had come to by then{consequence}."
+        for prefix, whose, consequence in (
             ("", "as it acts", ", and no budget counts as kept"),
             ("mode_", "of its mode", ""),
         )

@@ -1,4 +1,4 @@
-"""A sweep in words: the plan before it starts, and what came out."""
+"""Texts that a sweep or a search prints: its plan, its progress, its best configuration."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fedjax_rl.ranking import seeds_in_words
+from fedjax_rl.ranking import seeds_clause
 from fedjax_rl.sweeps.best import candidates, ordered
 from fedjax_rl.sweeps.estimate import Estimate
 from fedjax_rl.sweeps.execution import DIVERGED
@@ -26,7 +26,7 @@ NOBODY = "No configuration has a figure to compare."
 
 
 def plan(request: SweepRequest, groups: Sequence[Group], done: Container[int]) -> str:
-    """How many members and groups, and what they need."""
+    """The plan of a sweep: members, groups and chunks, and the memory they need."""
     space, seeds = request.space, request.base.seeds
     algorithms = " and ".join(space.grid.get(ALGORITHM, (request.algorithm,)))
     members = sum(len(group.members) for group in groups)
@@ -60,29 +60,29 @@ def plan(request: SweepRequest, groups: Sequence[Group], done: Container[int]) -
 
 
 def repeated(count: int) -> str:
-    """What is not run of a sweep; nothing where there is none."""
+    """A line on combinations that repeat another and are run once; empty where there are none."""
     if not count:
         return ""
     many = "" if count > 1 else "s"
     return f"{_counted(count, 'combination')} repeat{many} another in all that it reads: run once\n"
 
 
-def duration(told: Estimate, groups: Sequence[Group], done: Container[int]) -> str:
-    """How long it may take."""
-    total, several = in_time(told.total(groups, done)), len(groups) > 1
+def duration(estimated: Estimate, groups: Sequence[Group], done: Container[int]) -> str:
+    """A line on how long a sweep may take, from an estimate."""
+    total, several = in_time(estimated.total(groups, done)), len(groups) > 1
     return (
         f"time: about {total}, from a few rounds{' of the first group' * several}; "
-        f"{in_time(told.compiling)} of it to compile{' each group' * several}"
+        f"{in_time(estimated.compiling)} of it to compile{' each group' * several}"
     )
 
 
 def search(request: Search, groups: Sequence[Group], trials: Sequence[Trial]) -> str:
-    """What is searched for, in which batches, and how many trials are told."""
+    """The plan of a search: laws, objective, batches, and how many trials are finished."""
     space, seeds, objective = request.request.space, request.request.base.seeds, request.objective
     laws = ", ".join(f"{name} ({law})" for name, law in space.random.items())
     conditions = [f"{c.metric}{c.relation}{c.bound:g}" for c in objective.conditions]
     if objective.feasible:
-        conditions.append(f"every budget kept{seeds_in_words(objective.feasible_seeds, seeds)}")
+        conditions.append(f"every budget kept{seeds_clause(objective.feasible_seeds, seeds)}")
     lines = [
         f"Search of {request.request.algorithm} over {laws}, {seeds} seed{'s' * (seeds > 1)}",
         f"for the {'largest' if objective.maximize else 'smallest'} {objective.metric}"
@@ -98,13 +98,13 @@ def search(request: Search, groups: Sequence[Group], trials: Sequence[Trial]) ->
     if len(groups) > GROUPS_LISTED:
         lines.append(f"  and {len(groups) - GROUPS_LISTED} more groups")
     if trials:
-        told = sum(trial.told for trial in trials)
-        lines.append(f"going on: {told} of {request.trials} trials are told")
+        finished = sum(trial.finished for trial in trials)
+        lines.append(f"going on: {finished} of {request.trials} trials are told")
     return "\n".join(lines)
 
 
 def passed(marks: Sequence[float], chunks: int, what: str = "chunk") -> str:
-    """How far a sweep is, and how long it may take, from when its chunks ended.
+    """A line of progress: chunks done, time taken and time left.
 
     Args:
         marks: seconds, at the start and at the end of every chunk so far.
@@ -121,7 +121,7 @@ def passed(marks: Sequence[float], chunks: int, what: str = "chunk") -> str:
 
 
 def closing(rows: Sequence[Row], objective: Objective | None) -> str:
-    """How many are whole, and the best configuration so far if there is a question."""
+    """The text after a sweep: members that diverged, and the best configuration."""
     diverged = sum(row["status"] == DIVERGED for row in rows)
     line = f"{len(rows)} members, {diverged} diverged (marked; the others are whole)."
     return line if objective is None else f"{line}\n{best(rows, objective) or NOBODY}"
@@ -130,7 +130,7 @@ def closing(rows: Sequence[Row], objective: Objective | None) -> str:
 def best(
     rows: Sequence[Row],
     objective: Objective,
-    called: Callable[[Mapping[str, Any]], str] | None = None,
+    label: Callable[[Mapping[str, Any]], str] | None = None,
 ) -> str:
     """The best configuration of the rows, in one line; empty when there is none.
 
@@ -139,13 +139,13 @@ def best(
     Args:
         rows: of the table.
         objective: what is best.
-        called: what a configuration is called; by its settings unless given.
+        label: what a configuration is called; by its settings unless given.
     """
     found = ordered(candidates(rows), objective)
     if not found:
         return ""
     value, one = found[0]
-    settings = (called or _short)(one.chosen)
+    settings = (label or _short)(one.combination)
     seeds, excess = len(one.rows), one.standing(objective).excess
     among = f" (mean of {seeds} seeds)" if seeds > 1 else ""
     figure = f"{objective.metric} {value:.6g}{among}"
@@ -154,13 +154,13 @@ def best(
         budgets = f"; {share}" if objective.feasible else ""
         return f"best {figure} with {settings}{budgets}"
     far = f"relative violation {excess:.4g}" if excess < math.inf else "by how much is not known"
-    everywhere = seeds_in_words(objective.feasible_seeds, seeds)
+    everywhere = seeds_clause(objective.feasible_seeds, seeds)
     return f"none keeps every budget{everywhere}; closest: {settings}, {far}; {figure}, {share}"
 
 
-def _short(chosen: Mapping[str, Any]) -> str:
+def _short(combination: Mapping[str, Any]) -> str:
     """Settings by name, numbers short."""
-    values = {n: f"{v:.4g}" if isinstance(v, float) else str(v) for n, v in chosen.items()}
+    values = {n: f"{v:.4g}" if isinstance(v, float) else str(v) for n, v in combination.items()}
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
@@ -188,6 +188,6 @@ def _common(group: Group, space: Space, groups: Sequence[Group]) -> str:
     """The swept settings that tell a group from the others."""
     if len(groups) == 1:
         return ""
-    values = {name: {str(m.chosen[name]) for m in group.members} for name in space.names}
+    values = {name: {str(m.combination[name]) for m in group.members} for name in space.names}
     alike = [f"{name} {next(iter(v))}" for name, v in values.items() if len(v) == 1]
     return f" ({', '.join(alike)})" if alike else ""
