@@ -19,7 +19,7 @@ from bench.harness import interleaved, rates, ratio
 from fedjax_rl.cmdp.access import default_access
 from fedjax_rl.cmdp.model import CMDP
 from fedjax_rl.execution.train import _run_rounds, start, train
-from fedjax_rl.families.tabular.assembly import chunk_rounds, settings
+from fedjax_rl.families.tabular.assembly import settings, span_rounds
 from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.families.tabular.history import Layout, columns, no_sums, rows_of
 from fedjax_rl.families.tabular.programs import fednpg_algorithm
@@ -83,15 +83,15 @@ def against_peers(name: str, cmdp: CMDP, rounds: int, repeats: int) -> dict[str,
 
 
 def ours(cmdp: CMDP, step: float, dual_step: float, rounds: int) -> Callable[[], object]:
-    """FedNPG as `fedjax-rl run` trains it: guarded chunks, every round's columns on the host."""
+    """FedNPG as `fedjax-rl run` trains it: guarded spans, every round's columns on the host."""
     algorithm, hparams, layout, length = assembled(cmdp, step, dual_step, rounds)
     key = jax.random.key(0)
 
     def work() -> object:
         state, _ = start(algorithm, key, hparams)
         sums, tables = no_sums(1, cmdp.num_constraints), []
-        for chunk in train(algorithm, key, state, hparams, rounds=rounds, chunk_rounds=length):
-            table, sums = columns(chunk.first_round, rows_of(chunk.info), sums, layout)
+        for span in train(algorithm, key, state, hparams, rounds=rounds, span_rounds=length):
+            table, sums = columns(span.first_round, rows_of(span.info), sums, layout)
             tables.append(table)
         return tables
 
@@ -101,7 +101,7 @@ def ours(cmdp: CMDP, step: float, dual_step: float, rounds: int) -> Callable[[],
 def assembled(
     cmdp: CMDP, step: float, dual_step: float, rounds: int
 ) -> tuple[Any, Any, Layout, int]:
-    """Algorithm, settings on the device, columns and chunks, without solving the problem."""
+    """Algorithm, settings on the device, columns and spans, without solving the problem."""
     num_agents = cmdp.num_constraints
     config = FedNPGConfig(rounds=rounds, step_size=step, dual_step_size=dual_step)
     hparams = settings(config, cmdp, default_access(num_agents, num_agents), 10.0, pace=1.0)
@@ -110,7 +110,7 @@ def assembled(
     watched = tuple((agent, 0, agent) for agent in range(num_agents))
     layout = Layout(0.0, cmdp.budgets, cmdp.constraint_names, watched, 0)
     with precision(True):
-        length = chunk_rounds(config, hparams.federation.learner.model, agents.costs.shape)
+        length = span_rounds(config, hparams.federation.learner.model, agents.costs.shape)
         return algorithm, jax.device_put(hparams), layout, length
 
 
@@ -124,7 +124,7 @@ def cost_of_agents(agents: int, quick: bool, repeats: int) -> dict[str, Any]:
     state, _ = start(algorithm, key, hparams)
 
     def work() -> object:
-        return list(train(algorithm, key, state, hparams, rounds=rounds, chunk_rounds=length))
+        return list(train(algorithm, key, state, hparams, rounds=rounds, span_rounds=length))
 
     seconds = interleaved({"ours": work}, repeats)["ours"]
     with precision(True):

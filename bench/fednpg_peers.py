@@ -53,7 +53,7 @@ def bare_rounds(problem: CMDP, step: float, dual_step: float, rounds: int) -> Ca
     """The same arithmetic as a single compiled scan: one factorisation a round, nothing kept.
 
     The policy of a round is factorised once, for the merged evaluation and for the agents of
-    the next round; for sepsis the successors are gathered. No guard, no chunks, no averages,
+    the next round; for sepsis the successors are gathered. No guard, no spans, no averages,
     no keys, no host.
     """
     with jax.enable_x64(True):

@@ -88,11 +88,11 @@ class Ours:
 
     def run(self, rounds: int) -> None:
         """Trains and waits for the result."""
-        chunks = train(
-            self.algorithm, self.key, self.state, self.hparams, rounds=rounds, chunk_rounds=10_000
+        spans = train(
+            self.algorithm, self.key, self.state, self.hparams, rounds=rounds, span_rounds=10_000
         )
-        for chunk in chunks:
-            jax.block_until_ready(chunk.state)
+        for span in spans:
+            jax.block_until_ready(span.state)
 
     def turn(self) -> None:
         """One measured turn."""

@@ -61,17 +61,15 @@ def steps_per_second(policy: str, length: int, quick: bool) -> dict[str, float]:
     keys = keys_of(np.array([member.seed for member in prepared.members]))
     begun = time.perf_counter()
     state, _ = start(prepared.algorithm, keys, prepared.hparams)
-    for chunk in train(
-        prepared.algorithm, keys, state, prepared.hparams, rounds=2, chunk_rounds=100
-    ):
-        jax.block_until_ready(chunk.state)
+    for span in train(prepared.algorithm, keys, state, prepared.hparams, rounds=2, span_rounds=100):
+        jax.block_until_ready(span.state)
     compiled = time.perf_counter() - begun
     steps = 3 if quick else 400 if policy == "table" else 30 if length < 256 else 8
     work: dict[str, Callable[[], object]] = {
         "steps": lambda: [
-            jax.block_until_ready(chunk.state)
-            for chunk in train(
-                prepared.algorithm, keys, state, prepared.hparams, rounds=steps, chunk_rounds=100
+            jax.block_until_ready(span.state)
+            for span in train(
+                prepared.algorithm, keys, state, prepared.hparams, rounds=steps, span_rounds=100
             )
         ]
     }

@@ -163,11 +163,11 @@ def watch(problems: Drawn, size: float, local_steps: int, rounds: int) -> View:
         keys = jax.vmap(jax.random.key)(jnp.arange(members))
     together = stacked(hparams)
     state, _ = start(algorithm, keys, together)
-    chunks = list(
-        train(algorithm, keys, state, together, rounds=rounds, chunk_rounds=max(1, rounds - 1))
+    spans = list(
+        train(algorithm, keys, state, together, rounds=rounds, span_rounds=max(1, rounds - 1))
     )
-    assert all((chunk.failed_members < 0).all() for chunk in chunks)
-    return View(*(np.concatenate(parts) for parts in zip(*(c.info for c in chunks), strict=True)))
+    assert all((span.failed_members < 0).all() for span in spans)
+    return View(*(np.concatenate(parts) for parts in zip(*(c.info for c in spans), strict=True)))
 
 
 @cache

@@ -77,9 +77,9 @@ def trajectories(
     keys = jax.vmap(jax.random.key)(jnp.full(members, config.seed))
     state, _ = start(together, keys, hparams)
     parts: list[Any] = []
-    for chunk in train(together, keys, state, hparams, rounds=config.rounds, chunk_rounds=2000):
-        assert chunk.failed_members is not None and (chunk.failed_members < 0).all()
-        parts.append((chunk.info.value, chunk.info.costs, chunk.info.multipliers))
+    for span in train(together, keys, state, hparams, rounds=config.rounds, span_rounds=2000):
+        assert span.failed_members is not None and (span.failed_members < 0).all()
+        parts.append((span.info.value, span.info.costs, span.info.multipliers))
         if keep_last is not None:
             parts = parts[-keep_last:]
     value, costs, own = (np.concatenate(part) for part in zip(*parts, strict=True))

@@ -133,9 +133,9 @@ def finite(name: str, rounds: int) -> Measured:
 
 
 def sweep(rounds: int) -> Measured:
-    """A chunk of the finite sweep of `bench.sweep`."""
+    """A span of the finite sweep of `bench.sweep`."""
     planned = Planned(studies(quick=False)[0])
-    keys, hparams = planned.group.inputs(planned.group.chunks()[0])
+    keys, hparams = planned.group.inputs(planned.group.spans()[0])
     return Measured(planned.program, keys, hparams, rounds)
 
 

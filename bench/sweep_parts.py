@@ -123,11 +123,11 @@ class Planned:
             )
         return directory.add(done)
 
-    def trained(self, chunk_rounds: int, guarded: bool = False) -> None:
+    def trained(self, span_rounds: int, guarded: bool = False) -> None:
         """All members' states and rows, the latter taken to the host.
 
         Args:
-            chunk_rounds: rounds between two visits of the host.
+            span_rounds: rounds between two visits of the host.
             guarded: guard every round, as if a member had failed.
         """
         failed = np.full(self.group.size, -1)
@@ -142,7 +142,7 @@ class Planned:
                 state,
                 hparams,
                 rounds=self.group.rounds,
-                chunk_rounds=chunk_rounds,
+                span_rounds=span_rounds,
                 failed=failed if guarded else None,
             )
             for chunk in chunks:
@@ -201,15 +201,13 @@ class OneByOne:
                 state,
                 assembled.hparams,
                 rounds=assembled.rounds,
-                chunk_rounds=assembled.chunk_rounds,
+                span_rounds=assembled.span_rounds,
             ):
                 state = chunk.state
                 parts.append(chunk.info)
             rows = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
             kind = self._planned.kind
-            kind.figures(
-                assembled.prepared, rows, to_host(kind.outcome(self._algorithm, state)), -1
-            )
+            kind.result(assembled.prepared, rows, to_host(kind.outcome(self._algorithm, state)), -1)
 
 
 def inside(study: Study, loop_members: int, repeats: int) -> dict[str, Any]:
@@ -224,8 +222,8 @@ def inside(study: Study, loop_members: int, repeats: int) -> dict[str, Any]:
             "state": partial(planned.bare, state_loop),
             "computed": partial(planned.bare, computed_loop),
             "rows": partial(planned.trained, group.rounds),
-            "visits": partial(planned.trained, group.chunk_rounds),
-            "guarded": partial(planned.trained, group.chunk_rounds, guarded=True),
+            "visits": partial(planned.trained, group.span_rounds),
+            "guarded": partial(planned.trained, group.span_rounds, guarded=True),
             "figures": planned.run,
             "files": partial(planned.written, out, CheckpointSettings(keep_checkpoints=0)),
             "whole": partial(planned.written, out, CheckpointSettings()),
@@ -242,7 +240,7 @@ def inside(study: Study, loop_members: int, repeats: int) -> dict[str, Any]:
         "members": study.members,
         "side_by_side": group.size,
         "rounds": group.rounds,
-        "rounds_between_visits": group.chunk_rounds,
+        "rounds_between_visits": group.span_rounds,
         "loop_members": loop_members,
         "compile_seconds": {"program": compiled["figures"], "one_by_one": compiled["one_by_one"]},
         "seconds": clock,

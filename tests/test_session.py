@@ -94,7 +94,7 @@ def stale(cache):
     sizes = {"prompts": 2, "group_size": 2, "held_out": 8, "on_policy": 2, "evaluate_every": 2}
     network = {"policy": "transformer", "layers": 1, "width": 4, "heads": 1}
     task = {"task_args": ("length=3", "modulus=3")}
-    with mock.patch.dict(TEACHING, transformer=Teaching(prompts=8, chunk=2, measured=64)):
+    with mock.patch.dict(TEACHING, transformer=Teaching(prompts=8, span=2, measured=64)):
         run = hetero_rl("gepo", **network, **sizes, **task, steps=3, window=2, warm_start=0.1)
     (cell,), (entry,) = run.cells, (cache / FOLDER).iterdir()
     return cell.values, cell.parameters, run.prepared.start, list(entry.stem.encode())

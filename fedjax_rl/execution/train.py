@@ -15,8 +15,8 @@ from fedjax_rl.execution.placement import may_deadlock, on_host
 from fedjax_rl.precision import precision
 
 
-class Chunk(NamedTuple):
-    """The state and rows that the host receives after a chunk of rounds.
+class Span(NamedTuple):
+    """The state and rows that the host receives after a span of rounds.
 
     Attributes:
         first_round: round of the first row of ``info``.
@@ -57,19 +57,19 @@ def train(
     hparams: Pytree,
     *,
     rounds: int,
-    chunk_rounds: int,
+    span_rounds: int,
     first_round: int = 1,
     failed: np.ndarray | None = None,
-) -> Iterator[Chunk]:
-    """Runs rounds first_round … rounds in chunks of one compiled loop.
+) -> Iterator[Span]:
+    """Runs rounds first_round … rounds in spans of one compiled loop.
 
-    The key of a round is ``fold_in(key, round)`` and the number of rounds in a chunk is data:
-    the bits of the result depend neither on the chunks nor on where a run was resumed. A run
-    that is resumed behind one of its chunks has the chunks that it would have had.
+    The key of a round is ``fold_in(key, round)`` and the number of rounds in a span is data:
+    the bits of the result depend neither on the spans nor on where a run was resumed. A run
+    that is resumed behind one of its spans has the spans that it would have had.
 
-    A chunk whose last state is not finite everywhere is run again from its start with a guard
+    A span whose last state is not finite everywhere is run again from its start with a guard
     on every round: the increment of the first round that is not finite is masked, the last
-    finite state is kept, and the iteration ends with the chunk that says which round it was.
+    finite state is kept, and the iteration ends with the span that says which round it was.
     (What is not finite stays so, since a state is computed from the one before; so the guard
     costs nothing until it is needed.) In a sweep every member is guarded for itself, and the
     others go on.
@@ -80,10 +80,10 @@ def train(
         state: state to go on from.
         hparams: traced settings.
         rounds: T, the last round.
-        chunk_rounds: most rounds between two visits of the host, static. The first chunk is a
+        span_rounds: most rounds between two visits of the host, static. The first span is a
             single round, since it is also the one that compiles.
         first_round: 1, or the round to resume at.
-        failed: `Chunk.failed` of the chunk to resume behind; unless given, nothing has failed.
+        failed: `Span.failed` of the span to resume behind; unless given, nothing has failed.
 
     Examples:
         >>> import jax
@@ -97,8 +97,8 @@ def train(
         >>> halving = Algorithm(begin, step, observe=lambda state, factor: state)
         >>> key, factor = jax.random.key(0), np.float32(0.5)
         >>> state, _ = start(halving, key, factor)
-        >>> for chunk in train(halving, key, state, factor, rounds=5, chunk_rounds=2):
-        ...     print(chunk.first_round, chunk.info.tolist())
+        >>> for span in train(halving, key, state, factor, rounds=5, span_rounds=2):
+        ...     print(span.first_round, span.info.tolist())
         1 [0.5]
         2 [0.25, 0.125]
         4 [0.0625, 0.03125]
@@ -110,7 +110,7 @@ def train(
         with precision(algorithm.float64):
             outcome = _run_rounds(
                 algorithm,
-                chunk_rounds,
+                span_rounds,
                 guarded=guarded,
                 key=key,
                 span=np.array(span),
@@ -127,13 +127,13 @@ def train(
     guarded = bool((reached >= 0).any())
     ahead = [
         (max(begin, first_round), end)
-        for begin, end in spans(1, rounds, chunk_rounds)
+        for begin, end in spans(1, rounds, span_rounds)
         if end >= first_round
     ]
     if not ahead or bool((reached >= 0).all()):
         return
     launched = launch(ahead[0], state, reached)
-    # The host reads a chunk while the device is at work on the next one; but what is exchanged
+    # The host reads a span while the device is at work on the next one; but what is exchanged
     # for the one must not meet what is exchanged for the other.
     runs_ahead = not may_deadlock(launched.state)
     for following in [*ahead[1:], None]:
@@ -151,7 +151,7 @@ def train(
 
 
 class _Launched(NamedTuple):
-    """A chunk on its way: arrays of the device, which may still be computing them."""
+    """A span on its way: arrays of the device, which may still be computing them."""
 
     span: tuple[int, int]
     state: Pytree
@@ -160,7 +160,7 @@ class _Launched(NamedTuple):
     finite: jax.Array
 
 
-def _landed(launched: _Launched) -> Chunk:
+def _landed(launched: _Launched) -> Span:
     begin, last = launched.span
     failed, info = on_host((launched.failed, launched.info))
     failed_round = int(failed) if failed.ndim == 0 and failed >= 0 else None
@@ -168,7 +168,7 @@ def _landed(launched: _Launched) -> Chunk:
         last = failed_round - 1
     info = jax.tree.map(lambda rows: rows[: last - begin + 1], info)
     members = failed if failed.ndim else None
-    return Chunk(begin, last, info, launched.state, failed_round, members)
+    return Span(begin, last, info, launched.state, failed_round, members)
 
 
 def _members(algorithm: Algorithm) -> tuple[int, ...]:
@@ -176,12 +176,12 @@ def _members(algorithm: Algorithm) -> tuple[int, ...]:
     return () if algorithm.members is None else (algorithm.members,)
 
 
-def spans(first_round: int, rounds: int, chunk_rounds: int) -> list[tuple[int, int]]:
-    """First and last round of each chunk: one round, then chunks of even length."""
+def spans(first_round: int, rounds: int, span_rounds: int) -> list[tuple[int, int]]:
+    """First and last round of each span: one round, then spans of even length."""
     remaining = rounds - first_round
-    chunks = -(-remaining // chunk_rounds)
-    ends = [first_round + remaining * index // max(1, chunks) for index in range(chunks + 1)]
-    return [(first_round, first_round), *((ends[i] + 1, ends[i + 1]) for i in range(chunks))]
+    spans = -(-remaining // span_rounds)
+    ends = [first_round + remaining * index // max(1, spans) for index in range(spans + 1)]
+    return [(first_round, first_round), *((ends[i] + 1, ends[i + 1]) for i in range(spans))]
 
 
 @partial(jax.jit, static_argnames="algorithm")
@@ -191,7 +191,7 @@ def _start(algorithm: Algorithm, key: jax.Array, hparams: Pytree) -> tuple[Pytre
     return state, algorithm.observe(state, hparams)
 
 
-# The state is not donated: a chunk that was not finite is run again from it.
+# The state is not donated: a span that was not finite is run again from it.
 @partial(jax.jit, static_argnames=("algorithm", "capacity", "guarded"))
 def _run_rounds(
     algorithm: Algorithm,

@@ -51,9 +51,9 @@ class Experiment(NamedTuple):
         opening: what is about to run, in words.
         header: of the live table.
         cells: (rows, index) -> the texts of a row under the header.
-        run: (on_rows, checkpointer, chunk) -> `Result`. ``on_rows`` is given the columns of
+        run: (on_rows, checkpointer, span) -> `Result`. ``on_rows`` is given the columns of
             consecutive rounds, the checkpointer is asked before the first round and behind every
-            chunk, and ``chunk`` says how many rounds a chunk has instead of so many.
+            span, and ``span`` says how many rounds a span has instead of so many.
     """
 
     settings: Any

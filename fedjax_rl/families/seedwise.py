@@ -15,7 +15,7 @@ from fedjax_rl.cluster.devices import DeviceSettings
 from fedjax_rl.columns import Columns
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
-from fedjax_rl.execution.train import Chunk, to_host
+from fedjax_rl.execution.train import Span, to_host
 from fedjax_rl.families.protocol import Experiment, Family, Headline, Result
 from fedjax_rl.figures.curves import Axes, remaining
 from fedjax_rl.records.checkpoint_files import Arrays
@@ -26,7 +26,7 @@ from fedjax_rl.settings.paths import Files
 from fedjax_rl.terminal.live import working
 from fedjax_rl.training.loop import OnRows, Work, run_rounds
 from fedjax_rl.training.members import Group, Member, grouped
-from fedjax_rl.training.protocol import Assembled, Figures, thinned
+from fedjax_rl.training.protocol import Assembled, MemberResult, thinned
 from fedjax_rl.training.rows import RowRecord, row_shapes
 
 
@@ -122,13 +122,13 @@ class Seeds:
         """The part of the state that is kept."""
         return self._parts.outcome(state)
 
-    def figures(self, prepared: Any, rows: Pytree, outcome: Pytree, failed: int) -> Figures:
+    def result(self, prepared: Any, rows: Pytree, outcome: Pytree, failed: int) -> MemberResult:
         """Figures of a member, from rows up to the round that failed."""
         last = failed if failed >= 0 else len(jax.tree.leaves(rows)[0])
         table = self._parts.columns(prepared, 0, jax.tree.map(lambda leaf: leaf[:last], rows))
         at = thinned(last)
         curves = {name: column[at] for name, column in table.items()}
-        return Figures(self._parts.summarise(prepared, table, outcome), curves)
+        return MemberResult(self._parts.summarise(prepared, table, outcome), curves)
 
     def digest(self, prepared: Any) -> str:
         """SHA-256 of the problem's content."""
@@ -184,9 +184,9 @@ class MeanRecord(RowRecord):
         super().open(row)
         return self._columns(0, self.rows())
 
-    def add(self, chunk: Chunk) -> Columns:
-        super().add(chunk)
-        return self._columns(chunk.first_round, chunk.info)
+    def add(self, span: Span) -> Columns:
+        super().add(span)
+        return self._columns(span.first_round, span.info)
 
     def restore(self, arrays: Arrays) -> Columns:
         super().restore(arrays)
@@ -200,7 +200,7 @@ def _run(
     devices: DeviceSettings,
     on_rows: OnRows,
     checkpointer: Checkpointer,
-    chunk: Callable[[int], int],
+    span: Callable[[int], int],
 ) -> Result:
     program = group.program(assembler, devices)
     keys, hparams = group.inputs(group.members)
@@ -215,14 +215,12 @@ def _run(
         return {name: _mean(np.array([table[name] for table in each])) for name in each[0]}
 
     record = MeanRecord(partial(row_shapes, program, keys, hparams), columns)
-    work = Work(program, keys, hparams, group.rounds, chunk(group.chunk_rounds))
+    work = Work(program, keys, hparams, group.rounds, span(group.span_rounds))
     state, failed, clock = run_rounds(work, record, on_rows, checkpointer)
     rows, outcome = record.rows(), to_host(parts.outcome(state))
     with np.errstate(all="ignore"):
         found = [
-            assembler.figures(
-                one, *(_member(rows, at, 1), _member(outcome, at, 0)), int(failed[at])
-            )
+            assembler.result(one, *(_member(rows, at, 1), _member(outcome, at, 0)), int(failed[at]))
             for at, one in enumerate(prepared)
         ]
     alive = [one.summary for one, round in zip(found, failed, strict=True) if round < 0]

@@ -96,8 +96,8 @@ def asynchronous(
         ...     last=3,
         ... )
         >>> state, _ = start(made, key, settings)
-        >>> chunks = train(made, key, state, settings, rounds=3, chunk_rounds=2)
-        >>> [int(old) for chunk in chunks for old in chunk.info.staleness]
+        >>> spans = train(made, key, state, settings, rounds=3, span_rounds=2)
+        >>> [int(old) for span in spans for old in span.info.staleness]
         [0, 0, 1]
     """
     check_choices(choices)

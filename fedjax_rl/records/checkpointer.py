@@ -29,13 +29,13 @@ NOTICE = b"fedjax-rl: saving, then stopping; once more to stop at once\n"
 
 
 class Checkpointer(Protocol):
-    """Restores and saves a run; the loop over chunks calls it at every visit of the host."""
+    """Restores and saves a run; the loop over spans calls it at every visit of the host."""
 
     def restore(self, template: Pytree) -> Progress | None:
         """The progress to resume from, or None; ``template`` is a freshly initialised state."""
 
     def visit(self, round: int, progress: Callable[[], Progress]) -> None:
-        """A chunk has ended after ``round``; ``progress`` says all about it."""
+        """A span has ended after ``round``; ``progress`` says all about it."""
 
 
 class NoCheckpoints:

@@ -70,7 +70,7 @@ class Progress(NamedTuple):
     Attributes:
         round: the last round that is done.
         state: of the algorithm, on the device or the host.
-        failed: `Chunk.failed`.
+        failed: `Span.failed`.
         record: what the host remembers of rounds 0 … ``round``.
         seconds: that the run has taken, over all its sessions.
     """

@@ -40,7 +40,7 @@ class CheckpointSettings:
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def chunk(self, rounds: int) -> int:
+    def span(self, rounds: int) -> int:
         """Rounds between two visits of the host that are rare enough, for ``rounds`` of speed."""
         if self.checkpoint_every is None or self.keep_checkpoints == 0:
             return rounds

@@ -163,7 +163,7 @@ def carried_out(experiment: Experiment, destination: Destination, output: RunOut
             log.write(rows)
             table.show(rows)
 
-        result = experiment.run(on_rows, output.checkpointer, destination.checkpoints.chunk)
+        result = experiment.run(on_rows, output.checkpointer, destination.checkpoints.span)
         if result.rows is not None:
             log.write_last(result.rows)
     print(result.closing, flush=True)

@@ -125,9 +125,9 @@ class Programs:
                 size_of(self._even, needed, self._chunk, self._free), needed
             )
         size = self.sizes[alike.key]
-        rounds = max(1, members[0].assembled.chunk_rounds // size.members)
+        rounds = max(1, members[0].assembled.span_rounds // size.members)
         group = Group(members, alike.axes, size.member_bytes, size.members, rounds)
-        return group.visited(self._every.chunk)
+        return group.visited(self._every.span)
 
 
 def _shapes(program: Algorithm, group: Group) -> Any:

@@ -49,16 +49,16 @@ def estimate(group: Group, program: Algorithm) -> Estimate:
     compiling = 0.0
     while last < group.rounds and seconds < ENOUGH:
         first, last = last + 1, min(group.rounds, last + count)
-        for chunk in train(
+        for span in train(
             program,
             keys,
             state,
             hparams,
             rounds=last,
-            chunk_rounds=group.chunk_rounds,
+            span_rounds=group.span_rounds,
             first_round=first,
         ):
-            state = jax.block_until_ready(chunk.state)
+            state = jax.block_until_ready(span.state)
         seconds, begun = time.perf_counter() - begun, time.perf_counter()
         if first == 1:
             compiling, seconds = seconds, 0.0

@@ -27,7 +27,7 @@ class Done(NamedTuple):
     Attributes:
         member: its number.
         row: of ``sweep.csv``.
-        curves: as of `Figures`.
+        curves: as of `MemberResult`.
     """
 
     member: int
@@ -55,7 +55,7 @@ def run_chunk(
     """
     keys, hparams = group.inputs(members)
     record = RowRecord(partial(row_shapes, program, keys, hparams))
-    work = Work(program, keys, hparams, group.rounds, group.chunk_rounds)
+    work = Work(program, keys, hparams, group.rounds, group.span_rounds)
     state, failed, _ = run_rounds(
         work, record, lambda rows: on_round(int(rows["round"][-1])), checkpointer or NoCheckpoints()
     )
@@ -74,7 +74,7 @@ def _of(tree: Pytree, index: int, axis: int) -> Pytree:
 
 def _done(assembler: Assembler, member: Member, rows: Pytree, outcome: Pytree, failed: int) -> Done:
     with np.errstate(all="ignore"):  # a member that diverged may hold anything
-        figures = assembler.figures(member.assembled.prepared, rows, outcome, failed)
+        figures = assembler.result(member.assembled.prepared, rows, outcome, failed)
     row: Row = {
         "member": member.number,
         "configuration": member.configuration,
@@ -97,5 +97,5 @@ def figure_names(assembler: Assembler, assembled: Assembled) -> list[str]:
     rows = jax.tree.map(lambda leaf: np.ones((1, *leaf.shape), leaf.dtype), row)
     outcome = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), shapes)
     with np.errstate(all="ignore"):
-        summary = flat(assembler.figures(assembled.prepared, rows, outcome, -1).summary)
+        summary = flat(assembler.result(assembled.prepared, rows, outcome, -1).summary)
     return [name for name, value in summary.items() if not isinstance(value, str)]

@@ -85,7 +85,7 @@ def sweep_and_record(request: SweepRequest) -> bool:
     request, objective = request.resolved(), request.objective
     with working("preparing every member"):
         plan = plan_of(request)
-    every = request.destination.checkpoints.chunk
+    every = request.destination.checkpoints.span
     work = [(of, group.share(*hosts.share()).visited(every)) for of, group in plan.work]
     work = [(of, group) for of, group in work if group.members]
     for assembler, group in work:

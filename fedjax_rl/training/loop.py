@@ -11,7 +11,7 @@ import numpy as np
 
 from fedjax_rl.algorithm import Algorithm, Pytree
 from fedjax_rl.columns import Columns
-from fedjax_rl.execution.train import Chunk, start, train
+from fedjax_rl.execution.train import Span, start, train
 from fedjax_rl.precision import precision
 from fedjax_rl.records.checkpointer import Checkpointer
 from fedjax_rl.records.checkpoints import Arrays, Progress
@@ -27,14 +27,14 @@ class Work(NamedTuple):
         key: of the run, or of each of its members.
         hparams: traced settings.
         rounds: T.
-        chunk_rounds: most rounds between two visits of the host.
+        span_rounds: most rounds between two visits of the host.
     """
 
     algorithm: Algorithm
     key: Any
     hparams: Pytree
     rounds: int
-    chunk_rounds: int
+    span_rounds: int
 
 
 class Record(Protocol):
@@ -47,8 +47,8 @@ class Record(Protocol):
     def open(self, row: Pytree) -> Columns:
         """Takes the observation of round 0 and returns its columns."""
 
-    def add(self, chunk: Chunk) -> Columns | None:
-        """Takes a chunk and returns the columns of its rounds; None if none of them counts."""
+    def add(self, span: Span) -> Columns | None:
+        """Takes a span and returns the columns of its rounds; None if none of them counts."""
 
     def arrays(self) -> Arrays:
         """Its content as arrays by name, to be saved."""
@@ -76,7 +76,7 @@ class Clock(NamedTuple):
         return self.earlier + self.marks[-1][1] - self.begun
 
     def compile_seconds(self) -> float:
-        """Estimated seconds of compilation: the time to the first chunk minus that of its rounds.
+        """Estimated seconds of compilation: the time to the first span minus that of its rounds.
 
         With fewer than three marks there is nothing to compare with: all of it.
         """
@@ -92,7 +92,7 @@ class Finished(NamedTuple):
 
     Attributes:
         state: the last one, on the device or the host.
-        failed: `Chunk.failed` of the last chunk.
+        failed: `Span.failed` of the last span.
         clock: when rounds were seen.
     """
 
@@ -106,9 +106,9 @@ def run_rounds(work: Work, record: Record, on_rows: OnRows, checkpointer: Checkp
 
     Args:
         work: what to train.
-        record: is given every chunk.
+        record: is given every span.
         on_rows: is given the columns of consecutive rounds, from round 0 on.
-        checkpointer: is asked before the first round and behind every chunk.
+        checkpointer: is asked before the first round and behind every span.
     """
     begun = time.perf_counter()
     state, row = start(work.algorithm, work.key, work.hparams)
@@ -122,26 +122,26 @@ def run_rounds(work: Work, record: Record, on_rows: OnRows, checkpointer: Checkp
     clock = Clock(saved.seconds, begun, [(saved.round, time.perf_counter())])
 
     def progress() -> Progress:
-        return Progress(chunk.last_round, state, failed, record.arrays(), clock.seconds)
+        return Progress(span.last_round, state, failed, record.arrays(), clock.seconds)
 
-    for chunk in train(
+    for span in train(
         work.algorithm,
         work.key,
         state,
         work.hparams,
         rounds=work.rounds,
-        chunk_rounds=work.chunk_rounds,
+        span_rounds=work.span_rounds,
         first_round=saved.round + 1,
         failed=failed,
     ):
-        state, failed = chunk.state, chunk.failed
-        rows = record.add(chunk)
+        state, failed = span.state, span.failed
+        rows = record.add(span)
         if rows is not None:
             on_rows(rows)
-            clock.marks.append((chunk.last_round, time.perf_counter()))
+            clock.marks.append((span.last_round, time.perf_counter()))
         if record.ended:
             break
-        checkpointer.visit(chunk.last_round, progress)
+        checkpointer.visit(span.last_round, progress)
     return Finished(state, failed, clock)
 
 
@@ -152,7 +152,7 @@ def keys_of(seeds: int | np.ndarray) -> jax.Array:
 
 
 def joined(parts: Sequence[Columns]) -> Columns:
-    """The columns of consecutive chunks as one."""
+    """The columns of consecutive spans as one."""
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -51,22 +51,22 @@ class Group(NamedTuple):
         axes: like the traced settings, 0 where members differ, None where they do not.
         member_bytes: estimate of what one member needs while it runs.
         size: members in a chunk.
-        chunk_rounds: rounds between two visits of the host.
+        span_rounds: rounds between two visits of the host.
     """
 
     members: tuple[Member, ...]
     axes: Pytree
     member_bytes: int
     size: int
-    chunk_rounds: int
+    span_rounds: int
 
     @property
     def rounds(self) -> int:
         return self.members[0].assembled.rounds
 
-    def visited(self, chunk: Callable[[int], int]) -> Group:
-        """The group with as many rounds between two visits as ``chunk`` makes of them."""
-        return self._replace(chunk_rounds=chunk(self.chunk_rounds))
+    def visited(self, span: Callable[[int], int]) -> Group:
+        """The group with as many rounds between two visits as ``span`` makes of them."""
+        return self._replace(span_rounds=span(self.span_rounds))
 
     def chunks(self, done: Container[int] = ()) -> list[tuple[Member, ...]]:
         """Members that are not done, ``size`` of them side by side or, at the end, fewer."""
@@ -177,7 +177,7 @@ def _sized(alike: Alike, chunk: int | None, free: int) -> Group:
     members = alike.members
     member_bytes = bytes_of_member(members[0].assembled, alike.batched)
     size = size_of(len(members), member_bytes, chunk, free)
-    rounds = max(1, members[0].assembled.chunk_rounds // size)
+    rounds = max(1, members[0].assembled.span_rounds // size)
     return Group(tuple(members), alike.axes, member_bytes, size, rounds)
 
 

@@ -25,7 +25,7 @@ class Assembled(NamedTuple):
         hparams: its traced settings.
         prepared: what a single run of this configuration is made of, for its figures.
         rounds: T.
-        chunk_rounds: rounds between two visits of the host, of the member alone.
+        span_rounds: rounds between two visits of the host, of the member alone.
     """
 
     program: Hashable
@@ -33,10 +33,10 @@ class Assembled(NamedTuple):
     hparams: Pytree
     prepared: Any
     rounds: int
-    chunk_rounds: int
+    span_rounds: int
 
 
-class Figures(NamedTuple):
+class MemberResult(NamedTuple):
     """The results that are recorded of a member.
 
     Attributes:
@@ -80,7 +80,7 @@ class Assembler(Protocol):
             state: of that algorithm.
         """
 
-    def figures(self, prepared: Any, rows: Pytree, outcome: Pytree, failed: int) -> Figures:
+    def result(self, prepared: Any, rows: Pytree, outcome: Pytree, failed: int) -> MemberResult:
         """The summary and curves of a member that has run.
 
         Args:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fedjax_rl.algorithm import Algorithm, Pytree
 from fedjax_rl.columns import Columns
-from fedjax_rl.execution.train import Chunk
+from fedjax_rl.execution.train import Span
 from fedjax_rl.precision import precision
 from fedjax_rl.records.checkpoint_files import Arrays
 
@@ -34,9 +34,9 @@ class RowRecord:
         self._parts = [jax.tree.map(lambda leaf: np.asarray(leaf)[None], row)]
         return {"round": np.zeros(1, int)}
 
-    def add(self, chunk: Chunk) -> Columns:
-        self._parts.append(chunk.info)
-        return {"round": np.array([chunk.last_round])}
+    def add(self, span: Span) -> Columns:
+        self._parts.append(span.info)
+        return {"round": np.array([span.last_round])}
 
     def rows(self) -> Pytree:
         """[T + 1, B, …], or fewer when every member failed."""

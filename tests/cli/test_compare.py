@@ -188,8 +188,8 @@ def judged_from_rows(base):
     recorded = {}
 
     class Rows(Tabular):
-        def figures(self, prepared, rows, own, failed):
-            found = super().figures(prepared, rows, own, failed)
+        def result(self, prepared, rows, own, failed):
+            found = super().result(prepared, rows, own, failed)
             recorded["rows"] = feasibility_after(prepared, rows, base.rounds)
             recorded["summary"] = found.summary
             return found

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from fedjax_rl.cli import main
-from fedjax_rl.records.sinks.names import FAMILIES, TABLE, name_of
+from fedjax_rl.records.sinks.names import PREFIXES, TABLE, name_of
 from tests.quick import compiled_quickly
 from tests.records.sinks.readers import read_csv, read_tensorboard
 
@@ -44,7 +44,7 @@ def check_logged(out):
     alone = sum(column.startswith("cost/") for column in table) == 1
     unit, *columns = table
     for column in columns:
-        assert column in TABLE or column.startswith(tuple(FAMILIES)), f"{column} has no name"
+        assert column in TABLE or column.startswith(tuple(PREFIXES)), f"{column} has no name"
         found, known = read.get(name_of(column, alone), []), table[column]
         assert [step for step, _ in found] == [step for step, _ in known]
         values = [value for _, value in known]

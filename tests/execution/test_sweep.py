@@ -29,13 +29,13 @@ def members_of(hparams, steps=STEPS, dual_steps=DUAL_STEPS):
     return hparams._replace(federation=hparams.federation._replace(learner=learner))
 
 
-def swept(algorithm, hparams, rounds, members=3, chunk_rounds=7):
+def swept(algorithm, hparams, rounds, members=3, span_rounds=7):
     keys = jax.vmap(jax.random.key)(jnp.arange(members))
     together = sweep(algorithm, AXES, members)
     state, _ = start(together, keys, hparams)
-    chunks = list(train(together, keys, state, hparams, rounds=rounds, chunk_rounds=chunk_rounds))
-    info = jax.tree.map(lambda *parts: np.concatenate(parts), *(chunk.info for chunk in chunks))
-    return to_host(chunks[-1].state), info, chunks[-1].failed_members
+    spans = list(train(together, keys, state, hparams, rounds=rounds, span_rounds=span_rounds))
+    info = jax.tree.map(lambda *parts: np.concatenate(parts), *(span.info for span in spans))
+    return to_host(spans[-1].state), info, spans[-1].failed_members
 
 
 @pytest.mark.parametrize("sampled", [False, True])

@@ -1,4 +1,4 @@
-"""The one scan: chunks, keys, the guard."""
+"""The one scan: spans, keys, the guard."""
 
 from functools import partial
 
@@ -35,63 +35,63 @@ HPARAMS = {"scale": np.float32(0.1)}
 KEY = jax.random.key(3)
 
 
-def walk(algorithm, rounds, chunk_rounds, **options):
+def walk(algorithm, rounds, span_rounds, **options):
     state, row = start(algorithm, KEY, HPARAMS)
     options.setdefault("state", state)
-    chunks = list(
-        train(algorithm, KEY, hparams=HPARAMS, rounds=rounds, chunk_rounds=chunk_rounds, **options)
+    spans = list(
+        train(algorithm, KEY, hparams=HPARAMS, rounds=rounds, span_rounds=span_rounds, **options)
     )
-    return row, chunks
+    return row, spans
 
 
-def path_of(chunks):
-    return np.concatenate([chunk.info["position"] for chunk in chunks])
+def path_of(spans):
+    return np.concatenate([span.info["position"] for span in spans])
 
 
 @pytest.mark.parametrize("rounds", [1, 2, 7, 10])
-@pytest.mark.parametrize("chunk_rounds", [1, 3, 9, 1000])
-def test_spans_cover_every_round_once(rounds, chunk_rounds):
-    covered = spans(1, rounds, chunk_rounds)
+@pytest.mark.parametrize("span_rounds", [1, 3, 9, 1000])
+def test_spans_cover_every_round_once(rounds, span_rounds):
+    covered = spans(1, rounds, span_rounds)
     assert [r for first, last in covered for r in range(first, last + 1)] == [*range(1, rounds + 1)]
-    assert max(last - first + 1 for first, last in covered) <= chunk_rounds
+    assert max(last - first + 1 for first, last in covered) <= span_rounds
     assert covered[0] == (1, 1)
 
 
-@pytest.mark.parametrize("chunk_rounds", [1, 3, 7, 10, 1000])
-def test_chunks_do_not_change_the_bits(chunk_rounds):
+@pytest.mark.parametrize("span_rounds", [1, 3, 7, 10, 1000])
+def test_chunks_do_not_change_the_bits(span_rounds):
     _, whole = walk(random_walk(), 10, 10)
-    _, chunks = walk(random_walk(), 10, chunk_rounds)
-    path = path_of(chunks)
+    _, spans = walk(random_walk(), 10, span_rounds)
+    path = path_of(spans)
     np.testing.assert_array_equal(path, path_of(whole))
-    assert chunks[-1].last_round == 10
-    assert int(chunks[-1].state["rounds"]) == 10, "no round beyond the last is applied"
-    assert float(chunks[-1].state["position"]) == path[-1]
+    assert spans[-1].last_round == 10
+    assert int(spans[-1].state["rounds"]) == 10, "no round beyond the last is applied"
+    assert float(spans[-1].state["position"]) == path[-1]
 
 
 def test_rows_describe_the_state_after_their_round():
     algorithm = random_walk()
-    row, chunks = walk(algorithm, 4, 4)
+    row, spans = walk(algorithm, 4, 4)
     position = row["position"]
     for round in range(1, 5):
         position = position + np.float32(0.1) * jax.random.normal(jax.random.fold_in(KEY, round))
-        assert path_of(chunks)[round - 1] == pytest.approx(float(position), rel=1e-6)
+        assert path_of(spans)[round - 1] == pytest.approx(float(position), rel=1e-6)
 
 
 def test_a_run_resumes_to_the_same_bits():
-    _, chunks = walk(random_walk(), 9, 3)
-    reached = chunks[1].last_round
-    _, rest = walk(random_walk(), 9, 3, state=chunks[1].state, first_round=reached + 1)
-    np.testing.assert_array_equal(path_of(rest), path_of(chunks[2:]))
+    _, spans = walk(random_walk(), 9, 3)
+    reached = spans[1].last_round
+    _, rest = walk(random_walk(), 9, 3, state=spans[1].state, first_round=reached + 1)
+    np.testing.assert_array_equal(path_of(rest), path_of(spans[2:]))
 
 
 def test_a_resumed_run_has_the_chunks_that_it_would_have_had():
-    _, chunks = walk(random_walk(), 20, 6)
-    for index, chunk in enumerate(chunks):
-        rest = walk(random_walk(), 20, 6, state=chunk.state, first_round=chunk.last_round + 1)[1]
-        begun = [later.first_round for later in chunks[index + 1 :]]
+    _, spans = walk(random_walk(), 20, 6)
+    for index, span in enumerate(spans):
+        rest = walk(random_walk(), 20, 6, state=span.state, first_round=span.last_round + 1)[1]
+        begun = [later.first_round for later in spans[index + 1 :]]
         assert [later.first_round for later in rest] == begun
-    _, rest = walk(random_walk(), 20, 6, state=chunks[1].state, first_round=5)
-    assert rest[0].first_round == 5, "in the middle of a chunk: its rest"
+    _, rest = walk(random_walk(), 20, 6, state=spans[1].state, first_round=5)
+    assert rest[0].first_round == 5, "in the middle of a span: its rest"
 
 
 def test_a_sweep_resumes_with_its_failed_members():
@@ -110,19 +110,19 @@ def test_a_sweep_resumes_with_its_failed_members():
     together = sweep(walks, {"fails_at": 0}, 3)
     keys = jax.vmap(jax.random.key)(jnp.arange(3))
     state, _ = start(together, keys, hparams)
-    go = partial(train, together, keys, hparams=hparams, rounds=12, chunk_rounds=3)
-    chunks = list(go(state))
-    assert chunks[-1].failed.tolist() == [-1, 4, -1]
-    for chunk in chunks:
-        rest = go(chunk.state, first_round=chunk.last_round + 1, failed=chunk.failed)
-        *_, last = [chunk, *rest]
-        np.testing.assert_array_equal(last.state, chunks[-1].state)
-        np.testing.assert_array_equal(last.failed, chunks[-1].failed)
+    go = partial(train, together, keys, hparams=hparams, rounds=12, span_rounds=3)
+    spans = list(go(state))
+    assert spans[-1].failed.tolist() == [-1, 4, -1]
+    for span in spans:
+        rest = go(span.state, first_round=span.last_round + 1, failed=span.failed)
+        *_, last = [span, *rest]
+        np.testing.assert_array_equal(last.state, spans[-1].state)
+        np.testing.assert_array_equal(last.failed, spans[-1].failed)
 
 
 def test_a_run_that_failed_has_nothing_to_resume():
-    _, chunks = walk(random_walk(fails_at=6), 20, 4)
-    last = chunks[-1]
+    _, spans = walk(random_walk(fails_at=6), 20, 4)
+    last = spans[-1]
     assert last.failed == 6
     _, rest = walk(
         random_walk(), 20, 4, state=last.state, first_round=last.last_round + 1, failed=last.failed
@@ -130,17 +130,17 @@ def test_a_run_that_failed_has_nothing_to_resume():
     assert rest == []
 
 
-@pytest.mark.parametrize("chunk_rounds", [2, 5, 20])
-def test_a_round_that_is_not_finite_is_masked_and_named(chunk_rounds):
-    _, healthy = walk(random_walk(), 20, chunk_rounds)
-    _, chunks = walk(random_walk(fails_at=6), 20, chunk_rounds)
-    path = path_of(chunks)
-    assert [chunk.failed_round for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
-    assert chunks[-1].failed_round == 6
-    assert chunks[-1].last_round == 5
+@pytest.mark.parametrize("span_rounds", [2, 5, 20])
+def test_a_round_that_is_not_finite_is_masked_and_named(span_rounds):
+    _, healthy = walk(random_walk(), 20, span_rounds)
+    _, spans = walk(random_walk(fails_at=6), 20, span_rounds)
+    path = path_of(spans)
+    assert [span.failed_round for span in spans[:-1]] == [None] * (len(spans) - 1)
+    assert spans[-1].failed_round == 6
+    assert spans[-1].last_round == 5
     assert len(path) == 5 and np.isfinite(path).all()
-    assert float(chunks[-1].state["position"]) == path[-1], "the last finite state is kept"
-    assert int(chunks[-1].state["rounds"]) == 5
+    assert float(spans[-1].state["position"]) == path[-1], "the last finite state is kept"
+    assert int(spans[-1].state["rounds"]) == 5
     np.testing.assert_array_equal(path, path_of(healthy)[:5])
 
 
@@ -152,5 +152,5 @@ def test_one_trace_for_all_chunks_seeds_and_settings():
         key = jax.random.key(seed)
         hparams = {"scale": np.float32(seed)}
         state, _ = start(algorithm, key, hparams)
-        for _ in train(algorithm, key, state, hparams, rounds=13, chunk_rounds=5):
+        for _ in train(algorithm, key, state, hparams, rounds=13, span_rounds=5):
             pass

@@ -115,7 +115,7 @@ def assemble(algorithm: str, settings: Settings) -> Assembled:
         hparams=hparams,
         prepared=data,
         rounds=settings.rounds,
-        chunk_rounds=10,
+        span_rounds=10,
     )
 
 

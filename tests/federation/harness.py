@@ -65,14 +65,14 @@ def build(
     return observed(federation, counts=learner.counts), hparams
 
 
-def run(algorithm, hparams, rounds, chunk_rounds=1000, seed=0):
+def run(algorithm, hparams, rounds, span_rounds=1000, seed=0):
     key = jax.random.key(seed)
     state, _ = start(algorithm, key, hparams)
     infos = []
-    for chunk in train(algorithm, key, state, hparams, rounds=rounds, chunk_rounds=chunk_rounds):
-        infos.append(chunk.info)
-        state = chunk.state
-        assert chunk.failed_round is None
+    for span in train(algorithm, key, state, hparams, rounds=rounds, span_rounds=span_rounds):
+        infos.append(span.info)
+        state = span.state
+        assert span.failed_round is None
     host = to_host(state)
     with precision(algorithm.float64):
         report = to_host(algorithm.report(host))

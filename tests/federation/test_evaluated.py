@@ -57,9 +57,9 @@ def hparams_of(agents):
 
 def run(algorithm, hparams):
     state, row = start(algorithm, KEY, hparams)
-    chunks = list(train(algorithm, KEY, state, hparams, rounds=LAST, chunk_rounds=LAST))
-    rows = jax.tree.map(lambda *parts: np.concatenate(parts), *(chunk.info for chunk in chunks))
-    return row, rows, jax.device_get(chunks[-1].state)
+    spans = list(train(algorithm, KEY, state, hparams, rounds=LAST, span_rounds=LAST))
+    rows = jax.tree.map(lambda *parts: np.concatenate(parts), *(span.info for span in spans))
+    return row, rows, jax.device_get(spans[-1].state)
 
 
 @functools.cache
@@ -176,7 +176,7 @@ def test_agents_alone_never_hear_of_each_other():
     both = isolated(one, 2, AGENT_AXES, as_federation_of_one)
     hparams = FederationSettings(agents, settings())
     first, _ = start(both, KEY, hparams)
-    *_, last = train(both, KEY, first, hparams, rounds=3, chunk_rounds=3)
+    *_, last = train(both, KEY, first, hparams, rounds=3, span_rounds=3)
     step = jax.jit(learner.step)
     for agent in range(2):
         shared = agent_at(first.shared, agent)

@@ -66,10 +66,10 @@ def trained(schedule, loss="grpo", seed=0):
     made, key, hparams = algorithm(depth(schedule), loss), jax.random.key(seed), settings(schedule)
     state, _ = start(made, key, hparams)
     infos = []
-    for chunk in train(made, key, state, hparams, rounds=STEPS, chunk_rounds=5):
-        infos.append(chunk.info)
-        assert chunk.failed_round is None
-    return chunk.state, jax.tree.map(lambda *parts: np.concatenate(parts), *infos)
+    for span in train(made, key, state, hparams, rounds=STEPS, span_rounds=5):
+        infos.append(span.info)
+        assert span.failed_round is None
+    return span.state, jax.tree.map(lambda *parts: np.concatenate(parts), *infos)
 
 
 @functools.cache
@@ -188,11 +188,11 @@ def test_a_delay_sweep_is_one_program_and_each_member_its_own_run():
     members = sweep(made, axes, 3)
     keys = jax.vmap(jax.random.key)(np.arange(3))
     state, _ = start(members, keys, hparams)
-    for chunk in train(members, keys, state, hparams, rounds=STEPS, chunk_rounds=5):
-        assert (chunk.failed_members < 0).all()
+    for span in train(members, keys, state, hparams, rounds=STEPS, span_rounds=5):
+        assert (span.failed_members < 0).all()
     for index, schedule in enumerate(schedules):
         alone, _ = trained(schedule, seed=index)
-        np.testing.assert_allclose(chunk.state.parameters[index], alone.parameters, atol=1e-5)
+        np.testing.assert_allclose(span.state.parameters[index], alone.parameters, atol=1e-5)
 
 
 def test_same_seed_same_bits_and_another_seed_other_tokens():

@@ -183,9 +183,9 @@ def kept_rounds(tmp_path, settings, rounds):
 def test_saved_once_for_every_so_many_rounds(tmp_path):
     settings = CheckpointSettings(checkpoint_every=10, keep_checkpoints=9)
     assert kept_rounds(tmp_path, settings, [1, 9, 10, 19, 25, 29, 41]) == [10, 25, 41]
-    assert settings.chunk(1000) == 10
-    assert settings.chunk(3) == 3
-    assert CheckpointSettings().chunk(1000) == 1000
+    assert settings.span(1000) == 10
+    assert settings.span(3) == 3
+    assert CheckpointSettings().span(1000) == 1000
 
 
 def test_saved_after_so_many_seconds(tmp_path, monkeypatch):

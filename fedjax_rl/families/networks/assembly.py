@@ -43,8 +43,8 @@ from fedjax_rl.sources.tasks import LoadedTask, agents_dynamics, load_task
 
 LEARNERS: dict[str, Callable[[Design], Learner]] = {"fedppo": ppo, "fednatural": natural}
 SAMPLES_PER_SECOND = 100_000
-"""A guess of how fast agents learn, for the length of a chunk."""
-SECONDS_PER_CHUNK = 1.0
+"""A guess of how fast agents learn, for the length of a span."""
+SECONDS_PER_SPAN = 1.0
 ENVIRONMENTS_AT_ONCE = 128
 """Of all agents and seeds side by side: what they do fits a second-level cache (bench/fedppo)."""
 ALONE = ("no-communication", "one-shot")
@@ -64,7 +64,7 @@ class DeepPrepared(NamedTuple):
         hparams: traced settings.
         watched: (agent, slot, constraint index) of every multiplier.
         bytes_per_round: what crosses between agents in one round.
-        chunk_rounds: rounds between two visits of the host.
+        span_rounds: rounds between two visits of the host.
     """
 
     name: str
@@ -76,7 +76,7 @@ class DeepPrepared(NamedTuple):
     hparams: EvaluatedSettings
     watched: tuple[tuple[int, int, int], ...]
     bytes_per_round: int
-    chunk_rounds: int
+    span_rounds: int
 
     @property
     def task(self) -> Task:
@@ -152,7 +152,7 @@ def prepare(
     aggregator = aggregator_of(config.merge)
     each = 0 if silent else message_bytes(learner, aggregator, hparams.federation)
     samples = config.envs * config.rollout * config.local_steps * num_agents * config.seeds
-    rounds = int(np.clip(SAMPLES_PER_SECOND * SECONDS_PER_CHUNK / samples, 1, 1000))
+    rounds = int(np.clip(SAMPLES_PER_SECOND * SECONDS_PER_SPAN / samples, 1, 1000))
     return DeepPrepared(
         name=name,
         config=config,
@@ -166,7 +166,7 @@ def prepare(
             for agent, slot in np.argwhere(agents.watches)
         ),
         bytes_per_round=2 * num_agents * each,
-        chunk_rounds=rounds,
+        span_rounds=rounds,
     )
 
 

@@ -61,7 +61,7 @@ from fedjax_rl.sources.problems import PROBLEM_FILES
 from fedjax_rl.sources.tasks import LoadedTask, load_task
 from fedjax_rl.terminal.live import working
 from fedjax_rl.training.loop import OnRows
-from fedjax_rl.training.protocol import Assembled, Figures, thinned
+from fedjax_rl.training.protocol import Assembled, MemberResult, thinned
 
 
 def _prepare(algorithm: str, settings: DeepConfig, devices: DeviceSettings) -> Experiment:
@@ -78,9 +78,9 @@ def _prepare(algorithm: str, settings: DeepConfig, devices: DeviceSettings) -> E
 
 
 def _run(
-    prepared: DeepPrepared, on_rows: OnRows, checkpointer: Checkpointer, chunk: Callable[[int], int]
+    prepared: DeepPrepared, on_rows: OnRows, checkpointer: Checkpointer, span: Callable[[int], int]
 ) -> Result:
-    prepared = prepared._replace(chunk_rounds=chunk(prepared.chunk_rounds))
+    prepared = prepared._replace(span_rounds=span(prepared.span_rounds))
     result = run(prepared, on_rows, checkpointer)
     return Result(
         summary=result.summary,
@@ -183,7 +183,7 @@ class Networks:
             hparams=hparams,
             prepared=prepared._replace(config=config, hparams=hparams),
             rounds=config.rounds,
-            chunk_rounds=prepared.chunk_rounds,
+            span_rounds=prepared.span_rounds,
         )
 
     def _task(self, config: DeepConfig) -> LoadedTask:
@@ -219,9 +219,9 @@ class Networks:
         """The policy that is reported, with critic and moments."""
         return algorithm.report(state).policy
 
-    def figures(
+    def result(
         self, prepared: DeepPrepared, rows: Pytree, outcome: Pytree, failed: int
-    ) -> Figures:
+    ) -> MemberResult:
         """Figures of a member, from rows up to the round that failed."""
         last = failed if failed >= 0 else len(rows.reward)
         rows = shaped(jax.tree.map(lambda leaf: leaf[:last], rows), prepared)
@@ -243,7 +243,9 @@ class Networks:
             **{f"cost/{name}": costs[:, index] for index, name in enumerate(names)},
         }
         at = thinned(len(evaluations.round))
-        return Figures(summarise(result, {}), {name: curve[at] for name, curve in curves.items()})
+        return MemberResult(
+            summarise(result, {}), {name: curve[at] for name, curve in curves.items()}
+        )
 
     def digest(self, prepared: DeepPrepared) -> str:
         """SHA-256 of what is known of the task."""

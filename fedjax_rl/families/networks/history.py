@@ -108,7 +108,7 @@ def evaluations_of(
 
 
 def together(parts: list[Evaluations]) -> Evaluations:
-    """Evaluations of consecutive chunks as one."""
+    """Evaluations of consecutive spans as one."""
     return Evaluations(*(np.concatenate(leaves) for leaves in zip(*parts, strict=True)))
 
 

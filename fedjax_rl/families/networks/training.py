@@ -13,7 +13,7 @@ from fedjax_rl.cmdp.model import CMDP
 from fedjax_rl.columns import Columns
 from fedjax_rl.envs.task import Task
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.execution.train import Chunk, to_host
+from fedjax_rl.execution.train import Span, to_host
 from fedjax_rl.families.networks.assembly import DeepPrepared, prepare
 from fedjax_rl.families.networks.config import DeepConfig, settings_type
 from fedjax_rl.families.networks.history import (
@@ -94,16 +94,16 @@ def run(
     on_rows: OnRows = lambda rows: None,
     checkpointer: Checkpointer | None = None,
 ) -> DeepResult:
-    """Trains, hands the columns of every chunk to ``on_rows``, and sums up.
+    """Trains, hands the columns of every span to ``on_rows``, and sums up.
 
-    A ``checkpointer`` says where to go on from, and is asked to save behind every chunk.
+    A ``checkpointer`` says where to go on from, and is asked to save behind every span.
 
     A seed that diverged stops where it was and is left out of the means from there on.
     """
     config = prepared.config
     key = keys_of(config.seed + np.arange(config.seeds) if config.seeds > 1 else config.seed)
     record = DeepRecord(prepared)
-    work = Work(prepared.algorithm, key, prepared.hparams, config.rounds, prepared.chunk_rounds)
+    work = Work(prepared.algorithm, key, prepared.hparams, config.rounds, prepared.span_rounds)
     state, failed, clock = run_rounds(work, record, on_rows, checkpointer or NoCheckpoints())
     history, evaluated = record.history(), record.evaluations()
     policy = _policies(state, prepared)
@@ -136,13 +136,13 @@ class DeepRecord:
         first = jax.tree.map(lambda leaf: np.asarray(leaf)[None], row)
         return self._take(0, first, np.ones((1, self._prepared.config.seeds), bool))
 
-    def add(self, chunk: Chunk) -> Columns | None:
-        count = len(jax.tree.leaves(chunk.info)[0])
+    def add(self, span: Span) -> Columns | None:
+        count = len(jax.tree.leaves(span.info)[0])
         if count == 0:
             return None
-        rounds = chunk.first_round + np.arange(count)[:, None]
-        failed = chunk.failed.reshape(self._prepared.config.seeds)
-        return self._take(chunk.first_round, chunk.info, (failed < 0) | (rounds < failed))
+        rounds = span.first_round + np.arange(count)[:, None]
+        failed = span.failed.reshape(self._prepared.config.seeds)
+        return self._take(span.first_round, span.info, (failed < 0) | (rounds < failed))
 
     def _take(self, first_round: int, info: Row, alive: np.ndarray) -> Columns:
         rows = shaped(info, self._prepared)
@@ -197,7 +197,7 @@ def _policies(state: Pytree, prepared: DeepPrepared) -> DeepShared:
 def _timing(clock: Clock, history: Columns, seeds: int) -> dict[str, float]:
     """Seconds in all, of compilation, and the steady rate behind it, of all agents and seeds.
 
-    The first chunk is the one that compiles; what it took beyond as many later rounds, and what
+    The first span is the one that compiles; what it took beyond as many later rounds, and what
     the initial state took, is counted as compilation.
     """
     steps = seeds * history["environment_steps"]

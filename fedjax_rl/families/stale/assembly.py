@@ -32,9 +32,9 @@ from fedjax_rl.settings.own import own_values
 from fedjax_rl.settings.values import named_values
 
 LEARNING_RATES = {"table": 0.4, "transformer": 1e-3}
-SECONDS_PER_CHUNK = 1.0
+SECONDS_PER_SPAN = 1.0
 TOKENS_PER_SECOND = {"table": 3_000_000, "transformer": 40_000}
-"""A guess of how fast responses are written and learned from, for the length of a chunk."""
+"""A guess of how fast responses are written and learned from, for the length of a span."""
 
 
 class Member(NamedTuple):
@@ -65,7 +65,7 @@ class HeteroPrepared(NamedTuple):
         traffic: of each run.
         algorithm: a sweep over the runs.
         hparams: traced settings.
-        chunk_steps: learner steps between two visits of the host.
+        span_steps: learner steps between two visits of the host.
     """
 
     loss: str
@@ -78,7 +78,7 @@ class HeteroPrepared(NamedTuple):
     traffic: tuple[Traffic, ...]
     algorithm: Algorithm
     hparams: HeteroSettings
-    chunk_steps: int
+    span_steps: int
 
 
 @precision(False)
@@ -124,7 +124,7 @@ def prepare(
         }
     runs = [simulated[member.window, member.seed] for member in members]
     schedules = stack([schedule for schedule, _ in runs])
-    algorithm = learner_of(loss, config, task, policy, depth(schedules))
+    algorithm = algorithm_of(loss, config, task, policy, depth(schedules))
     placement = devices.placement(1, len(members))
     start = started(config, task, policy)
     hparams = HeteroSettings(
@@ -141,7 +141,7 @@ def prepare(
     shared: Any = [None] * len(HeteroSettings._fields)
     axes = HeteroSettings(*shared)._replace(deliveries=0, learning_rate=0)  # type: ignore[arg-type]
     tokens = len(members) * config.prompts * config.group_size * task.response_length
-    chunk = TOKENS_PER_SECOND[config.policy] * SECONDS_PER_CHUNK / tokens
+    span = TOKENS_PER_SECOND[config.policy] * SECONDS_PER_SPAN / tokens
     return HeteroPrepared(
         loss=loss,
         config=config,
@@ -153,11 +153,11 @@ def prepare(
         traffic=tuple(traffic for _, traffic in runs),
         algorithm=sweep(algorithm, axes, len(members), placement.map_of("members")),
         hparams=hparams,
-        chunk_steps=int(np.clip(chunk, 1, 1000)),
+        span_steps=int(np.clip(span, 1, 1000)),
     )
 
 
-def learner_of(
+def algorithm_of(
     loss: str, config: HeteroConfig, task: TokenTask, policy: TokenPolicy, past: int
 ) -> Algorithm:
     """One learner that keeps so many past parameters; the algorithm of a single run.

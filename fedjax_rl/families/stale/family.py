@@ -15,7 +15,7 @@ from fedjax_rl.columns import of_table
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
 from fedjax_rl.families.protocol import Experiment, Family, Headline, Result
 from fedjax_rl.families.stale import messages
-from fedjax_rl.families.stale.assembly import HeteroPrepared, learner_of, prepare
+from fedjax_rl.families.stale.assembly import HeteroPrepared, algorithm_of, prepare
 from fedjax_rl.families.stale.cells import Cell, cells_of, columns, means
 from fedjax_rl.families.stale.comparison import COMPARISON
 from fedjax_rl.families.stale.config import NAMED, HeteroConfig, own_settings, unread
@@ -34,7 +34,7 @@ from fedjax_rl.records.sinks.log import Schedule
 from fedjax_rl.settings.fields import START, names, static_names
 from fedjax_rl.terminal.live import working
 from fedjax_rl.training.loop import OnRows
-from fedjax_rl.training.protocol import Assembled, Figures, thinned
+from fedjax_rl.training.protocol import Assembled, MemberResult, thinned
 
 CURVES = ("accuracy", "estimation_error", "reward", "kl", "weight_variance", "staleness")
 
@@ -57,9 +57,9 @@ def _run(
     prepared: HeteroPrepared,
     on_rows: OnRows,
     checkpointer: Checkpointer,
-    chunk: Callable[[int], int],
+    span: Callable[[int], int],
 ) -> Result:
-    prepared = prepared._replace(chunk_steps=chunk(prepared.chunk_steps))
+    prepared = prepared._replace(span_steps=span(prepared.span_steps))
     result = run(prepared, on_rows, checkpointer)
     (cell,) = result.cells
     write = partial(_write, cell, prepared.config.seed, result.summary)
@@ -109,7 +109,7 @@ class Stale:
             hparams=alone,
             prepared=prepared,
             rounds=config.steps,
-            chunk_rounds=prepared.chunk_steps,
+            span_rounds=prepared.span_steps,
         )
 
     def agents(self, prepared: HeteroPrepared) -> int:
@@ -125,15 +125,15 @@ class Stale:
     def _learner(self, prepared: Sequence[HeteroPrepared]) -> Algorithm:
         first = prepared[0]
         past = max(depth(one.schedules) for one in prepared)
-        return learner_of(self.algorithm, first.config, first.task, first.policy, past)
+        return algorithm_of(self.algorithm, first.config, first.task, first.policy, past)
 
     def outcome(self, algorithm: Algorithm, state: Pytree) -> Pytree:
         """The learner's parameters."""
         return state.parameters
 
-    def figures(
+    def result(
         self, prepared: HeteroPrepared, rows: Pytree, outcome: Pytree, failed: int
-    ) -> Figures:
+    ) -> MemberResult:
         """Figures of a member; NaN where it had failed, as in a study."""
         missing = prepared.config.steps + 1 - len(rows.loss)
         rows = jax.tree.map(lambda leaf: _lengthened(leaf, missing)[:, None], rows)
@@ -144,7 +144,7 @@ class Stale:
         at = at[thinned(len(at))]
         curves = {"round": cell.step[at], "virtual_seconds": cell.seconds[0, at]}
         curves |= {name: cell.values[name][0, at] for name in CURVES}
-        return Figures(summarise(cell, prepared, {}), curves)
+        return MemberResult(summarise(cell, prepared, {}), curves)
 
     def digest(self, prepared: HeteroPrepared) -> str:
         """SHA-256 of the content of the task and of a trace."""

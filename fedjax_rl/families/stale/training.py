@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from fedjax_rl.columns import Columns
-from fedjax_rl.execution.train import Chunk, to_host
+from fedjax_rl.execution.train import Span, to_host
 from fedjax_rl.families.stale.assembly import HeteroPrepared, prepare
 from fedjax_rl.families.stale.cells import Cell, cells_of, columns, logged_columns
 from fedjax_rl.families.stale.config import HeteroConfig, settings_type
@@ -72,9 +72,9 @@ def run(
     on_rows: OnRows = lambda rows: None,
     checkpointer: Checkpointer | None = None,
 ) -> HeteroResult:
-    """Trains every member, hands the mean columns of every chunk to ``on_rows``, and sums up.
+    """Trains every member, hands the mean columns of every span to ``on_rows``, and sums up.
 
-    A ``checkpointer`` says where to go on from, and is asked to save behind every chunk.
+    A ``checkpointer`` says where to go on from, and is asked to save behind every span.
 
     A member that diverged stops where it was; its columns are NaN from there on.
     """
@@ -84,7 +84,7 @@ def run(
         keys_of(np.array([member.seed for member in prepared.members])),
         prepared.hparams,
         prepared.config.steps,
-        prepared.chunk_steps,
+        prepared.span_steps,
     )
     state, failed, clock = run_rounds(work, record, on_rows, checkpointer or NoCheckpoints())
     cells = cells_of(prepared, record.history(), failed, to_host(state.parameters))
@@ -108,8 +108,8 @@ class HeteroRecord:
         first = jax.tree.map(lambda leaf: np.asarray(leaf)[None], row)
         return self._take(0, first, np.full(len(self._prepared.members), -1))
 
-    def add(self, chunk: Chunk) -> Columns:
-        return self._take(chunk.first_round, chunk.info, chunk.failed)
+    def add(self, span: Span) -> Columns:
+        return self._take(span.first_round, span.info, span.failed)
 
     def _take(self, first_step: int, rows: HeteroRow, failed: np.ndarray) -> Columns:
         self._parts.append(columns(first_step, rows, failed))

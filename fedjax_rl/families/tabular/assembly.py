@@ -34,7 +34,7 @@ from fedjax_rl.settings.values import named_values
 from fedjax_rl.sources.problems import Problem, load_problem
 from fedjax_rl.sources.solutions import certify
 
-SECONDS_PER_CHUNK = 0.5
+SECONDS_PER_SPAN = 0.5
 """Aim for the time between two visits of the host."""
 FLOPS_PER_SECOND = 2e10
 SECONDS_PER_AGENT_STEP = 1e-6
@@ -52,7 +52,7 @@ class Prepared(NamedTuple):
         algorithm: FedNPG or a reference, observed.
         hparams: traced settings.
         layout: names and references of the columns.
-        chunk_rounds: rounds between two visits of the host.
+        span_rounds: rounds between two visits of the host.
     """
 
     config: FedNPGConfig
@@ -61,7 +61,7 @@ class Prepared(NamedTuple):
     algorithm: Algorithm
     hparams: ObservedSettings
     layout: Layout
-    chunk_rounds: int
+    span_rounds: int
 
 
 def prepare(
@@ -111,7 +111,7 @@ def prepare(
         algorithm,
         hparams,
         layout,
-        chunk_rounds(config, hparams.federation.learner.model, agents.costs.shape),
+        span_rounds(config, hparams.federation.learner.model, agents.costs.shape),
     )
 
 
@@ -243,7 +243,7 @@ def bytes_per_round(
     return (config.participants or num_agents) * each + num_agents * each
 
 
-def chunk_rounds(config: FedNPGConfig, model: Model, cost_shape: tuple[int, ...]) -> int:
+def span_rounds(config: FedNPGConfig, model: Model, cost_shape: tuple[int, ...]) -> int:
     """Rounds that take about half a second, from a count of floating-point operations."""
     num_agents, slots, num_states, num_actions = cost_shape
     dynamics = model.dynamics
@@ -257,7 +257,7 @@ def chunk_rounds(config: FedNPGConfig, model: Model, cost_shape: tuple[int, ...]
     if config.evaluation == "sampled":
         horizon = 10.0 / (1.0 - float(model.discount))
         seconds += agent_steps * pairs * config.rollouts * horizon * 1e-7
-    return int(np.clip(SECONDS_PER_CHUNK / seconds, 1, MOST_ROUNDS_PER_CHUNK))
+    return int(np.clip(SECONDS_PER_SPAN / seconds, 1, MOST_ROUNDS_PER_CHUNK))
 
 
 def _range(signal: FloatArray) -> float:

@@ -38,7 +38,7 @@ from fedjax_rl.sources.content import digest_of
 from fedjax_rl.sources.problems import PROBLEM_FILES, Problem
 from fedjax_rl.terminal.live import working
 from fedjax_rl.training.loop import OnRows
-from fedjax_rl.training.protocol import Assembled, Figures, thinned
+from fedjax_rl.training.protocol import Assembled, MemberResult, thinned
 
 CURVES = ("value", "gap", "violation", "average_gap", "average_violation", "strong_violation")
 
@@ -57,9 +57,9 @@ def _prepare(algorithm: str, settings: FedNPGConfig, devices: DeviceSettings) ->
 
 
 def _run(
-    prepared: Prepared, on_rows: OnRows, checkpointer: Checkpointer, chunk: Callable[[int], int]
+    prepared: Prepared, on_rows: OnRows, checkpointer: Checkpointer, span: Callable[[int], int]
 ) -> Result:
-    prepared = prepared._replace(chunk_rounds=chunk(prepared.chunk_rounds))
+    prepared = prepared._replace(span_rounds=span(prepared.span_rounds))
     result = run(prepared, on_rows, checkpointer)
     return Result(
         summary=result.summary,
@@ -125,7 +125,7 @@ class Tabular:
             hparams=hparams,
             prepared=prepared._replace(config=config, hparams=hparams),
             rounds=config.rounds,
-            chunk_rounds=prepared.chunk_rounds,
+            span_rounds=prepared.span_rounds,
         )
 
     def agents(self, prepared: Prepared) -> int:
@@ -143,7 +143,9 @@ class Tabular:
         """The whole state: policies and multipliers."""
         return state
 
-    def figures(self, prepared: Prepared, rows: Pytree, outcome: Pytree, failed: int) -> Figures:
+    def result(
+        self, prepared: Prepared, rows: Pytree, outcome: Pytree, failed: int
+    ) -> MemberResult:
         """Figures of a member, from rows up to the round that failed."""
         first = rows_of(jax.tree.map(lambda leaf: leaf[:1], rows))
         parts = [initial_columns(first, prepared.layout)]
@@ -161,7 +163,7 @@ class Tabular:
                 view: measures(prepared, rows, history, summary, round)
                 for view, round in self._equal.at(prepared.config).items()
             }
-        return Figures(summary, {name: history[name][at] for name in ("round", *CURVES)})
+        return MemberResult(summary, {name: history[name][at] for name in ("round", *CURVES)})
 
     def digest(self, prepared: Prepared) -> str:
         """SHA-256 of the problem's arrays."""

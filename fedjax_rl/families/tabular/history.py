@@ -157,7 +157,7 @@ def average(sums: FloatArray, count: FloatArray, otherwise: FloatArray) -> Float
 
 
 def _running(values: FloatArray, before: FloatArray) -> FloatArray:
-    """Sums that go on from ``before``, added in one order however rounds are cut into chunks."""
+    """Sums that go on from ``before``, added in one order however rounds are cut into spans."""
     sums: FloatArray = np.empty((*values.shape[:-1], values.shape[-1] + 1))
     sums[..., 0], sums[..., 1:] = before, values
     return np.cumsum(sums, axis=-1)[..., 1:]

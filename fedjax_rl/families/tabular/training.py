@@ -12,7 +12,7 @@ from fedjax_rl.algorithm import Algorithm
 from fedjax_rl.cmdp.model import CMDP, FloatArray
 from fedjax_rl.cmdp.solve import Certificate
 from fedjax_rl.columns import Columns
-from fedjax_rl.execution.train import Chunk, to_host
+from fedjax_rl.execution.train import Span, to_host
 from fedjax_rl.families.tabular.assembly import Prepared, prepare
 from fedjax_rl.families.tabular.config import FedNPGConfig
 from fedjax_rl.families.tabular.history import Sums, columns, initial_columns, no_sums, rows_of
@@ -89,16 +89,16 @@ def run(
     on_rows: OnRows = lambda rows: None,
     checkpointer: Checkpointer | None = None,
 ) -> FedNPGResult:
-    """Trains, hands the columns of every chunk to ``on_rows``, and sums up.
+    """Trains, hands the columns of every span to ``on_rows``, and sums up.
 
-    A ``checkpointer`` says where to go on from, and is asked to save behind every chunk.
+    A ``checkpointer`` says where to go on from, and is asked to save behind every span.
 
     Rounds from the first that was not finite on are not reported; the state before them is.
     """
     config = prepared.config
     key = keys_of(config.seed + np.arange(config.seeds) if config.seeds > 1 else config.seed)
     record = FiniteRecord(prepared)
-    work = Work(prepared.algorithm, key, prepared.hparams, config.rounds, prepared.chunk_rounds)
+    work = Work(prepared.algorithm, key, prepared.hparams, config.rounds, prepared.span_rounds)
     state, _, clock = run_rounds(work, record, on_rows, checkpointer or NoCheckpoints())
     history = record.history()
     outcome = outcome_of(prepared.algorithm, state, record.failed_round)
@@ -130,14 +130,14 @@ class FiniteRecord:
         self._parts.append(initial_columns(rows, self._layout))
         return self._parts[-1]
 
-    def add(self, chunk: Chunk) -> Columns | None:
-        self.failed_round = first_failure(chunk)
-        last = chunk.last_round if self.failed_round is None else self.failed_round - 1
-        count = last - chunk.first_round + 1
+    def add(self, span: Span) -> Columns | None:
+        self.failed_round = first_failure(span)
+        last = span.last_round if self.failed_round is None else self.failed_round - 1
+        count = last - span.first_round + 1
         if count < 1:
             return None
-        rows = rows_of(jax.tree.map(lambda rows: rows[:count], chunk.info), self._seeds)
-        table, self._sums = columns(chunk.first_round, rows, self._sums, self._layout)
+        rows = rows_of(jax.tree.map(lambda rows: rows[:count], span.info), self._seeds)
+        table, self._sums = columns(span.first_round, rows, self._sums, self._layout)
         self._parts.append(table)
         return table
 
@@ -158,11 +158,11 @@ class FiniteRecord:
         return self._parts[0]
 
 
-def first_failure(chunk: Chunk) -> int | None:
+def first_failure(span: Span) -> int | None:
     """The first round that was not finite, in any member of a sweep."""
-    if chunk.failed_members is None:
-        return chunk.failed_round
-    failed = chunk.failed_members[chunk.failed_members >= 0]
+    if span.failed_members is None:
+        return span.failed_round
+    failed = span.failed_members[span.failed_members >= 0]
     return int(failed.min()) if failed.size else None
 
 
@@ -186,6 +186,6 @@ def _softmax(logits: FloatArray) -> FloatArray:
 
 
 def _rate(clock: Clock) -> float:
-    """Rounds per second, without the first chunk when there are others: it also compiles."""
+    """Rounds per second, without the first span when there are others: it also compiles."""
     (begin, began), (end, ended) = clock.marks[1 if len(clock.marks) > 2 else 0], clock.marks[-1]
     return (end - begin) / max(ended - began, 1e-9)

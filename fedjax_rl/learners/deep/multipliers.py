@@ -14,7 +14,7 @@ from fedjax_rl.learners.deep.agent import DeepAgent, DeepSettings
 from fedjax_rl.learners.deep.state import DeepLocal, DeepShared
 from fedjax_rl.ops.duals import DualState, pid, projected_gradient
 
-DUAL_RULES = {"gradient": projected_gradient, "pid": pid}
+DUAL_STEPS = {"gradient": projected_gradient, "pid": pid}
 
 
 def dual_step(
@@ -42,7 +42,7 @@ def dual_step(
     if duals is None:
         return None
     settings = hparams.duals._replace(cap=caps)
-    rule_step, value = DUAL_RULES[rule], cost_estimate.value
+    rule_step, value = DUAL_STEPS[rule], cost_estimate.value
     proposed = rule_step(duals, value, agent.budgets, agent.dual_scale, settings)
     stepped: DualState = jax.tree.map(partial(jnp.where, cost_estimate.known), proposed, duals)
     return stepped

@@ -38,7 +38,7 @@ TABLE = {
     "bytes_exchanged": "Communication/Bytes",
     "virtual_seconds": "Time/Virtual",
 }
-FAMILIES = {
+PREFIXES = {
     "cost/": "Metrics/EpCost",
     "evaluation/cost/": "Metrics/TestEpCost",
     "multiplier/": "Metrics/LagrangeMultiplier",
@@ -60,7 +60,7 @@ def name_of(column: str, alone: bool) -> str:
     """The name that tools show of a column; ``alone`` says that there is only one constraint."""
     if column in TABLE:
         return TABLE[column]
-    for beginning, family in FAMILIES.items():
+    for beginning, family in PREFIXES.items():
         if column.startswith(beginning):
             single = alone and beginning != "multiplier/"
             return family if single else f"{family}/{column.removeprefix(beginning)}"

@@ -44,7 +44,7 @@ class Sink(Protocol):
     """
 
     def write(self, rows: Logged) -> None:
-        """Takes the rows of a chunk."""
+        """Takes the rows of a span."""
 
     def close(self, finished: bool) -> None:
         """Closes the sink; ``finished`` is false for a run that was stopped or failed."""

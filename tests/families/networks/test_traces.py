@@ -25,7 +25,7 @@ def test_one_trace_for_all_rounds_seeds_and_settings(algorithm):
         keys = jax.vmap(jax.random.key)(seed + np.arange(2))
         hparams = prepare(algorithm, config, prepared.loaded).hparams
         state, _ = start(federation, keys, hparams)
-        for chunk in train(federation, keys, state, hparams, rounds=3, chunk_rounds=2):
-            assert (chunk.failed_members < 0).all()
-        policies.append(np.asarray(jax.tree.leaves(chunk.state)[0]))
+        for span in train(federation, keys, state, hparams, rounds=3, span_rounds=2):
+            assert (span.failed_members < 0).all()
+        policies.append(np.asarray(jax.tree.leaves(span.state)[0]))
     assert (policies[0] != policies[1]).any()

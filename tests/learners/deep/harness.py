@@ -245,11 +245,11 @@ def run(algorithm, agents, rounds, seed=0, **changes):
     hparams = FederationSettings(agents, settings(**changes))
     state, _ = start(algorithm, key, hparams)
     first, infos = state, []
-    for chunk in train(algorithm, key, state, hparams, rounds=rounds, chunk_rounds=4):
-        infos.append(chunk.info)
-        assert chunk.failed_round is None
+    for span in train(algorithm, key, state, hparams, rounds=rounds, span_rounds=4):
+        infos.append(span.info)
+        assert span.failed_round is None
     info = jax.tree.map(lambda *parts: np.concatenate(parts), *infos)
-    return first, chunk.state, info
+    return first, span.state, info
 
 
 def step_key(seed, round, agent, local_step=0, local_steps=1):

@@ -78,10 +78,10 @@ def test_a_sweep_over_seeds_is_the_single_runs():
     keys = jax.vmap(jax.random.key)(jnp.arange(members))
     together = sweep(algorithm, None, members)
     state, _ = start(together, keys, hparams)
-    chunks = list(train(together, keys, state, hparams, rounds=rounds, chunk_rounds=rounds))
-    assert chunks[-1].failed_members.tolist() == [-1] * members
+    spans = list(train(together, keys, state, hparams, rounds=rounds, span_rounds=rounds))
+    assert spans[-1].failed_members.tolist() == [-1] * members
     _, _, single = federation("two", "ppo", 2, 2)
     ends = [run(single, mixed_agents(), rounds, seed=member)[1] for member in range(members)]
     for member, end in enumerate(ends):
-        close(agent_at(chunks[-1].state, member), end)
+        close(agent_at(spans[-1].state, member), end)
     assert moved(ends[0].shared, ends[1].shared) > 0.01

@@ -54,8 +54,8 @@ def steps_of(sink):
 def test_rows_that_are_due_reach_every_sink_once():
     one, other = Kept(), Kept()
     log = log_of({"csv": one, "wandb": other})
-    for chunk in (rounds(0, 0), rounds(1, 2), rounds(3, 5), rounds(6, 7)):
-        log.write(chunk)
+    for span in (rounds(0, 0), rounds(1, 2), rounds(3, 5), rounds(6, 7)):
+        log.write(span)
     log.write_last(rounds(0, 7))
     assert steps_of(one) == steps_of(other) == [0, 3, 6, 7]
     assert [row["Metrics/EpRet"] for _, row in one.rows] == [0.0, 1.5, 3.0, 3.5]
@@ -82,8 +82,8 @@ def test_frames_per_second_are_of_all_seeds_since_the_last_visit(monkeypatch, st
     monkeypatch.setattr(module.time, "perf_counter", lambda: next(times))
     sink = Kept()
     log = log_of({"csv": sink}, every=1, seeds=2)
-    for chunk in (rounds(0, 1, steps), rounds(2, 3, steps), rounds(4, 7, steps)):
-        log.write(chunk)
+    for span in (rounds(0, 1, steps), rounds(2, 3, steps), rounds(4, 7, steps)):
+        log.write(span)
     first, second, third = expected
     assert [row.get("Time/FPS") for _, row in sink.rows] == [first] * 2 + [second] * 2 + [third] * 4
 
@@ -91,8 +91,8 @@ def test_frames_per_second_are_of_all_seeds_since_the_last_visit(monkeypatch, st
 def test_a_tool_that_fails_is_left_out_with_a_warning(capsys):
     table, tool = Kept(), Kept(fails_at=6)
     log = log_of({"csv": table, "mlflow": tool})
-    for chunk in (rounds(0, 3), rounds(4, 6), rounds(7, 7)):
-        log.write(chunk)
+    for span in (rounds(0, 3), rounds(4, 6), rounds(7, 7)):
+        log.write(span)
     log.close(True)
     assert steps_of(table) == [0, 3, 6, 7] and steps_of(tool) == [0, 3]
     assert table.closed is True and tool.closed is None
@@ -119,8 +119,8 @@ class Held(Kept):
 def test_a_slow_tool_does_not_hold_up_the_run():
     sink = Held()
     log = log_of({"wandb": BackgroundSink(sink)})
-    for chunk in (rounds(0, 2), rounds(3, 5), rounds(6, 7)):
-        log.write(chunk)
+    for span in (rounds(0, 2), rounds(3, 5), rounds(6, 7)):
+        log.write(span)
     assert sink.rows == []
     sink.let_go.set()
     log.close(True)

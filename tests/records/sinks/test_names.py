@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fedjax_rl.records.sinks.names import FAMILIES, TABLE, metrics_of
+from fedjax_rl.records.sinks.names import PREFIXES, TABLE, metrics_of
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -40,6 +40,6 @@ def test_values_are_handed_on_as_they_are():
 
 
 def test_only_what_never_stands_side_by_side_shares_a_name():
-    names = sorted([*TABLE.values(), *FAMILIES.values()])
+    names = sorted([*TABLE.values(), *PREFIXES.values()])
     twice = {name for name in names if names.count(name) > 1}
     assert twice == {"Metrics/EpRet"}  # `value` of finite problems, `reward` of the others
