@@ -17,6 +17,7 @@ from tests.conftest import fresh_environment
 ROOT = pathlib.Path(__file__).parent.parent
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", NAMES)
 def test_bench_runs(name, tmp_path):

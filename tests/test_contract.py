@@ -154,6 +154,7 @@ print("equal")
 """
 
 
+@pytest.mark.slow
 def test_eight_devices_equal_one(run_python):
     root = __file__.rsplit("/tests/", 1)[0]
     finished = run_python(EIGHT_DEVICES.format(root=root), devices=8, timeout=230)

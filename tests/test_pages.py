@@ -129,6 +129,7 @@ def reader(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
             del sys.modules[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_CODE, ids=identify)
 def test_blocks_run_in_order(page: pathlib.Path, runs_cache: pathlib.Path, reader: None) -> None:
     opening = 2 if page.name == "README.md" else 0

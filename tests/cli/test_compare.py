@@ -112,6 +112,7 @@ def drift(small, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_both_views_are_rounds_of_the_same_run(small, drift):
     assert {path.name for path in drift.iterdir()} == FILES
     assert (drift / "comparison.png").stat().st_size > 10_000
@@ -224,6 +225,7 @@ def test_config_lists_everything(small, tmp_path, capsys):
     assert not (again / "comparison.csv").exists()
 
 
+@pytest.mark.slow
 def test_several_seeds_are_counted_at_equal_steps_too(small, tmp_path):
     out = tmp_path / "out"
     flags = ["--rounds", 12, "--seeds", 3, "--local-steps", "1,2", "--evaluation", "sampled"]

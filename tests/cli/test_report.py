@@ -70,6 +70,7 @@ FILES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_files_and_the_page_have_the_same_figures(made, name):
     """What was drawn from memory as the run ended is what the page reads out of its files."""

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.timeout(280)
 LONG = ["run", "fednpg", "--rounds", "400000", "--log-every", "1000", "--seeds", "2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", list(survival.RUNS))
 def test_killed_three_times_and_none_the_wiser(tmp_path, monkeypatch, algorithm):
     for name, value in fresh_environment(compiled_quickly=True).items():
@@ -214,6 +215,7 @@ def quick_compilation():
         yield
 
 
+@pytest.mark.slow
 def test_a_comparison_is_resumed_as_a_whole(tmp_path, quick_compilation):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     tiny = "--problem fedjax_rl.envs.known:chain --envs 4 --rollout 8 --hidden 8 8 --rounds 3"

@@ -179,6 +179,7 @@ def test_a_policy_that_is_not_feasible_is_not_called_so(tmp_path, capsys):
             assert set(summary["effective_multipliers"].values()) == {None}
 
 
+@pytest.mark.slow
 def test_absent_agents_draw_nothing(tmp_path):
     flags = ["--rounds", "10", "--evaluation", "sampled", "--rollouts", "1"]
     steps = []

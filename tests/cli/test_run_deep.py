@@ -72,6 +72,7 @@ both = pytest.mark.parametrize("seeds", [1, 2])
 every = pytest.mark.parametrize("reference", REFERENCES)
 
 
+@pytest.mark.slow
 @both
 @every
 def test_a_run_leaves_everything_behind(runs, reference, seeds):
@@ -92,6 +93,7 @@ def test_a_run_leaves_everything_behind(runs, reference, seeds):
     assert summary["seconds"] >= summary["compile_seconds"] > 0 < summary["steps_per_second"]
 
 
+@pytest.mark.slow
 @both
 @every
 def test_steps_and_bytes_are_counted(runs, reference, seeds):
@@ -112,6 +114,7 @@ def test_steps_and_bytes_are_counted(runs, reference, seeds):
     assert {leaf.shape[:2] for leaf in stored.values()} == {(seeds, policies)}
 
 
+@pytest.mark.slow
 @both
 @every
 def test_evaluations_are_tidy(runs, reference, seeds):
@@ -134,6 +137,7 @@ def test_evaluations_are_tidy(runs, reference, seeds):
     assert np.mean(last) == pytest.approx(summary_of(runs[reference, seeds])["last_reward"])
 
 
+@pytest.mark.slow
 @both
 @every
 def test_metrics_have_a_row_for_every_round(runs, reference, seeds):
@@ -146,6 +150,7 @@ def test_metrics_have_a_row_for_every_round(runs, reference, seeds):
     assert rows[0]["reward"] == "" and float(rows[-1]["entropy"]) > 0
 
 
+@pytest.mark.slow
 @both
 def test_comparing_puts_references_side_by_side(runs, seeds, capsys):
     out = runs["fed", seeds]
@@ -159,6 +164,7 @@ def test_comparing_puts_references_side_by_side(runs, seeds, capsys):
     assert float(rows[0]["cost/steps"]) == summary["costs"]["steps"]
 
 
+@pytest.mark.slow
 def test_a_config_reproduces_the_run_bit_for_bit(runs, tmp_path):
     first, again = runs["fed", 2], tmp_path / "again"
     assert main(["run", "fedppo", "--config", str(first / "config.yaml"), "--out", str(again)]) == 0
@@ -170,6 +176,7 @@ def test_a_config_reproduces_the_run_bit_for_bit(runs, tmp_path):
     assert settings["hidden"] == [8, 8] and settings["made_with"]["jax"]
 
 
+@pytest.mark.slow
 def test_seeds_are_those_of_runs_of_their_own(runs):
     """Seed 5 alone and seed 5 beside seed 6 differ only by the rounding of batched products."""
     alone, together = (rows_of(runs["fed", seeds], "evaluations.csv") for seeds in (1, 2))
@@ -181,6 +188,7 @@ def test_seeds_are_those_of_runs_of_their_own(runs):
     assert any(np.abs(two[name][0] - two[name][1]).max() > 1e-2 for name in two)
 
 
+@pytest.mark.slow
 def test_settings_of_the_task_and_of_overwriting(tmp_path, capsys):
     """Budgets, dynamics and access of one's own; a second run replaces what the first wrote."""
     access, out = tmp_path / "access.yaml", tmp_path / "run"
@@ -279,6 +287,7 @@ def limit(runs, tmp_path, monkeypatch):
     return numbers
 
 
+@pytest.mark.slow
 def test_a_seed_that_diverges_leaves_the_other_as_it_is(runs, limit, tmp_path, capsys):
     failed, healthy = int(limit.argmax()), int(limit.argmin())
     out, whole = tmp_path / "run", summary_of(runs["fed", 2])
@@ -297,6 +306,7 @@ def test_a_seed_that_diverges_leaves_the_other_as_it_is(runs, limit, tmp_path, c
     assert summary["rounds"] == 3 and rows_of(out)[-1]["reward"] != ""
 
 
+@pytest.mark.slow
 def test_a_run_whose_only_seed_diverges_ends_there(limit, tmp_path, capsys):
     out = tmp_path / "run"
     assert run(out, "--agents", 2, "--seed", 5, "--merge", "merges:always_breaks") == 1
@@ -359,6 +369,7 @@ def test_a_bad_flag_is_told_in_one_line_and_nothing_is_written(flags, tmp_path, 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_config_of_another_algorithm_is_refused(runs, capsys):
     config = str(runs["fed", 1] / "config.yaml")
     assert main(["run", "fednatural", "--config", config]) == 2
@@ -376,6 +387,7 @@ def test_a_comparison_overwrites_runs_only(tmp_path, capsys):
     assert (tmp_path / "config.yaml").read_text() == "of a run"
 
 
+@pytest.mark.slow
 def test_sixteen_seeds_with_orthogonal_networks_do_not_hang(run_cli, tmp_path):
     """The vmapped factorisations of the initialisation, in a process of their own."""
     sizes = TINY.replace("8 8", "64 64").replace("--rounds 3", "--rounds 1").split()

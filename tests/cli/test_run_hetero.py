@@ -106,6 +106,7 @@ def test_config_reproduces_the_run_bit_for_bit(finished, tmp_path):
     np.testing.assert_array_equal(one["table"], other["table"])
 
 
+@pytest.mark.slow
 def test_the_transformer_runs_from_a_warm_start_that_is_kept(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("FEDJAX_RL_CACHE", str(tmp_path / "cache"))
     flags = [*TINY[:-3], "0.2", "--policy", "transformer", "--width", "8", "--heads", "2"]
@@ -124,6 +125,7 @@ def test_the_transformer_runs_from_a_warm_start_that_is_kept(tmp_path, capsys, m
     assert again.accuracy == accuracy, "a damaged entry is made anew"
 
 
+@pytest.mark.slow
 def test_latency_from_a_file_and_synchronous_runs(tmp_path):
     trace = tmp_path / "delays.csv"
     trace.write_text("seconds\n100\n250.5\n")
@@ -160,6 +162,7 @@ def test_a_seed_that_diverges_is_reported(tmp_path, capsys):
     assert summary["last"] is None and summary["best_by_seed"] == [None]
 
 
+@pytest.mark.slow
 def test_losses_and_windows_side_by_side(tmp_path, capsys):
     out = tmp_path / "compared"
     flags = ["--losses", "gepo,grpo", "--windows", "0,2", "--seeds", "2", "--out", str(out)]

@@ -93,6 +93,7 @@ print("equal")
 )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "source",

@@ -338,6 +338,7 @@ class Bases:
         return self._known[key]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_every_setting_has_an_effect_on_every_route(algorithm):
     """An object may refuse what belongs to names."""

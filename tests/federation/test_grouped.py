@@ -44,6 +44,7 @@ def test_outputs_common_to_all_agents_stay_common():
     np.testing.assert_array_equal(own, 3.0 + np.arange(5.0))
 
 
+@pytest.mark.slow
 def test_federated_agents_learn_the_same_in_groups():
     world = strip("episode", "step", budgets=(4.0, 0.2), max_steps_in_episode=5, spread=0.9)
     agents = agents_of(world, [[1, 1], [0, 1], [1, 0]])

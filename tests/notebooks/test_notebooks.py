@@ -29,6 +29,7 @@ def small(monkeypatch, tmp_path):
         yield tmp_path / "figures"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook_runs(name, small, capsys):
     """As a plain script: all notebooks of a process share what is compiled and solved."""

@@ -20,7 +20,7 @@ NOTHING = (None, (), 0, 1, "none", False)
 """What stands for no such thing, or for one of it, whoever says it."""
 APART = {
     ("episodes", "Evaluate"): "of eval, which judges runs of any family",
-    ("episodes", "Played"): "of eval, which judges runs of any family",
+    ("episodes", "EvaluationRequest"): "of eval, which judges runs of any family",
 }
 """Defaults that are another thing's, by name and by whose they are."""
 

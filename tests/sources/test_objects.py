@@ -76,6 +76,7 @@ def test_anything_else_is_refused_by_its_type(run):
         run(np.ones(3))
 
 
+@pytest.mark.slow
 def test_tasks_are_taken_as_objects(cmdp):
     """Of gymnax, finite, and of tokens."""
     task = environments.make("cartpole-pos2")

@@ -90,6 +90,7 @@ def swept_members(table, algorithm):
     return kind, groups
 
 
+@pytest.mark.slow
 def test_axes_of_fednpg(files):
     kind, groups = swept_members(axes.FINITE, "fednpg")
     found = ran(kind, groups)
@@ -108,6 +109,7 @@ def program(prepared):
     return str(step), *(np.asarray(constant).tobytes() for constant in step.consts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", axes.NETWORKS.algorithms)
 def test_axes_of_networks(files, algorithm):
     table = axes.table_of(algorithm)
@@ -135,6 +137,7 @@ def test_axes_of_networks(files, algorithm):
     assert_axes_matter(table, found)
 
 
+@pytest.mark.slow
 def test_axes_of_stale_data(files):
     (algorithm,) = axes.STALE.algorithms
     kind, groups = swept_members(axes.STALE, algorithm)

@@ -75,6 +75,7 @@ def assert_trees_close(actual, expected):
         np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "reference"), [("fedppo", "fed"), ("fednatural", "no-communication")]
 )

@@ -50,8 +50,8 @@ class DeepConfig:
     ] = None
     """d_j, one for each constraint, in place of the task's own."""
     agents_at_once: Annotated[int | None, at_least(1)] = None
-    """Most agents that are simulated side by side, for speed alone; unless given, as many as fit
-    a processor's cache, and all of them on an accelerator."""
+    """Most agents that are simulated side by side, which changes speed and last bits; unless given,
+    as many as fit a processor's cache, and all of them on an accelerator."""
     vary: Annotated[tuple[str, ...], name_values, several_agents] = ()
     """Dynamics that differ between agents, each NAME=VALUE,VALUE,… with one value per agent."""
     reference: Literal["fed", "omniscient", "no-communication", "one-shot", "unconstrained"] = "fed"

@@ -174,6 +174,8 @@ class Networks:
         )
         hparams = prepared.hparams._replace(federation=federation)
         return Assembled(
+            # All that shapes the program. What is in `Choices` is here with it; any other setting
+            # that is not traced must be named, or members that differ in it would share one.
             program=(
                 *(self.algorithm, choices, config.problem, config.problem_args, config.merge),
                 *(config.reference in ALONE, prepared.num_agents, config.agents_at_once),

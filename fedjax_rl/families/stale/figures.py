@@ -33,7 +33,7 @@ DIAGNOSTICS = {
     "clip_fraction": ("clipped fraction", False),
     "staleness": ("staleness, learner steps", False),
 }
-"""Columns by their label, and whether their ordinate is logarithmic."""
+"""Labels of columns, and whether their ordinate is logarithmic."""
 SMALLEST = 1e-12
 """Nothing below it is on a logarithmic axis: there rounding is all there is."""
 STRETCHES = 40

@@ -62,6 +62,7 @@ def test_means_leave_out_what_is_not_finite():
     np.testing.assert_array_equal(finite_mean(rows), [2.0, np.nan])
 
 
+@pytest.mark.slow
 def test_gspo_collapses_on_stale_data_and_gepo_does_not():
     """Product weights, label noise, W = 32, eight seeds (arXiv 2508.17850, in small)."""
     config = HeteroConfig(seeds=8, steps=400, evaluate_every=50)

@@ -70,6 +70,7 @@ def test_auto_steps_are_the_plain_ones_on_the_problem_rescaled_to_unit_range():
     np.testing.assert_allclose(automatic.history["value"], value, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_four_hospitals_come_within_one_percent_of_the_optimum():
     run = fednpg("icu-sepsis", rounds=300, step_size=20.0, dual_step_size=0.02)
     summary = run.summary
@@ -80,6 +81,7 @@ def test_four_hospitals_come_within_one_percent_of_the_optimum():
     assert summary["feasible_average"]
 
 
+@pytest.mark.slow
 def test_sampled_evaluation_follows_the_exact_trajectory_as_rollouts_grow():
     """The error falls as one over the root of the rollouts while it is small."""
     problem = support.random_problem(2)
