@@ -78,7 +78,8 @@ def load_problem(
         cmdp, stored_access = read_problem(Path(reference))
     else:
         offered = {"agents": agents, "discount": discount}
-        cmdp = _made(reference, arguments or {}, offered)
+        with by_flag(*{"discount"} - {*(arguments or {})}):
+            cmdp = _made(reference, arguments or {}, offered)
     with by_flag("budgets", "discount"):
         cmdp = with_settings(cmdp, budgets=budgets, discount=discount)
     return _shared(reference, cmdp, agents, access if access is not None else stored_access)

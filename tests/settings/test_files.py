@@ -75,7 +75,6 @@ def test_every_default_comes_back(tmp_path, kind):
         ("algorithm: fedppo", "a config.yaml of algorithm fednpg"),
         ("made_with: old", "made_with: got 'old'; a mapping"),
         ("checkpoints: 3", "checkpoints: got 3; a mapping"),
-        ("sinks: jsonl", "sinks: got 'jsonl'; a list"),
         ("rounds: '5'", "--rounds: got 5; a whole number of at least 1"),
         ("rounds: 1_000", "--rounds: got 1_000; a whole number of at least 1"),
         ("budgets: 5", "--budgets: got 5; a list of values"),

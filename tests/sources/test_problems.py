@@ -357,23 +357,23 @@ YAML_REFUSALS = {
     "no-name": ("a:\n", "--access: got None; names of constraints: segment-0, segment-1"),
     "unwatched": (
         "a: [segment-0]\n",
-        "access: got no agent that watches segment-1; every constraint needs at least one owner",
+        "--access: got no agent that watches segment-1; every constraint needs at least one owner",
     ),
     "ragged": (
         "- [1, 1]\n- [1]\n",
-        "access: got a ragged list; a matrix [N, M] of booleans",
+        "--access: got a ragged list; a matrix [N, M] of booleans",
     ),
     "too-wide": (
         "- [1, 1, 1]\n",
-        "access: got int64 of shape (1, 3); a matrix [N, M] of booleans with M = 2 is needed",
+        "--access: got int64 of shape (1, 3); a matrix [N, M] of booleans with M = 2 is needed",
     ),
     "empty": (
         "",
-        "access: got object of shape (); a matrix [N, M] of booleans with M = 2 is needed",
+        "--access: got object of shape (); a matrix [N, M] of booleans with M = 2 is needed",
     ),
     "scalar": (
         "true",
-        "access: got bool of shape (); a matrix [N, M] of booleans with M = 2 is needed",
+        "--access: got bool of shape (); a matrix [N, M] of booleans with M = 2 is needed",
     ),
 }
 

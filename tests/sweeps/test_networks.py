@@ -81,7 +81,8 @@ def assert_trees_close(actual, expected):
 )
 def test_every_member_equals_the_run_alone(algorithm, reference, monkeypatch):
     made = counted(monkeypatch, traces=1)
-    grid = {"learning_rate": [1e-3, 1e-2], "radius": [0.01, 0.1]}
+    own = {"clip": [0.1, 0.3]} if algorithm == "fedppo" else {"radius": [0.01, 0.1]}
+    grid = {"learning_rate": [1e-3, 1e-2], **own}
     base = dataclasses.replace(TINY, seeds=2, seed=5, reference=reference)
     members = swept(Networks(algorithm), base, grid, chunk=4)
     assert len(members) == 8 and len(made) == 1, "two chunks of one program"
@@ -131,13 +132,30 @@ def step_of(algorithm, hparams):
     return str(jax.make_jaxpr(algorithm.step)(key, np.int32(1), state, hparams))
 
 
-@pytest.mark.parametrize("algorithm", ["fedppo", "fednatural"])
-def test_settings_that_are_called_real_change_traced_settings_alone(algorithm):
-    family = Networks(algorithm)
-    base = dataclasses.replace(TINY, kl_limit=0.1)
-    first = family.assemble(base)
+READ_BY = {
+    **{"fedppo": {"clip", "kl_limit"}, "fednatural": {"radius", "damping"}},
+    "pid": {"proportional_gain", "integral_gain", "derivative_gain", "dual_smoothing"},
+    **{"gradient": {"dual_step_size"}, "crpo": {"tolerance"}},
+}
+"""Traced settings that an algorithm or a rule of the multipliers has for itself."""
+
+
+def test_every_traced_setting_of_networks_is_tried():
     assert set(OTHER) == set(names(DeepConfig, TRACED))
-    config = dataclasses.replace(base, **OTHER, budgets=(2.0,))
+    assert set().union(*READ_BY.values()) < set(OTHER)
+
+
+@pytest.mark.parametrize("duals", ["pid", "gradient", "crpo"])
+@pytest.mark.parametrize("algorithm", ["fedppo", "fednatural"])
+def test_settings_that_are_called_real_change_traced_settings_alone(algorithm, duals):
+    family = Networks(algorithm)
+    limit = {"kl_limit": 0.1} if algorithm == "fedppo" else {}
+    base = dataclasses.replace(TINY, duals=duals, **limit)
+    first = family.assemble(base)
+    unread = set().union(*(READ_BY[one] for one in {*READ_BY} - {algorithm, duals}))
+    unread |= {"multiplier_cap"} if duals == "crpo" else set()
+    other = {name: value for name, value in OTHER.items() if name not in unread}
+    config = dataclasses.replace(base, **other, budgets=(2.0,))
     member, alone = family.assemble(config), prepare(algorithm, config)
     assert member.program == first.program
     chex.assert_trees_all_equal(member.hparams, alone.hparams)
@@ -147,7 +165,8 @@ def test_settings_that_are_called_real_change_traced_settings_alone(algorithm):
             jax.tree.leaves(first.hparams), jax.tree.leaves(member.hparams), strict=True
         )
     )
-    assert changed == len(OTHER) - 1 + 2 + 1, "all but the seed; a budget, its scale, a second cap"
+    caps = "multiplier_cap" in other  # there are two of them
+    assert changed == len(other) - 1 + 2 + caps, "all but the seed; a budget and its scale"
     assert step_of(alone.algorithm, alone.hparams) == step_of(first.algorithm, first.hparams)
 
 
