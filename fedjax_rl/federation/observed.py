@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fedjax_rl.algorithm import Algorithm, Array, Pytree, Report
+from fedjax_rl.errors import InvalidInput
 from fedjax_rl.federation.isolated import AGENT_AXES, as_federation_of_one
 from fedjax_rl.federation.round import FederationSettings, FederationState
 
@@ -68,7 +69,12 @@ def observed(federation: Algorithm, *, counts: Counts | None = None) -> Algorith
     Args:
         federation: what is observed; its report has a `TabularPolicy` and multipliers [N, K].
         counts: which policies count in averages, as of a `Learner`; all where it is None.
+
+    Raises:
+        InvalidInput: the learner is not for float64, in which a policy is held to an optimum.
     """
+    if not federation.float64:
+        raise InvalidInput("float64", "False", "True, of a learner on finite problems")
 
     def observation(
         state: FederationState, hparams: ObservedSettings, environment_steps: jax.Array

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from fedjax_rl.errors import InvalidInput
 
 Participation = Callable[[jax.Array, int], jax.Array]
-"""(key_participation, num_agents) -> [N] booleans with at least one true."""
+"""(key_participation, num_agents) -> [N] booleans with at least one true, or the mean is 0 / 0."""
 
 
 def sampled(count: int) -> Participation:

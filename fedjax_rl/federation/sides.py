@@ -190,12 +190,20 @@ def gathered(needs: str, channel: Channel, sent: Update, weights: Array) -> Upda
         weights: [N], a factor on each one's own; 0 for an agent that is absent.
 
     Returns:
-        Values [N, …] and weights [N], or Σ_i w_i x_i and the scalar Σ_i w_i.
+        Values [N, …], zeros of agents that are absent, and weights [N]; or Σ_i w_i x_i and the
+        scalar Σ_i w_i.
     """
     values = jax.vmap(channel.receive)(sent.value)
     # The own weight of an absent agent may be NaN, and 0 · NaN would be NaN.
     weights = where(weights > 0, sent.weight * weights, weights)
-    return Update(*weighted_sum(values, weights)) if needs == SUM else Update(values, weights)
+    if needs == SUM:
+        return Update(*weighted_sum(values, weights))
+    return Update(_of_present(values, weights), weights)
+
+
+def _of_present(values: Pytree, weights: jax.Array) -> Pytree:
+    """What agents with a weight sent; no aggregator gets to see a NaN of one that is absent."""
+    return jax.tree.map(lambda leaf: where(weights > 0, leaf, jnp.zeros_like(leaf)), values)
 
 
 def server_side(

@@ -1,5 +1,7 @@
 """Laws of delays: how long a sampler stays with the parameters it has.
 
+That is the time between two syncs (`clock`), not the one that a batch travels.
+
 A law is fitted so that ``latency_low`` and ``latency_high`` are its 0.25 % and 99.75 % quantiles
 (arXiv 2508.17850). A draw T becomes the delay clip(T − offset, low, high); the offset is the time
 that a round trip takes anyway.
@@ -202,8 +204,8 @@ def empirical(times: Any) -> Latency:
 
 
 def _fitted(settings: QuantileSettings, quantile: Callable[[Seconds], Seconds]) -> Latency:
-    low, high, offset = map(float, settings)
-    return Latency(quantile, offset, low, high)
+    low, high = float(settings.latency_low), float(settings.latency_high)
+    return Latency(quantile, float(settings.latency_offset), low, high)
 
 
 def _check_quantiles(settings: QuantileSettings) -> None:

@@ -24,7 +24,7 @@ class Schedule(NamedTuple):
 
     Attributes:
         version: int32 [T], the learner step whose parameters sampled the batch, at most k − 1; 0
-            are the initial ones.
+            are the initial ones. The `Clock` sets it when a sampler loads parameters.
         sampler: int32 [T], who sampled it.
         batch: int32 [T], the running number of that sampler's batch, from 0: its random stream.
         seconds: float64 [T], the virtual time at which step k ended.

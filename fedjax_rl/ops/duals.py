@@ -28,12 +28,12 @@ class DualState(NamedTuple):
 
 
 class DualSettings(NamedTuple):
-    """Traced settings of both rules.
+    """Traced settings of both rules: the cap is of either, every other one of the rule it names.
 
     Attributes:
         step_size: η_λ of the projected gradient, scalar.
         proportional, integral, derivative: K_P, K_I, K_D of the PID rule, scalars.
-        smoothing: share of the old cost kept in the smoothed one, in [0, 1), scalar.
+        smoothing: of the PID rule, share of the old cost kept in the smoothed one, in [0, 1).
         cap: λ_max, scalar or [K], in reward per cost.
         cap_in_returns: λ_max in returns per budget, scalar; 0 for ``cap`` alone. See `caps`.
     """
@@ -78,7 +78,7 @@ def projected_gradient(
     scale: jax.Array,
     settings: DualSettings,
 ) -> DualState:
-    """λ ← clip(λ + η_λ (J − d), 0, λ_max) (arXiv 2405.03236).
+    """λ ← clip(λ + η_λ s (J − d), 0, λ_max), s the scale (arXiv 2405.03236).
 
     Args:
         state: multipliers before.
@@ -104,10 +104,10 @@ def pid(
 ) -> DualState:
     """A PID controller of the violation (Stooke et al. 2020, arXiv 2007.03964, algorithm 2).
 
-        Δ = J − d,  I ← clip(I + Δ, 0, λ_max / K_I),
-        λ = clip(K_P Δ + K_I I + K_D [J − J_before]₊, 0, λ_max)
+        Δ = s (J − d),  I ← clip(I + Δ, 0, λ_max / K_I),
+        λ = clip(K_P Δ + K_I I + K_D s [J − J_before]₊, 0, λ_max)
 
-    with J smoothed: J ← a J_before + (1 − a) J.
+    with the scale s and J smoothed: J ← a J_before + (1 − a) J.
 
     Args:
         state: multipliers, integral and smoothed costs before.

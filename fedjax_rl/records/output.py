@@ -125,7 +125,10 @@ def _checkpointer(
     extra: Mapping[str, Any],
     files: Files,
 ) -> tuple[Checkpointer, AbstractContextManager[object]]:
-    """Writes ``config.yaml``, or clears what is written behind the checkpoint to go on from."""
+    """Writes ``config.yaml``, or of a run that goes on removes what it had written.
+
+    Tables and figures are made anew from the record in the checkpoint.
+    """
     versions = made_with(digest)
     what = {"algorithm": algorithm, **without_folders(settings, files), "problem_sha256": digest}
     origin = Origin(what, versions)

@@ -96,7 +96,9 @@ def _satisfaction(summary: Mapping[str, Any]) -> Satisfaction | None:
         members = Members(what, np.stack(columns, 1))
     tolerance = number(summary.get("feasibility_tolerance", 0.0))
     whose = f"Mean over the last {brief(summary.get('evaluations_in_window'))} evaluations"
-    return satisfaction(whose, costs, mapping(summary, "budgets"), tolerance, members)
+    cut_short = number(summary.get("unfinished_episodes", 0.0)) > 0
+    budgets = mapping(summary, "budgets")
+    return satisfaction(whose, costs, budgets, tolerance, members, unfinished=cut_short)
 
 
 def _verdict(summary: Mapping[str, Any], found: Satisfaction | None) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from fedjax_rl.figures.numbers import NOTHING, brief, number, percent, plural
 from fedjax_rl.report.document import Bar, Satisfaction
 
 ROUNDING = 1e-9
-"""What a cost may be above its budget in any case, as a share of the larger of the two."""
+"""What a cost may be above its budget in any case: a share of the larger of the two, or of 1."""
 TRACK = 1.25, 2.5
 """A track ends at this many budgets: at least, and at most; a bar beyond is cut off there."""
 
@@ -36,6 +36,8 @@ def satisfaction(
     budgets: Mapping[str, Any],
     tolerance: float,
     members: Members | None = None,
+    *,
+    unfinished: bool = False,
 ) -> Satisfaction | None:
     """Bars of the constraints that have both a cost and a budget; None if there are none.
 
@@ -45,6 +47,8 @@ def satisfaction(
         budgets: d_j by name.
         tolerance: share of a budget by which a cost may exceed it and still count as kept.
         members: of which the costs are means; columns in the order of ``costs``.
+        unfinished: whether episodes were given up: what they would have cost is not known, and
+            no budget counts as kept.
     """
     names = [name for name in costs if name in budgets]
     if not names:
@@ -55,6 +59,7 @@ def satisfaction(
     by_member = members.costs if members is not None else np.zeros((0, 0))
     several = by_member.ndim == 2 and by_member.shape[0] > 1 and by_member.shape[1] == len(costs)
     within = _kept(by_member, [pairs.get(name, (0, math.nan))[1] for name in costs], tolerance)
+    within &= not unfinished
     bars = []
     for index, name in enumerate(costs):
         if name not in pairs:
@@ -62,7 +67,10 @@ def satisfaction(
         share = ""
         if members is not None and several:
             share = f"kept by {int(within[:, index].sum())} of {plural(len(within), members.what)}"
-        bars.append(bar(name, *pairs[name], tolerance, track, share))
+        own = bar(name, *pairs[name], tolerance, track, share)
+        if unfinished and own.verdict in ("kept", "tolerated"):
+            own = own._replace(verdict="unknown", verdict_text="not known: episodes were given up")
+        bars.append(own)
     count = sum(one.verdict in ("kept", "tolerated") for one in bars)
     summary = f"{count} of {plural(len(bars), 'budget')} kept"
     if members is not None and several:
@@ -109,7 +117,8 @@ def verdict_of(cost: float, budget: float, tolerance: float) -> tuple[str, str]:
 
 def cost_of_budget(one: Bar) -> str:
     """A cost beside its budget: ``1.85 of 2``."""
-    return f"{brief(one.cost)} of {brief(one.budget)}" if one.verdict != "unknown" else NOTHING
+    known = math.isfinite(one.cost) and math.isfinite(one.budget)
+    return f"{brief(one.cost)} of {brief(one.budget)}" if known else NOTHING
 
 
 def budgets_kept(found: Satisfaction | None) -> str:
@@ -124,6 +133,8 @@ def worst(found: Satisfaction | None) -> str:
     if found is None:
         return NOTHING
     broken = [one for one in found.bars if one.verdict == "broken"]
+    if not broken and any(one.verdict == "unknown" for one in found.bars):
+        return "which are exceeded is not known"
     if not broken:
         return "none exceeded"
     one = max(broken, key=lambda each: _ratio(each.cost, each.budget))
@@ -135,7 +146,7 @@ def _ratio(cost: float, budget: float) -> float:
 
 
 def _slack(cost: float, budget: float) -> float:
-    return ROUNDING * max(abs(cost), abs(budget))
+    return ROUNDING * max(abs(cost), abs(budget), 1.0)
 
 
 def _kept(costs: FloatArray, budgets: list[float], tolerance: float) -> np.ndarray:
@@ -144,7 +155,8 @@ def _kept(costs: FloatArray, budgets: list[float], tolerance: float) -> np.ndarr
         return np.zeros((0, len(budgets)), bool)
     limits = np.array(budgets)
     allowed = tolerance * np.abs(limits)
-    allowed = np.maximum(allowed, ROUNDING * np.maximum(np.abs(costs), np.abs(limits)))
+    scale = np.maximum(np.maximum(np.abs(costs), np.abs(limits)), 1.0)
+    allowed = np.maximum(allowed, ROUNDING * scale)
     # A constraint without a budget is nobody's to break.
     return np.asarray((costs - limits <= allowed) | np.isnan(limits))
 

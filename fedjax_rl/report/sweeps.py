@@ -146,7 +146,9 @@ def _satisfaction(swept: Swept) -> tuple[Satisfaction, ...]:
         means = dict(zip(names, matrix.mean(0).tolist(), strict=True)) if names else {}
         tolerance = number(rows[0].get("feasibility_tolerance", 0.0))
         whose = f"Best configuration, {policy}"
-        found.append(satisfaction(whose, means, budgets, tolerance, Members("seed", matrix)))
+        cut_short = any(number(row.get("unfinished_episodes", 0.0)) > 0 for row in rows)
+        members = Members("seed", matrix)
+        found.append(satisfaction(whose, means, budgets, tolerance, members, unfinished=cut_short))
     return tuple(one for one in found if one is not None)
 
 

@@ -126,7 +126,9 @@ def prepared(request: Request) -> Experiment:
         experiment = family.prepare(request.algorithm, request.settings, request.devices)
     if content is not None and content != experiment.digest:
         whose = whose_content(request.settings, family)
-        raise InvalidInput("--config", name, f"{whose} content is not what that run was made with")
+        raise InvalidInput(
+            "config.yaml", name, f"{whose} content is not what that run was made with"
+        )
     return experiment._replace(settings=absolute(experiment.settings, family.files))
 
 

@@ -1,5 +1,7 @@
 """The round: who takes part, what crosses, what stays."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,7 @@ from fedjax_rl.federation.participation import attendance, sampled
 from fedjax_rl.federation.round import FederationSettings, federate, message_bytes
 from fedjax_rl.learners.tabular.agent import effective_multipliers
 from fedjax_rl.learners.tabular.npg import npg
-from fedjax_rl.ops.means import weighted_mean, weighted_sum
+from fedjax_rl.ops.means import mean_of_sum, weighted_mean, weighted_sum
 from fedjax_rl.precision import precision
 from tests import support
 from tests.federation.harness import build, run
@@ -199,11 +201,11 @@ def stateless_learner():
     )
 
 
-def trained_without_state(agent_map, numbers, participation=None):
+def trained_without_state(agent_map, numbers, participation=None, aggregator=None):
     """The state and info after two rounds of two local steps, and what is reported."""
     algorithm = federate(
         stateless_learner(),
-        parameter_mean(),
+        aggregator or parameter_mean(),
         num_agents=len(numbers),
         local_steps=2,
         participation=participation,
@@ -227,6 +229,25 @@ def test_a_learner_may_have_no_local_state(agent_map):
     assert report.multipliers.shape == (3, 0)
     _, info, _ = trained_without_state(agent_map, numbers, sampled(2))
     assert (np.asarray(info) == 0).all(1).sum() == 1
+
+
+@pytest.mark.parametrize("needs", ["sum", "messages"])
+def test_nothing_of_an_absent_agent_reaches_the_others(needs):
+    """Not even where it is no number, through exchanges, local steps and the merge."""
+
+    def merge(values, weights, state):
+        return (mean_of_sum if needs == "sum" else weighted_mean)(values, weights), state
+
+    mean = parameter_mean()._replace(merge=merge, needs=needs)
+
+    def first_and_last(key, num_agents):
+        return jnp.arange(num_agents) != 1
+
+    state, info, _ = trained_without_state(
+        jax.vmap, [1.0, math.nan, 6.0], first_and_last, aggregator=mean
+    )
+    np.testing.assert_allclose(state.shared, 2 * 2 * 3.5)
+    assert np.isfinite(info).all()
 
 
 STATELESS = """
@@ -267,3 +288,11 @@ def test_who_is_absent_counts_nothing_whatever_its_weight():
     present, counted = attendance(None, key, 3)
     assert present is None
     np.testing.assert_array_equal(counted, np.ones(3))
+
+
+def test_a_learner_on_finite_problems_is_for_float64():
+    def single(evaluation):
+        return npg(evaluation)._replace(float64=False)
+
+    with pytest.raises(InvalidInput, match="float64: got False; True, of a learner on finite"):
+        build(support.random_problem(0), ONE_EACH, step=0.1, dual_step=0.1, learner=single)

@@ -186,6 +186,7 @@ def test_an_absent_agent_is_not_heard_whatever_it_sends():
             assert (float(value), float(weight)) == (10.0, 4.0)
         else:
             np.testing.assert_array_equal(weight, [1.0, 0.0, 3.0])
+            np.testing.assert_array_equal(value, [1.0, 0.0, 3.0])
 
 
 def test_an_aggregator_that_needs_something_else_is_refused():

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.timeout(30)
         (2.02, 2.0, "tolerated", "within tolerance, 1 % above its budget"),
         (3.0, 2.0, "broken", "exceeded by 50 %"),
         (0.5, 0.0, "broken", "exceeded by 0.5"),
+        (1e-12, 0.0, "kept", "satisfied, at its budget"),
         (-3.0, -2.0, "kept", "satisfied, 50 % below its budget"),
         (-1.0, -2.0, "broken", "exceeded by 50 %"),
         (math.nan, 2.0, "unknown", "no finite figure"),
@@ -79,3 +80,17 @@ def test_the_worst_is_named():
     within = satisfaction("It", {"a": 1.0}, {"a": 2.0}, 0.0)
     assert (budgets_kept(within), worst(within)) == ("1 of 1", "none exceeded")
     assert (budgets_kept(None), worst(None)) == ("–", "–")
+
+
+def test_of_episodes_that_were_given_up_no_budget_counts_as_kept():
+    """What they would have come to is not known, however little it was so far."""
+    members = Members("seed", np.array([[1.0, 9.0], [1.0, 9.0]]))
+    budgets = {"a": 2.0, "b": 2.0}
+    found = satisfaction("It", {"a": 1.0, "b": 9.0}, budgets, 0.05, members, unfinished=True)
+    assert [one.verdict for one in found.bars] == ["unknown", "broken"]
+    assert (
+        "given up" in found.bars[0].verdict_text and found.bars[0].share == "kept by 0 of 2 seeds"
+    )
+    assert budgets_kept(found) == "0 of 2" and "all of them by 0 of 2" in found.summary
+    alone = satisfaction("It", {"a": 1.0}, budgets, 0.05, unfinished=True)
+    assert worst(alone) == "which are exceeded is not known"

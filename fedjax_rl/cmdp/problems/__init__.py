@@ -1,4 +1,7 @@
-"""Finite problems that are generated; those read from files are registered in runs.sources."""
+"""Finite problems that are generated.
+
+``icu-sepsis``, from installed data, is registered in `sources.problems`.
+"""
 
 from fedjax_rl.algorithm import register_problem
 from fedjax_rl.cmdp.problems.admission_queue import admission_queue

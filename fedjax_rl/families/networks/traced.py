@@ -34,7 +34,7 @@ def choices_of(config: DeepConfig) -> Choices:
         minibatches=config.minibatches,
         hidden=tuple(config.hidden),
         activation=config.activation,
-        dual_rule=config.duals,
+        duals=config.duals,
         cost_surrogate=config.cost_surrogate,
         standardize=config.standardize,
         kl_stop=config.kl_limit is not None,

@@ -38,7 +38,7 @@ SECONDS_PER_SPAN = 0.5
 """Aim for the time between two visits of the host."""
 FLOPS_PER_SECOND = 2e10
 SECONDS_PER_AGENT_STEP = 1e-6
-MOST_ROUNDS_PER_CHUNK = 8192
+MOST_ROUNDS_PER_SPAN = 8192
 """Rows of so many rounds still fit the caches of the host."""
 
 
@@ -257,7 +257,7 @@ def span_rounds(config: FedNPGConfig, model: Model, cost_shape: tuple[int, ...])
     if config.evaluation == "sampled":
         horizon = 10.0 / (1.0 - float(model.discount))
         seconds += agent_steps * pairs * config.rollouts * horizon * 1e-7
-    return int(np.clip(SECONDS_PER_SPAN / seconds, 1, MOST_ROUNDS_PER_CHUNK))
+    return int(np.clip(SECONDS_PER_SPAN / seconds, 1, MOST_ROUNDS_PER_SPAN))
 
 
 def _range(signal: FloatArray) -> float:

@@ -97,12 +97,12 @@ class Loss(NamedTuple):
             and its help on the command line: ``Annotated[float, positive, "largest weight"]``.
             They are flags, settings in YAML and in Python, and axes of sweeps like any other.
         group_mean: whether it takes a group's mean, for which there is a choice of denominator;
-            of one that does not, ``--denominator`` is refused.
+            unless it says so, ``--denominator`` is refused.
     """
 
     judge: Callable[[Batch, Any], LossOutput]
     settings: Any = NoSettings
-    group_mean: bool = True
+    group_mean: bool = False
 
     def __call__(self, batch: Batch, settings: Any) -> LossOutput:
         """The loss of a batch, with its weights and what was clipped."""

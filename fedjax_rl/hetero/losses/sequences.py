@@ -179,7 +179,7 @@ def gmpo(choices: LossChoices) -> Loss:
             clipped=mean_over_tokens(bounded < free, batch.mask),
         )
 
-    return Loss(loss, GmpoSettings, group_mean=False)
+    return Loss(loss, GmpoSettings)
 
 
 def topr(choices: LossChoices) -> Loss:
@@ -200,7 +200,7 @@ def topr(choices: LossChoices) -> Loss:
             clipped=((advantage < 0.0) & (log_ratio > 0.0)).mean(dtype=jnp.float32),
         )
 
-    return Loss(loss, group_mean=False)
+    return Loss(loss)
 
 
 def _clipped(

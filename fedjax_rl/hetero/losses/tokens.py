@@ -162,7 +162,7 @@ def v_trace(choices: LossChoices) -> Loss:
         active = truncated & (advantage != 0.0)[..., None]
         return _policy_gradient(batch, terms, advantage, _sum_from_here(log_ratios), active)
 
-    return Loss(loss, VTraceSettings, group_mean=False)
+    return Loss(loss, VTraceSettings)
 
 
 def _clipped(advantage_of: Advantage, aggregate: Aggregate, settings: Any = ClipSettings) -> Loss:
@@ -177,7 +177,7 @@ def _clipped(advantage_of: Advantage, aggregate: Aggregate, settings: Any = Clip
             clipped=mean_over_tokens(active, batch.mask),
         )
 
-    return Loss(loss, settings, group_mean=False)
+    return Loss(loss, settings)
 
 
 def _per_token(values: jax.Array, mask: jax.Array, settings: Any) -> jax.Array:
@@ -193,7 +193,7 @@ def _truncated(cap_of: Callable[[Any], jax.Array], settings: Any) -> Loss:
         active = (log_ratios > log_cap) & (advantage != 0.0)[..., None]
         return _policy_gradient(batch, terms, advantage, log_ratios, active)
 
-    return Loss(loss, settings, group_mean=False)
+    return Loss(loss, settings)
 
 
 def _policy_gradient(

@@ -23,7 +23,7 @@ class Choices(NamedTuple):
         minibatches: into which a pass is dealt; divides T.
         hidden: widths of the hidden layers of every network.
         activation: of the hidden layers.
-        dual_rule: ``gradient``, ``pid`` or ``crpo``.
+        duals: ``gradient``, ``pid`` or ``crpo``.
         cost_surrogate: ``clipped`` or ``unclipped``.
         standardize: whether the Lagrangian's advantage is brought to deviation 1.
         kl_stop: whether an update stops at ``kl_limit``.
@@ -41,7 +41,7 @@ class Choices(NamedTuple):
     minibatches: int
     hidden: tuple[int, ...]
     activation: str
-    dual_rule: str
+    duals: str
     cost_surrogate: str
     standardize: bool
     kl_stop: bool
@@ -120,16 +120,17 @@ def design_of(task: Task, slots: int, choices: Choices) -> Design:
     """
     for name in COUNTS:
         if getattr(choices, name) < 1:
-            raise InvalidInput(flag(name), getattr(choices, name), "at least 1")
+            field = name if name == "line_search_steps" else flag(name)  # which has no option
+            raise InvalidInput(field, getattr(choices, name), "at least 1")
     if choices.rollout % choices.minibatches:
         raise InvalidInput(
             "--minibatches", choices.minibatches, f"a divisor of --rollout {choices.rollout}"
         )
-    for name, known in (("dual_rule", DUAL_RULES), ("cost_surrogate", COST_SURROGATES)):
+    for name, known in (("duals", DUAL_RULES), ("cost_surrogate", COST_SURROGATES)):
         if getattr(choices, name) not in known:
             value = repr(getattr(choices, name))
             raise InvalidInput(flag(name), value, f"one of {', '.join(known)}")
-    if choices.dual_rule == "crpo" and not slots:
+    if choices.duals == "crpo" and not slots:
         raise InvalidInput("--duals", "'crpo'", "gradient or pid where no cost is watched")
     space = task.environment.action_space(task.params)
     observations = task.environment.observation_space(task.params)

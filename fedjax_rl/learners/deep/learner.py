@@ -69,7 +69,7 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
         adopt=adopt,
         report=partial(report, design),
         message_kind="parameters",
-        exchanges=(VIOLATION,) if choices.dual_rule == "crpo" else (),
+        exchanges=(VIOLATION,) if choices.duals == "crpo" else (),
         weight=objective_scale if choices.weigh_merge else None,
     )
 
@@ -91,7 +91,7 @@ def initial(
     parameters = Parameters(design.actor.init(key_actor), critic, cost_critic)
     moments = running.no_moments(design.features)
     normalizes, shares = design.choices.normalize_observations, design.choices.share_critic
-    rectifies = design.choices.dual_rule == "crpo"
+    rectifies = design.choices.duals == "crpo"
     shared = DeepShared(
         actor=parameters.actor,
         critic=critic if shares else None,
@@ -136,7 +136,7 @@ def local_step(
         agent: its constraints [K] and environment.
         hparams: traced settings.
     """
-    rule = design.choices.dual_rule
+    rule = design.choices.duals
     key_rollout, key_improve = jax.random.split(key)
     rollout, environments = collect(
         key_rollout, policy_of(design, shared), local.environments, agent.params, design

@@ -15,6 +15,7 @@ from fedjax_rl.learners.deep.state import DeepLocal, DeepShared
 from fedjax_rl.ops.duals import DualState, pid, projected_gradient
 
 DUAL_STEPS = {"gradient": projected_gradient, "pid": pid}
+"""Rules of the multipliers, of `design.DUAL_RULES` those that have any."""
 
 
 def dual_step(

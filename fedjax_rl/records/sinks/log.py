@@ -29,7 +29,10 @@ MODULES = {
     "wandb": "fedjax_rl.records.sinks.wandb_offline",
     "mlflow": "fedjax_rl.records.sinks.mlflow_store",
 }
-"""Each imports what it needs, and has ``open_sink(directory, about)``."""
+"""Each imports what it needs, and has ``open_sink(directory, about)``.
+
+Another one is named in `saving.SinkName`, too, and what it writes among `directory.WRITTEN` or
+`FOLDERS`, or a run that goes on would find its old rows. Its extra has the name of the sink."""
 OURS = ("csv", "jsonl")
 """Written at once; if one of these cannot be written, neither can the run."""
 

@@ -40,7 +40,8 @@ class Sink(Protocol):
     """Takes the rows of one run, in order and each of them once.
 
     A run that is resumed hands a new sink all rows from round 0 on; what the earlier process
-    wrote is gone by then.
+    wrote is gone by then. It is opened and closed by the thread of the run, and written to by
+    another one.
     """
 
     def write(self, rows: Logged) -> None:

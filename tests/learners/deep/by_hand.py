@@ -28,7 +28,7 @@ def train_by_hand(design, settings, shared, local, params, keys):
     task, choices, slots = design.task, design.choices, design.slots
     networks = [shared.actor, shared.critic, local.cost_critic]
     adam = Adam(networks)
-    duals = Duals(choices.dual_rule, slots, settings.duals)
+    duals = Duals(choices.duals, slots, settings.duals)
     environments = local.environments
     running_sums = np.zeros((choices.envs, slots))
     running_weights = np.ones((choices.envs, slots))

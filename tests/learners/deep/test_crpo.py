@@ -27,7 +27,7 @@ BOTH = pytest.mark.parametrize("learner", ["ppo", "natural"])
 
 
 def crpo(learner):
-    return federation("two", learner, 2, 2, dual_rule="crpo")
+    return federation("two", learner, 2, 2, duals="crpo")
 
 
 def trained(learner, budgets, **changes):
@@ -82,7 +82,7 @@ def test_a_step_goes_down_the_worst_violated_cost():
     agents = mixed_agents(relative=False)
     shared, local = made.init(jax.random.key(0), agent_at(agents, 0), settings())
     local = local._replace(feasible=np.zeros((), bool))
-    step = single_step("natural", dual_rule="crpo")
+    step = single_step("natural", duals="crpo")
 
     def actor(budgets, watches=(True, True)):
         agent = agent_at(agents, 0)._replace(budgets=np.float32(budgets), watches=np.array(watches))

@@ -35,7 +35,7 @@ def names(tree):
 @pytest.mark.parametrize("shares", [True, False])
 @pytest.mark.parametrize("normalizes", [True, False])
 def test_only_actor_and_critic_and_moments_are_merged(learner, rule, shares, normalizes):
-    choices = {"share_critic": shares, "normalize_observations": normalizes, "dual_rule": rule}
+    choices = {"share_critic": shares, "normalize_observations": normalizes, "duals": rule}
     design = designed(WORLDS["two"], 2, **choices)
     seen, opinions = [], []
 

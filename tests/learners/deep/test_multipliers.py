@@ -16,7 +16,7 @@ PADDING = (1, 1)
 
 
 def history(rule, **duals):
-    _, _, algorithm = federation("endless", "ppo", 2, 2, dual_rule=rule, epochs=1)
+    _, _, algorithm = federation("endless", "ppo", 2, 2, duals=rule, epochs=1)
     agents = agents_of(WORLDS["endless"], ACCESS)
     _, state, info = run(algorithm, agents, ROUNDS, duals=duals)
     np.testing.assert_array_equal(state.local.duals.multipliers, info.multipliers[-1, :, 0])

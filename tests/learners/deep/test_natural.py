@@ -33,7 +33,7 @@ KEY = jax.random.key(5)
 def made():
     """An agent with a multiplier, a learner with enough conjugate steps, and where it starts."""
     task = strip("episode", budgets=(1.0,), max_steps_in_episode=5, spread=0.9)
-    design = designed(task, 1, hidden=(4,), conjugate_steps=60, dual_rule="gradient", epochs=1)
+    design = designed(task, 1, hidden=(4,), conjugate_steps=60, duals="gradient", epochs=1)
     agent = agent_at(agents_of(task, [[1]]), 0)
     learner = natural(design)
     shared, local = learner.init(jax.random.key(0), agent, settings())
@@ -196,13 +196,13 @@ def test_a_line_search_takes_the_longest_step_that_is_good():
 @pytest.mark.parametrize("damping", [0.1, 0.0])
 def test_a_zero_gradient_leaves_the_actor_alone_and_finite(damping):
     """That of an agent whose own costs are within budget where CRPO finds others violated."""
-    _, learner, _ = federation("two", "natural", 2, 2, dual_rule="crpo")
+    _, learner, _ = federation("two", "natural", 2, 2, duals="crpo")
     agent = agent_at(mixed_agents(), 0)
     agent = agent._replace(budgets=np.full(2, 1e6, np.float32))
     shared, local = learner.init(jax.random.key(0), agent, settings())
     local = local._replace(feasible=jnp.zeros((), bool))
     hparams = settings(entropy_weight=0.0, damping=damping)
-    step = single_step("natural", dual_rule="crpo")
+    step = single_step("natural", duals="crpo")
     after, local, info = step(KEY, TIME, shared, local, agent, hparams)
     jax.tree.map(np.testing.assert_array_equal, after.actor, shared.actor)
     assert info.improvement.gradient_norm == 0 and info.improvement.kl == 0

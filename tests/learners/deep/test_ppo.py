@@ -22,17 +22,17 @@ pytestmark = pytest.mark.timeout(240)
 
 ROUNDS = 3
 VARIANTS = {
-    "unclipped-gradient": {"dual_rule": "gradient", "cost_surrogate": "unclipped"},
-    "clipped-pid": {"dual_rule": "pid", "cost_surrogate": "clipped", "scale_returns": False},
+    "unclipped-gradient": {"duals": "gradient", "cost_surrogate": "unclipped"},
+    "clipped-pid": {"duals": "pid", "cost_surrogate": "clipped", "scale_returns": False},
     "unclipped-pid": {
-        "dual_rule": "pid",
+        "duals": "pid",
         "cost_surrogate": "unclipped",
         "kl_stop": True,
         "epochs": 3,
         "world": "slope",
     },
     "clipped-gradient": {
-        "dual_rule": "gradient",
+        "duals": "gradient",
         "cost_surrogate": "clipped",
         "standardize": False,
         "normalize_observations": True,

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(240)
 CASES = {
     "ppo": ("ppo", {}),
     "natural": ("natural", {}),
-    "crpo": ("ppo", {"dual_rule": "crpo"}),
+    "crpo": ("ppo", {"duals": "crpo"}),
 }
 cases = pytest.mark.parametrize("case", CASES)
 

@@ -44,7 +44,7 @@ def test_the_merged_policy_is_the_mean_weighed_by_objective_scale(normalizes):
 
 
 def test_objective_scale_is_the_reward_weight_and_the_weighed_multipliers():
-    design = designed(WORLDS["two"], 2, weigh_merge=True, dual_rule="gradient")
+    design = designed(WORLDS["two"], 2, weigh_merge=True, duals="gradient")
     learner, hparams, agent = LEARNERS["ppo"](design), settings(), agent_at(mixed_agents(), 0)
     shared, local = learner.init(jax.random.key(0), agent, hparams)
     raised = local.duals._replace(multipliers=jnp.array([2.0, 3.0]))
