@@ -13,7 +13,6 @@ from fedjax_rl.errors import InvalidInput
 
 FloatArray = NDArray[np.float64]
 Axes = int | tuple[int, ...]
-
 NUMBERS_PER_BATCH = 2**22
 """How many resampled scores are held at once (32 MiB)."""
 
@@ -108,9 +107,8 @@ def interquartile_mean(scores: ArrayLike, axis: Axes | None = None) -> float | F
     pooled = array.reshape(1, -1) if axis is None else _last(array, axis)
     count = pooled.shape[-1]
     quartiles = slice(count // 4, count - count // 4)
-    middle = np.partition(pooled, (quartiles.start, quartiles.stop - 1), axis=-1)[
-        ..., quartiles
-    ].mean(-1)
+    ordered = np.partition(pooled, (quartiles.start, quartiles.stop - 1), axis=-1)
+    middle = ordered[..., quartiles].mean(-1)
     return float(middle[0]) if axis is None else np.asarray(middle)
 
 

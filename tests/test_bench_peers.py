@@ -92,6 +92,7 @@ def test_worker_that_says_something_else_is_ended(tmp_path):
         worker(tmp_path, TALKS)
 
 
+@pytest.mark.slow
 def test_uninstallable_requirement_is_a_reason_in_one_line(tmp_path):
     with pytest.raises(PeerUnavailable) as caught:
         peer_environment(
@@ -103,6 +104,7 @@ def test_uninstallable_requirement_is_a_reason_in_one_line(tmp_path):
     assert not (tmp_path / peers.MARKER).exists()
 
 
+@pytest.mark.slow
 def test_environment_is_made_once(tmp_path, monkeypatch):
     python = peer_environment("empty", [], tmp_path, pip_options=["--no-index", "pip"])
     assert python.exists()

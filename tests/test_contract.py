@@ -84,6 +84,7 @@ def test_same_seed_gives_the_same_bits_and_the_seed_matters_only_when_sampling(c
     assert (first.policy == other.policy).all() == (case[2] == "exact")
 
 
+@pytest.mark.slow
 @contract
 def test_jit_changes_nothing(case):
     algorithm, hparams = algorithm_and_hparams(*case)

@@ -22,6 +22,7 @@ def watched(number, steps, fraction=leakage.BUDGET_FRACTION, rounds=60):
     return problems, leakage.watch(problems, leakage.STEP, steps, rounds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [2, 3, 4])
 def test_one_local_step_gives_the_cost_advantage_away(number):
     problems, view = watched(number, 1)

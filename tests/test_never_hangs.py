@@ -84,6 +84,7 @@ print("finished")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defence", DEFENCES)
 @pytest.mark.parametrize(
     "program", [SOLVES, INITIALISATION], ids=["64 vmapped solves", "64 vmapped initialisations"]
@@ -149,6 +150,7 @@ print("finished")
 """
 
 
+@pytest.mark.slow
 def test_many_members_on_forced_devices(run_python):
     root = str(pathlib.Path(__file__).parent.parent)
     source = f"import sys; sys.path.insert(0, {root!r})\n{DEVICES}"

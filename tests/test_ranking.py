@@ -466,6 +466,7 @@ def test_a_search_records_its_share_and_holds_to_it(tmp_path, capsys):
         resume(out)
 
 
+@pytest.mark.slow
 def test_a_comparison_counts_the_seeds(tmp_path, capsys):
     """Sampled evaluation, so that seeds differ; from summaries alone the same follows by hand."""
     flags = ["--rounds", "30", "--seeds", "4", "--evaluation", "sampled", "--rollouts", "2"]

@@ -94,7 +94,7 @@ def stale(cache):
     sizes = {"prompts": 2, "group_size": 2, "held_out": 8, "on_policy": 2, "evaluate_every": 2}
     network = {"policy": "transformer", "layers": 1, "width": 4, "heads": 1}
     task = {"task_args": ("length=3", "modulus=3")}
-    with mock.patch.dict(TEACHING, transformer=Teaching(prompts=8, span=2, measured=64)):
+    with mock.patch.dict(TEACHING, transformer=Teaching(prompts=8, chunk=2, measured=64)):
         run = hetero_rl("gepo", **network, **sizes, **task, steps=3, window=2, warm_start=0.1)
     (cell,), (entry,) = run.cells, (cache / FOLDER).iterdir()
     return cell.values, cell.parameters, run.prepared.start, list(entry.stem.encode())
@@ -133,6 +133,7 @@ def test_a_setting_of_the_session_changes_no_bit(results, user_cache, setting):
     assert_same_bits(found, results("finite"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_all_of_them_at_once_change_no_bit_of_any_family(results, user_cache, family):
     with session(**SETTINGS):
@@ -225,6 +226,7 @@ PLATFORMS = {"JAX_PLATFORMS": ("cuda", "nonsense"), "JAX_ENABLE_X64": ("nonsense
 ABSENT = [(name, value) for name, values in PLATFORMS.items() for value in values]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "value"), ABSENT)
 def test_a_session_that_jax_does_not_take_is_told_in_one_line(monkeypatch, run_python, name, value):
     if value == "cuda" and any(device.platform == "gpu" for device in jax.devices()):
@@ -249,6 +251,7 @@ assert os.listdir() == []
 """
 
 
+@pytest.mark.slow
 def test_the_api_says_so_too(monkeypatch, run_python):
     monkeypatch.setenv("JAX_PLATFORMS", "nonsense")
     for call in (

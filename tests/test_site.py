@@ -59,6 +59,7 @@ def formulas(page: pathlib.Path) -> list[str]:
     return re.findall(r"<math.*?</math>", page.read_text(encoding="utf-8"), re.S)
 
 
+@pytest.mark.slow
 def test_formulas_are_typeset(site: pathlib.Path) -> None:
     for name, least in FORMULAS.items():
         assert len(formulas(site / f"{name}.html")) >= least, name
@@ -151,6 +152,7 @@ def test_the_site_is_as_dark_as_the_system_and_legible(
     assert (max(light) < 64) == dark and (min(light) > 240) != dark, ground
 
 
+@pytest.mark.slow
 def test_an_option_is_found_by_its_flag(site: pathlib.Path, browser: Browser) -> None:
     page = browser.open(site / "index.html", WIDE)
     page.evaluate("document.querySelector('[data-md-component=search-query]').focus()")

@@ -171,6 +171,7 @@ def test_equal_steps_are_those_of_the_shortest_variant():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reference", ["fed", "no-communication"])
 def test_feasibility_from_rows_is_that_of_the_summary(reference):
     """At the last round both are known: one from rows, one from the policies themselves."""
@@ -202,6 +203,7 @@ def judged_from_rows(base):
     return recorded["rows"]["feasible_average"], recorded["rows"]["feasible_last"]
 
 
+@pytest.mark.slow
 def test_config_lists_everything(small, tmp_path, capsys):
     out = tmp_path / "out"
     flags = ["--problem", small, "--rounds", "4", "--learners", "npg,optimistic"]
@@ -294,6 +296,7 @@ def same_comparison(one, other):
                 assert own[name] == value
 
 
+@pytest.mark.slow
 def test_a_comparison_that_was_killed_goes_on_to_the_same_table(small, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     arguments = [*LONG, "--problem", small]
@@ -317,6 +320,7 @@ def test_a_comparison_that_was_killed_goes_on_to_the_same_table(small, tmp_path)
     assert main(["resume", str(killed)]) == 0
 
 
+@pytest.mark.slow
 def test_a_comparison_that_was_stopped_goes_on_to_the_same_bits(
     small, tmp_path, monkeypatch, capsys
 ):

@@ -55,6 +55,7 @@ def assert_runs(arguments, environment, out, cwd, before=()):
     assert {path.name for path in out.iterdir()} >= DRAWN
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     os.getuid() != 0 or shutil.which("setpriv") is None,
     reason="only root can become somebody else, and with setpriv",

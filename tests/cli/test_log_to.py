@@ -59,10 +59,12 @@ def check_logged(out):
         assert {name: "" if cell is None else repr(cell) for name, cell in row.items()} == known
 
 
+@pytest.mark.slow
 def test_every_family_logs_what_its_table_holds(logged):
     check_logged(logged[1])
 
 
+@pytest.mark.slow
 def test_a_resumed_run_of_every_family_has_every_row_once(logged, tmp_path):
     broken = tmp_path / "run"
     shutil.copytree(logged[1], broken)
@@ -74,6 +76,7 @@ def test_a_resumed_run_of_every_family_has_every_row_once(logged, tmp_path):
     check_logged(broken)
 
 
+@pytest.mark.slow
 def test_what_was_asked_for_is_remembered_and_can_be_taken_back(tmp_path):
     first, second, third, last = (tmp_path / name for name in ("1", "2", "3", "4"))
     arguments = ["run", "fednpg", "--rounds", "2"]

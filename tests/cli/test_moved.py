@@ -56,6 +56,7 @@ def rows(path):
     return (path / "metrics.csv").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "file"),
     [([*FINITE, "--problem"], "a.npz"), ([*STALE, "--latency"], "trace.csv")],

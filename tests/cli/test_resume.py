@@ -161,6 +161,7 @@ def test_other_versions_are_a_warning(broken, capsys, monkeypatch):
     assert "the last bits may differ (fedjax_rl: " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_error_and_no_loss(tmp_path, run_python):
     """A quota on the size of files, which only a checkpoint exceeds."""
     out = tmp_path / "run"

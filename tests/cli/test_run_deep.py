@@ -223,6 +223,7 @@ def test_settings_of_the_task_and_of_overwriting(tmp_path, capsys):
     assert figures["mode_reward"] == summary["mode_reward"], "a mode in a world without chance"
 
 
+@pytest.mark.slow
 def test_a_finite_problem_is_held_to_its_optimum(tmp_path, capsys):
     path, out = tmp_path / "problem.npz", tmp_path / "run"
     problem = support.random_problem(0)

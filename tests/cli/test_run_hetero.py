@@ -140,6 +140,7 @@ def test_latency_from_a_file_and_synchronous_runs(tmp_path):
     assert summary["learner_idle_share"] > 0.5
 
 
+@pytest.mark.slow
 def test_a_law_of_the_readers_own_has_settings_of_its_own(tmp_path):
     """As flags, in the file, as an axis, and of a run to its end."""
     out, law = tmp_path / "paced", f"{LAW}:paced"
@@ -151,6 +152,7 @@ def test_a_law_of_the_readers_own_has_settings_of_its_own(tmp_path):
     assert main(["sweep", "grpo", *TINY, *grid, "--out", str(tmp_path / "sweep")]) == 0
 
 
+@pytest.mark.slow
 def test_a_seed_that_diverges_is_reported(tmp_path, capsys):
     out = tmp_path / "diverged"
     flags = [*TINY[:-1], "3e38", "--kl", "code", "--kl-weight", "1e30"]
@@ -198,6 +200,7 @@ def test_losses_and_windows_side_by_side(tmp_path, capsys):
     assert "heatmap.png" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_algorithms_of_one_kind_are_an_axis(tmp_path, capsys):
     out = tmp_path / "sweep"
     grid = ["--grid", "algorithm=gepo,grpo", "--steps", "2"]

@@ -108,6 +108,7 @@ def test_without_optuna_it_says_how_to_install_it(small, tmp_path, monkeypatch, 
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_networks_are_searched(tmp_path, capsys):
     out = tmp_path / "out"
     arguments = ["fedppo", "--problem", "fedjax_rl.envs.known:chain", "--rounds", 1, "--envs", 4]
@@ -121,6 +122,7 @@ def test_networks_are_searched(tmp_path, capsys):
     assert 1e-3 <= document["learning_rate"] <= 1e-2 and document["duals"] == "gradient"
 
 
+@pytest.mark.slow
 def test_trials_lie_on_several_devices(small, tmp_path, run_cli):
     arguments = [
         "fednpg",

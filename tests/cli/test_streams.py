@@ -143,6 +143,7 @@ def test_an_output_that_is_full_gets_one_line(arguments):
     assert one.stderr.count("\n") == 1 and "No space left" in one.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("--help",), ("list", "losses")])
 def test_a_reader_that_leaves_gets_no_traceback(arguments):
     one = process(*arguments)

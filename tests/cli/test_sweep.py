@@ -275,6 +275,7 @@ def test_networks_are_swept_and_the_best_can_be_run(tmp_path, capsys):
     assert {path.name for path in out.glob("*.png")} == {"curves.png", "parallel.png"}
 
 
+@pytest.mark.slow
 def test_stale_data_is_swept_and_the_best_can_be_run(tmp_path, capsys):
     out = tmp_path / "out"
     flags = ["--grid", "learning_rate=0.1,0.5", "--grid", "window=0,2", "--out", out]

@@ -56,6 +56,7 @@ def assert_runs_alone(out, settings):
             assert float(row[name]) == pytest.approx(summary[name], rel=1e-12, abs=1e-12), name
 
 
+@pytest.mark.slow
 def test_budgets_are_swept_to_the_end(tmp_path):
     assert swept("--problem", "b.npz", "--grid", "budgets=[1.0],[2.0]", "--out", "s") == 0
     np.testing.assert_allclose(values("s"), [1, 2], rtol=1e-9)
@@ -66,6 +67,7 @@ def test_budgets_are_swept_to_the_end(tmp_path):
     assert command("best", "s") == 0 and command("plot", "s") == 0
 
 
+@pytest.mark.slow
 def test_arguments_and_discounts_of_a_problem_are_swept_to_the_end():
     grid = ["--grid", "problem_args=[seed=1],[seed=2]", "--grid", "discount=0.8,0.9"]
     assert swept("--problem", "random-mdp", *grid, "--out", "s") == 0

@@ -66,6 +66,7 @@ def columns(path):
     return {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0]}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_two_processes_train_like_one(tmp_path, run_cli):
     saving = (*RUN_SHORT, "--checkpoint-every", "1")
@@ -112,6 +113,7 @@ def saved_state(out):
     return saved
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_death_stops_the_others_and_the_run_goes_on_alone(tmp_path, victim, run_cli):
@@ -156,6 +158,7 @@ def test_a_death_stops_the_others_and_the_run_goes_on_alone(tmp_path, victim, ru
         resumed.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_two_processes_share_a_sweep(tmp_path, run_cli):
     arguments = ("sweep", "fednpg", "--problem", "random-mdp", "--rounds", "5", "--chunk", "2")
@@ -178,6 +181,7 @@ def test_two_processes_share_a_sweep(tmp_path, run_cli):
             assert float(row[name]) == pytest.approx(float(other[name]), abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_user_mistake_of_one_process_ends_all(tmp_path):
     (tmp_path / "taken").mkdir()

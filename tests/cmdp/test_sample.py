@@ -55,6 +55,7 @@ def test_horizon_has_mean_one_over_one_minus_discount():
     assert mean == pytest.approx(10.0, rel=0.05)
 
 
+@pytest.mark.slow
 def test_gathered_dynamics_are_sampled_alike():
     problem = sparse_problem(states=120, actions=2, reach=6)
     exact, sampled = estimates(problem, 5, seeds=40, penalties=np.array([0.0, 1.0]))

@@ -134,6 +134,7 @@ def planned_pendulum(task: Task, prices: list[float]) -> tuple[float, np.ndarray
     return float(reward), np.asarray(costs), float(jnp.mean(jnp.cos(last) > 0.9))
 
 
+@pytest.mark.slow
 def test_the_best_swing_up_of_a_pendulum() -> None:
     task = environments.make("pendulum")
     reward, costs, upright = planned_pendulum(task, [0.0, 0.0])

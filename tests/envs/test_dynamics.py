@@ -156,6 +156,7 @@ def test_a_random_trajectory(name: str) -> None:
     assert_agree(along_a_trajectory(environments.make(name)), CASES[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_states_all_over_the_space(name: str) -> None:
     task = environments.make(name)

@@ -367,6 +367,7 @@ def test_every_setting_has_an_effect_on_every_route(algorithm):
                 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_what_has_no_effect_is_refused_on_every_route(algorithm):
     walk = walk_of(algorithm)

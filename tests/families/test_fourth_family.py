@@ -98,6 +98,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path):
     arguments = ["run", NAME, "--rounds", "3000", "--checkpoint-every", "50"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"

@@ -88,6 +88,7 @@ def stepped():
     return states, infos
 
 
+@pytest.mark.slow
 def test_a_row_at_rest_is_built_like_a_row_of_a_round():
     row, rows, _ = recorded()
     first = jax.tree.map(lambda leaf: leaf[0], rows)
@@ -106,6 +107,7 @@ def test_only_due_rounds_are_evaluated():
         assert np.isfinite(leaf[due]).all() and np.isnan(leaf[~due]).all()
 
 
+@pytest.mark.slow
 def test_evaluation_is_of_the_merged_policy_with_a_key_of_its_own():
     _, rows, last = recorded()
     states, _ = stepped()
@@ -169,6 +171,7 @@ def test_agents_alone_have_rows_of_their_own():
     assert all(axis == 0 for axis in jax.tree.leaves(both.agent_axes(state)))
 
 
+@pytest.mark.slow
 def test_agents_alone_never_hear_of_each_other():
     """Each takes the steps that it would take without any federation."""
     agents, _, learner = lonely()

@@ -26,6 +26,7 @@ def points_mean():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_optimistic_federation_is_the_centralised_method_at_step_over_n(seed):
     problem = support.random_problem(seed)

@@ -175,6 +175,7 @@ def test_tokens_are_those_of_the_plain_trainer():
     assert 0 < rewards.mean() < 1
 
 
+@pytest.mark.slow
 def test_a_delay_sweep_is_one_program_and_each_member_its_own_run():
     chex.clear_trace_counter()
     schedules = [schedule_of(0), schedule_of(2, seed=1), schedule_of(3, seed=2)]
@@ -209,6 +210,7 @@ def test_evaluations_come_when_they_are_due():
     assert np.isfinite(info.check.estimation_error).tolist() == info.evaluated.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["gepo", "gspo", "bnpo", "v-trace"])
 def test_other_losses_learn_too(loss):
     made = algorithm(depth(schedule_of(3)), loss)

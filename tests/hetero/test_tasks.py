@@ -63,6 +63,7 @@ def solve(task, prompts):
     return jax.jit(jax.vmap(task.solution))(prompts)
 
 
+@pytest.mark.slow
 @each_task
 def test_solutions_are_those_of_plain_python(task, answer):
     prompts = draw(task)
@@ -109,6 +110,7 @@ def test_rewards_of_random_answers_are_those_of_plain_python(task, answer):
     np.testing.assert_array_equal(rewards, np.asarray(expected, np.float32))
 
 
+@pytest.mark.slow
 @each_task
 def test_a_table_can_solve_it(task, answer):
     """Equal contexts want equal tokens, and a context knows nothing of what is to come."""
@@ -133,6 +135,7 @@ def test_a_table_can_solve_it(task, answer):
         )
 
 
+@pytest.mark.slow
 @each_task
 def test_one_by_one_is_as_all_at_once(task, answer):
     prompts = draw(task, seed=5, number=4)
@@ -175,6 +178,7 @@ def test_contexts_by_hand():
     )
 
 
+@pytest.mark.slow
 def test_brackets_close_as_often_as_they_are_told():
     task = brackets(length=40, closing=0.3)
     prompts = np.asarray(draw(task, number=500))
@@ -189,6 +193,7 @@ def test_brackets_close_as_often_as_they_are_told():
     assert (np.asarray(draw(brackets(closing=1)))[:, 1::2] >= 3).all()
 
 
+@pytest.mark.slow
 def test_no_prompt_is_both_trained_on_and_held_out():
     task = addition(digits=1)
     sides = split(task)

@@ -39,6 +39,7 @@ def cached_programs(tmp_path):
     return {entry: entry.stat().st_mtime_ns for entry in found}
 
 
+@pytest.mark.slow
 def test_a_second_start_compiles_nothing_and_computes_the_same(tmp_path):
     first = started(tmp_path, "first")
     entries = cached_programs(tmp_path)
@@ -57,6 +58,7 @@ def test_a_second_start_compiles_nothing_and_computes_the_same(tmp_path):
     assert set(cached_programs(tmp_path)) == set(entries)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "variables"),
     [

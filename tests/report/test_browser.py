@@ -214,6 +214,7 @@ def test_what_was_closed_fits_when_it_opens(browser, pages):
     assert page.complaints() == []
 
 
+@pytest.mark.slow
 def test_nothing_in_files_is_executed(browser, tmp_path):
     run = made.finite(tmp_path / "run", names=(EVIL, "right"))
     made.config(run, algorithm="fednpg", problem=EVIL, rounds=4, **{EVIL: EVIL})

@@ -19,13 +19,13 @@ def swept(family, base, grid, chunk=None):
 def ran(family, groups):
     """Every member of groups by number, with what it ended with: (member, done, kept)."""
     outcomes = {}
-    figures = family.figures
+    result = family.result
 
     def recorded(prepared, rows, own, failed):
         outcomes[prepared.config.seed, id(prepared)] = own
-        return figures(prepared, rows, own, failed)
+        return result(prepared, rows, own, failed)
 
-    family.figures = recorded
+    family.result = recorded
     found = {}
     for group in groups:
         program = group.program(family)
@@ -37,5 +37,5 @@ def ran(family, groups):
             ):
                 own = outcomes[member.config.seed, id(member.assembled.prepared)]
                 found[member.number] = member, done, own
-    family.figures = figures
+    family.result = result
     return [found[number] for number in sorted(found)]

@@ -175,6 +175,7 @@ def test_a_merge_at_the_end_has_no_place_in_a_sweep():
         groups_of(Networks("fedppo"), TINY, {"reference": ["fed", "one-shot"]})
 
 
+@pytest.mark.slow
 def test_members_of_networks_that_diverge_are_marked():
     grid = {"learning_rate": [1e-3, 3e38]}
     (_, whole, _), (_, broken, _) = swept(Networks("fedppo"), TINY, grid)
@@ -183,6 +184,7 @@ def test_members_of_networks_that_diverge_are_marked():
     assert broken.row["rounds"] == broken.row["failed_round"] - 1
 
 
+@pytest.mark.slow
 def test_every_member_on_stale_data_equals_the_run_alone(monkeypatch):
     loss = "gepo"
     made = counted(monkeypatch, traces=1)
@@ -206,6 +208,7 @@ def test_group_sizes_are_groups_of_stale_data():
     assert groups[0].axes.loss.clip_low == 0 and groups[0].axes.start is None
 
 
+@pytest.mark.slow
 def test_a_member_on_stale_data_that_diverges_is_marked():
     # Half of the rewards are flipped: hardly a batch without a gradient, and two overflow.
     common = {"kl": "code", "kl_weight": 1e3, "label_noise": 0.5, "steps": 12}

@@ -164,6 +164,7 @@ class Cut(Exception):
     """What a process that was killed would not even have noticed."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "call", "members"),
     [

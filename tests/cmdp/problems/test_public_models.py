@@ -97,6 +97,7 @@ RUNS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_federation_comes_near_the_optimum(name):
     """The averaged policy is within a few per cent, of the value and of every budget."""

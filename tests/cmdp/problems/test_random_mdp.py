@@ -89,11 +89,13 @@ def test_a_seed_is_reproducible_and_matters():
     assert not np.allclose(random_mdp(seed=4).transition, random_mdp(seed=5).transition)
 
 
+@pytest.mark.slow
 def test_infeasible_draws_are_common_when_there_are_many_constraints(small_and_crowded):
     share = np.mean([slater_slack(problem) <= 0 for problem in small_and_crowded.values()])
     assert 0.2 < share < 0.8
 
 
+@pytest.mark.slow
 def test_what_is_drawn_by_default_is_feasible_and_says_so(small_and_crowded):
     redrawn = 0
     for seed in range(12):
@@ -109,6 +111,7 @@ def test_what_is_drawn_by_default_is_feasible_and_says_so(small_and_crowded):
     assert 0 < redrawn < 12
 
 
+@pytest.mark.slow
 def test_an_infeasible_seed_can_be_refused(small_and_crowded):
     slacks = {seed: slater_slack(problem) for seed, problem in small_and_crowded.items()}
     worst, best = min(slacks, key=slacks.get), max(slacks, key=slacks.get)
@@ -151,6 +154,7 @@ def test_other_settings_are_checked(field, value):
         random_mdp(**{field: value})
 
 
+@pytest.mark.slow
 def test_twenty_crowded_seeds_are_all_feasible_and_say_which_draw_they_are():
     for seed in range(20):
         problem = random_mdp(agents=8, states=3, actions=5, seed=seed)

@@ -57,6 +57,7 @@ def solved(random_problem) -> list[Solved]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_problems_are_varied(solved):
     states = {each.problem.num_states for each in solved}

@@ -1,6 +1,7 @@
 """What a summary says of several seeds and of agents that learn alone."""
 
 import numpy as np
+import pytest
 
 from fedjax_rl.families.networks.summary import feasible, means_by_agent
 from fedjax_rl.families.networks.training import fedppo
@@ -28,12 +29,14 @@ def test_no_budget_counts_as_kept_where_episodes_were_given_up():
     assert within.tolist() == [[True, False], [False, False]]
 
 
+@pytest.mark.slow
 def test_one_agent_alone_has_an_axis_of_its_own_with_several_seeds():
     result = fedppo("constrained-bandit", reference="no-communication", seeds=2, **TINY)
     assert result.evaluations.reward.shape == (3, 2, 1)
     assert len(result.summary["reward_by_seed"]) == 2
 
 
+@pytest.mark.slow
 def test_agents_alone_are_feasible_only_if_each_of_them_keeps_every_budget():
     # With budget 0 nobody is; with 2 everybody: a cost is at most 1 per episode.
     for budget, expected in ((0.0, False), (2.0, True)):
@@ -43,6 +46,7 @@ def test_agents_alone_are_feasible_only_if_each_of_them_keeps_every_budget():
         assert len(summary["costs_by_agent"]["pull"]) == 2
 
 
+@pytest.mark.slow
 def test_steps_per_second_are_of_all_seeds_and_steps_of_one():
     result = fedppo("constrained-bandit", seeds=2, **{**TINY, "rounds": 6})
     assert result.summary["environment_steps"] == 6 * 4 * 8

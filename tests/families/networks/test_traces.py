@@ -12,6 +12,7 @@ from fedjax_rl.families.networks.config import DeepConfig
 SMALL = {"envs": 2, "rollout": 20, "epochs": 1, "minibatches": 2, "hidden": (4,), "seeds": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["fedppo", "fednatural"])
 def test_one_trace_for_all_rounds_seeds_and_settings(algorithm):
     chex.clear_trace_counter()

@@ -46,6 +46,7 @@ def test_constrained_bandit():
     assert multiplier == pytest.approx(expected.optimal_multipliers[0], abs=0.15)
 
 
+@pytest.mark.slow
 def test_chain():
     expected = known.known_chain()
     reward, cost, multiplier = settled(

@@ -38,6 +38,7 @@ def test_members_are_windows_then_rates_then_seeds():
     assert (cells[2].values["kl"] != cells[3].values["kl"]).any()
 
 
+@pytest.mark.slow
 def test_a_member_that_diverges_is_marked_and_the_others_go_on():
     config = settings_type("gepo", {"kl": "code"})(
         **TINY, window=2, kl="code", kl_weight=1e30, label_noise=0.5

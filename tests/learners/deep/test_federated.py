@@ -94,6 +94,7 @@ def pooled_by_hand(moments, seen):
     assert moments.weight == pytest.approx(len(everything) / AGENTS)
 
 
+@pytest.mark.slow
 def test_equal_agents_with_equal_keys_stay_one_agent():
     _, made, _ = federation("two", "ppo", 2, AGENTS)
     copies = 3

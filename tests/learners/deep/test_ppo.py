@@ -62,6 +62,7 @@ def test_one_agent_with_every_constraint_is_ppo_lagrangian_by_hand(variant):
     assert (expected.stopped > 0) == design.choices.kl_stop, "the stop must have been met"
 
 
+@pytest.mark.slow
 def test_without_multipliers_it_is_ppo_without_constraints():
     _, _, watching = federation("two", "ppo", 2, 2)
     _, _, plain = federation("two", "ppo", 0, 2)

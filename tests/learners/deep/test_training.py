@@ -32,6 +32,7 @@ CASES = {
 cases = pytest.mark.parametrize("case", CASES)
 
 
+@pytest.mark.slow
 @cases
 def test_jit_changes_nothing(case):
     learner, choices = CASES[case]
@@ -70,6 +71,7 @@ def test_the_seed_is_all_that_is_random(case):
     assert moved(one.shared, other.shared) > 1e-3
 
 
+@pytest.mark.slow
 def test_a_sweep_over_seeds_is_the_single_runs():
     members, rounds = 3, 2
     design = designed(WORLDS["two"], 2)

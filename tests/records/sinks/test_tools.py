@@ -109,6 +109,7 @@ def check_all(out):
             assert values == pytest.approx(expected, rel=tolerance, abs=tolerance)
 
 
+@pytest.mark.slow
 def test_every_tool_reads_back_what_metrics_csv_holds(whole):
     check_all(whole[0])
 
@@ -152,6 +153,7 @@ def test_tools_are_silent_ask_nobody_and_leave_nothing_behind(whole):
     assert {path.name for path in out.parent.iterdir()} == {"run"}
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_every_row_once(broken, capfd):
     with (broken / "metrics.jsonl").open("a") as file:
         file.write('{"round": 13')
