@@ -48,7 +48,7 @@ def parse(
 
 
 def flag_value(flag: str, arguments: list[str]) -> str | None:
-    """The word behind ``--flag`` or ``--flag=``, before anything is parsed; None without one."""
+    """The word after ``--flag`` or ``--flag=``, before anything is parsed; None without one."""
     for position, word in enumerate(arguments):
         name, _, value = word.partition("=")
         if name == flag:

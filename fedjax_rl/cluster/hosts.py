@@ -137,7 +137,7 @@ def joined(settings: HostSettings) -> Iterator[None]:
             f"{team.host}:{team.port}",
             num_processes=team.processes,
             process_id=team.process,
-            # Deaths are the watch's business; process 0 may draw for a while behind the others.
+            # Deaths are the watch's business; process 0 may draw for a while after the others.
             heartbeat_timeout_seconds=SECONDS_OF_PATIENCE,
             shutdown_timeout_seconds=SECONDS_OF_PATIENCE,
         )

@@ -106,7 +106,7 @@ class ChainState(EnvState):
 class Chain(TwoActions):
     """L steps, of which each goes right or rests; reward 1 on arriving at place L.
 
-    The episode ends by itself after L steps, so that nothing is bootstrapped behind it.
+    The episode ends by itself after L steps, so that nothing is bootstrapped after it.
 
     Args:
         length: L.

@@ -65,7 +65,7 @@ def train(
 
     The key of a round is ``fold_in(key, round)`` and the number of rounds in a span is data:
     the bits of the result depend neither on the spans nor on where a run was resumed. A run
-    that is resumed behind one of its spans has the spans that it would have had.
+    that is resumed after one of its spans has the spans that it would have had.
 
     A span whose last state is not finite everywhere is run again from its start with a guard
     on every round: the increment of the first round that is not finite is masked, the last
@@ -83,7 +83,7 @@ def train(
         span_rounds: most rounds between two visits of the host, static. The first span is a
             single round, since it is also the one that compiles.
         first_round: 1, or the round to resume at.
-        failed: `Span.failed` of the span to resume behind; unless given, nothing has failed.
+        failed: `Span.failed` of the span to resume after; unless given, nothing has failed.
 
     Examples:
         >>> import jax

@@ -52,7 +52,7 @@ class Experiment(NamedTuple):
         header: of the live table.
         cells: (rows, index) -> the texts of a row under the header.
         run: (on_rows, checkpointer, span) -> `Result`. ``on_rows`` is given the columns of
-            consecutive rounds, the checkpointer is asked before the first round and behind every
+            consecutive rounds, the checkpointer is asked before the first round and after every
             span, and ``span`` says how many rounds a span has instead of so many.
     """
 

@@ -88,7 +88,7 @@ class Queue:
 
     def take(self, steps: int) -> Batch | None:
         """The batch for the step after the first ``steps``, or None while there is none."""
-        # Before, so that nothing too old is chosen; behind, since what is taken may be newer than
+        # Before, so that nothing too old is chosen; after, since what is taken may be newer than
         # all that was taken before, and others too old by that.
         self._discard(steps)
         versions = [batch.version for batch in self.batches]

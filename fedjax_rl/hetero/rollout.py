@@ -29,7 +29,7 @@ class Response(NamedTuple):
     """A response of at most L tokens.
 
     Attributes:
-        tokens: int32 [L]; behind the end of sequence stands the end of sequence.
+        tokens: int32 [L]; after the end of sequence stands the end of sequence.
         mask: booleans [L], true up to and including the first end of sequence.
         log_q: float32 [L], nats: log-probability of each token under the tempered policy that
             wrote it, softmax(logits / T), and 0 where masked.

@@ -32,7 +32,7 @@ def generalized_advantages(
         A [T, …, S]; the targets of the values are A + V.
 
     Examples:
-        Three rewards of 1, the last step of an episode behind them: with V = 0 and λ = 1 they are
+        Three rewards of 1, the last step of an episode after them: with V = 0 and λ = 1 they are
         the discounted returns 1 + ½ + ¼, 1 + ½ and 1.
 
         >>> import jax.numpy as jnp
@@ -78,7 +78,7 @@ def following_values(
             L is the most cuts an environment can see in T steps.
         terminated: [T, B] booleans; nothing follows.
         truncated: [T, B] booleans.
-        bootstraps: [S] booleans: whether the signal goes on behind a time limit. An
+        bootstraps: [S] booleans: whether the signal goes on after a time limit. An
             undiscounted sum per episode does not.
     """
     chex.assert_rank([values, last, final], [3, 2, 3])

@@ -74,7 +74,7 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """Reads a prompt of P tokens, then writes L; learned positions (arXiv 1706.03762, 2002.04745).
 
-    The response is written behind a token of its own, V, which stands for its beginning.
+    The response is written after a token of its own, V, which stands for its beginning.
 
     Attributes:
         vocabulary: V.

@@ -122,7 +122,7 @@ class DirectoryCheckpointer:
         self._give_back_signals()
         if error is None:
             self._wait()
-            if self._signal is not None:  # it came behind the last visit
+            if self._signal is not None:  # it came after the last visit
                 signal.raise_signal(self._signal)
 
     def _write(self, progress: Progress) -> None:

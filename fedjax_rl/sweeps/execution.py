@@ -51,7 +51,7 @@ def run_chunk(
         program: of the group, the same object for all its chunks, so that it compiles once.
         members: at most as many as a chunk has.
         on_round: told the last round that is done, now and then.
-        checkpointer: says where to go on from, and is asked to save behind every visit of the host.
+        checkpointer: says where to go on from, and is asked to save after every visit of the host.
     """
     keys, hparams = group.inputs(members)
     record = RowRecord(partial(row_shapes, program, keys, hparams))

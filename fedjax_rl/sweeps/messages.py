@@ -114,7 +114,7 @@ def passed(marks: Sequence[float], chunks: int, what: str = "chunk") -> str:
     done, taken = len(marks) - 1, marks[-1] - marks[0]
     if done == chunks:
         return f"{what} {done} of {chunks}: all in {in_time(taken)}"
-    # The first chunk compiled; from the second on, those behind it say more.
+    # The first chunk compiled; from the second on, those after it say more.
     each = taken if done == 1 else (marks[-1] - marks[1]) / (done - 1)
     left = in_time(each * (chunks - done))
     return f"{what} {done} of {chunks}: {in_time(taken)}, about {left} to go"

@@ -265,7 +265,7 @@ def parquet_bytes(rows: Sequence[Row]) -> bytes:
 
 
 def curves_of(done: Sequence[Done]) -> dict[str, np.ndarray]:
-    """Arrays [members, points] by name, NaN behind the end of a curve; and ``member`` [members]."""
+    """Arrays [members, points] by name, NaN after the end of a curve; and ``member`` [members]."""
     names = list(dict.fromkeys(name for one in done for name in one.curves))
     return {"member": np.array([one.member for one in done]), **_together(names, done)}
 

@@ -26,7 +26,7 @@ def environment(**values: str) -> Iterator[None]:
 
 @contextmanager
 def hooks() -> Iterator[None]:
-    """Restores sys.exit and sys.excepthook behind the context."""
+    """Restores sys.exit and sys.excepthook after the context."""
     leave, excepthook = sys.exit, sys.excepthook
     try:
         yield

@@ -108,7 +108,7 @@ def run_rounds(work: Work, record: Record, on_rows: OnRows, checkpointer: Checkp
         work: what to train.
         record: is given every span.
         on_rows: is given the columns of consecutive rounds, from round 0 on.
-        checkpointer: is asked before the first round and behind every span.
+        checkpointer: is asked before the first round and after every span.
     """
     begun = time.perf_counter()
     state, row = start(work.algorithm, work.key, work.hparams)

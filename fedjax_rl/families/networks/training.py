@@ -96,7 +96,7 @@ def run(
 ) -> DeepResult:
     """Trains, hands the columns of every span to ``on_rows``, and sums up.
 
-    A ``checkpointer`` says where to go on from, and is asked to save behind every span.
+    A ``checkpointer`` says where to go on from, and is asked to save after every span.
 
     A seed that diverged stops where it was and is left out of the means from there on.
     """
@@ -195,7 +195,7 @@ def _policies(state: Pytree, prepared: DeepPrepared) -> DeepShared:
 
 
 def _timing(clock: Clock, history: Columns, seeds: int) -> dict[str, float]:
-    """Seconds in all, of compilation, and the steady rate behind it, of all agents and seeds.
+    """Seconds in all, of compilation, and the steady rate after it, of all agents and seeds.
 
     The first span is the one that compiles; what it took beyond as many later rounds, and what
     the initial state took, is counted as compilation.

@@ -105,7 +105,7 @@ def _diagnostics(rows: Columns) -> tuple[Figure, ...]:
 
 
 def _with_means(rows: Columns, name: str, logarithmic: bool) -> tuple[Series, ...]:
-    """A column, and behind a long one means of its stretches, which are less noisy."""
+    """A column, and after a long one means of its stretches, which are less noisy."""
     axes, values = _axes(rows), rows[name]
     values = np.where(values >= SMALLEST, values, np.nan) if logarithmic else values
     every = curve(axes, "every step", values)

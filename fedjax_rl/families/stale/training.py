@@ -74,7 +74,7 @@ def run(
 ) -> HeteroResult:
     """Trains every member, hands the mean columns of every span to ``on_rows``, and sums up.
 
-    A ``checkpointer`` says where to go on from, and is asked to save behind every span.
+    A ``checkpointer`` says where to go on from, and is asked to save after every span.
 
     A member that diverged stops where it was; its columns are NaN from there on.
     """
@@ -129,7 +129,7 @@ class HeteroRecord:
 
 
 def _timing(clock: Clock, members: int) -> dict[str, float]:
-    """Seconds in all, of compilation, and learner steps of all members per second behind it."""
+    """Seconds in all, of compilation, and learner steps of all members per second after it."""
     rate = clock.marks[-1][0] / max(clock.seconds, 1e-9)
     if len(clock.marks) > 2:
         (first, began), (last, ended) = clock.marks[1], clock.marks[-1]

@@ -91,7 +91,7 @@ def run(
 ) -> FedNPGResult:
     """Trains, hands the columns of every span to ``on_rows``, and sums up.
 
-    A ``checkpointer`` says where to go on from, and is asked to save behind every span.
+    A ``checkpointer`` says where to go on from, and is asked to save after every span.
 
     Rounds from the first that was not finite on are not reported; the state before them is.
     """

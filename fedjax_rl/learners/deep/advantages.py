@@ -113,9 +113,9 @@ def estimate_costs(
     episode_costs = rollout.episode_sums[1:][agent.constraint]
     limit = design.task.time_limit
     if limit is not None and "discounted" in design.task.kinds:
-        behind = agent.discount**limit * _at_limits(rollout, values.final[..., 1:])
+        after = agent.discount**limit * _at_limits(rollout, values.final[..., 1:])
         discounted = agent.bootstraps & ~agent.per_step
-        episode_costs = episode_costs + jnp.where(discounted, behind, 0.0)
+        episode_costs = episode_costs + jnp.where(discounted, after, 0.0)
     step_costs = rollout.signals[..., 1 + agent.constraint].mean((0, 1))
     value = jnp.where(agent.per_step, step_costs, episode_costs / episodes)
     return CostEstimate(value, agent.watches & (agent.per_step | (rollout.episodes > 0)))

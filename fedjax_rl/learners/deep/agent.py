@@ -27,7 +27,7 @@ class DeepAgent(NamedTuple):
         watches: [K] booleans, false on padding.
         constraint: [K] indices j, 0 on padding.
         per_step: [K] booleans, budgets of the mean cost per step.
-        bootstraps: [K] booleans, costs that go on behind a time limit.
+        bootstraps: [K] booleans, costs that go on after a time limit.
         discount: [K], γ of each cost.
         params: the environment's parameters.
     """

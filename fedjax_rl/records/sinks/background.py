@@ -10,7 +10,7 @@ from fedjax_rl.records.sinks.protocol import Logged, Sink
 class BackgroundSink:
     """A sink that is written to by one thread beside the run, which waits for it in the end only.
 
-    What goes wrong is raised by the next call; rows behind it are passed over. A run that was
+    What goes wrong is raised by the next call; rows after it are passed over. A run that was
     stopped does not wait for rows that are not written yet: going on with it writes all of them
     anew.
     """

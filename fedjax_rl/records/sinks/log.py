@@ -83,7 +83,7 @@ class RunLog:
             self._hand_out(rows, steps == steps[-1], np.nan)
 
     def close(self, finished: bool) -> None:
-        """Closes all sinks; waits for those that are behind if the run has finished."""
+        """Closes all sinks; waits for those that lag if the run has finished."""
         for name, sink in list(self._sinks.items()):
             with working(f"logging to {name}"):
                 self._guarded(name, partial(sink.close, finished))
