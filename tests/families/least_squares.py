@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import fedjax_rl.federation.aggregate  # noqa: F401  registers the merges
-from fedjax_rl.algorithm import Learner, Report, aggregators
+from fedjax_rl.algorithm import Learner, Report
 from fedjax_rl.checks import at_least, positive
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families import Assembled, Headline
 from fedjax_rl.families.seedwise import Parts, seedwise
+from fedjax_rl.federation.aggregate import parameter_mean
 from fedjax_rl.federation.round import FederationSettings, federate
 from fedjax_rl.settings.fields import PROBLEM, TRACED, check_fields
 
@@ -27,8 +27,6 @@ ROWS, FEATURES = 12, 3
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Settings of federated least squares."""
-
     problem: Annotated[str, PROBLEM] = "gaussian"
     """Where the data come from."""
     agents: Annotated[int, at_least(1), PROBLEM] = 4
@@ -95,7 +93,7 @@ def assemble(algorithm: str, settings: Settings) -> Assembled:
     """One seed."""
     federation = federate(
         LEARNER,
-        aggregators.make("parameters"),
+        parameter_mean(),
         num_agents=settings.agents,
         local_steps=settings.local_steps,
     )
