@@ -13,7 +13,7 @@ from fedjax_rl.errors import flag
 from fedjax_rl.figures.description import Figure
 from fedjax_rl.records.checkpointer import Checkpointer
 from fedjax_rl.records.directory import RunDirectory
-from fedjax_rl.records.sinks.log import Schedule
+from fedjax_rl.records.sinks.log import LogSchedule
 from fedjax_rl.settings.fields import by_name, declared, without_company
 from fedjax_rl.settings.own import Named, extended, named_in
 from fedjax_rl.settings.paths import Files
@@ -58,7 +58,7 @@ class Experiment(NamedTuple):
 
     settings: Any
     digest: str
-    logged: Schedule
+    logged: LogSchedule
     opening: str
     header: Sequence[str]
     cells: Callable[[Columns, int], list[str]]

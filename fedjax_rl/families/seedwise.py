@@ -21,7 +21,7 @@ from fedjax_rl.figures.curves import Axes, remaining
 from fedjax_rl.records.checkpoint_files import Arrays
 from fedjax_rl.records.checkpointer import Checkpointer
 from fedjax_rl.records.directory import RunDirectory
-from fedjax_rl.records.sinks.log import Schedule
+from fedjax_rl.records.sinks.log import LogSchedule
 from fedjax_rl.settings.paths import Files
 from fedjax_rl.terminal.live import working
 from fedjax_rl.training.loop import OnRows, Work, run_rounds
@@ -154,7 +154,7 @@ def _prepare(parts: Parts, algorithm: str, settings: Any, devices: DeviceSetting
     return Experiment(
         settings=settings,
         digest=parts.digest(prepared),
-        logged=Schedule("round", settings.rounds, settings.log_every, settings.seeds),
+        logged=LogSchedule("round", settings.rounds, settings.log_every, settings.seeds),
         opening=parts.opening(prepared),
         header=tuple(first),
         cells=_cells,

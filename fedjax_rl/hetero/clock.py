@@ -25,7 +25,7 @@ import numpy as np
 
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.hetero.latency import DRAWS_AT_ONCE, stream
-from fedjax_rl.hetero.queue import Batch, Queue
+from fedjax_rl.hetero.queue import Queue, QueuedBatch
 from fedjax_rl.hetero.settings import SamplerLaws, ScheduleSettings, sampler_laws
 
 EVENTS_PER_STEP = 10_000
@@ -118,7 +118,7 @@ class Clock:
     def __init__(self, settings: ScheduleSettings, seed: int):
         self.queue = Queue(settings.window, settings.discard, settings.capacity)
         self.samplers = [Sampler(chances) for chances in _all_chances(settings, seed)]
-        self.taken: list[Batch] = []
+        self.taken: list[QueuedBatch] = []
         self.seconds: list[float] = []
         self.learner_idle = 0.0
         self._settings = settings
@@ -159,7 +159,9 @@ class Clock:
                 "longer batches, shorter syncs or less packet loss",
             )
 
-    def _at(self, when: float, event: Event, who: int = 0, batch: Batch | None = None) -> None:
+    def _at(
+        self, when: float, event: Event, who: int = 0, batch: QueuedBatch | None = None
+    ) -> None:
         # A running number, or what is equal up to there would be told apart by its batch.
         self._scheduled += 1
         heapq.heappush(self._events, (when, event, who, self._scheduled, batch))
@@ -214,7 +216,7 @@ class Clock:
 
     def _batch_done(self, now: float, who: int, _batch: Any) -> None:
         sampler = self.samplers[who]
-        batch = Batch(sampler.version, who, sampler.done)
+        batch = QueuedBatch(sampler.version, who, sampler.done)
         lost = sampler.end(now)
         if not lost:
             self._at(now + next(sampler.chances.travel_seconds), Event.ARRIVAL, who, batch)

@@ -24,7 +24,7 @@ version < k − W, so that no batch is ever staler than W."""
 NOTHING_TAKEN = -1
 
 
-class Batch(NamedTuple):
+class QueuedBatch(NamedTuple):
     """A batch by its origin: version, sampler and number; its data are drawn when it is taken.
 
     Attributes:
@@ -68,8 +68,8 @@ class Queue:
     """
 
     def __init__(self, window: int, discard: str, capacity: int | None):
-        self.batches: list[Batch] = []
-        self.discarded: list[Batch] = []
+        self.batches: list[QueuedBatch] = []
+        self.discarded: list[QueuedBatch] = []
         self.newest_taken = NOTHING_TAKEN
         self._window = window
         self._strict = discard == "window"
@@ -78,7 +78,7 @@ class Queue:
     def __len__(self) -> int:
         return len(self.batches)
 
-    def arrive(self, batch: Batch) -> None:
+    def arrive(self, batch: QueuedBatch) -> None:
         """Puts a batch behind the others; where there is no room, the oldest version goes."""
         self.batches.append(batch)
         if self._capacity is not None and len(self.batches) > self._capacity:
@@ -86,7 +86,7 @@ class Queue:
             self.batches.remove(oldest)
             self.discarded.append(oldest)
 
-    def take(self, steps: int) -> Batch | None:
+    def take(self, steps: int) -> QueuedBatch | None:
         """The batch for the step after the first ``steps``, or None while there is none."""
         # Before, so that nothing too old is chosen; after, since what is taken may be newer than
         # all that was taken before, and others too old by that.

@@ -17,7 +17,7 @@ from fedjax_rl.records.checkpointer import Checkpointer, DirectoryCheckpointer, 
 from fedjax_rl.records.checkpoints import Origin
 from fedjax_rl.records.directory import MARK, RunDirectory, check_writable, made_with
 from fedjax_rl.records.saving import CheckpointSettings
-from fedjax_rl.records.sinks.log import RunLog, Schedule, check_sinks, open_log
+from fedjax_rl.records.sinks.log import LogSchedule, RunLog, check_sinks, open_log
 from fedjax_rl.records.sinks.protocol import About
 from fedjax_rl.settings.files import settings_to_yaml
 from fedjax_rl.settings.paths import Files, without_folders
@@ -69,7 +69,7 @@ class RunOutput(NamedTuple):
     directory: RunDirectory | None
     checkpointer: Checkpointer
     saving: AbstractContextManager[object]
-    open_log: Callable[[Schedule], AbstractContextManager[RunLog]]
+    open_log: Callable[[LogSchedule], AbstractContextManager[RunLog]]
 
 
 NOWHERE = RunOutput(

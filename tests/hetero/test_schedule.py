@@ -11,7 +11,7 @@ import pytest
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.hetero.clock import Clock, Event
 from fedjax_rl.hetero.latency import Latency, empirical, fixed, latencies
-from fedjax_rl.hetero.queue import NOTHING_TAKEN, Batch, Queue, choose
+from fedjax_rl.hetero.queue import NOTHING_TAKEN, Queue, QueuedBatch, choose
 from fedjax_rl.hetero.schedule import (
     Schedule,
     Traffic,
@@ -61,27 +61,27 @@ def test_the_rule_for_taking(
 
 def filled(queue: Queue, versions: list[int]) -> Queue:
     for number, version in enumerate(versions):
-        queue.arrive(Batch(version, 0, number))
+        queue.arrive(QueuedBatch(version, 0, number))
     return queue
 
 
 def test_what_can_never_be_taken_is_discarded() -> None:
     queue = filled(Queue(window=2, discard="unusable", capacity=None), [0, 1, 3, 5])
-    assert queue.take(steps=5) == Batch(5, 0, 3)
+    assert queue.take(steps=5) == QueuedBatch(5, 0, 3)
     assert [batch.version for batch in queue.batches] == [3]
     assert [batch.version for batch in queue.discarded] == [0, 1]
 
 
 def test_what_is_behind_the_window_is_discarded_where_asked() -> None:
     queue = filled(Queue(window=2, discard="window", capacity=None), [2, 3, 4])
-    assert queue.take(steps=6) == Batch(4, 0, 2)
+    assert queue.take(steps=6) == QueuedBatch(4, 0, 2)
     assert [batch.version for batch in queue.discarded] == [2, 3]
 
 
 def test_the_oldest_version_makes_room() -> None:
     queue = filled(Queue(window=9, discard="unusable", capacity=2), [4, 3, 3, 5])
-    assert queue.batches == [Batch(4, 0, 0), Batch(5, 0, 3)]
-    assert queue.discarded == [Batch(3, 0, 1), Batch(3, 0, 2)]
+    assert queue.batches == [QueuedBatch(4, 0, 0), QueuedBatch(5, 0, 3)]
+    assert queue.discarded == [QueuedBatch(3, 0, 1), QueuedBatch(3, 0, 2)]
 
 
 def test_a_schedule_by_hand() -> None:

@@ -9,7 +9,7 @@ from scipy.optimize import linprog
 from fedjax_rl.cmdp.model import FloatArray
 from fedjax_rl.errors import SolverFailure
 
-FEASIBILITY_TOLERANCE = 1e-10
+HIGHS_TOLERANCE = 1e-10
 """Primal and dual; the smallest that HiGHS accepts."""
 
 NUMERICAL_TROUBLE = 4
@@ -67,8 +67,8 @@ def minimise(
             method="highs",
             options={
                 "presolve": presolve,
-                "primal_feasibility_tolerance": FEASIBILITY_TOLERANCE,
-                "dual_feasibility_tolerance": FEASIBILITY_TOLERANCE,
+                "primal_feasibility_tolerance": HIGHS_TOLERANCE,
+                "dual_feasibility_tolerance": HIGHS_TOLERANCE,
             },
         )
         if result.status != NUMERICAL_TROUBLE:

@@ -53,7 +53,7 @@ from fedjax_rl.figures.curves import Curves, overlaid
 from fedjax_rl.figures.numbers import mapping
 from fedjax_rl.records.checkpointer import Checkpointer
 from fedjax_rl.records.directory import RunDirectory
-from fedjax_rl.records.sinks.log import Schedule
+from fedjax_rl.records.sinks.log import LogSchedule
 from fedjax_rl.settings.fields import PROBLEM, TRACED, by_name, check_effect, names
 from fedjax_rl.settings.values import named_values
 from fedjax_rl.sources.content import digest_of_task
@@ -69,7 +69,7 @@ def _prepare(algorithm: str, settings: DeepConfig, devices: DeviceSettings) -> E
     return Experiment(
         settings=settings,
         digest=digest_of_task(prepared.loaded),
-        logged=Schedule("round", settings.rounds, settings.log_every, settings.seeds),
+        logged=LogSchedule("round", settings.rounds, settings.log_every, settings.seeds),
         opening=messages.opening(prepared),
         header=messages.HEADER,
         cells=partial(messages.cells, prepared=prepared),

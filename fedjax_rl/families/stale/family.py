@@ -30,7 +30,7 @@ from fedjax_rl.hetero.schedule import depth
 from fedjax_rl.hetero.warm_start import WarmStart
 from fedjax_rl.records.checkpointer import Checkpointer
 from fedjax_rl.records.directory import RunDirectory, plain
-from fedjax_rl.records.sinks.log import Schedule
+from fedjax_rl.records.sinks.log import LogSchedule
 from fedjax_rl.settings.fields import START, names, static_names
 from fedjax_rl.terminal.live import working
 from fedjax_rl.training.loop import OnRows
@@ -45,7 +45,7 @@ def _prepare(algorithm: str, settings: HeteroConfig, devices: DeviceSettings) ->
     return Experiment(
         settings=config,
         digest=content_digest(config, prepared.task),
-        logged=Schedule("step", config.steps, config.log_every, config.seeds),
+        logged=LogSchedule("step", config.steps, config.log_every, config.seeds),
         opening=messages.opening(prepared),
         header=messages.HEADER,
         cells=messages.cells,

@@ -32,7 +32,7 @@ from fedjax_rl.families.tabular.table import HEADER, cells
 from fedjax_rl.families.tabular.training import FedNPGResult, outcome_of, run
 from fedjax_rl.records.checkpointer import Checkpointer
 from fedjax_rl.records.directory import RunDirectory
-from fedjax_rl.records.sinks.log import Schedule
+from fedjax_rl.records.sinks.log import LogSchedule
 from fedjax_rl.settings.fields import PROBLEM, TRACED, by_name, check_effect, names
 from fedjax_rl.sources.content import digest_of
 from fedjax_rl.sources.problems import PROBLEM_FILES, Problem
@@ -48,7 +48,7 @@ def _prepare(algorithm: str, settings: FedNPGConfig, devices: DeviceSettings) ->
     return Experiment(
         settings=settings,
         digest=digest_of(prepared.problem),
-        logged=Schedule("round", settings.rounds, settings.log_every, settings.seeds),
+        logged=LogSchedule("round", settings.rounds, settings.log_every, settings.seeds),
         opening=messages.opening(prepared),
         header=HEADER,
         cells=partial(cells, layout=prepared.layout),

@@ -105,7 +105,7 @@ def initial(
         duals=None if rectifies else no_multipliers(design.slots),
         objective_scale=jnp.ones(()),
         satisfied=jnp.ones((), bool) if rectifies else None,
-        feasible=jnp.ones((), bool) if rectifies else None,
+        all_satisfied=jnp.ones((), bool) if rectifies else None,
         returns=running.no_moments(1 + design.slots) if design.choices.scale_returns else None,
         reward_size=jnp.zeros(()),
         environments=begin(key_environments, agent.params, design),
@@ -149,7 +149,7 @@ def local_step(
     most = caps(hparams.duals, size, agent.budgets)
     # λ before θ: the policy is improved on the Lagrangian that its own costs have just moved.
     duals = dual_step(rule, local.duals, cost_estimate, most, agent, hparams)
-    weights = lagrangian_weights(duals, cost_estimate, local.feasible, agent, hparams)
+    weights = lagrangian_weights(duals, cost_estimate, local.all_satisfied, agent, hparams)
     # CRPO's weights are one or nothing; divided by their sum, nothing would be NaN.
     divisor = jnp.ones(()) if duals is None else weights.sum()
     returns, scale = rescaled(local.returns, estimates.targets)

@@ -52,7 +52,7 @@ def dual_step(
 def lagrangian_weights(
     duals: DualState | None,
     cost_estimate: CostEstimate,
-    feasible: jax.Array | None,
+    all_satisfied: jax.Array | None,
     agent: DeepAgent,
     hparams: DeepSettings,
 ) -> jax.Array:
@@ -64,17 +64,17 @@ def lagrangian_weights(
     Args:
         duals: after the dual step; None for CRPO.
         cost_estimate: J_c [K], from the rollout.
-        feasible: scalar, whether every agent was satisfied; None but for CRPO.
+        all_satisfied: scalar, whether every agent was satisfied; None but for CRPO.
         agent: its weight of the reward and w_ij [K].
         hparams: the tolerance of CRPO.
     """
     chex.assert_rank(cost_estimate.value, 1)
     chex.assert_equal_shape([cost_estimate.value, agent.weights])
     if duals is None:
-        assert feasible is not None, "CRPO's exchange has said so"
+        assert all_satisfied is not None, "CRPO's exchange has said so"
         beyond = beyond_tolerance(cost_estimate, agent, hparams)
         worst = jax.nn.one_hot(jnp.argmax(beyond), len(beyond)) * (beyond.max() > 0)
-        return jnp.append(feasible, (~feasible) * worst).astype(jnp.float32)
+        return jnp.append(all_satisfied, (~all_satisfied) * worst).astype(jnp.float32)
     return jnp.append(agent.reward_weight, agent.weights * duals.multipliers)
 
 
@@ -124,7 +124,7 @@ def _send_violation(
 
 
 def _receive_violations(local: DeepLocal, retained: tuple[()], violated: jax.Array) -> DeepLocal:
-    return local._replace(feasible=violated == 0)
+    return local._replace(all_satisfied=violated == 0)
 
 
 VIOLATION = Exchange(_send_violation, _receive_violations)

@@ -38,7 +38,7 @@ class DeepLocal(NamedTuple):
         duals: multipliers λ_ij and their controller; None under CRPO, which has none.
         objective_scale: scalar, 1/N + Σ_j w_ij λ_ij, which divided the last objective.
         satisfied: scalar, whether the agent's own costs were within budget; None but for CRPO.
-        feasible: scalar, whether every agent's were; None but for CRPO.
+        all_satisfied: scalar, whether every agent's were; None but for CRPO.
         returns: mean square of the targets [1 + K] as a running mean with its weight.
         reward_size: R, scalar, the largest root mean square of a rollout's reward targets.
         environments: B environments under way.
@@ -51,7 +51,7 @@ class DeepLocal(NamedTuple):
     duals: DualState | None
     objective_scale: jax.Array
     satisfied: jax.Array | None
-    feasible: jax.Array | None
+    all_satisfied: jax.Array | None
     returns: Moments | None
     reward_size: jax.Array
     environments: Environments

@@ -37,7 +37,7 @@ OURS = ("csv", "jsonl")
 """Written at once; if one of these cannot be written, neither can the run."""
 
 
-class Schedule(NamedTuple):
+class LogSchedule(NamedTuple):
     """The rounds whose rows are logged.
 
     Attributes:
@@ -60,7 +60,7 @@ class RunLog:
     are in ``metrics.csv`` too, and are not worth the run.
     """
 
-    def __init__(self, schedule: Schedule):
+    def __init__(self, schedule: LogSchedule):
         self._schedule = schedule
         self._sinks: dict[str, Sink] = {}
         self._speed = Speed(schedule)
@@ -122,7 +122,7 @@ class Speed:
     or learner steps.
     """
 
-    def __init__(self, schedule: Schedule):
+    def __init__(self, schedule: LogSchedule):
         self._schedule = schedule
         self._before: tuple[float, float] | None = None
 
@@ -159,7 +159,7 @@ def check_sinks(names: Sequence[str]) -> None:
 
 @contextmanager
 def open_log(
-    directory: RunDirectory | None, names: Sequence[str], about: About, schedule: Schedule
+    directory: RunDirectory | None, names: Sequence[str], about: About, schedule: LogSchedule
 ) -> Iterator[RunLog]:
     """Opens the sinks of a run, and closes them in the end.
 

@@ -81,7 +81,7 @@ def test_a_step_goes_down_the_worst_violated_cost():
     _, made, _ = crpo("natural")
     agents = mixed_agents(relative=False)
     shared, local = made.init(jax.random.key(0), agent_at(agents, 0), settings())
-    local = local._replace(feasible=np.zeros((), bool))
+    local = local._replace(all_satisfied=np.zeros((), bool))
     step = single_step("natural", duals="crpo")
 
     def actor(budgets, watches=(True, True)):
@@ -109,8 +109,8 @@ def test_what_crosses_is_one_bit_for_each_agent_and_the_message():
     assert [float(bit) for bit, _ in bits] == [1.0, 0.0]
     assert [np.shape(bit) for bit, _ in bits] == [(), ()]
     local = agent_at(state.local, 0)
-    assert bool(exchange.receive(local, (), np.float32(0.0)).feasible)
-    assert not bool(exchange.receive(local, (), np.float32(1 / 64)).feasible)
+    assert bool(exchange.receive(local, (), np.float32(0.0)).all_satisfied)
+    assert not bool(exchange.receive(local, (), np.float32(1 / 64)).all_satisfied)
 
     operands = []
 

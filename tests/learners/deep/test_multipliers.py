@@ -20,7 +20,7 @@ def history(rule, **duals):
     agents = agents_of(WORLDS["endless"], ACCESS)
     _, state, info = run(algorithm, agents, ROUNDS, duals=duals)
     np.testing.assert_array_equal(state.local.duals.multipliers, info.multipliers[-1, :, 0])
-    assert state.local.satisfied is None and state.local.feasible is None
+    assert state.local.satisfied is None and state.local.all_satisfied is None
     return state, info, info.multipliers[:, :, 0]
 
 

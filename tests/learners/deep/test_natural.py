@@ -200,7 +200,7 @@ def test_a_zero_gradient_leaves_the_actor_alone_and_finite(damping):
     agent = agent_at(mixed_agents(), 0)
     agent = agent._replace(budgets=np.full(2, 1e6, np.float32))
     shared, local = learner.init(jax.random.key(0), agent, settings())
-    local = local._replace(feasible=jnp.zeros((), bool))
+    local = local._replace(all_satisfied=jnp.zeros((), bool))
     hparams = settings(entropy_weight=0.0, damping=damping)
     step = single_step("natural", duals="crpo")
     after, local, info = step(KEY, TIME, shared, local, agent, hparams)

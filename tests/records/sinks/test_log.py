@@ -10,7 +10,7 @@ from fedjax_rl.errors import InvalidInput, MissingExtra
 from fedjax_rl.records.directory import RunDirectory
 from fedjax_rl.records.sinks import log as module
 from fedjax_rl.records.sinks.background import BackgroundSink
-from fedjax_rl.records.sinks.log import MODULES, RunLog, Schedule, check_sinks, open_log
+from fedjax_rl.records.sinks.log import MODULES, LogSchedule, RunLog, check_sinks, open_log
 from fedjax_rl.records.sinks.protocol import About, Logged, defined
 from fedjax_rl.terminal.surroundings import environment, quiet
 
@@ -41,7 +41,7 @@ def rounds(first, last, steps=None):
 
 
 def log_of(sinks, every=3, last=7, seeds=1):
-    log = RunLog(Schedule("round", last, every, seeds))
+    log = RunLog(LogSchedule("round", last, every, seeds))
     for name, sink in sinks.items():
         log.add(name, sink)
     return log
@@ -170,7 +170,7 @@ def test_a_run_that_fails_is_not_finished(tmp_path, monkeypatch):
     with (
         RunDirectory(tmp_path / "run") as directory,
         pytest.raises(KeyError),
-        open_log(directory, ["wandb"], ABOUT, Schedule("round", 7, 1, 1)) as log,
+        open_log(directory, ["wandb"], ABOUT, LogSchedule("round", 7, 1, 1)) as log,
     ):
         log.write(rounds(0, 1))
         raise KeyError
@@ -183,7 +183,7 @@ def test_a_tool_that_does_not_open_says_so_in_one_line(tmp_path):
         (directory.path / "tensorboard").write_text("in the way")
         with (
             pytest.raises(OSError, match=r"^--log-to tensorboard does not open \(FileExists.*\)$"),
-            open_log(directory, ["tensorboard"], ABOUT, Schedule("round", 7, 1, 1)),
+            open_log(directory, ["tensorboard"], ABOUT, LogSchedule("round", 7, 1, 1)),
         ):
             pass
 
