@@ -15,7 +15,7 @@ from fontTools.ttLib import TTFont
 
 from tests.browser import Browser, Page, launched
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 NARROW, WIDE = 390, 1280

@@ -73,6 +73,7 @@ def test_a_user_whom_the_machine_does_not_know():
         assert_runs(["-m", "fedjax_rl"], environment, out, folder, before)
 
 
+@pytest.mark.slow
 def test_a_home_that_is_no_folder_and_nowhere_to_put_temporary_files(tmp_path):
     home = tmp_path / "home"
     home.write_text("")

@@ -77,6 +77,7 @@ def test_a_run_goes_on_and_runs_again_where_it_was_moved(old, capsys, arguments,
     assert recorded[arguments[-1].removeprefix("--")] == str(new / file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "file", "message"),
     [

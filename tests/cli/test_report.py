@@ -82,6 +82,7 @@ def test_files_and_the_page_have_the_same_figures(made, name):
     assert_same(tuple(files), tuple(on_page))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["npg", "variants", "sweep", "ppo", "gepo", "losses"])
 def test_every_band_is_named_in_its_legend(made, name):
     """In the legend of the file, and in what the page's legend is made of."""

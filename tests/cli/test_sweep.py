@@ -260,6 +260,7 @@ def test_a_run_is_no_sweep(small, tmp_path, capsys):
     assert "a directory of fedjax-rl sweep" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_networks_are_swept_and_the_best_can_be_run(tmp_path, capsys):
     out = tmp_path / "out"
     flags = ["--grid", "learning_rate=1e-3,1e-2", "--preset", "paper", "--out", out]

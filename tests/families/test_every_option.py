@@ -387,6 +387,7 @@ BESIDE: list[tuple[str, dict[str, Any]]] = [
 """Settings beside which others have lost their effect."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("algorithm", "others"), BESIDE)
 def test_a_number_is_read_or_refused_beside_others(algorithm, others):
     """Whether a program reads it is asked of the program, which is traced once."""

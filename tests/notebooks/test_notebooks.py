@@ -62,6 +62,7 @@ def test_the_documentation_quotes_it(name):
     assert (execute.PUBLISHED / f"{name}.svg").exists()
 
 
+@pytest.mark.slow
 def test_one_notebook_runs_in_a_kernel(tmp_path, monkeypatch):
     """The command a reader uses, with the notebook and its figures left behind."""
     command = ["notebooks", "02_natural_gradient", "--small", "--out", str(tmp_path)]

@@ -230,6 +230,7 @@ def test_a_chunk_that_was_stopped_goes_on_from_its_checkpoint(base, tmp_path, mo
     alike(out, expected)
 
 
+@pytest.mark.slow
 def test_kill_minus_nine_loses_and_doubles_nothing(whole, base, tmp_path):
     out = tmp_path / "killed"
     arguments = ["search", "fednpg", "--problem", base.problem, "--rounds", "10", "--seeds", "2"]

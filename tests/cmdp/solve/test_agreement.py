@@ -23,6 +23,8 @@ from fedjax_rl.cmdp.solve.linear_program import (
 )
 from fedjax_rl.cmdp.solve.process import Process, process_of
 
+pytestmark = pytest.mark.slow
+
 NUM_PROBLEMS = 100
 
 

@@ -269,6 +269,7 @@ def test_an_unknown_solver_is_refused(bandit):
         solve(bandit([1, 0], [[1, 0]], [0.5]), "simplex")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_large_sparse_problem_is_solved_in_seconds():
     rng = np.random.default_rng(23)

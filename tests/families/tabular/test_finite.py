@@ -144,6 +144,7 @@ def test_a_diverged_run_keeps_its_last_finite_state():
     assert np.isfinite(run.outcome.last_policy).all()
 
 
+@pytest.mark.slow
 def test_seeds_are_members_of_one_program():
     problem = support.random_problem(2)
     settings = {"rounds": 20, "evaluation": "sampled", "rollouts": 2, "step_size": 0.1}
