@@ -12,6 +12,8 @@ import pytest
 from bench import leakage
 from tests import support
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "leakage.md").read_text(encoding="utf-8")
 FIGURES = json.loads((ROOT / "bench" / "results" / "leakage.json").read_text(encoding="utf-8"))
@@ -22,7 +24,6 @@ def watched(number, steps, fraction=leakage.BUDGET_FRACTION, rounds=60):
     return problems, leakage.watch(problems, leakage.STEP, steps, rounds)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [2, 3, 4])
 def test_one_local_step_gives_the_cost_advantage_away(number):
     problems, view = watched(number, 1)

@@ -136,6 +136,7 @@ def test_both_views_are_rounds_of_the_same_run(small, drift):
     )
 
 
+@pytest.mark.slow
 def test_lists_are_short_for_a_grid(small, drift, tmp_path, capsys):
     out = tmp_path / "grid"
     grid = ["learner=npg,crpo", "local_steps=2,3", "correction=none", "merge=auto"]

@@ -15,6 +15,8 @@ from fedjax_rl.cli import main
 from fedjax_rl.records import cache
 from tests.conftest import REPOSITORY, fresh_environment
 
+pytestmark = pytest.mark.slow
+
 NOBODY = 12345
 """A user whom no machine knows."""
 DRAWN = {"value.png", "costs.png", "multipliers.png", "summary.json"}
@@ -55,7 +57,6 @@ def assert_runs(arguments, environment, out, cwd, before=()):
     assert {path.name for path in out.iterdir()} >= DRAWN
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     os.getuid() != 0 or shutil.which("setpriv") is None,
     reason="only root can become somebody else, and with setpriv",
@@ -73,7 +74,6 @@ def test_a_user_whom_the_machine_does_not_know():
         assert_runs(["-m", "fedjax_rl"], environment, out, folder, before)
 
 
-@pytest.mark.slow
 def test_a_home_that_is_no_folder_and_nowhere_to_put_temporary_files(tmp_path):
     home = tmp_path / "home"
     home.write_text("")

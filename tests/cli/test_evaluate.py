@@ -297,6 +297,7 @@ TOKENS = """
 """
 
 
+@pytest.mark.slow
 def test_policies_over_tokens_answer_held_out_prompts(tmp_path, capsys):
     """The same prompts to all of them, anew for each --eval-seed; as accurate as by hand."""
     out = tmp_path / "gepo"

@@ -11,7 +11,7 @@ import yaml
 from fedjax_rl.cli import main
 from tests.quick import quick_compilation  # noqa: F401
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 ONE_STATE = {
     **{"transition": np.ones((1, 2, 1)), "reward": [[0.0, 1.0]], "costs": [[[0.0, 1.0]]]},
@@ -56,7 +56,6 @@ def assert_runs_alone(out, settings):
             assert float(row[name]) == pytest.approx(summary[name], rel=1e-12, abs=1e-12), name
 
 
-@pytest.mark.slow
 def test_budgets_are_swept_to_the_end(tmp_path):
     assert swept("--problem", "b.npz", "--grid", "budgets=[1.0],[2.0]", "--out", "s") == 0
     np.testing.assert_allclose(values("s"), [1, 2], rtol=1e-9)
@@ -67,7 +66,6 @@ def test_budgets_are_swept_to_the_end(tmp_path):
     assert command("best", "s") == 0 and command("plot", "s") == 0
 
 
-@pytest.mark.slow
 def test_arguments_and_discounts_of_a_problem_are_swept_to_the_end():
     grid = ["--grid", "problem_args=[seed=1],[seed=2]", "--grid", "discount=0.8,0.9"]
     assert swept("--problem", "random-mdp", *grid, "--out", "s") == 0

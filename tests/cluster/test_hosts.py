@@ -16,6 +16,8 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.records.checkpoints import newest
 from tests.conftest import fresh_environment
 
+pytestmark = pytest.mark.slow
+
 SMALL = (
     *("run", "fedppo", "--problem", "cartpole-pos2", "--agents", "2", "--envs", "4"),
     *("--rollout", "16", "--hidden", "8", "--minibatches", "2", "--epochs", "1"),
@@ -66,7 +68,6 @@ def columns(path):
     return {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0]}
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_two_processes_train_like_one(tmp_path, run_cli):
     saving = (*RUN_SHORT, "--checkpoint-every", "1")
@@ -113,7 +114,6 @@ def saved_state(out):
     return saved
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_death_stops_the_others_and_the_run_goes_on_alone(tmp_path, victim, run_cli):
@@ -158,7 +158,6 @@ def test_a_death_stops_the_others_and_the_run_goes_on_alone(tmp_path, victim, ru
         resumed.kill()
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_two_processes_share_a_sweep(tmp_path, run_cli):
     arguments = ("sweep", "fednpg", "--problem", "random-mdp", "--rounds", "5", "--chunk", "2")
@@ -181,7 +180,6 @@ def test_two_processes_share_a_sweep(tmp_path, run_cli):
             assert float(row[name]) == pytest.approx(float(other[name]), abs=1e-12)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_user_mistake_of_one_process_ends_all(tmp_path):
     (tmp_path / "taken").mkdir()

@@ -14,6 +14,8 @@ import fedjax_rl.envs  # noqa: F401  registers the tasks
 from fedjax_rl.algorithm import environments
 from fedjax_rl.envs.task import Task
 
+pytestmark = pytest.mark.slow
+
 EPISODES = 500
 
 
@@ -134,7 +136,6 @@ def planned_pendulum(task: Task, prices: list[float]) -> tuple[float, np.ndarray
     return float(reward), np.asarray(costs), float(jnp.mean(jnp.cos(last) > 0.9))
 
 
-@pytest.mark.slow
 def test_the_best_swing_up_of_a_pendulum() -> None:
     task = environments.make("pendulum")
     reward, costs, upright = planned_pendulum(task, [0.0, 0.0])

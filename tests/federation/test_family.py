@@ -14,7 +14,7 @@ from fedjax_rl.ops.means import weighted_mean
 from tests import support
 from tests.federation.harness import build, run
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 ONE_EACH = np.eye(4, dtype=bool)
 STEP, DUAL_STEP = 0.2, 0.02
@@ -26,7 +26,6 @@ def points_mean():
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_optimistic_federation_is_the_centralised_method_at_step_over_n(seed):
     problem = support.random_problem(seed)

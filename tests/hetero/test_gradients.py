@@ -16,6 +16,8 @@ from fedjax_rl.policies.table import table
 from tests.hetero.judging import settings_with
 from tests.quick import quick_compilation  # noqa: F401
 
+pytestmark = pytest.mark.slow
+
 TASK = prefix_sum(length=2, modulus=3)
 POLICY = table(TASK.vocabulary, TASK.response_length, TASK.contexts, TASK.context)
 LEARNER = 0.5 * jax.random.normal(jax.random.key(1), (9, 3))

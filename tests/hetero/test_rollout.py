@@ -215,6 +215,7 @@ def test_remembering_changes_no_token():
         np.testing.assert_allclose(cached.log_q, again.log_q, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_group_reads_its_prompt_once():
     """Under a map over keys, what is computed of the prompt alone is no tracer."""
     policy, read = POLICIES["transformer"], []

@@ -14,7 +14,7 @@ from fedjax_rl.policies.table import table
 from fedjax_rl.policies.transformer import transformer
 from tests.quick import quick_compilation  # noqa: F401
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 TASK = prefix_sum(length=8, modulus=4)
 QUICK = Teaching(learning_rate=0.05, prompts=16, chunk=10, most_steps=400, measured=1024)
@@ -32,7 +32,6 @@ def fresh_accuracy(task, policy, parameters, number=8192):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("target", [0.18, 0.6])
 def test_it_stops_at_the_accuracy_that_was_asked_for(target):
     policy = table_for(TASK)
@@ -43,7 +42,6 @@ def test_it_stops_at_the_accuracy_that_was_asked_for(target):
     assert abs(fresh_accuracy(TASK, policy, started.parameters) - target) < 4 * error
 
 
-@pytest.mark.slow
 def test_a_transformer_with_ends_of_sequence_starts_too():
     task = brackets(length=6, kinds=2)
     policy = transformer(task.vocabulary, 6, 7, layers=1, width=16, heads=2, dtype="float32")

@@ -23,7 +23,7 @@ from tests.quick import quick_compilation  # noqa: F401
 from tests.sweeps.axes import EVERY_LOSS
 from tests.sweeps.harness import groups_of, swept
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 TINY = DeepConfig(
     problem="fedjax_rl.envs.known:chain",
@@ -75,7 +75,6 @@ def assert_trees_close(actual, expected):
         np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "reference"), [("fedppo", "fed"), ("fednatural", "no-communication")]
 )
@@ -175,7 +174,6 @@ def test_a_merge_at_the_end_has_no_place_in_a_sweep():
         groups_of(Networks("fedppo"), TINY, {"reference": ["fed", "one-shot"]})
 
 
-@pytest.mark.slow
 def test_members_of_networks_that_diverge_are_marked():
     grid = {"learning_rate": [1e-3, 3e38]}
     (_, whole, _), (_, broken, _) = swept(Networks("fedppo"), TINY, grid)
@@ -184,7 +182,6 @@ def test_members_of_networks_that_diverge_are_marked():
     assert broken.row["rounds"] == broken.row["failed_round"] - 1
 
 
-@pytest.mark.slow
 def test_every_member_on_stale_data_equals_the_run_alone(monkeypatch):
     loss = "gepo"
     made = counted(monkeypatch, traces=1)
@@ -208,7 +205,6 @@ def test_group_sizes_are_groups_of_stale_data():
     assert groups[0].axes.loss.clip_low == 0 and groups[0].axes.start is None
 
 
-@pytest.mark.slow
 def test_a_member_on_stale_data_that_diverges_is_marked():
     # Half of the rewards are flipped: hardly a batch without a gradient, and two overflow.
     common = {"kl": "code", "kl_weight": 1e3, "label_noise": 0.5, "steps": 12}

@@ -42,7 +42,7 @@ from fedjax_rl.training import members as side_by_side
 from tests import support
 from tests.conftest import fresh_environment
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 LAWS = {"step_size": "loguniform:1e-2:1", "dual_step_size": "uniform:0:0.5"}
 GAP = Objective("average_gap")
@@ -164,7 +164,6 @@ class Cut(Exception):
     """What a process that was killed would not even have noticed."""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "call", "members"),
     [
@@ -230,7 +229,6 @@ def test_a_chunk_that_was_stopped_goes_on_from_its_checkpoint(base, tmp_path, mo
     alike(out, expected)
 
 
-@pytest.mark.slow
 def test_kill_minus_nine_loses_and_doubles_nothing(whole, base, tmp_path):
     out = tmp_path / "killed"
     arguments = ["search", "fednpg", "--problem", base.problem, "--rounds", "10", "--seeds", "2"]

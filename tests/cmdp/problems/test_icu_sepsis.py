@@ -11,7 +11,7 @@ from fedjax_rl.cmdp.problems.icu_sepsis import icu_sepsis
 from fedjax_rl.cmdp.solve import evaluate_policy, solve
 from fedjax_rl.sources.problems import clinicians_policy, load_problem
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 installed = pytest.mark.skipif(
     importlib.util.find_spec("icu_sepsis") is None, reason="icu-sepsis is not installed"

@@ -24,7 +24,7 @@ from tests.learners.deep.harness import (
     strip,
 )
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 KEY = jax.random.key(5)
 
@@ -140,7 +140,6 @@ def test_a_small_step_is_that_of_a_dense_solve():
         assert same_as_dense(seed, damping=0.1, radius=1e-4) == set()
 
 
-@pytest.mark.slow
 def test_a_large_step_is_halved_until_it_is_near_and_better():
     reasons = [
         same_as_dense(seed, damping=0.01, radius=radius)

@@ -1,5 +1,6 @@
 """What a run logs is read back with each tool's own reader."""
 
+import importlib.util
 import json
 import shutil
 import sys
@@ -13,7 +14,7 @@ from fedjax_rl.records.sinks.protocol import About
 from tests.conftest import _run, fresh_environment
 from tests.records.sinks import readers
 
-pytestmark = pytest.mark.timeout(280)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 
 FLAGS = "--rounds 12 --log-every 5 --seeds 2 --checkpoint-every 4"
 SINKS = ("jsonl", "tensorboard", "wandb", "mlflow")
@@ -109,12 +110,10 @@ def check_all(out):
             assert values == pytest.approx(expected, rel=tolerance, abs=tolerance)
 
 
-@pytest.mark.slow
 def test_every_tool_reads_back_what_metrics_csv_holds(whole):
     check_all(whole[0])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_speed_is_known_after_the_first_row(whole, name):
     speed = READERS[name][0](whole[0])["Time/FPS"]
@@ -154,7 +153,6 @@ def test_tools_are_silent_ask_nobody_and_leave_nothing_behind(whole):
     assert {path.name for path in out.parent.iterdir()} == {"run"}
 
 
-@pytest.mark.slow
 def test_a_resumed_run_has_every_row_once(broken, capfd):
     with (broken / "metrics.jsonl").open("a") as file:
         file.write('{"round": 13')
@@ -204,7 +202,7 @@ def test_nothing_is_imported_that_was_not_asked_for(tmp_path):
 
 def test_the_interpreter_has_every_extra():
     """CI installs them: nothing here is skipped where they are missing."""
-    assert {"tensorboard", "wandb", "mlflow"} <= set(sys.modules)
+    assert all(importlib.util.find_spec(name) for name in ("tensorboard", "wandb", "mlflow"))
 
 
 def test_weights_and_biases_leaves_the_way_out_of_the_process_alone(tmp_path):
