@@ -76,6 +76,7 @@ def test_step_keeps_shapes_and_types(case):
     assert set(floats) == {np.dtype("float64")}
 
 
+@pytest.mark.slow
 @contract
 def test_same_seed_gives_the_same_bits_and_the_seed_matters_only_when_sampling(case):
     algorithm, hparams = algorithm_and_hparams(*case)

@@ -20,6 +20,8 @@ import fedjax_rl
 from fedjax_rl.families import registry as families
 from tests.quick import quick_compilation  # noqa: F401
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = pathlib.Path(fedjax_rl.__file__).parent
 PROMPT = ">>> "
 HEADING = "Examples:"

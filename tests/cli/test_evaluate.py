@@ -66,6 +66,7 @@ def played(cartpole):
     return figures, (cartpole / "episode.gif").read_bytes()
 
 
+@pytest.mark.slow
 def test_figures_have_intervals_and_budgets(played):
     figures, _ = played
     assert figures["episodes"] == 102, "as many in each agent's dynamics"

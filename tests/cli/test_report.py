@@ -13,7 +13,7 @@ from tests.browser import launched
 from tests.figures.compared import assert_same
 from tests.quick import quick_compilation  # noqa: F401
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 DEEP = """
     --problem fedjax_rl.envs.known:chain --agents 2 --envs 4 --rollout 8 --hidden 4 --rounds 2
@@ -70,7 +70,6 @@ FILES = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_files_and_the_page_have_the_same_figures(made, name):
     """What was drawn from memory as the run ended is what the page reads out of its files."""
@@ -82,7 +81,6 @@ def test_files_and_the_page_have_the_same_figures(made, name):
     assert_same(tuple(files), tuple(on_page))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["npg", "variants", "sweep", "ppo", "gepo", "losses"])
 def test_every_band_is_named_in_its_legend(made, name):
     """In the legend of the file, and in what the page's legend is made of."""

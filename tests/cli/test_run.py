@@ -99,6 +99,7 @@ def test_log_every_keeps_the_first_and_the_last_round(tmp_path):
     assert [int(row["round"]) for row in rows_of(out)] == [0, 20, 40, 50]
 
 
+@pytest.mark.slow
 def test_config_reproduces_the_run_bit_for_bit(tmp_path):
     flags = ["--rounds", "30", "--local-steps", "3", "--evaluation", "sampled", "--rollouts", "2"]
     _, first = run(tmp_path, *flags, "--seed", "5", name="first")
@@ -337,6 +338,7 @@ def test_a_missing_extra_says_what_to_install(monkeypatch, capsys):
     assert "pip install 'fedjax_rl[icu]'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_factory_of_the_current_directory(run_cli, tmp_path):
     (tmp_path / "my_merge.py").write_text(
         "from fedjax_rl.algorithm import Aggregator\n"

@@ -14,6 +14,8 @@ import pytest
 import fedjax_rl.envs  # noqa: F401  registers the tasks
 from fedjax_rl.algorithm import environments
 
+pytestmark = pytest.mark.slow
+
 COUNT = 2000
 EDGE_SHARE = 4
 

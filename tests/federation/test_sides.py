@@ -46,6 +46,7 @@ def point_mean():
     return aggregators.make("points")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("learner", "mean", "local_steps"),
     [

@@ -139,6 +139,7 @@ def plain_trainer(schedule, seed=0):
     return history, seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [0, 3])
 def test_it_is_a_plain_trainer_on_batches_of_the_past(window):
     """Window 0 is the synchronous method, step for step: each batch is the last policy's."""

@@ -11,7 +11,7 @@ from fedjax_rl.policies.tokens import without_memory
 from fedjax_rl.policies.transformer import transformer
 from tests.quick import quick_compilation  # noqa: F401
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
 VOCABULARY, PROMPT, LENGTH = 7, 5, 6
 

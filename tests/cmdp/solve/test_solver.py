@@ -170,6 +170,7 @@ def test_units_only_rescale_the_answer(random_problem):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_strong_duality_and_complementary_slackness(random_problem):
     rng = np.random.default_rng(13)

@@ -40,6 +40,7 @@ def trained(learner, budgets, **changes):
     return agents, state, info, norms
 
 
+@pytest.mark.slow
 @BOTH
 def test_while_everybody_is_satisfied_all_ascend_the_reward(learner):
     _, state, info, norms = trained(learner, [[1e6, 1e6], [1e6, 0]])

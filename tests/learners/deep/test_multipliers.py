@@ -24,6 +24,7 @@ def history(rule, **duals):
     return state, info, info.multipliers[:, :, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["gradient", "pid"])
 def test_a_cost_per_episode_waits_for_an_episode_and_a_cost_per_step_does_not(rule):
     _, info, multipliers = history(rule)
