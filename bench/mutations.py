@@ -174,6 +174,7 @@ def failing(copy: pathlib.Path, tests: list[str]) -> list[str]:
         **os.environ,
         "PYTHONPATH": str(copy),
         "PYTHONDONTWRITEBYTECODE": "1",  # a file of the same size and second would not be reread
+        "PYTEST_ADDOPTS": "",  # what whoever started this says of other tests
     }
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
     failed = FAILED.findall(done.stdout)
