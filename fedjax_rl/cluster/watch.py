@@ -64,7 +64,7 @@ class Watch:
         trace: TracebackType | None,
     ) -> None:
         self._ended.set()
-        self._thread.join(2 * SECONDS_PER_BEAT)
+        self._thread.join(2 * SECONDS_PER_BEAT)  # before its sockets are closed under it
         for peer in self._peers.values():
             peer.close()
 
@@ -131,7 +131,7 @@ class Watch:
             while not self._ended.is_set():
                 self._beat()
                 for key, _ in selector.select(SECONDS_PER_BEAT):
-                    heard[key.data] = time.monotonic()
+                    heard[key.data] = time.monotonic()  # of this host: no two clocks are compared
                     if not self._listen(key.data):
                         selector.unregister(key.fileobj)
                 for number, when in heard.items():

@@ -88,6 +88,8 @@ class Sampler:
         """Begins a batch, and says when it will be done."""
         self._idle_before = self.idle(now)
         self._sampling = True
+        # Drawn as its own batches come, so that a sampler's times are the same whoever else
+        # samples, and however long the learner takes.
         return now + next(self.chances.batch_seconds)
 
     def end(self, now: float) -> bool:
@@ -170,6 +172,7 @@ class Clock:
         self.seconds.append(now)
         self._learner_waits = True
         self._learner_free_since = now
+        # An event and no call: what arrives at this very moment is in the queue before it is asked.
         self._at(now, Event.TAKE)
         if self._synchronous:
             for who in self._woken():
@@ -198,6 +201,7 @@ class Clock:
             if self._must_pause():
                 self._paused.append(who)
                 return
+            # Between two batches only: a batch is written by one version from end to end.
             if now >= sampler.next_sync:
                 sampler.version = len(self.seconds)
                 sampler.next_sync = now + next(sampler.chances.sync_seconds)
@@ -220,6 +224,8 @@ class Clock:
         lost = sampler.end(now)
         if not lost:
             self._at(now + next(sampler.chances.travel_seconds), Event.ARRIVAL, who, batch)
+        # Without staleness a batch of an old version is of no use, and its sampler asks for the
+        # new one; one that was lost is sampled again, or the learner would wait for ever.
         if self._synchronous and sampler.version < len(self.seconds):
             self._ask(now, who)
         elif self._synchronous and not lost:
@@ -229,6 +235,7 @@ class Clock:
 
     def _arrival(self, now: float, _who: int, batch: Any) -> None:
         self.queue.arrive(batch)
+        # Only for what it may take: a batch that is too old would wake it for nothing.
         if self._learner_waits and len(self.seconds) - batch.version <= self._settings.window:
             self._at(now, Event.TAKE)
 

@@ -36,6 +36,7 @@ def stratified_minibatches(key: jax.Array, rows: jax.Array, count: int) -> jax.A
     grouped = rows.reshape(steps // count, count, batch, width)
     if count == 1:
         return grouped.reshape(1, steps * batch, width)
+    # One number for the K steps of a group, which a rotation keeps apart: no sample is dealt twice.
     rotation = jax.random.randint(key, (steps // count, 1, batch, 1), 0, count)
     slot = (jnp.arange(count)[:, None, None] + rotation) % count
     dealt = jnp.take_along_axis(grouped, slot, axis=1)
@@ -65,7 +66,7 @@ def mean_over_blocks(function: Callable[[Any], Pytree], rows: jax.Array) -> Pytr
     zero = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(function, blocks[0])
     )
-    total, _ = jax.lax.scan(add, zero, blocks)
+    total, _ = jax.lax.scan(add, zero, blocks)  # in one order: the sum has the same bits each time
     return jax.tree.map(lambda leaf: leaf / count, total)
 
 

@@ -81,6 +81,7 @@ class DirectoryCheckpointer:
         self._decides = alone or hosts.writes()
         self._any_of = (lambda flag: flag) if alone else hosts.any_of
         self._last = (0, time.monotonic())
+        # One thread: checkpoints reach the disk in the order in which they were taken.
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
         self._writing: Future[None] | None = None
         self._earlier: dict[signal.Signals, Any] = {}
@@ -95,19 +96,22 @@ class DirectoryCheckpointer:
 
     def visit(self, round: int, progress: Callable[[], Progress]) -> None:
         if self._writing is not None and self._writing.done():
-            self._wait()
+            self._wait()  # what went wrong is raised at the next visit, not when the run has ended
+        # Of a team each call is an exchange, so all must make the same calls: the second one is
+        # made only where everybody has heard from the first that nobody was stopped.
         stopped = self._any_of(self._signal is not None)
         if not stopped and not self._any_of(self._decides and self._due(round)):
             return
-        self._wait()
+        self._wait()  # a second copy of the state in memory would be one too many
         self._last = (round, time.monotonic())
-        self._write(progress())
+        self._write(progress())  # made only now, for it is copied from the devices
         if stopped:
-            self._wait()
+            self._wait()  # it is on the disk before anybody is told so
             number = self._signal or signal.SIGTERM
             raise Stopped(number, f"saved after round {round}", self._directory)
 
     def __enter__(self) -> DirectoryCheckpointer:
+        # Python lets no other thread set handlers; there a signal ends the process as ever.
         if threading.current_thread() is threading.main_thread():
             self._earlier = {number: signal.signal(number, self._noticed) for number in SIGNALS}
         return self
@@ -118,7 +122,7 @@ class DirectoryCheckpointer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._writer.shutdown(wait=True)
+        self._writer.shutdown(wait=True)  # after an error, too: half a file helps nobody
         self._give_back_signals()
         if error is None:
             self._wait()
@@ -147,7 +151,7 @@ class DirectoryCheckpointer:
 
     def _noticed(self, number: int, frame: FrameType | None) -> None:
         self._signal = number
-        self._give_back_signals()
+        self._give_back_signals()  # so that a second one acts at once
         os.write(2, NOTICE)  # print could be what was interrupted
 
     def _give_back_signals(self) -> None:

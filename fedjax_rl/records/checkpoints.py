@@ -136,9 +136,10 @@ def write(
     with _failing_as_one(target, partial):
         shutil.rmtree(partial, ignore_errors=True)
         others = processes if mine is not None else 1
+        # The parts of the others come in before the manifest is written: with it, it is whole.
         write_files(partial, arrays, about, lambda into: take_parts(target, into, others))
         shutil.rmtree(target, ignore_errors=True)  # damaged, or the run would be beyond it
-        partial.rename(target)
+        partial.rename(target)  # at once or not at all, whenever the process is killed
     _prune(folder, progress.round, keep)
 
 

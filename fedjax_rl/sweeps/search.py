@@ -152,6 +152,8 @@ def next_batch(
     A trial's index among those that were asked for is the number of its configuration.
     """
     trials, seeds = study.trials(), search.request.base.seeds
+    # Those that a kill left unfinished come first: Optuna was told nothing of them, and what it
+    # proposes next must not depend on where the search was cut.
     indices = [index for index in range(len(trials)) if not _finished(index, seeds, done)]
     indices = indices[: search.batch]
     for index in range(len(trials), search.trials)[: search.batch - len(indices)]:
@@ -176,6 +178,7 @@ def report_finished(
         InvalidInput: members that are done had other settings than their trial.
     """
     request, seeds = search.request, search.request.base.seeds
+    # By trial and not as members finish: a sampler goes by the order in which it is told.
     for index, trial in enumerate(study.trials()):
         if not _finished(index, seeds, done):
             continue

@@ -121,6 +121,7 @@ class Study:
 
     def ask(self) -> None:
         """Asks Optuna for a new trial."""
+        # A fresh one for each trial, seeded by its position: no sampler has to survive a kill.
         self._study.sampler = self._sampler_of(len(self.trials()))
         with self._stored():
             self._study.ask(self._space)

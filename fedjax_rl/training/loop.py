@@ -111,6 +111,7 @@ def run_rounds(work: Work, record: Record, on_rows: OnRows, checkpointer: Checkp
         checkpointer: is asked before the first round and after every span.
     """
     begun = time.perf_counter()
+    # Of a run that goes on, too: what is saved is put back into a state that is built like this.
     state, row = start(work.algorithm, work.key, work.hparams)
     saved = checkpointer.restore(state)
     if saved is None:
@@ -140,7 +141,7 @@ def run_rounds(work: Work, record: Record, on_rows: OnRows, checkpointer: Checkp
             on_rows(rows)
             clock.marks.append((span.last_round, time.perf_counter()))
         if record.ended:
-            break
+            break  # before a visit: there is nothing to go on with
         checkpointer.visit(span.last_round, progress)
     return Finished(state, failed, clock)
 

@@ -106,6 +106,8 @@ def collect(
     chex.assert_rank(environments.observation, 2)
     task, steps, batch = design.task, design.choices.rollout, design.choices.envs
     key_noise, key_steps, key_resets = jax.random.split(key, 3)
+    # Noise of its own key and shape: it is the same for every policy, so that two policies that
+    # are compared meet the same luck.
     noise = design.distribution.noise(key_noise, (steps, batch))
     keys = jax.random.split(key_steps, (steps, batch))
     reset = jax.vmap(jax.vmap(task.environment.reset_env, (0, None)), (0, None))
@@ -137,6 +139,7 @@ def collect(
             episode_sums=jnp.where(ended[:, None], 0.0, episode_sums),
             weight=weight,
         )
+        # Before the step, like the observation: what critics know when the action is chosen.
         left = jax.vmap(time_left, (0, None))(before.state, params)
         row = (before.observation, parameters, actions, signals, terminated, truncated, left)
         return (after, final, cuts, episodes, ended_sums), row
@@ -200,6 +203,7 @@ def _stored_final(
     """Keeps the observations in which episodes were cut, each in the next free slot."""
     if len(final) == 0:
         return final, cuts
+    # Selected and not written by index: indices that differ between environments are a scatter.
     slots = jnp.arange(len(final))[:, None]
     free = (slots == cuts) & truncated
     return jnp.where(free[..., None], observation, final), cuts + truncated

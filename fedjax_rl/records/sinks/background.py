@@ -17,6 +17,7 @@ class BackgroundSink:
 
     def __init__(self, sink: Sink):
         self._sink = sink
+        # One thread, for tools want steps in order; and few of them can be called from several.
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sink")
         self._failed: Exception | None = None
 
@@ -27,6 +28,7 @@ class BackgroundSink:
         self._writer.submit(self._write, rows)
 
     def close(self, finished: bool) -> None:
+        # A run that was stopped is not to wait for a slow tool: resumed, it hands over every row.
         self._writer.shutdown(cancel_futures=not finished)
         if self._failed is not None:
             raise self._failed
