@@ -28,6 +28,8 @@ from fedjax_rl.precision import precision
 from fedjax_rl.records import provenance
 from tests.quick import quick_compilation  # noqa: F401
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {
     "jax_enable_x64": True,
     "jax_default_matmul_precision": "bfloat16",
@@ -133,7 +135,6 @@ def test_a_setting_of_the_session_changes_no_bit(results, user_cache, setting):
     assert_same_bits(found, results("finite"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_all_of_them_at_once_change_no_bit_of_any_family(results, user_cache, family):
     with session(**SETTINGS):
@@ -226,7 +227,6 @@ PLATFORMS = {"JAX_PLATFORMS": ("cuda", "nonsense"), "JAX_ENABLE_X64": ("nonsense
 ABSENT = [(name, value) for name, values in PLATFORMS.items() for value in values]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "value"), ABSENT)
 def test_a_session_that_jax_does_not_take_is_told_in_one_line(monkeypatch, run_python, name, value):
     if value == "cuda" and any(device.platform == "gpu" for device in jax.devices()):
@@ -251,7 +251,6 @@ assert os.listdir() == []
 """
 
 
-@pytest.mark.slow
 def test_the_api_says_so_too(monkeypatch, run_python):
     monkeypatch.setenv("JAX_PLATFORMS", "nonsense")
     for call in (

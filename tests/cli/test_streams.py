@@ -18,7 +18,7 @@ from fedjax_rl.families.tabular.table import HEADER
 from fedjax_rl.terminal.live import bars, fitting, table_of
 from fedjax_rl.terminal.streams import SPELLED, spelling
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 ENCODINGS = ("ascii", "latin-1", "cp1252", "koi8-r")
 PARSED = [
@@ -143,7 +143,6 @@ def test_an_output_that_is_full_gets_one_line(arguments):
     assert one.stderr.count("\n") == 1 and "No space left" in one.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("--help",), ("list", "losses")])
 def test_a_reader_that_leaves_gets_no_traceback(arguments):
     one = process(*arguments)

@@ -18,7 +18,7 @@ from fedjax_rl.envs.task import NO_LIMIT, Task, is_discrete, time_left, vary
 from fedjax_rl.errors import InvalidInput
 from tests.support import random_problem
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 EPISODES = 20_000
 STEPS = 250

@@ -21,7 +21,7 @@ from fedjax_rl.hetero.losses import (
 from fedjax_rl.hetero.losses.weights import weight
 from tests.hetero.judging import DEFAULT_CHOICES, SETTINGS, judge, settings_with
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 NAMES = [name for name in losses if losses.resolve(name).__module__.startswith("fedjax_rl.")]
 

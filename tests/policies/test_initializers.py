@@ -7,7 +7,7 @@ import pytest
 
 from fedjax_rl.policies.initializers import orthogonal
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (4, 64), (64, 2), (3, 3, 4, 16), (5, 1)])

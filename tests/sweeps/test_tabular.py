@@ -25,7 +25,7 @@ from tests import support
 from tests.quick import quick_compilation  # noqa: F401
 from tests.sweeps.harness import groups_of, swept
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 OTHER = {
     **{"step_size": 0.3, "dual_step_size": 0.2, "multiplier_cap": 3.0, "regularization": 0.1},

@@ -13,7 +13,7 @@ from fedjax_rl.learners.deep.state import DeepShared
 from fedjax_rl.ops.moments import Moments
 from tests.learners.deep.harness import Slope, always, designed, scripted, strip
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 KINDS = ("episode", "episode", "step", "episode", "discounted")
 """Costs 0, 2 and 4 are 1 + the place before a step; 1 and 3 are strides."""
