@@ -89,8 +89,8 @@ def seconds(value: float) -> str:
     return f"{value / 60:.3g} min" if value < 7200 else f"{value / 3600:.3g} h"
 
 
-def binary(value: float) -> str:
-    """Bytes in the unit that suits them."""
+def in_bytes(value: float) -> str:
+    """A number of bytes in the unit that suits it, of powers of 1000."""
     if math.isnan(value):
         return NOTHING
     for unit in ("B", "KB", "MB", "GB"):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fedjax_rl.columns import Columns
-from fedjax_rl.figures.numbers import binary, brief, number, seconds
+from fedjax_rl.figures.numbers import brief, in_bytes, number, seconds
 from fedjax_rl.report.document import KeyFigure, Section, State
 from fedjax_rl.report.environment import environment
 from fedjax_rl.report.reading import Source
@@ -84,7 +84,7 @@ def named(summary: Mapping[str, Any]) -> tuple[KeyFigure, ...]:
         count = summary.get("seeds", 1)
         found.append(KeyFigure(unit, brief(steps), f"{count} seeds" if count != 1 else "one seed"))
     exchanged = number(summary.get("bytes_exchanged"))
-    note = f"{binary(exchanged)} exchanged" if np.isfinite(exchanged) else ""
+    note = f"{in_bytes(exchanged)} exchanged" if np.isfinite(exchanged) else ""
     found.append(KeyFigure("Time", seconds(number(summary.get("seconds"))), note))
     return tuple(found)
 
@@ -95,6 +95,6 @@ def resources_of(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "seeds": summary.get("seeds"),
         "rounds": summary.get("rounds", summary.get("steps")),
-        "exchanged": binary(exchanged),
+        "exchanged": in_bytes(exchanged),
         "time": seconds(took),
     }

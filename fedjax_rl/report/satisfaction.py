@@ -13,7 +13,8 @@ from fedjax_rl.figures.numbers import NOTHING, brief, number, percent, plural
 from fedjax_rl.report.document import Bar, Satisfaction
 
 ROUNDING = 1e-9
-"""What a cost may be above its budget in any case: a share of the larger of the two, or of 1."""
+"""What a cost may be above its budget in any case: a share of the larger of the two; of 1 where the
+budget is 0, of which there is no share."""
 TRACK = 1.25, 2.5
 """A track ends at this many budgets: at least, and at most; a bar beyond is cut off there."""
 
@@ -146,7 +147,7 @@ def _ratio(cost: float, budget: float) -> float:
 
 
 def _slack(cost: float, budget: float) -> float:
-    return ROUNDING * max(abs(cost), abs(budget), 1.0)
+    return ROUNDING * (max(abs(cost), abs(budget)) if budget else max(abs(cost), 1.0))
 
 
 def _kept(costs: FloatArray, budgets: list[float], tolerance: float) -> np.ndarray:
@@ -155,7 +156,7 @@ def _kept(costs: FloatArray, budgets: list[float], tolerance: float) -> np.ndarr
         return np.zeros((0, len(budgets)), bool)
     limits = np.array(budgets)
     allowed = tolerance * np.abs(limits)
-    scale = np.maximum(np.maximum(np.abs(costs), np.abs(limits)), 1.0)
+    scale = np.maximum(np.abs(costs), np.where(limits == 0, 1.0, np.abs(limits)))
     allowed = np.maximum(allowed, ROUNDING * scale)
     # A constraint without a budget is nobody's to break.
     return np.asarray((costs - limits <= allowed) | np.isnan(limits))

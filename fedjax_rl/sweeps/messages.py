@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fedjax_rl.figures.numbers import in_bytes
 from fedjax_rl.ranking import seeds_clause
 from fedjax_rl.sweeps.best import candidates, ordered
 from fedjax_rl.sweeps.estimate import Estimate
@@ -162,15 +163,6 @@ def _short(combination: Mapping[str, Any]) -> str:
     """Settings by name, numbers short."""
     values = {n: f"{v:.4g}" if isinstance(v, float) else str(v) for n, v in combination.items()}
     return ", ".join(f"{name} {value}" for name, value in values.items())
-
-
-def in_bytes(count: float) -> str:
-    """Bytes in a unit for people."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
 
 
 def in_time(seconds: float) -> str:

@@ -11,7 +11,7 @@ from importlib import resources
 import pytest
 
 from fedjax_rl.errors import InvalidInput
-from fedjax_rl.figures.numbers import binary, brief, exactly, seconds
+from fedjax_rl.figures.numbers import brief, exactly, in_bytes, seconds
 from fedjax_rl.report import page_of, write_report
 from fedjax_rl.report.markup import Html, join, tag
 from fedjax_rl.report.rendering import SCRIPTS, html_of
@@ -73,7 +73,11 @@ def test_values_are_shown_briefly(value, text):
 def test_settings_are_shown_exactly():
     assert exactly({"a": [1e9, None, True]}) == "a: [1000000000.0, null, true]"
     assert (seconds(90.0), seconds(600.0), seconds(9000.0)) == ("90 s", "10 min", "2.5 h")
-    assert (binary(999.0), binary(4_096_000.0), binary(2e15)) == ("999 B", "4.1 MB", "2e+03 TB")
+    assert (in_bytes(999.0), in_bytes(4_096_000.0), in_bytes(2e15)) == (
+        "999 B",
+        "4.1 MB",
+        "2e+03 TB",
+    )
 
 
 @pytest.mark.parametrize("kind", made.KINDS)

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.timeout(30)
         (3.0, 2.0, "broken", "exceeded by 50 %"),
         (0.5, 0.0, "broken", "exceeded by 0.5"),
         (1e-12, 0.0, "kept", "satisfied, at its budget"),
+        (3e-10, 2e-10, "broken", "exceeded by 50 %"),
         (-3.0, -2.0, "kept", "satisfied, 50 % below its budget"),
         (-1.0, -2.0, "broken", "exceeded by 50 %"),
         (math.nan, 2.0, "unknown", "no finite figure"),
