@@ -91,7 +91,7 @@ class Group(NamedTuple):
 
     def share(self, process: int, processes: int) -> Group:
         """The part of the group that one of several processes runs; it may be empty."""
-        # In turn, and not in blocks: members that end early are often neighbours in a grid.
+        # In turn, so that every process gets some of each value of a grid, whichever fails.
         own = self.members[process::processes]
         return self._replace(members=own, size=min(self.size, max(1, len(own))))
 

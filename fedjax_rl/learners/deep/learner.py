@@ -164,12 +164,13 @@ def local_step(
         learning_rate,
         hparams,
     )
+    multipliers = multipliers_of(design, duals)
     info = DeepInfo(
         episodes=rollout.episodes,
         episode_sums=rollout.episode_sums,
         step_costs=rollout.signals[..., 1:].mean((0, 1)),
-        multipliers=multipliers_of(design, duals),
-        at_cap=(multipliers_of(design, duals) >= most).sum(),
+        multipliers=multipliers,
+        at_cap=(multipliers >= most).sum(),
         environment_steps=jnp.int32(design.choices.rollout * design.choices.envs),
         improvement=improvement,
     )
