@@ -128,7 +128,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
 def scaling(quick: bool, seconds: float, repeats: int) -> dict[str, Any]:
     """Against the number of agents, and where each of them brings a constraint of its own."""
-    counts = AGENTS[: 2 if quick else None]
+    counts = AGENTS[: 1 if quick else None]
     many = 2 if quick else 128
     return {
         "agents": {str(n): cost_of_agents(n, seconds, repeats) for n in counts},

@@ -42,14 +42,14 @@ def measure(quick: bool) -> dict[str, Any]:
     }
 
 
-def settings(policy: str, length: int) -> HeteroConfig:
-    """One run of the default shape without a warm start."""
+def settings(policy: str, length: int, steps: int = 10_000) -> HeteroConfig:
+    """One run of the default shape without a warm start, for at most so many steps."""
     return HeteroConfig(
         policy=policy,  # type: ignore[arg-type]
         task_args=(f"length={length}",),
         warm_start=0.0,
-        steps=10_000,
-        evaluate_every=10_000,
+        steps=steps,
+        evaluate_every=steps,
         held_out=8,
         on_policy=1,
     )
@@ -57,7 +57,7 @@ def settings(policy: str, length: int) -> HeteroConfig:
 
 def steps_per_second(policy: str, length: int, quick: bool) -> dict[str, float]:
     """Learner steps per second, sampling and diagnostics included, at window 32."""
-    prepared = prepare("gepo", settings(policy, length))
+    prepared = prepare("gepo", settings(policy, length, 10 if quick else 10_000))
     keys = keys_of(np.array([member.seed for member in prepared.members]))
     begun = time.perf_counter()
     state, _ = start(prepared.algorithm, keys, prepared.hparams)
@@ -122,6 +122,8 @@ def cache_against_recomputation(length: int, quick: bool) -> dict[str, Any]:
 def whole_table(quick: bool) -> dict[str, Any]:
     """Seconds of 3 windows × 3 losses × 8 seeds on the table policy, compilation included."""
     config = HeteroConfig(seeds=2 if quick else 8, steps=10 if quick else 800)
+    if quick:
+        config = replace(config, task_args=("length=3",), warm_start=0.0)
     losses = ("gepo",) if quick else ("gepo", "gspo", "grpo")
     prepare("gepo", replace(config, steps=1, seeds=1))  # the warm start is cached by then
     begun = time.perf_counter()

@@ -41,7 +41,7 @@ WEIGHED = ("acrobot-theta1-2", "inverted-pendulum-adj3")
 """Rows that are run again with ``--merge-by lagrangian``."""
 QUICK = (
     "--problem constrained-bandit --seeds 2 --envs 4 --rollout 8 --rounds 3 --evaluate-every 1 "
-    "--window 2 --hidden 8 8 --minibatches 2 --epochs 1 --episodes 100"
+    "--window 2 --hidden 4 --minibatches 1 --epochs 1 --episodes 100"
 )
 
 

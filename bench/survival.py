@@ -35,7 +35,7 @@ def measure(quick: bool) -> dict[str, Any]:
         if quick and name != "fednpg":
             continue
         with tempfile.TemporaryDirectory() as folder:
-            figures[name] = survive(name, flags, 2 if quick else 20, pathlib.Path(folder), seed=0)
+            figures[name] = survive(name, flags, 1 if quick else 20, pathlib.Path(folder), seed=0)
         figure = figures[name]
         print(
             f"{name}: {figure['kills']} kills ({figure['kills_after_a_checkpoint']} of them after "

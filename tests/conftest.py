@@ -40,6 +40,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # A process that was killed while writing leaves half an entry, which is compiled again.
 os.environ.setdefault("PYTHONWARNINGS", "ignore:Error reading persistent compilation cache entry")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Problems are small, and tests run side by side: more threads of BLAS wait for each other, for
+# half of the time of a solver. Before numpy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Several processes of tests share an accelerator, where there is one.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
@@ -124,9 +127,11 @@ def run_cli(tmp_path: pathlib.Path) -> Callable[..., Completed]:
         timeout: float = 120,
         devices: int | None = None,
         cwd: pathlib.Path | None = None,
+        compiled_quickly: bool = False,
     ) -> Completed:
         command = ["-m", "fedjax_rl", *map(str, arguments)]
-        return _run(command, timeout, fresh_environment(devices), cwd or tmp_path)
+        environment = fresh_environment(devices, compiled_quickly=compiled_quickly)
+        return _run(command, timeout, environment, cwd or tmp_path)
 
     return run
 

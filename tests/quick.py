@@ -7,13 +7,13 @@ import pytest
 
 
 @contextlib.contextmanager
-def compiled_quickly():
-    """Most of XLA's optimisations are left out.
+def compiled_quickly(quickly=True):
+    """Most of XLA's optimisations are left out, or none where much is computed.
 
     Whoever shares compiled functions with others must share this setting with them.
     """
     before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_disable_most_optimizations", quickly)
     try:
         yield
     finally:

@@ -9,7 +9,18 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from bench import compare, counting, measured, mutations, report, report_speed, roofline, traffic
+from bench import (
+    compare,
+    counting,
+    measured,
+    mutations,
+    report,
+    report_speed,
+    roofline,
+    sweep,
+    sweep_parts,
+    traffic,
+)
 from bench.__main__ import NAMES
 from bench.harness import ratio
 from tests.conftest import fresh_environment
@@ -41,6 +52,15 @@ def test_every_bench_file_is_listed():
     helpers |= {"peers", "peer_rejax", "peer_sb3", "peer_worker"}
     benches = {name for name in files - helpers if not name.endswith("_peers")}
     assert benches == set(NAMES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("study", sweep.studies(quick=False), ids=lambda study: study.algorithm)
+def test_the_sweeps_of_the_bench_are_one_program_each(study):
+    """At the sizes that are measured, of which the quick ones leave out the networks."""
+    assert sweep.shorter(study).members < study.members
+    planned = sweep_parts.Planned(study)
+    assert len(planned.group.members) == study.members
 
 
 def test_ratio_is_taken_within_turns():

@@ -159,5 +159,6 @@ print("equal")
 @pytest.mark.slow
 def test_eight_devices_equal_one(run_python):
     root = __file__.rsplit("/tests/", 1)[0]
-    finished = run_python(EIGHT_DEVICES.format(root=root), devices=8, timeout=230)
+    source = EIGHT_DEVICES.format(root=root)
+    finished = run_python(source, devices=8, timeout=230, compiled_quickly=True)
     assert finished.stdout.strip() == "equal", finished.stderr

@@ -26,6 +26,7 @@ from fedjax_rl.sweeps.plan import sensible_members
 from fedjax_rl.sweeps.space import space_of
 from tests import support
 from tests.conftest import fresh_environment
+from tests.quick import quick_compilation  # noqa: F401
 from tests.sweeps.harness import groups_of
 
 pytestmark = pytest.mark.timeout(240)

@@ -54,26 +54,25 @@ def summary_of(out):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Every reference with one seed and with two: directories by (reference, seeds)."""
-    base = tmp_path_factory.mktemp("references")
-    made = {}
-    for seeds in (1, 2):
-        top = base / str(seeds)
-        flags = ("--agents", 2, "--seeds", seeds, "--seed", 5)
-        assert run(top, *flags, "--compare") == 0
-        assert run(base / f"one-shot-{seeds}", *flags, "--reference", "one-shot") == 0
-        for reference in REFERENCES:
-            made[reference, seeds] = top / reference
-        made["fed", seeds], made["one-shot", seeds] = top, base / f"one-shot-{seeds}"
+    """What `MADE` names: directories by (reference, seeds)."""
+    top = tmp_path_factory.mktemp("references") / "compared"
+    made = {(reference, 2): top / reference for reference in REFERENCES} | {("fed", 2): top}
+    flags = ("--agents", 2, "--seed", 5)
+    assert run(top, *flags, "--seeds", 2, "--compare") == 0
+    for reference, seeds in (("one-shot", 2), *ALONE):
+        made[reference, seeds] = top.with_name(f"{reference}-{seeds}")
+        own = ("--seeds", seeds, "--reference", reference)
+        assert run(made[reference, seeds], *flags, *own) == 0
     return made
 
 
-both = pytest.mark.parametrize("seeds", [1, 2])
-every = pytest.mark.parametrize("reference", REFERENCES)
+ALONE = (("fed", 1), ("no-communication", 1))
+MADE = (*((reference, 2) for reference in REFERENCES), *ALONE)
+"""References and numbers of seeds: with a single one, of one policy and of one for each agent."""
+every = pytest.mark.parametrize(("reference", "seeds"), MADE)
 
 
 @pytest.mark.slow
-@both
 @every
 def test_a_run_leaves_everything_behind(runs, reference, seeds):
     out = runs[reference, seeds]
@@ -94,7 +93,6 @@ def test_a_run_leaves_everything_behind(runs, reference, seeds):
 
 
 @pytest.mark.slow
-@both
 @every
 def test_steps_and_bytes_are_counted(runs, reference, seeds):
     """A single agent stands for all in two of the references; only the federation talks."""
@@ -115,7 +113,6 @@ def test_steps_and_bytes_are_counted(runs, reference, seeds):
 
 
 @pytest.mark.slow
-@both
 @every
 def test_evaluations_are_tidy(runs, reference, seeds):
     rows = rows_of(runs[reference, seeds], "evaluations.csv")
@@ -138,7 +135,6 @@ def test_evaluations_are_tidy(runs, reference, seeds):
 
 
 @pytest.mark.slow
-@both
 @every
 def test_metrics_have_a_row_for_every_round(runs, reference, seeds):
     rows = rows_of(runs[reference, seeds])
@@ -151,12 +147,11 @@ def test_metrics_have_a_row_for_every_round(runs, reference, seeds):
 
 
 @pytest.mark.slow
-@both
-def test_comparing_puts_references_side_by_side(runs, seeds, capsys):
-    out = runs["fed", seeds]
+def test_comparing_puts_references_side_by_side(runs, capsys):
+    out = runs["fed", 2]
     summary = summary_of(out)
     for reference in ("fed", "omniscient", "no-communication", "unconstrained"):
-        own = summary_of(runs[reference, seeds])
+        own = summary_of(runs[reference, 2])
         assert summary[f"reward_{reference.replace('-', '_')}"] == own["reward"]
     assert (out / "comparison.png").stat().st_size > 1000
     rows = rows_of(out, "comparison.csv")
@@ -392,6 +387,7 @@ def test_a_comparison_overwrites_runs_only(tmp_path, capsys):
 def test_sixteen_seeds_with_orthogonal_networks_do_not_hang(run_cli, tmp_path):
     """The vmapped factorisations of the initialisation, in a process of their own."""
     sizes = TINY.replace("8 8", "64 64").replace("--rounds 3", "--rounds 1").split()
-    finished = run_cli("run", "fedppo", "--problem", BANDIT, *sizes, "--seeds", 16, timeout=200)
+    arguments = ("run", "fedppo", "--problem", BANDIT, *sizes, "--seeds", 16)
+    finished = run_cli(*arguments, timeout=200, compiled_quickly=True)
     assert finished.returncode == 0, finished.stderr
     assert "16 seeds as one program" in finished.stdout

@@ -20,11 +20,14 @@ pytestmark = pytest.mark.slow
 
 SMALL = (
     *("run", "fedppo", "--problem", "cartpole-pos2", "--agents", "2", "--envs", "4"),
-    *("--rollout", "16", "--hidden", "8", "--minibatches", "2", "--epochs", "1"),
+    *("--rollout", "8", "--hidden", "4", "--minibatches", "1", "--epochs", "1"),
     *("--episodes", "100", "--seed", "1"),
 )
 RUN_SHORT = (*SMALL, "--rounds", "3", "--evaluate-every", "3")
-RUN_LONG = (*SMALL, "--rounds", "100000", "--evaluate-every", "50000", "--checkpoint-every", "5")
+RUN_LONG = (
+    *("run", "fednpg", "--problem", "random-mdp", "--agents", "2"),
+    *("--rounds", "100000", "--log-every", "5", "--checkpoint-every", "5"),
+)
 
 
 def free_ports():
@@ -76,7 +79,7 @@ def test_two_processes_train_like_one(tmp_path, run_cli):
     assert [process.returncode for process in processes] == [0, 0], printed[0][1] + printed[1][1]
     assert "Written to" in printed[0][0]
     assert "agent steps" not in printed[1][0]  # process 0 speaks for all
-    alone = run_cli(*saving, "--out", "one", timeout=250)
+    alone = run_cli(*saving, "--out", "one", timeout=250, compiled_quickly=True)
     assert alone.returncode == 0, alone.stderr
     for name in ("metrics.csv", "evaluations.csv"):
         one, two = columns(tmp_path / "one" / name), columns(tmp_path / "two" / name)

@@ -13,6 +13,7 @@ import pytest
 
 import fedjax_rl.envs  # noqa: F401  registers the tasks
 from fedjax_rl.algorithm import environments
+from tests.quick import quick_compilation  # noqa: F401
 
 pytestmark = pytest.mark.slow
 

@@ -20,6 +20,7 @@ import pytest
 import fedjax_rl.envs  # noqa: F401  registers the tasks
 from fedjax_rl.algorithm import environments
 from fedjax_rl.envs.task import Task
+from tests.quick import quick_compilation  # noqa: F401
 
 STEPS = 1000
 

@@ -11,6 +11,7 @@ import pytest
 
 from fedjax_rl.envs.inverted_pendulum import inverted_pendulum_adj3
 from fedjax_rl.envs.task import Task, vary
+from tests.quick import quick_compilation  # noqa: F401
 
 KEY = jax.random.key(0)
 

@@ -24,6 +24,7 @@ from fedjax_rl.envs.known import (
 )
 from fedjax_rl.envs.task import Task
 from fedjax_rl.errors import InvalidInput
+from tests.quick import quick_compilation  # noqa: F401
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -11,6 +11,7 @@ import pytest
 
 from fedjax_rl.envs.point_robot import point_robot
 from fedjax_rl.envs.task import Task, vary
+from tests.quick import quick_compilation  # noqa: F401
 
 KEY = jax.random.key(0)
 GOAL = np.array([0.7, 0.7])

@@ -29,6 +29,7 @@ from fedjax_rl.envs.task import (
     vary,
 )
 from fedjax_rl.errors import InvalidInput
+from tests.quick import quick_compilation  # noqa: F401
 
 NAMES = (
     "acrobot-easier-empty-left-bottom",

@@ -66,7 +66,7 @@ def run(prepared):
     return result.history | leaves(result.policy)
 
 config = DeepConfig(
-    problem="cartpole-pos2", envs=4, rollout=16, rounds=3, hidden=(8,), minibatches=2, epochs=1,
+    problem="cartpole-pos2", envs=4, rollout=8, rounds=3, hidden=(4,), minibatches=1, epochs=1,
     episodes=100, evaluate_every=3, vary=("length=0.3,0.7",), **{settings!r},
 )
 equal(run, partial(prepare, "fedppo", config), {shard!r}, 1e-5)
@@ -86,7 +86,10 @@ def run(prepared):
     (cell,) = run_stale(prepared).cells
     return cell.values | leaves(cell.parameters)
 
-config = HeteroConfig(steps=3, seeds=10, evaluate_every=3)
+config = HeteroConfig(
+    task_args=("length=3", "modulus=3"), steps=3, prompts=2, group_size=3, seeds=10, held_out=16,
+    on_policy=2, warm_start=0.0, evaluate_every=3,
+)
 equal(run, partial(prepare, "gepo", config), "members", 1e-5)
 print("equal")
 """

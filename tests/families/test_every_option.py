@@ -37,6 +37,7 @@ from fedjax_rl.settings.values import dump
 from fedjax_rl.sources.objects import GIVEN
 from fedjax_rl.sources.problems import load_problem
 from fedjax_rl.sweeps.space import listed
+from tests.quick import quick_compilation  # noqa: F401
 from tests.sweeps import axes
 
 pytestmark = pytest.mark.timeout(300)
@@ -276,15 +277,15 @@ class Program(NamedTuple):
 
 
 def programs_of(prepared: Any) -> Iterator[Program]:
-    """The start of a run, and a round of it."""
+    """A round of a run, which nearly all settings change, and its start."""
     algorithm, hparams, config = prepared.algorithm, prepared.hparams, prepared.config
     key = jax.random.key(0)
     if config.seeds > 1 or hasattr(prepared, "members"):
         key = jax.random.split(key, config.seeds)
     with precision(algorithm.float64):
         state = jax.eval_shape(algorithm.init, key, hparams)
-        yield traced(algorithm.init, key, hparams)
         yield traced(algorithm.step, key, 1, state, hparams)
+        yield traced(algorithm.init, key, hparams)
 
 
 def traced(call: Any, *arguments: Any) -> Program:

@@ -256,6 +256,7 @@ import jax, numpy as np
 from fedjax_rl.execution.placement import placement_of
 from fedjax_rl.federation.grouped import in_groups
 from tests.federation.test_round import trained_without_state
+from tests.quick import quick_compilation  # noqa: F401
 
 assert len(jax.devices()) == 8
 for agents in (8, 19):

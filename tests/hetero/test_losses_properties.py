@@ -20,6 +20,7 @@ from fedjax_rl.hetero.losses import (
 )
 from fedjax_rl.hetero.losses.weights import weight
 from tests.hetero.judging import DEFAULT_CHOICES, SETTINGS, judge, settings_with
+from tests.quick import quick_compilation  # noqa: F401
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

@@ -9,6 +9,7 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.hetero.tasks import addition, brackets, prefix_sum, sorting, tasks
 from fedjax_rl.hetero.tasks.split import is_held_out, split
 from fedjax_rl.hetero.tasks.task import TokenTask, flipped, register_task
+from tests.quick import quick_compilation  # noqa: F401
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -16,7 +16,7 @@ from notebooks.style import FIGURES_VARIABLE, SIZE_VARIABLE, sized
 from tests.quick import compiled_quickly
 
 NOTEBOOKS = execute.found()
-NETWORKS = ("09_fedppo", "11_tour")
+COMPILED = ("09_fedppo", "10_gepo", "11_tour")
 """Nearly all of their time is compilation."""
 
 
@@ -33,7 +33,7 @@ def small(monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook_runs(name, small, capsys):
     """As a plain script: all notebooks of a process share what is compiled and solved."""
-    with compiled_quickly() if name in NETWORKS else contextlib.nullcontext():
+    with compiled_quickly() if name in COMPILED else contextlib.nullcontext():
         runpy.run_path(str(NOTEBOOKS[name]), run_name="__main__")
     lines = capsys.readouterr().out.splitlines()
     assert re.search(r"\d", lines[-1]), "the last line is a sentence with numbers"

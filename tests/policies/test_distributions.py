@@ -8,6 +8,7 @@ from scipy import stats
 from scipy.special import log_softmax, softmax
 
 from fedjax_rl.policies.distributions import categorical, diagonal_gaussian
+from tests.quick import quick_compilation  # noqa: F401
 
 pytestmark = pytest.mark.timeout(60)
 

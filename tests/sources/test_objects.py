@@ -11,6 +11,7 @@ from fedjax_rl.cmdp.model import from_arrays
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.hetero.tasks import tasks
 from fedjax_rl.sources.problems import Problem, load_problem, save_problem
+from tests.quick import quick_compilation  # noqa: F401
 
 TINY_NETWORKS = {
     **{"rounds": 1, "envs": 2, "rollout": 8, "hidden": (2,), "epochs": 1, "minibatches": 1},

@@ -37,6 +37,12 @@ def small_and_crowded():
     return {seed: random_mdp(**sizes, seed=seed, infeasible="keep") for seed in range(60)}
 
 
+@pytest.fixture(scope="module")
+def slacks(small_and_crowded):
+    """Their Slater slacks, by seed."""
+    return {seed: slater_slack(problem) for seed, problem in small_and_crowded.items()}
+
+
 def test_shapes_and_probabilities():
     problem = random_mdp(agents=3, states=7, actions=2)
     assert problem.transition.shape == (7, 2, 7)
@@ -90,13 +96,13 @@ def test_a_seed_is_reproducible_and_matters():
 
 
 @pytest.mark.slow
-def test_infeasible_draws_are_common_when_there_are_many_constraints(small_and_crowded):
-    share = np.mean([slater_slack(problem) <= 0 for problem in small_and_crowded.values()])
+def test_infeasible_draws_are_common_when_there_are_many_constraints(slacks):
+    share = np.mean([slack <= 0 for slack in slacks.values()])
     assert 0.2 < share < 0.8
 
 
 @pytest.mark.slow
-def test_what_is_drawn_by_default_is_feasible_and_says_so(small_and_crowded):
+def test_what_is_drawn_by_default_is_feasible_and_says_so(small_and_crowded, slacks):
     redrawn = 0
     for seed in range(12):
         first = small_and_crowded[seed]
@@ -106,14 +112,13 @@ def test_what_is_drawn_by_default_is_feasible_and_says_so(small_and_crowded):
         slack = slater_slack(problem)
         assert slack > 0
         assert float(noted[2]) == pytest.approx(slack, rel=1e-3)
-        assert (int(noted[1]) == 0) == equal(problem, first) == (slater_slack(first) > 1e-6)
+        assert (int(noted[1]) == 0) == equal(problem, first) == (slacks[seed] > 1e-6)
         redrawn += int(noted[1]) > 0
     assert 0 < redrawn < 12
 
 
 @pytest.mark.slow
-def test_an_infeasible_seed_can_be_refused(small_and_crowded):
-    slacks = {seed: slater_slack(problem) for seed, problem in small_and_crowded.items()}
+def test_an_infeasible_seed_can_be_refused(small_and_crowded, slacks):
     worst, best = min(slacks, key=slacks.get), max(slacks, key=slacks.get)
     sizes = dict(agents=8, states=3, actions=5, infeasible="error")
     with pytest.raises(InvalidInput, match=rf"seed: got {worst}; .*Slater slack -"):

@@ -4,7 +4,7 @@ import pytest
 
 from fedjax_rl.envs import known
 from fedjax_rl.families.networks.training import fednatural, fedppo
-from tests.quick import quick_compilation  # noqa: F401
+from tests.quick import compiled_quickly, quick_compilation  # noqa: F401
 
 SETTLING = {"learning_rate": 0.003, "learning_rate_decay": 1.0, "episodes": 1000}
 """Step lengths that fall to zero, so that the last policy is a point and not an orbit."""
@@ -74,19 +74,14 @@ def test_a_finite_problem_comes_within_5_percent_of_the_linear_program(
     algorithm, agents, merge_by, own
 ):
     # Merged as equals, four agents cannot: see docs/concepts.md, "What a normalised step costs".
-    result = algorithm(
-        "random-mdp",
-        **{
-            "problem_args": ("states=5",),
-            "agents": agents,
-            "merge_by": merge_by,
-            "envs": 128,
-            "rollout": 32,
-        },
-        **{"rounds": 250, "hidden": (32,), "entropy": 0.0, "evaluate_every": 250},
-        **{"proportional_gain": 0.5, "integral_gain": 0.1, **own},
-        **{**SETTLING, "episodes": 100},
-    )
+    with compiled_quickly(False):  # a million steps
+        result = algorithm(
+            "random-mdp",
+            **{"problem_args": ("states=5",), "agents": agents, "merge_by": merge_by},
+            **{"rounds": 250, "envs": 128, "rollout": 32, "hidden": (32,), "entropy": 0.0},
+            **{"proportional_gain": 0.5, "integral_gain": 0.1, **own},
+            **{**SETTLING, "episodes": 100, "evaluate_every": 250},
+        )
     summary = result.summary
     assert abs(summary["gap"]) < 0.05 * summary["optimal_value"]
     for name, cost in summary["exact_costs"].items():
