@@ -277,15 +277,15 @@ class Program(NamedTuple):
 
 
 def programs_of(prepared: Any) -> Iterator[Program]:
-    """A round of a run, which nearly all settings change, and its start."""
+    """The start of a run, and a round of it."""
     algorithm, hparams, config = prepared.algorithm, prepared.hparams, prepared.config
     key = jax.random.key(0)
     if config.seeds > 1 or hasattr(prepared, "members"):
         key = jax.random.split(key, config.seeds)
     with precision(algorithm.float64):
         state = jax.eval_shape(algorithm.init, key, hparams)
-        yield traced(algorithm.step, key, 1, state, hparams)
         yield traced(algorithm.init, key, hparams)
+        yield traced(algorithm.step, key, 1, state, hparams)
 
 
 def traced(call: Any, *arguments: Any) -> Program:

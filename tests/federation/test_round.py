@@ -19,6 +19,7 @@ from fedjax_rl.ops.means import mean_of_sum, weighted_mean, weighted_sum
 from fedjax_rl.precision import precision
 from tests import support
 from tests.federation.harness import build, run
+from tests.quick import quick_compilation  # noqa: F401
 
 pytestmark = pytest.mark.timeout(180)
 ONE_EACH = np.eye(4, dtype=bool)
@@ -256,7 +257,6 @@ import jax, numpy as np
 from fedjax_rl.execution.placement import placement_of
 from fedjax_rl.federation.grouped import in_groups
 from tests.federation.test_round import trained_without_state
-from tests.quick import quick_compilation  # noqa: F401
 
 assert len(jax.devices()) == 8
 for agents in (8, 19):
@@ -274,7 +274,8 @@ print("equal")
 
 def test_nor_need_it_have_any_on_eight_devices(run_python):
     root = __file__.rsplit("/tests/", 1)[0]
-    finished = run_python(STATELESS.format(root=root), devices=8, timeout=170)
+    source = STATELESS.format(root=root)
+    finished = run_python(source, devices=8, timeout=170, compiled_quickly=True)
     assert finished.stdout.strip() == "equal", finished.stderr
 
 
