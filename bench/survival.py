@@ -35,6 +35,7 @@ def measure(quick: bool) -> dict[str, Any]:
         if quick and name != "fednpg":
             continue
         with tempfile.TemporaryDirectory() as folder:
+            flags += " --rounds 6000" if quick else ""
             figures[name] = survive(name, flags, 1 if quick else 20, pathlib.Path(folder), seed=0)
         figure = figures[name]
         print(

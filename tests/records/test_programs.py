@@ -18,9 +18,8 @@ def started(tmp_path, name, *arguments, **variables):
     """A run by a process that knows nothing of the cache of these tests."""
     environment = {
         variable: value
-        for variable, value in fresh_environment(compiled_quickly=True).items()
-        if variable == "JAX_DISABLE_MOST_OPTIMIZATIONS"
-        or not (variable.startswith("JAX_") or variable == "TF_CPP_MIN_LOG_LEVEL")
+        for variable, value in fresh_environment().items()
+        if not variable.startswith("JAX_") and variable != "TF_CPP_MIN_LOG_LEVEL"
     }
     done = subprocess.run(
         [sys.executable, "-m", "fedjax_rl", *RUN, "--out", str(tmp_path / name), *arguments],

@@ -25,7 +25,6 @@ from fedjax_rl.cmdp.problems import (
 from fedjax_rl.cmdp.solve import evaluate_policy, solve
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.runs import fednpg, load_problem
-from tests.quick import quick_compilation  # noqa: F401
 from tests.support import value
 
 pytestmark = pytest.mark.timeout(120)
