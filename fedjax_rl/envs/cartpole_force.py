@@ -59,8 +59,8 @@ def cartpole_force_adj3(kind: str = "episode") -> Task:
 
     A step costs 1 of constraint j while the cart is in one of the closed bands of `ADJ3`
     before the step; budgets are 15 per episode. Bands and budgets are those of arXiv
-    2405.03236, ADJ3, the dynamics are ours: with 10 N, crossing a band takes longer than a
-    budget lasts.
+    2405.03236, ADJ3, the dynamics are ours: with 10 N, the way to the nearest gap between
+    bands costs a little more than every budget.
 
     Args:
         kind: what is held to the budgets; they are converted at equal cost per step.
