@@ -14,7 +14,8 @@ from bench.compare import compare
 from bench.harness import machine
 
 NAMES = (
-    *("fednpg", "rates", "last_iterate", "drift", "sampled", "leakage", "fedppo", "learning"),
+    *("fednpg", "rates", "last_iterate", "drift", "sampled", "leakage", "attainable"),
+    *("fedppo", "learning"),
     *("hetero", "stale", "gradients", "survival", "traffic", "sweep", "roofline"),
     "mutations",
 )

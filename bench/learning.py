@@ -25,19 +25,19 @@ RUNS: dict[str, str] = {
         "--problem acrobot-theta1-2 --seeds 10 --envs 8 --rollout 500 --rounds 400 "
         "--evaluate-every 25 --proportional-gain 0.3 --integral-gain 0.01"
     ),
-    "inverted-pendulum-adj3": (
-        "--problem inverted-pendulum-adj3 --seeds 10 --envs 8 --rollout 500 --rounds 300 "
+    "cartpole-force-adj3": (
+        "--problem cartpole-force-adj3 --seeds 10 --envs 8 --rollout 500 --rounds 300 "
         "--evaluate-every 20 --proportional-gain 0.1 --integral-gain 0.003 --entropy 0"
     ),
     "acrobot-theta1-2-paper": (
         "--preset paper --problem acrobot-theta1-2 --seeds 10 --rounds 30 --evaluate-every 3"
     ),
-    "inverted-pendulum-adj3-paper": (
-        "--preset paper --problem inverted-pendulum-adj3 --seeds 10 --rounds 60 --evaluate-every 6"
+    "cartpole-force-adj3-paper": (
+        "--preset paper --problem cartpole-force-adj3 --seeds 10 --rounds 60 --evaluate-every 6"
     ),
 }
 """The command line of each row of the table, behind ``fedjax-rl run fedppo --compare``."""
-WEIGHED = ("acrobot-theta1-2", "inverted-pendulum-adj3")
+WEIGHED = ("acrobot-theta1-2", "cartpole-force-adj3")
 """Rows that are run again with ``--merge-by lagrangian``."""
 QUICK = (
     "--problem constrained-bandit --seeds 2 --envs 4 --rollout 8 --rounds 3 --evaluate-every 1 "

@@ -11,6 +11,7 @@ from matplotlib.ticker import NullFormatter
 
 from bench import report_speed, report_stale
 from bench.measured import FIGURES, ROOT, load
+from bench.report_attainable import attainable
 from bench.report_deep import draw_learned, learned
 from fedjax_rl.figures.style import COLOURS
 
@@ -23,7 +24,8 @@ DISTANCE = r"$\Vert \lambda - \lambda^* \Vert_\infty$"
 def page() -> str:
     """The whole page."""
     parts = [HEAD, rates(load("rates")), last_iterates(load("last_iterate"))]
-    parts += [drift(load("drift")), sampled(load("sampled")), learned(load("learning"))]
+    parts += [drift(load("drift")), sampled(load("sampled"))]
+    parts += [attainable(load("attainable")), learned(load("learning"))]
     parts += [report_stale.stale(load("stale")), report_stale.gradients(load("gradients"))]
     return "\n".join(parts)
 

@@ -30,7 +30,7 @@ REASONS = {
         "below the first policy's reward, so that the normalised scale is turned around: what lies "
         "above 0 is worse than the start. Silent agents break the budgets they do not see."
     ),
-    "inverted-pendulum-adj3-paper": (
+    "cartpole-force-adj3-paper": (
         "The same lag: rewards rise to 200 and are taken back while multipliers grow (0.65 to 0.96 "
         "in the end, 1 at most). Costs cross their budgets within the final window and end below "
         "them; the federation does as the omniscient agent does."
@@ -39,7 +39,7 @@ REASONS = {
         "The federation does as well as the omniscient agent and keeps its budgets in more seeds. "
         "Clipping the cost terms decided this task, see below."
     ),
-    "inverted-pendulum-adj3": (
+    "cartpole-force-adj3": (
         "Every place near the start costs, and an episode that ends pays no more: the omniscient "
         "agent, too, keeps the budgets by falling early, and normalising by it says little. What "
         "is left of the violation is the omniscient agent's as well. With clipped cost terms the "

@@ -47,7 +47,7 @@ TASKS = {
         **{"envs": 8, "rollout": 500, "rounds": 200},
         **{"proportional_gain": 0.3, "integral_gain": 0.01},
     },
-    "inverted-pendulum-adj3": {
+    "cartpole-force-adj3": {
         **{"envs": 8, "rollout": 500, "rounds": 150, "entropy": 0.0},
         **{"proportional_gain": 0.1, "integral_gain": 0.003},
     },

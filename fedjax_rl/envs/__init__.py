@@ -6,6 +6,7 @@ with precision(False):  # gymnax makes arrays as it is imported
     from fedjax_rl.envs import (  # noqa: F401
         acrobot,
         cartpole,
+        cartpole_force,
         inverted_pendulum,
         known,
         mountain_car,

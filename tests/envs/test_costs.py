@@ -44,7 +44,7 @@ def cartpole(state: dict[str, Any], action: Any) -> list[bool]:
     ]
 
 
-def inverted_pendulum(state: dict[str, Any], action: Any) -> list[bool]:
+def adjoining_bands(state: dict[str, Any], action: Any) -> list[bool]:
     x = state["x"]
     return [
         between(x, -2.4, -1.7, -0.2, 0.0, 0.8, 1.2),
@@ -94,7 +94,8 @@ QUARTERS = [-math.pi, -math.pi / 2, 0.0, math.pi / 2, math.pi]
 # For each task: its restatement, and for each field of the state the largest size and the edges.
 CASES: dict[str, tuple[Restated, dict[str, tuple[float, list[float]]]]] = {
     "cartpole-pos2": (cartpole, {"x": (2.6, RAIL)}),
-    "inverted-pendulum-adj3": (inverted_pendulum, {"x": (2.6, RAIL)}),
+    "cartpole-force-adj3": (adjoining_bands, {"x": (2.6, RAIL)}),
+    "inverted-pendulum-adj3": (adjoining_bands, {"x": (2.6, RAIL)}),
     "acrobot-theta1-2": (acrobot_speed, {"velocity_1": (12.0, [0.0, 1e-6, -1e-6])}),
     "acrobot-easier-empty-left-bottom": (acrobot_corner, {"joint_angle1": (9.0, QUARTERS)}),
     "pendulum": (pendulum, {"theta_dot": (8.0, [4.0, -4.0, 4.000001, -4.000001])}),
