@@ -64,6 +64,9 @@ class Ours:
                 duals="gradient",
                 cost_surrogate="clipped",
                 scale_returns=False,
+                normalize_observations=False,
+                kl_target="none",
+                kl_limit="none",
             )
         )
         learner = ppo(design_of(task, stacked.weights.shape[1], choices))

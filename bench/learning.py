@@ -18,27 +18,32 @@ REFERENCES = ("fed", "omniscient", "no-communication", "unconstrained")
 WINDOW = 4
 RUNS: dict[str, str] = {
     "cartpole-pos2": "--problem cartpole-pos2 --seeds 10 --rounds 100 --evaluate-every 5",
+    "acrobot-theta1-2": "--problem acrobot-theta1-2 --seeds 10 --rounds 300 --evaluate-every 15",
+    "acrobot-easier-empty-left-bottom": (
+        "--problem acrobot-easier-empty-left-bottom --seeds 10 --rounds 200 --evaluate-every 10"
+    ),
+    "inverted-pendulum-adj3": (
+        "--problem inverted-pendulum-adj3 --seeds 10 --rounds 150 --evaluate-every 10"
+    ),
+    "pendulum": "--problem pendulum --seeds 10 --rounds 300 --evaluate-every 15",
+    "point-robot": "--problem point-robot --seeds 10 --rounds 300 --evaluate-every 15",
+    "mountain-car-continuous": (
+        "--problem mountain-car-continuous --seeds 10 --rounds 80 --evaluate-every 5"
+    ),
     "cartpole-pos2-paper": (
         "--preset paper --problem cartpole-pos2 --seeds 10 --rounds 100 --evaluate-every 10"
-    ),
-    "acrobot-theta1-2": (
-        "--problem acrobot-theta1-2 --seeds 10 --envs 8 --rollout 500 --rounds 400 "
-        "--evaluate-every 25 --proportional-gain 0.3 --integral-gain 0.01"
-    ),
-    "cartpole-force-adj3": (
-        "--problem cartpole-force-adj3 --seeds 10 --envs 8 --rollout 500 --rounds 300 "
-        "--evaluate-every 20 --proportional-gain 0.1 --integral-gain 0.003 --entropy 0"
     ),
     "acrobot-theta1-2-paper": (
         "--preset paper --problem acrobot-theta1-2 --seeds 10 --rounds 30 --evaluate-every 3"
     ),
-    "cartpole-force-adj3-paper": (
-        "--preset paper --problem cartpole-force-adj3 --seeds 10 --rounds 60 --evaluate-every 6"
+    "inverted-pendulum-adj3-paper": (
+        "--preset paper --problem inverted-pendulum-adj3 --seeds 10 --rounds 60 --evaluate-every 6"
     ),
 }
-"""The command line of each row of the table, behind ``fedjax-rl run fedppo --compare``."""
-WEIGHED = ("acrobot-theta1-2", "cartpole-force-adj3")
-"""Rows that are run again with ``--merge-by lagrangian``."""
+"""The command line of each row of the table, behind ``fedjax-rl run fedppo --compare``: every task
+by the defaults, and the paper's three by the paper's settings."""
+EQUAL = ("acrobot-theta1-2", "point-robot")
+"""Rows that are run again with ``--merge-by equal``."""
 QUICK = (
     "--problem constrained-bandit --seeds 2 --envs 4 --rollout 8 --rounds 3 --evaluate-every 1 "
     "--window 2 --hidden 4 --minibatches 1 --epochs 1 --episodes 100"
@@ -53,9 +58,9 @@ def measure(quick: bool) -> dict[str, Any]:
         for name, command in commands.items():
             arguments = ["run", "fedppo", *command.split()]
             assert main([*arguments, "--compare", "--out", str(root / name)]) == 0
-            if name in WEIGHED:
-                weighed = ["--merge-by", "lagrangian", "--out", str(root / f"{name}-weighed")]
-                assert main([*arguments, *weighed]) == 0
+            if name in EQUAL:
+                equal = ["--merge-by", "equal", "--out", str(root / f"{name}-equal")]
+                assert main([*arguments, *equal]) == 0
         return table(root, commands)
 
 
@@ -72,9 +77,9 @@ def table(root: pathlib.Path, commands: dict[str, str]) -> dict[str, Any]:
 def run(directory: pathlib.Path) -> dict[str, Any]:
     """The rows of one comparison, normalised between a first policy and the omniscient agent."""
     folders = {who: directory if who == "fed" else directory / who for who in REFERENCES}
-    weighed = directory.with_name(f"{directory.name}-weighed")
-    if weighed.is_dir():
-        folders = {"fed": directory, "weighed": weighed, **folders}
+    equal = directory.with_name(f"{directory.name}-equal")
+    if equal.is_dir():
+        folders = {"fed": directory, "equal": equal, **folders}
     rewards = {who: window_of(folder, "reward") for who, folder in folders.items()}
     low = float(np.nanmean(first_rewards(folders["fed"])))
     high = interquartile_mean(rewards["omniscient"].mean(1))

@@ -11,7 +11,7 @@ from fedjax_rl.figures.style import COLOURS
 
 TITLES = {
     "fed": "federated",
-    "weighed": "federated, `--merge-by lagrangian`",
+    "equal": "federated, `--merge-by equal`",
     "omniscient": "omniscient",
     "no-communication": "no communication",
     "unconstrained": "unconstrained",
@@ -63,6 +63,8 @@ def learned(figures: dict[str, Any]) -> str:
         "reward is 0 for the first policy and 1 for the omniscient agent's IQM. Costs are shares",
         "of their budgets; for agents that never communicate, of the worst agent. Seconds were",
         "measured beside other work on the machine and compare within a table at best.",
+        "The rows below are older than `--duals multiplicative`; their commands say what was the",
+        "default then.",
         "",
     ]
     for name, run in figures["runs"].items():

@@ -17,12 +17,27 @@ from fedjax_rl.hetero.losses import weights as log_weights
 from fedjax_rl.hetero.losses.advantages import beta_normalised, centred, standardised
 from fedjax_rl.hetero.losses.contract import DEFAULT_CHOICES, Batch
 from fedjax_rl.hetero.losses.weights import ClipSettings
-from fedjax_rl.learners.deep import advantages, batch, multipliers, rollout
+from fedjax_rl.learners.deep import (
+    advantages,
+    batch,
+    merging,
+    multipliers,
+    reward_range,
+    rollout,
+)
 from fedjax_rl.learners.tabular.agent import Agent
 from fedjax_rl.learners.tabular.npg import dual_step, natural_step
 from fedjax_rl.ops import means, minibatches, moments, returns, select, surrogate
 from fedjax_rl.ops.conjugate_gradient import conjugate_gradient
-from fedjax_rl.ops.duals import DualSettings, caps, no_multipliers, pid, projected_gradient
+from fedjax_rl.ops.duals import (
+    DualSettings,
+    Worth,
+    caps,
+    multiplicative,
+    no_multipliers,
+    pid,
+    projected_gradient,
+)
 from fedjax_rl.ops.projection import onto_simplex
 from tests.learners.deep.harness import WORLDS, agent_at, agents_of, designed, settings
 
@@ -38,6 +53,7 @@ def yes(*shape: int) -> jax.Array:
 
 
 GAINS = DualSettings(*[jnp.float32(1.0)] * len(DualSettings._fields))
+WORTH = Worth(ones(2), ones(2), ones(2), ones())
 THREE = moments.no_moments(3)
 DESIGN = designed(WORLDS["two"], 2, envs=2, rollout=4)
 AGENT = agent_at(agents_of(WORLDS["two"], [[1, 1]]), 0)
@@ -73,8 +89,11 @@ def act(observations: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array
 PARAMS = WORLDS["two"].params
 CASES = [
     Case(conjugate_gradient, (lambda v: v, ones(3), 1), 1, ones(3, 1)),
-    Case(caps, (GAINS, ones(), ones(2)), 1, ones(2)),
-    Case(caps, (GAINS, ones(), ones(2)), 2, ones(2, 2)),
+    Case(caps, (GAINS, ones(2), ones(2)), 1, ones()),
+    Case(caps, (GAINS, ones(2), ones(2)), 2, ones(2, 2)),
+    Case(multiplicative, (no_multipliers(2), ones(2), ones(2), WORTH, GAINS), 1, ones(3)),
+    Case(reward_range.updated, (reward_range.no_rewards(), SEEN, ones(4, 2)), 2, ones(4)),
+    Case(merging.step_lengths, (ESTIMATES, ones(3), ones(), AGENT), 2, ones(2)),
     Case(projected_gradient, (no_multipliers(2), ones(2), ones(2), ones(2), GAINS), 1, ones(2, 2)),
     Case(projected_gradient, (no_multipliers(2), ones(2), ones(2), ones(2), GAINS), 2, ones()),
     Case(pid, (no_multipliers(2), ones(2), ones(2), ones(2), GAINS), 1, ones()),
@@ -126,7 +145,7 @@ CASES = [
     Case(advantages.estimate_costs, (SEEN, VALUES, AGENT, DESIGN), 2, WIDE),
     Case(
         multipliers.dual_step,
-        ("gradient", no_multipliers(2), COSTS, ones(2), AGENT, settings()),
+        ("gradient", no_multipliers(2), COSTS, ones(2), None, AGENT, settings()),
         *(3, ones()),
     ),
     Case(
@@ -138,7 +157,7 @@ CASES = [
     Case(batch.rescaled, (None, ones(4, 2, 3)), 1, ones(8, 3)),
     Case(
         batch.batch_of,
-        (DESIGN, batch.DeepShared({}, {}, None, None), SEEN, ESTIMATES, ones(3), ones(3)),
+        (DESIGN, batch.DeepShared({}, {}, None, None, None), SEEN, ESTIMATES, ones(3), ones(3)),
         *(4, ones(2)),
     ),
     Case(

@@ -10,32 +10,45 @@ import jax.numpy as jnp
 
 from fedjax_rl.algorithm import Array
 
+TINY = 1e-12
+"""Keeps quotients finite."""
+INSISTENCE = 0.02
+"""Rate at which a broken budget may take more of the gained reward."""
+
 
 class DualState(NamedTuple):
     """Multipliers of K constraints and what their controller remembers.
 
     Attributes:
         multipliers: λ [K], in reward per cost.
-        integral: I [K], sum of violations, clipped.
+        integral: I [K]; of the PID rule the sum of violations, clipped, of the multiplicative
+            one λ without its proportional factor.
         smoothed: J [K], smoothed estimate of the cost.
         seen: [K] booleans, whether there was an estimate yet.
+        insistence: log(ρ_j / ρ) [K] of the multiplicative rule, which grows while budgets stay
+            broken.
     """
 
     multipliers: jax.Array
     integral: jax.Array
     smoothed: jax.Array
     seen: jax.Array
+    insistence: jax.Array
 
 
 class DualSettings(NamedTuple):
-    """Traced settings of both rules: the cap is of either, every other one of the rule it names.
+    """Traced settings of all rules: the cap is of each, every other one of those it names.
 
     Attributes:
         step_size: η_λ of the projected gradient, scalar.
-        proportional, integral, derivative: K_P, K_I, K_D of the PID rule, scalars.
-        smoothing: of the PID rule, share of the old cost kept in the smoothed one, in [0, 1).
+        proportional, integral: K_P, K_I of the PID and the multiplicative rule, scalars.
+        derivative: K_D of the PID rule, scalar.
+        smoothing: of the PID and the multiplicative rule, share of the old cost kept in the
+            smoothed one, in [0, 1).
         cap: λ_max, scalar or [K], in reward per cost.
         cap_in_returns: λ_max in returns per budget, scalar; 0 for ``cap`` alone. See `caps`.
+        floor: of the multiplicative rule, ε, the least λ in returns per budget, scalar.
+        penalty_share: of the multiplicative rule, ρ, the largest penalty in gained reward, scalar.
     """
 
     step_size: Array
@@ -45,6 +58,29 @@ class DualSettings(NamedTuple):
     smoothing: Array
     cap: Array
     cap_in_returns: Array
+    floor: Array
+    penalty_share: Array
+
+
+class Worth(NamedTuple):
+    """What a cost may be worth, which gives the multiplicative rule its units.
+
+    Attributes:
+        unit: R / |d| [K], returns per budget.
+        gained: G [K], the reward gained over the least seen, in the unit of R.
+        weights: w [K], the agent's share of each constraint; 0 on padding.
+        others: scalar, Σ w λ |J| / G of all other agents.
+    """
+
+    unit: jax.Array
+    gained: jax.Array
+    weights: jax.Array
+    others: jax.Array
+
+
+def in_budgets(budgets: jax.Array) -> jax.Array:
+    """|d| [K], or 1 where d = 0: there the cost's own unit takes its place."""
+    return jnp.where(budgets == 0, 1.0, jnp.abs(budgets))
 
 
 def caps(settings: DualSettings, size: jax.Array, budgets: jax.Array) -> jax.Array:
@@ -57,18 +93,18 @@ def caps(settings: DualSettings, size: jax.Array, budgets: jax.Array) -> jax.Arr
 
     Args:
         settings: both bounds.
-        size: R, scalar, of returns of the reward.
-        budgets: d [K]; where d_j = 0 the cost's own unit takes its place.
+        size: R [K], of returns of the reward.
+        budgets: d [K].
     """
-    chex.assert_rank([size, budgets], [0, 1])
-    units = jnp.where(budgets == 0, 1.0, jnp.abs(budgets))
-    return jnp.maximum(settings.cap, settings.cap_in_returns * size / units)
+    chex.assert_rank([size, budgets], 1)
+    chex.assert_equal_shape([size, budgets])
+    return jnp.maximum(settings.cap, settings.cap_in_returns * size / in_budgets(budgets))
 
 
 def no_multipliers(slots: int) -> DualState:
     """λ = 0 and nothing remembered."""
     zeros = jnp.zeros(slots)
-    return DualState(zeros, zeros, zeros, jnp.zeros(slots, bool))
+    return DualState(zeros, zeros, zeros, jnp.zeros(slots, bool), zeros)
 
 
 def projected_gradient(
@@ -92,7 +128,8 @@ def projected_gradient(
     violation = cost_estimate - budgets
     raised = state.multipliers + settings.step_size * scale * violation
     multipliers = jnp.clip(raised, 0.0, settings.cap)
-    return DualState(multipliers, state.integral, cost_estimate, jnp.ones_like(state.seen))
+    seen = jnp.ones_like(state.seen)
+    return state._replace(multipliers=multipliers, smoothed=cost_estimate, seen=seen)
 
 
 def pid(
@@ -129,5 +166,72 @@ def pid(
         + settings.integral * integral
         + settings.derivative * rise
     )
-    multipliers = jnp.clip(raised, 0.0, settings.cap)
-    return DualState(multipliers, integral, smoothed, jnp.ones_like(state.seen))
+    return state._replace(
+        multipliers=jnp.clip(raised, 0.0, settings.cap),
+        integral=integral,
+        smoothed=smoothed,
+        seen=jnp.ones_like(state.seen),
+    )
+
+
+def multiplicative(
+    state: DualState,
+    cost_estimate: jax.Array,
+    budgets: jax.Array,
+    worth: Worth,
+    settings: DualSettings,
+) -> DualState:
+    """Multiplicative weights with a proportional factor, whose penalty never exceeds its worth.
+
+        e = (J − d) / max(|J|, |d|),  I ← max(I e^{K_I e}, ε R/|d|),  λ = I e^{K_P e}
+        λ, I ← κ λ, κ I   with   κ = min(1, (ρ_j + [(1 − ρ_j) e]₊) / (Σ w λ |J| / G))
+
+    Exponentiated gradient ascent (Kivinen and Warmuth 1997) moves λ by factors: from a small
+    start it finds the scale that a task needs, of which no gain has to know, and the reward is
+    learned before costs weigh. The proportional factor is what damps it: e falls when J does.
+    The sum, over all agents, is what the policy pays for costs out of the reward G that it has
+    gained over the least seen. Below 1, giving that reward up does not pay, and λ is not wound up
+    further. A budget that stays broken insists: ρ_j rises slowly from ρ, past 1 if it must, and
+    falls back when it is kept.
+
+    Args:
+        state: multipliers, I and smoothed costs before.
+        cost_estimate: J [K].
+        budgets: d [K].
+        worth: R / |d|, G, w and the penalty of the other agents.
+        settings: gains, smoothing, ε, ρ and λ_max.
+    """
+    chex.assert_rank(cost_estimate, 1)
+    chex.assert_equal_shape([state.multipliers, cost_estimate, budgets, *worth[:3]])
+    before = jnp.where(state.seen, state.smoothed, cost_estimate)
+    smoothed = settings.smoothing * before + (1.0 - settings.smoothing) * cost_estimate
+    # Of the larger of both, so that a cost far beyond its budget does not count without bound,
+    # and a budget of 0 counts at all.
+    larger = jnp.maximum(jnp.abs(smoothed), jnp.abs(budgets))
+    error = (smoothed - budgets) / jnp.maximum(larger, TINY)
+    floor = settings.floor * worth.unit
+    integral = jnp.maximum(state.integral, floor) * jnp.exp(settings.integral * error)
+    multipliers = integral * jnp.exp(settings.proportional * error)
+    shared = penalty(multipliers, smoothed, worth) + worth.others
+    insistence = jnp.maximum(state.insistence + INSISTENCE * error, 0.0)
+    share = settings.penalty_share * jnp.exp(insistence)
+    allowed = share + jnp.maximum((1.0 - share) * error, 0.0)
+    shrink = jnp.minimum(1.0, allowed / jnp.maximum(shared, TINY))
+    # What is kept shrinks as well (anti-windup), and neither falls below the floor: a budget
+    # that is broken is never worth nothing.
+    integral = jnp.clip(shrink * integral, floor, settings.cap)
+    multipliers = jnp.clip(shrink * multipliers, floor, settings.cap)
+    seen = jnp.ones_like(state.seen)
+    return DualState(multipliers, integral, smoothed, seen, insistence)
+
+
+def penalty(multipliers: jax.Array, costs: jax.Array, worth: Worth) -> jax.Array:
+    """Σ_j w_j λ_j |J_j| / G_j, a scalar: what is paid for costs, in gained reward.
+
+    Args:
+        multipliers: λ [K].
+        costs: J [K].
+        worth: w and G.
+    """
+    paid = worth.weights * multipliers * jnp.abs(costs)
+    return (paid / jnp.maximum(worth.gained, TINY)).sum()

@@ -27,7 +27,8 @@ CHAIN = "fedjax_rl.envs.known:chain"
 
 def written(path, algorithm="fedppo", scale=1.0, **settings):
     """A run directory with untrained policies."""
-    settings = {"envs": 4, "rollout": 8, "hidden": (8,), "rounds": 1, **settings}
+    plain = {"envs": 4, "rollout": 8, "hidden": (8,), "rounds": 1, "normalize_observations": False}
+    settings = plain | settings
     config = DeepConfig(**settings)
     prepared = prepare(algorithm, config)
     policies = prepared.num_agents if config.reference == "no-communication" else 1
@@ -37,7 +38,7 @@ def written(path, algorithm="fedppo", scale=1.0, **settings):
     directory = RunDirectory(path)
     text = settings_to_yaml(algorithm, dataclasses.asdict(config), {})
     directory.write_text("config.yaml", text)
-    directory.write_arrays("policy.npz", policy_arrays(DeepShared(actor, None, None, None)))
+    directory.write_arrays("policy.npz", policy_arrays(DeepShared(actor, None, None, None, None)))
     return path
 
 

@@ -104,10 +104,12 @@ def test_steps_and_bytes_are_counted(runs, reference, seeds):
     layers = [(8, 8), (8, 8), (8, 2)]
     actor = sum(fan_in * fan_out + fan_out for fan_in, fan_out in layers)
     critic = sum(fan_in * fan_out + fan_out for fan_in, fan_out in [*layers[:2], (8, 1)])
-    merged = 4 * (actor + critic)
+    moments = 1 + 2 * 8
+    # Beside them what divided the objective, the length of the step, and what costs take.
+    merged = 4 * (actor + critic + moments + 1 + 3 + 1)
     assert summary["bytes_exchanged"] == (2 * 2 * merged * 3 if reference == "fed" else 0)
     stored = np.load(out / "policy.npz")
-    assert sum(leaf[0, 0].size for leaf in stored.values()) == actor
+    assert sum(leaf[0, 0].size for leaf in stored.values()) == actor + moments
     policies = 2 if reference == "no-communication" else 1
     assert {leaf.shape[:2] for leaf in stored.values()} == {(seeds, policies)}
 
@@ -206,7 +208,7 @@ def test_settings_of_the_task_and_of_overwriting(tmp_path, capsys):
     assert (out / "metrics.csv").read_bytes() == before
     (out / "mine.txt").write_text("kept")
     (out / "episode.gif").write_text("of the run before")
-    flags = ["--normalize-observations", "--overwrite"]
+    flags = ["--no-normalize-observations", "--overwrite"]
     assert run(out, *flags, algorithm="fednatural") == 0
     summary = summary_of(out)
     assert summary["algorithm"] == "fednatural" and summary["problem"] == CHAIN
@@ -223,7 +225,8 @@ def test_a_finite_problem_is_held_to_its_optimum(tmp_path, capsys):
     path, out = tmp_path / "problem.npz", tmp_path / "run"
     problem = support.random_problem(0)
     save_problem(path, problem)
-    assert run(out, "--seeds", 2, problem=str(path)) == 0
+    plain = ("--seeds", 2, "--no-normalize-observations")
+    assert run(out, *plain, problem=str(path)) == 0
     assert "exact optimum V* = " in capsys.readouterr().out
     summary, stored = summary_of(out), np.load(out / "policy.npz")
     assert summary["optimal_value"] == pytest.approx(solve(problem).optimal_value, abs=1e-8)
@@ -324,7 +327,7 @@ BAD_FLAGS = {
     "--problem-args kind=hour": "kind: got 'hour'; one of episode, step, discounted",
     "--budgets 20": "--budgets: got [20.0]; 2 finite numbers, for position-1, position-2",
     "--budgets 20 nan": "--budgets: got nan; finite numbers, one for each",
-    "--minibatches 3": "--minibatches: got 3; a divisor of --rollout 200",
+    "--minibatches 3 --rollout 200": "--minibatches: got 3; a divisor of --rollout 200",
     "--episodes 50": "--episodes: got 50; a whole number of at least 100",
     "--seed -1": "--seed: got -1; a whole number of at least 0",
     "--seeds 0": "--seeds: got 0; a whole number of at least 1",
@@ -340,7 +343,7 @@ BAD_FLAGS = {
     "--merge parameter": "--merge: got 'parameter'; did you mean 'parameters'?",
     "--merge os:getcwd": "--merge: got 'os:getcwd'; a factory of Aggregator, not of str",
     "--duals crpo --reference unconstrained": "--duals: got crpo; only with --reference fed or",
-    "--duals pdi": "--duals: got 'pdi'; Expected one of ('gradient', 'pid', 'crpo')",
+    "--duals pdi": "--duals: got 'pdi'; Expected one of ('multiplicative', 'pid',",
     "--vary total_mass=1,2": "--vary: got 'total_mass'; a parameter that is not derived",
     "--vary lenght=1,2": "--vary: got 'lenght'; one of gravity, masscart",  # codespell:ignore
     "--vary length=1": "--vary: got length=[1.0]; one number for each of 2 agents",

@@ -65,6 +65,7 @@ ALONE = {"access": None, "vary": ()}
 SEEN = ("duals", "dual_units", "cost_gae", "cost_surrogate")
 """What an agent that sees no cost does not read."""
 PID = ("proportional_gain", "integral_gain", "derivative_gain", "dual_smoothing")
+MULTIPLICATIVE = ("penalty_share", "multiplier_floor")
 NEEDED: dict[str, dict[str, dict[str, Any]]] = {
     "tabular": {
         "problem_args": {"problem": "random-mdp", "access": None},
@@ -80,6 +81,7 @@ NEEDED: dict[str, dict[str, dict[str, Any]]] = {
         "minibatches": {"rollout": 12},
         "dual_step_size": {"duals": "gradient"},
         "tolerance": {"duals": "crpo"},
+        **{name: {"duals": "pid"} for name in ("derivative_gain", "dual_units")},
     },
     "stale data": {
         **{name: {"policy": "transformer"} for name in TRANSFORMER},
@@ -92,6 +94,8 @@ NEEDED: dict[str, dict[str, dict[str, Any]]] = {
 OF_DUALS: dict[str, dict[str, Any]] = {
     "dual_step_size": {"duals": "pid"},
     **{name: {"duals": "gradient"} for name in PID},
+    **{name: {"duals": "pid"} for name in MULTIPLICATIVE},
+    "dual_units": {},
     "multiplier_cap": {"duals": "crpo"},
     "tolerance": {"duals": "gradient"},
 }

@@ -6,7 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedjax_rl.ops.duals import DualSettings, caps, no_multipliers, pid, projected_gradient
+from fedjax_rl.ops.duals import (
+    DualSettings,
+    Worth,
+    caps,
+    multiplicative,
+    no_multipliers,
+    penalty,
+    pid,
+    projected_gradient,
+)
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -22,6 +31,8 @@ def settings(**changes):
         "smoothing": 0.0,
         "cap": 10.0,
         "cap_in_returns": 0.0,
+        "floor": 0.01,
+        "penalty_share": 1.0,
     }
     return DualSettings(**{name: jnp.float32(value) for name, value in (plain | changes).items()})
 
@@ -148,9 +159,9 @@ def test_caps_count_in_returns_per_budget_and_have_a_floor():
     """R = 80: 10·80/20 = 40; 10·80/1600 = 0.5, below the floor; d = 0 counts in its own unit."""
     own_settings = settings(cap=10.0, cap_in_returns=10.0)
     budgets = jnp.array([20.0, 1600.0, 0.0, -20.0])
-    found = caps(own_settings, jnp.float32(80.0), budgets)
+    found = caps(own_settings, jnp.full(4, 80.0), budgets)
     np.testing.assert_allclose(found, [40.0, 10.0, 800.0, 40.0])
-    np.testing.assert_allclose(caps(settings(cap=3.0), jnp.float32(80.0), budgets), 3.0)
+    np.testing.assert_allclose(caps(settings(cap=3.0), jnp.full(4, 80.0), budgets), 3.0)
 
 
 @pytest.mark.parametrize("rule", [projected_gradient, pid])
@@ -160,3 +171,108 @@ def test_every_constraint_may_have_a_cap_of_its_own(rule):
     )
     state = rule(no_multipliers(2), jnp.full(2, 90.0), jnp.full(2, 20.0), jnp.ones(2), own_settings)
     np.testing.assert_allclose(state.multipliers, [3.0, 7.0])
+
+
+def worth(budgets, *, size=100.0, gained=100.0, weights=1.0, others=0.0):
+    """R and G in the same unit for every constraint."""
+    like = np.ones_like(budgets, np.float32)
+    unit = size / np.where(np.asarray(budgets) == 0, 1.0, np.abs(budgets))
+    numbers = (np.float32(unit), gained * like, weights * like, np.float32(others))
+    return Worth(*[jnp.asarray(number) for number in numbers])
+
+
+def weighed(costs, budget, own_settings, **changes):
+    """λ of one constraint after each of a sequence of costs, and the states."""
+    states = [no_multipliers(1)]
+    for cost in costs:
+        states.append(
+            multiplicative(
+                states[-1],
+                jnp.array([cost]),
+                jnp.array([budget]),
+                worth([budget], **changes),
+                own_settings,
+            )
+        )
+    return [float(state.multipliers[0]) for state in states[1:]], states[1:]
+
+
+def test_multiplicative_weights_by_hand():
+    """R/d = 100/20 = 5, so that λ begins at 0.01 · 5; errors are (40 − 20)/40 and (10 − 20)/20."""
+    own = settings(integral=0.4, proportional=1.0, cap=1e3)
+    multipliers, states = weighed([40.0, 40.0, 10.0], 20.0, own)
+    kept = 0.05 * np.exp([0.2, 0.4, 0.2])
+    np.testing.assert_allclose([state.integral[0] for state in states], kept, rtol=1e-5)
+    moved = np.maximum(kept * np.exp([0.5, 0.5, -0.5]), 0.05)  # the last one is at its floor
+    np.testing.assert_allclose(multipliers, moved, rtol=1e-5)
+
+
+def test_a_multiplier_never_falls_below_its_floor():
+    own = settings(integral=0.4, proportional=1.0)
+    multipliers, states = weighed([0.0] * 20, 20.0, own)
+    np.testing.assert_allclose(multipliers, 0.05, rtol=1e-6)
+    np.testing.assert_allclose(states[-1].integral, 0.05, rtol=1e-6)
+
+
+def test_multiplicative_weights_do_not_know_units():
+    """Rewards × 100 and costs × 1,000 are the same problem: λ × 0.1, move for move."""
+    own = settings(integral=0.3, proportional=1.0, smoothing=0.5, cap=1e6, penalty_share=0.3)
+    costs = np.array([50.0, 70.0, 20.0, 5.0, 40.0] * 6)
+    plain, _ = weighed(costs, 20.0, own)
+    other, _ = weighed(1e3 * costs, 2e4, own, size=1e4, gained=1e4)
+    np.testing.assert_allclose(other, 0.1 * np.array(plain), rtol=1e-4)
+    assert max(plain) > 4 * min(plain)
+
+
+def test_all_costs_together_take_no_more_than_their_share_of_the_gained_reward():
+    """Of G = 50 all take ρ = 0.3; the agent scales its part down as every other one does."""
+    own = settings(integral=1.0, cap=1e6, penalty_share=0.3)._replace(floor=jnp.float32(1e-6))
+    budgets, costs = jnp.array([20.0, 10.0]), jnp.array([60.0, 40.0])
+    state = no_multipliers(2)
+    for _ in range(40):
+        given = worth(budgets, gained=50.0)
+        state = multiplicative(state, costs, budgets, given, own)._replace(insistence=jnp.zeros(2))
+        paid = float(penalty(state.multipliers, costs, given))
+    # Far beyond a budget more is allowed, ρ + (1 − ρ) e, with e = 2/3 and 3/4 here; and a little
+    # for what the last step insisted on.
+    low, high = (0.3 + 0.7 * error for error in (2 / 3, 3 / 4))
+    assert low < paid < high + 0.7 * 0.2
+    # Beside others who take nine times as much, it takes a tenth: all are scaled alike.
+    crowded = worth(budgets, gained=50.0, others=9 * paid)
+    shrunk = multiplicative(state, costs, budgets, crowded, own)
+    share = float(penalty(shrunk.multipliers, costs, crowded)) / paid
+    assert 0.1 < share < 0.2
+
+
+def test_a_budget_that_stays_broken_insists():
+    """Its share rises from ρ, slowly and past 1, and falls when it is kept."""
+    own = settings(integral=0.5, cap=1e6, penalty_share=0.25)
+    _, states = weighed([40.0] * 200, 20.0, own)
+    log = np.array([float(state.insistence[0]) for state in states])
+    np.testing.assert_allclose(log[:10], 0.01 * np.arange(1, 11), rtol=1e-4)
+    shares = 0.25 * np.exp(log)
+    allowed = shares + np.maximum((1 - shares) * 0.5, 0)
+    paid = np.array([float(state.multipliers[0]) for state in states]) * 40.0 / 100.0
+    np.testing.assert_allclose(paid[20:], allowed[20:], rtol=1e-4)
+    assert allowed[-1] > 1
+    kept = states[-1]
+    for _ in range(200):
+        kept = multiplicative(kept, jnp.array([10.0]), jnp.array([20.0]), worth([20.0]), own)
+    assert float(kept.insistence[0]) < 1e-6
+
+
+@pytest.mark.parametrize("costs, budget", [((0.0, 3.0), 0.0), ((-30.0, -5.0), -20.0)])
+def test_budgets_of_zero_and_below_are_held(costs, budget):
+    own = settings(integral=0.5, cap=1e6)
+    good, bad = costs
+    satisfied, _ = weighed([good] * 5, budget, own)
+    broken, _ = weighed([bad] * 5, budget, own)
+    assert np.isfinite(satisfied + broken).all()
+    assert satisfied[-1] == satisfied[0], "at its floor"
+    assert broken[-1] > 2 * broken[0]
+
+
+def test_without_any_gained_reward_multipliers_stay_at_their_floor():
+    own = settings(integral=0.5, proportional=1.0)
+    multipliers, _ = weighed([100.0] * 5, 20.0, own, gained=0.0)
+    np.testing.assert_allclose(multipliers, 0.05, rtol=1e-6)

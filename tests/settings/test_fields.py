@@ -153,7 +153,9 @@ def test_words_in_place_of_numbers():
     with pytest.raises(InvalidInput) as caught:
         FedNPGConfig(step_size="automatic")
     assert str(caught.value) == "--step-size: got automatic; auto or a positive number"
-    with pytest.raises(InvalidInput, match="--duals: got 'pod'; one of gradient, pid, crpo"):
+    with pytest.raises(
+        InvalidInput, match="--duals: got 'pod'; one of multiplicative, pid, gradient, crpo"
+    ):
         DeepConfig(duals="pod")
 
 
@@ -192,7 +194,9 @@ def test_a_setting_without_effect_is_refused_unless_it_is_at_its_default():
     with pytest.raises(InvalidInput) as refused:
         FedNPGConfig(rollouts=3)
     assert str(refused.value) == "--rollouts: got 3; only with --evaluation sampled; else 10"
-    with pytest.raises(InvalidInput, match="only with --duals gradient or pid; else auto"):
+    with pytest.raises(
+        InvalidInput, match="only with --duals multiplicative or pid or gradient; else auto"
+    ):
         DeepConfig(duals="crpo", multiplier_cap=0.5)
 
 

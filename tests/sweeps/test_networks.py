@@ -49,9 +49,17 @@ STALE = extended(HeteroConfig, EVERY_LOSS)(
 )
 OTHER = {
     **{"learning_rate": 0.01, "learning_rate_decay": 0.5, "clip": 0.3, "discount": 0.8},
-    **{"gae": 0.8, "cost_gae": 0.7, "entropy": 0.1, "gradient_norm": 2.0, "kl_limit": 0.2},
+    **{
+        "gae": 0.8,
+        "cost_gae": 0.7,
+        "entropy": 0.1,
+        "gradient_norm": 2.0,
+        "kl_limit": 0.2,
+        "kl_target": 0.05,
+    },
     **{"dual_step_size": 0.3, "proportional_gain": 0.5, "integral_gain": 0.2},
-    **{"derivative_gain": 0.1, "dual_smoothing": 0.5, "multiplier_cap": 3.0, "tolerance": 0.1},
+    **{"derivative_gain": 0.1, "dual_smoothing": 0.2, "multiplier_cap": 3.0, "tolerance": 0.1},
+    **{"penalty_share": 0.5, "multiplier_floor": 0.1},
     **{"radius": 0.05, "damping": 0.2, "seed": 9},
 }
 
@@ -108,12 +116,12 @@ def alone_shape(leaf, reference):
 def test_counts_and_names_are_groups_of_networks():
     grid = {
         **{"epochs": [1, 2], "clip": [0.1, 0.2], "budgets": [(1.0,), (2.0,)]},
-        "kl_limit": [None, 0.1, 0.2],
+        "kl_limit": ["none", 0.1, 0.2],
     }
     groups = groups_of(Networks("fedppo"), TINY, grid)
     assert [len(group.members) for group in groups] == [4, 8, 4, 8]
     assert [group.members[0].combination["epochs"] for group in groups] == [1, 1, 2, 2]
-    assert [group.members[0].combination["kl_limit"] is None for group in groups] == [
+    assert [group.members[0].combination["kl_limit"] == "none" for group in groups] == [
         True,
         False,
     ] * 2
@@ -131,9 +139,11 @@ def step_of(algorithm, hparams):
     return str(jax.make_jaxpr(algorithm.step)(key, np.int32(1), state, hparams))
 
 
+GAINS = ("proportional_gain", "integral_gain", "dual_smoothing")
 READ_BY = {
-    **{"fedppo": {"clip", "kl_limit"}, "fednatural": {"radius", "damping"}},
-    "pid": {"proportional_gain", "integral_gain", "derivative_gain", "dual_smoothing"},
+    **{"fedppo": {"clip", "kl_target", "kl_limit"}, "fednatural": {"radius", "damping"}},
+    "pid": {*GAINS, "derivative_gain"},
+    "multiplicative": {*GAINS, "penalty_share", "multiplier_floor"},
     **{"gradient": {"dual_step_size"}, "crpo": {"tolerance"}},
 }
 """Traced settings that an algorithm or a rule of the multipliers has for itself."""
@@ -144,14 +154,14 @@ def test_every_traced_setting_of_networks_is_tried():
     assert set().union(*READ_BY.values()) < set(OTHER)
 
 
-@pytest.mark.parametrize("duals", ["pid", "gradient", "crpo"])
+@pytest.mark.parametrize("duals", ["multiplicative", "pid", "gradient", "crpo"])
 @pytest.mark.parametrize("algorithm", ["fedppo", "fednatural"])
 def test_settings_that_are_called_real_change_traced_settings_alone(algorithm, duals):
     family = Networks(algorithm)
     limit = {"kl_limit": 0.1} if algorithm == "fedppo" else {}
     base = dataclasses.replace(TINY, duals=duals, **limit)
     first = family.assemble(base)
-    unread = set().union(*(READ_BY[one] for one in {*READ_BY} - {algorithm, duals}))
+    unread = set().union(*READ_BY.values()) - READ_BY[algorithm] - READ_BY[duals]
     unread |= {"multiplier_cap"} if duals == "crpo" else set()
     other = {name: value for name, value in OTHER.items() if name not in unread}
     config = dataclasses.replace(base, **other, budgets=(2.0,))

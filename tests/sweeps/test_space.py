@@ -50,13 +50,13 @@ def test_draws_depend_on_the_seed_and_the_own_name_alone():
 def test_values_are_of_their_settings_type():
     grid = {
         "hidden": listed("hidden", "[64,64],[32]"),
-        "kl_limit": listed("kl_limit", "null,0.1"),
+        "kl_limit": listed("kl_limit", "none,0.1"),
         "standardize": listed("standardize", "true,false"),
         "problem_args": listed("problem_args", "[a=1,b=2],[]"),
     }
     first, *_, last = combinations_of(grid, config=DeepConfig)
     assert first == {
-        **{"hidden": (64, 64), "kl_limit": None, "standardize": True},
+        **{"hidden": (64, 64), "kl_limit": "none", "standardize": True},
         "problem_args": ("a=1", "b=2"),
     }
     assert last == {

@@ -20,7 +20,7 @@ from fedjax_rl.envs.task import Task
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
 from fedjax_rl.execution.sweep import sweep
 from fedjax_rl.families.networks.config import DeepConfig, aggregator_of, unread
-from fedjax_rl.families.networks.traced import choices_of, merge_settings, settings_of
+from fedjax_rl.families.networks.traced import choices_of, merge_settings, settings_of, sized
 from fedjax_rl.federation.evaluated import (
     EVALUATED_AXES,
     EvaluatedSettings,
@@ -126,6 +126,7 @@ def prepare(
         access=config.access,
     )
     task = loaded.task
+    config = sized(config, task)
     access = access_of(config, loaded.access)
     num_agents, alone = len(access), config.reference in ALONE
     # A single agent that stands for all has the dynamics that the task comes with.
@@ -151,7 +152,8 @@ def prepare(
     silent = config.reference != "fed" or num_agents == 1
     aggregator = aggregator_of(config.merge)
     each = 0 if silent else message_bytes(learner, aggregator, hparams.federation)
-    samples = config.envs * config.rollout * config.local_steps * num_agents * config.seeds
+    samples = design.choices.envs * design.choices.rollout * config.local_steps
+    samples *= num_agents * config.seeds
     rounds = int(np.clip(SAMPLES_PER_SECOND * SECONDS_PER_SPAN / samples, 1, 1000))
     return DeepPrepared(
         name=name,
@@ -224,7 +226,13 @@ def placement_of(config: DeepConfig, devices: DeviceSettings, num_agents: int) -
 
 
 def agents_map(config: DeepConfig, placement: Placement = ONE_DEVICE) -> AgentMap:
-    """How agents are mapped over on each device: in groups on processors, else all at once."""
+    """How agents are mapped over on each device: in groups on processors, else all at once.
+
+    Args:
+        config: settings, sized.
+        placement: the devices.
+    """
+    assert config.envs != "auto"
     if config.agents_at_once is not None:
         inner = in_groups(config.agents_at_once)
     elif platform() != "cpu":

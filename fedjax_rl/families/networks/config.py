@@ -22,7 +22,7 @@ from fedjax_rl.settings.own import Named, extended, named_in
 
 ALGORITHMS = ("fedppo", "fednatural")
 OWN = {
-    "fedppo": ("clip", "cost_surrogate", "kl_limit"),
+    "fedppo": ("clip", "cost_surrogate", "kl_target", "kl_limit"),
     "fednatural": ("radius", "damping", "conjugate_steps"),
 }
 """Settings that one algorithm alone reads."""
@@ -57,10 +57,11 @@ class DeepConfig:
     reference: Literal["fed", "omniscient", "no-communication", "one-shot", "unconstrained"] = "fed"
     """fed; omniscient: one agent that sees every cost; no-communication: nothing is merged;
     one-shot: merged once, at the end; unconstrained: one agent that sees no cost."""
-    envs: Annotated[int, at_least(1)] = 32
-    """B, environments of each agent."""
-    rollout: Annotated[int, at_least(1)] = 200
-    """Steps of each environment in a local step."""
+    envs: Annotated[int | Literal["auto"], at_least(1)] = "auto"
+    """B, environments of each agent; auto: about 6,400 steps in a local step, from 8 to 32."""
+    rollout: Annotated[int | Literal["auto"], at_least(1)] = "auto"
+    """Steps of each environment in a local step; auto: whole episodes, about 200 steps and at most
+    1,000."""
     local_steps: Annotated[int, at_least(1)] = 1
     """E, local steps (a rollout and an update) between two merges."""
     rounds: Annotated[int, at_least(1)] = 120
@@ -73,7 +74,7 @@ class DeepConfig:
     """Widths of the hidden layers of every network."""
     activation: Literal["tanh", "relu", "silu"] = "tanh"
     """Of the hidden layers."""
-    learning_rate: Annotated[float, positive, TRACED] = 1e-3
+    learning_rate: Annotated[float, positive, TRACED] = 2e-3
     """Of Adam."""
     learning_rate_decay: Annotated[float, in_range(0, 1), TRACED] = 0.0
     """Share of the learning rate, and of the length of fednatural's steps, that is gone at the
@@ -92,40 +93,66 @@ class DeepConfig:
     advantage."""
     standardize: bool = True
     """Bring the Lagrangian's advantage to deviation 1; never reward and costs apart."""
-    entropy: Annotated[float, not_negative, TRACED] = 0.01
-    """Weight of the entropy bonus."""
+    entropy: Annotated[float | Literal["auto"], not_negative, TRACED] = "auto"
+    """Weight of the entropy bonus; auto: 0.01 for discrete actions, 0 for vectors."""
     gradient_norm: Annotated[float, positive, TRACED] = 0.5
     """Largest norm of each network's gradient."""
-    kl_limit: Annotated[float | None, positive, TRACED] = None
-    """Mean KL divergence at which a local step stops; unless given, it does not."""
+    kl_target: Annotated[float | Literal["none"], positive, TRACED] = 0.01
+    """Mean KL divergence of a local step at which the policy's learning rate aims, within 1/32 and
+    2 times of what is given; none: it does not adapt."""
+    kl_limit: Annotated[float | Literal["none"], positive, TRACED] = 0.02
+    """Mean KL divergence of a minibatch at which a local step stops; none: it never does."""
     share: Literal["actor", "actor-and-critic"] = "actor-and-critic"
     """What is merged: the policy, or the policy and the reward critic."""
     merge: str = "parameters"
     """How networks become one: parameters, their mean; or module:factory."""
-    merge_by: Annotated[Literal["equal", "lagrangian"], only_with("reference", "fed")] = "equal"
-    """equal: a plain mean; lagrangian: agents count by 1/N + Σ_j w_ij λ_ij, which undoes the
-    normaliser of their objectives, so that one agent's constraint can outweigh many rewards."""
-    normalize_observations: bool = False
+    merge_by: Annotated[Literal["equal", "lagrangian"], only_with("reference", "fed")] = (
+        "lagrangian"
+    )
+    """lagrangian: agents count by what their objectives were divided by, so that their steps add
+    up to one on the whole Lagrangian; equal: a plain mean."""
+    normalize_observations: bool = True
     """By running moments, which are merged along with the policy."""
     scale_returns: bool = True
     """Let critics predict in units of the returns' size."""
-    duals: Annotated[Literal["gradient", "pid", "crpo"], sees_costs] = "pid"
-    """How multipliers answer to costs: projected gradient, PID controller; crpo: no multipliers,
-    every agent's step goes down a violated cost of its own until nobody reports one."""
-    dual_units: Annotated[Literal["budget", "raw"], sees_costs] = "budget"
+    duals: Annotated[Literal["multiplicative", "pid", "gradient", "crpo"], sees_costs] = (
+        "multiplicative"
+    )
+    """How multipliers answer to costs: multiplicative weights, whose gains fit any scale of reward
+    and costs; PID controller; projected gradient; crpo: no multipliers, every agent's step goes
+    down a violated cost of its own until nobody reports one."""
+    dual_units: Annotated[
+        Literal["budget", "raw"], sees_costs, only_with("duals", "pid", "gradient", "crpo")
+    ] = "budget"
     """budget: violations count in budgets, (J − d)/d; raw: in the cost's own unit."""
     dual_step_size: Annotated[float, not_negative, TRACED, only_with("duals", "gradient")] = 0.1
     """η_λ of --duals gradient."""
-    proportional_gain: Annotated[float, not_negative, TRACED, only_with("duals", "pid")] = 1.0
-    """K_P of --duals pid."""
-    integral_gain: Annotated[float, not_negative, TRACED, only_with("duals", "pid")] = 0.1
-    """K_I of --duals pid."""
+    proportional_gain: Annotated[
+        float, not_negative, TRACED, only_with("duals", "multiplicative", "pid")
+    ] = 1.5
+    """K_P of --duals multiplicative or pid."""
+    integral_gain: Annotated[
+        float, not_negative, TRACED, only_with("duals", "multiplicative", "pid")
+    ] = 0.1
+    """K_I of --duals multiplicative or pid."""
     derivative_gain: Annotated[float, not_negative, TRACED, only_with("duals", "pid")] = 0.0
     """K_D of --duals pid."""
-    dual_smoothing: Annotated[float, in_range(0, 1), TRACED, only_with("duals", "pid")] = 0.0
-    """Share of the old cost kept in the smoothed one, of --duals pid."""
+    dual_smoothing: Annotated[
+        float, in_range(0, 1), TRACED, only_with("duals", "multiplicative", "pid")
+    ] = 0.5
+    """Share of the old cost kept in the smoothed one, of --duals multiplicative or pid."""
+    penalty_share: Annotated[float, positive, TRACED, only_with("duals", "multiplicative")] = 0.3
+    """ρ: share of the reward gained so far that all costs together may take; while a budget stays
+    broken it rises to 1, from where on giving the reward up can pay."""
+    multiplier_floor: Annotated[
+        float, not_negative, TRACED, only_with("duals", "multiplicative")
+    ] = 0.03
+    """ε: least multiplier, in returns per budget, with which every one begins."""
     multiplier_cap: Annotated[
-        float | Literal["auto"], positive, TRACED, only_with("duals", "gradient", "pid")
+        float | Literal["auto"],
+        positive,
+        TRACED,
+        only_with("duals", "multiplicative", "pid", "gradient"),
     ] = "auto"
     """λ_max, in reward per cost; auto: ten returns per budget, and 10 at least."""
     tolerance: Annotated[float, not_negative, TRACED, only_with("duals", "crpo")] = 0.0
@@ -168,8 +195,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "epochs": 20,
         "minibatches": 1,
         "learning_rate": 1e-4,
+        "kl_target": "none",
         "kl_limit": 0.1,
         "standardize": False,
+        "merge_by": "equal",
+        "normalize_observations": False,
         "entropy": 0.0,
         "gradient_norm": 1e9,
         "scale_returns": False,

@@ -38,7 +38,7 @@ from fedjax_rl.families.networks.history import columns, evaluations_of, shaped,
 from fedjax_rl.families.networks.policy_file import policy_arrays
 from fedjax_rl.families.networks.result import DeepResult
 from fedjax_rl.families.networks.summary import summarise
-from fedjax_rl.families.networks.traced import choices_of, merge_settings, settings_of
+from fedjax_rl.families.networks.traced import choices_of, merge_settings, settings_of, sized
 from fedjax_rl.families.networks.training import run
 from fedjax_rl.families.protocol import (
     Experiment,
@@ -161,6 +161,7 @@ class Networks:
                 "--reference", "'one-shot'", "another in a sweep: its one merge is a run's end"
             )
         check_effect(config, unread(self.algorithm, by_name(config)))
+        config = sized(config, self._task(config).task)
         choices = choices_of(config)
         kind = type(config)
         defaults = {name: getattr(kind, name) for name in names(kind, TRACED)}
@@ -211,7 +212,7 @@ class Networks:
         prepared: DeepPrepared = members[0].prepared
         config, design = prepared.config, prepared.design
         if config.agents_at_once is None and platform() == "cpu":
-            environments = config.envs * max(1, size // placement.devices)
+            environments = design.choices.envs * max(1, size // placement.devices)
             at_once = max(2, ENVIRONMENTS_AT_ONCE // environments)
             config = dataclasses.replace(config, agents_at_once=at_once)
         learner = LEARNERS[self.algorithm](design)

@@ -67,7 +67,7 @@ def _checked(
 
 def _acting(policy: DeepShared) -> DeepShared:
     """The parameters that acting needs; critics are left out."""
-    return policy._replace(critic=None, origin=None)
+    return policy._replace(critic=None, origin=None, lengths=None)
 
 
 def _blank(prepared: DeepPrepared) -> DeepShared:
@@ -77,7 +77,7 @@ def _blank(prepared: DeepPrepared) -> DeepShared:
         zeros = np.zeros(design.features, np.float32)
         moments = Moments(np.float32(0), zeros, zeros)  # type: ignore[arg-type]
     actor: Pytree = design.actor.init(jax.random.key(0))
-    return DeepShared(actor, None, moments, None)
+    return DeepShared(actor, None, moments, None, None)
 
 
 def _name(path: tuple[Any, ...]) -> str:

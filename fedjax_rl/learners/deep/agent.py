@@ -56,6 +56,7 @@ class DeepSettings(NamedTuple):
         gae_decay: λ of the reward's advantages.
         cost_gae_decay: λ of the costs' advantages.
         entropy_weight: of the entropy bonus.
+        kl_target: mean KL divergence at which the policy's learning rate aims, nats.
         kl_limit: mean KL divergence at which an update stops, nats.
         gradient_norm: largest norm of each network's gradient.
         duals: settings of the multipliers.
@@ -72,6 +73,7 @@ class DeepSettings(NamedTuple):
     gae_decay: Array
     cost_gae_decay: Array
     entropy_weight: Array
+    kl_target: Array
     kl_limit: Array
     gradient_norm: Array
     duals: DualSettings

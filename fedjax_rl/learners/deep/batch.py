@@ -86,7 +86,7 @@ def batch_of(
     estimates: Estimates,
     weights: jax.Array,
     scale: jax.Array,
-) -> Batch:
+) -> tuple[Batch, jax.Array]:
     """The batch of a policy step: advantages of the Lagrangian in their parts, and targets.
 
     Args:
@@ -96,19 +96,24 @@ def batch_of(
         estimates: advantages and targets [T, B, 1 + K].
         weights: [1 + K], of A_r and −A_c, summing to one but for CRPO.
         scale: [1 + K], units of the critics.
+
+    Returns:
+        The batch, and the deviation by which the Lagrangian's advantage was divided, a scalar: 1
+        where it is not standardised.
     """
     chex.assert_rank([estimates.advantages, weights, scale], [3, 1, 1])
     chex.assert_equal_shape([weights, scale])
     signs = jnp.append(1.0, -jnp.ones(design.slots))
     parts = estimates.advantages * weights * signs
-    combined = parts.sum(-1)
+    deviation = jnp.ones(())
     if design.choices.standardize:
         # Together and never apart: a small cost must not weigh as much as a large reward.
-        parts = (parts - parts.mean((0, 1))) / (combined.std() + 1e-8)
+        deviation = parts.sum(-1).std() + 1e-8
+        parts = (parts - parts.mean((0, 1))) / deviation
     reward_part, cost_part = parts[..., 0], -parts[..., 1:].sum(-1)
     if design.choices.cost_surrogate == "clipped":
         reward_part, cost_part = reward_part - cost_part, jnp.zeros_like(cost_part)
-    return Batch(
+    batch = Batch(
         features=features_of(shared, rollout.observations),
         time_left=rollout.time_left[:-1],
         actions=rollout.actions,
@@ -118,6 +123,7 @@ def batch_of(
         cost_part=cost_part,
         targets=estimates.targets / scale,
     )
+    return batch, deviation
 
 
 def observed(shared: DeepShared, rollout: Rollout) -> Moments | None:

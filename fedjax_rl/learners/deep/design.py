@@ -23,12 +23,13 @@ class Choices(NamedTuple):
         minibatches: into which a pass is dealt; divides T.
         hidden: widths of the hidden layers of every network.
         activation: of the hidden layers.
-        duals: ``gradient``, ``pid`` or ``crpo``.
+        duals: ``multiplicative``, ``pid``, ``gradient`` or ``crpo``.
         cost_surrogate: ``clipped`` or ``unclipped``.
         standardize: whether the Lagrangian's advantage is brought to deviation 1.
         kl_stop: whether an update stops at ``kl_limit``.
+        adapts_pace: whether the policy's learning rate aims at ``kl_target``.
         share_critic: whether the reward critic is merged along with the actor.
-        weigh_merge: whether agents count in the merge by their 1/N + Σ_j w_ij λ_ij.
+        weigh_merge: whether agents count in the merge by what divided their objectives.
         normalize_observations: by running moments, merged along with the actor.
         scale_returns: whether critics predict in units of the returns' size.
         conjugate_steps: iterations of the conjugate gradient of a natural step.
@@ -45,6 +46,7 @@ class Choices(NamedTuple):
     cost_surrogate: str
     standardize: bool
     kl_stop: bool
+    adapts_pace: bool
     share_critic: bool
     weigh_merge: bool
     normalize_observations: bool
@@ -53,7 +55,7 @@ class Choices(NamedTuple):
     line_search_steps: int
 
 
-DUAL_RULES = ("gradient", "pid", "crpo")
+DUAL_RULES = ("multiplicative", "pid", "gradient", "crpo")
 COST_SURROGATES = ("clipped", "unclipped")
 COUNTS = ("envs", "rollout", "epochs", "minibatches", "conjugate_steps", "line_search_steps")
 
@@ -113,7 +115,8 @@ def design_of(task: Task, slots: int, choices: Choices) -> Design:
         >>> from fedjax_rl.families.networks.config import DeepConfig
         >>> from fedjax_rl.families.networks.traced import choices_of
         >>> coin = from_arrays([[[1.0], [1.0]]], [[0.0, 1.0]], [[[0.0, 1.0]]], [0.5], [1.0], 0.5)
-        >>> design = design_of(finite_task(coin, "coin"), 1, choices_of(DeepConfig(hidden=(4,))))
+        >>> small = choices_of(DeepConfig(hidden=(4,), envs=4, rollout=8))
+        >>> design = design_of(finite_task(coin, "coin"), 1, small)
         >>> weights = jax.eval_shape(design.actor.init, jax.random.key(0))
         >>> sum(leaf.size for leaf in jax.tree.leaves(weights))
         18
@@ -131,7 +134,7 @@ def design_of(task: Task, slots: int, choices: Choices) -> Design:
             value = repr(getattr(choices, name))
             raise InvalidInput(flag(name), value, f"one of {', '.join(known)}")
     if choices.duals == "crpo" and not slots:
-        raise InvalidInput("--duals", "'crpo'", "gradient or pid where no cost is watched")
+        raise InvalidInput("--duals", "'crpo'", "another rule where no cost is watched")
     space = task.environment.action_space(task.params)
     observations = task.environment.observation_space(task.params)
     features = int(np.prod(observations.shape, dtype=int))

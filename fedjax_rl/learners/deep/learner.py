@@ -22,12 +22,21 @@ from fedjax_rl.learners.deep.batch import (
     values_of,
 )
 from fedjax_rl.learners.deep.design import Design
+from fedjax_rl.learners.deep.merging import (
+    adopt,
+    measures_length,
+    message,
+    objective_scale,
+    step_lengths,
+)
 from fedjax_rl.learners.deep.multipliers import (
+    PENALTY,
     VIOLATION,
     dual_step,
     lagrangian_weights,
     satisfied_after,
 )
+from fedjax_rl.learners.deep.reward_range import no_rewards, sizes, updated, worth_of
 from fedjax_rl.learners.deep.rollout import begin, collect
 from fedjax_rl.learners.deep.state import (
     Batch,
@@ -36,6 +45,7 @@ from fedjax_rl.learners.deep.state import (
     DeepShared,
     Improvement,
     Parameters,
+    Rates,
 )
 from fedjax_rl.ops import moments as running
 from fedjax_rl.ops.duals import DualState, caps, no_multipliers
@@ -44,7 +54,15 @@ Improve = Callable[
     [Any, Parameters, Pytree, Batch, Any, DeepSettings],
     tuple[Parameters, Pytree, Improvement],
 ]
-"""(key, parameters, optimizer, batch, learning_rate, hparams) -> improved."""
+"""(key, parameters, optimizer, batch, rates, hparams) -> improved."""
+
+
+MOST_CHANGE = 1.5
+"""Of the pace in a local step."""
+PACES = (1.0 / 32.0, 2.0)
+"""Between which it stays."""
+EXCHANGES = {"crpo": (VIOLATION,), "multiplicative": (PENALTY,)}
+"""What agents say of their constraints ahead of a round, for each rule that needs it."""
 
 
 def deep_learner(design: Design, improve: Improve) -> Learner:
@@ -69,7 +87,7 @@ def deep_learner(design: Design, improve: Improve) -> Learner:
         adopt=adopt,
         report=partial(report, design),
         message_kind="parameters",
-        exchanges=(VIOLATION,) if choices.duals == "crpo" else (),
+        exchanges=EXCHANGES.get(choices.duals, ()),
         weight=objective_scale if choices.weigh_merge else None,
     )
 
@@ -97,6 +115,7 @@ def initial(
         critic=critic if shares else None,
         observations=moments if normalizes else None,
         origin=moments.mean if normalizes else None,
+        lengths=jnp.zeros(3) if measures_length(design.choices) else None,
     )
     local = DeepLocal(
         critic=None if shares else critic,
@@ -107,9 +126,11 @@ def initial(
         satisfied=jnp.ones((), bool) if rectifies else None,
         all_satisfied=jnp.ones((), bool) if rectifies else None,
         returns=running.no_moments(1 + design.slots) if design.choices.scale_returns else None,
-        reward_size=jnp.zeros(()),
+        rewards=no_rewards(),
+        others=jnp.zeros(()) if design.choices.duals == "multiplicative" else None,
         environments=begin(key_environments, agent.params, design),
         updates=jnp.zeros((), jnp.int32),
+        pace=jnp.ones(()) if design.choices.adapts_pace else None,
     )
     return shared, local
 
@@ -144,24 +165,22 @@ def local_step(
     values = values_of(design, shared, local, rollout)
     cost_estimate = estimate_costs(rollout, values, agent, design)
     estimates = estimate(rollout, values, agent, hparams)
-    # A bound that shrank would let go of a budget that is broken: R never falls.
-    size = jnp.maximum(local.reward_size, jnp.sqrt((estimates.targets[..., 0] ** 2).mean()))
-    most = caps(hparams.duals, size, agent.budgets)
+    rewards = updated(local.rewards, rollout, estimates.targets[..., 0])
+    most = caps(hparams.duals, sizes(rewards, agent), agent.budgets)
+    worth = worth_of(rewards, agent, jnp.zeros(()) if local.others is None else local.others)
     # λ before θ: the policy is improved on the Lagrangian that its own costs have just moved.
-    duals = dual_step(rule, local.duals, cost_estimate, most, agent, hparams)
+    duals = dual_step(rule, local.duals, cost_estimate, most, worth, agent, hparams)
     weights = lagrangian_weights(duals, cost_estimate, local.all_satisfied, agent, hparams)
     # CRPO's weights are one or nothing; divided by their sum, nothing would be NaN.
     divisor = jnp.ones(()) if duals is None else weights.sum()
     returns, scale = rescaled(local.returns, estimates.targets)
-    batch = batch_of(design, shared, rollout, estimates, weights / divisor, scale)
-    done = local.updates / hparams.total_updates
-    learning_rate = hparams.learning_rate * (1.0 - hparams.learning_rate_decay * done)
+    batch, deviation = batch_of(design, shared, rollout, estimates, weights / divisor, scale)
     parameters, optimizer, improvement = improve(
         key_improve,
         Parameters(shared.actor, critic_of(shared, local), local.cost_critic),
         local.optimizer,
         batch,
-        learning_rate,
+        rates_of(local, hparams),
         hparams,
     )
     multipliers = multipliers_of(design, duals)
@@ -175,51 +194,53 @@ def local_step(
         improvement=improvement,
     )
     shared = shared._replace(actor=parameters.actor, observations=observed(shared, rollout))
+    scale_of_objective = divisor * deviation
+    if shared.lengths is not None:
+        lengths = step_lengths(estimates, weights, scale_of_objective, agent)
+        shared = shared._replace(lengths=lengths)
     local = local._replace(
         cost_critic=parameters.cost_critic,
         optimizer=optimizer,
         duals=duals,
-        objective_scale=divisor,
+        # A step that is shorter for its pace counts as if it were not.
+        objective_scale=scale_of_objective / (1.0 if local.pace is None else local.pace),
         satisfied=satisfied_after(local.satisfied, cost_estimate, agent, hparams),
         returns=returns,
-        reward_size=size,
+        rewards=rewards,
         environments=environments,
         updates=local.updates + 1,
+        pace=None if local.pace is None else adapted(local.pace, improvement.kl, hparams),
     )
     if shared.critic is None:
         return shared, local._replace(critic=parameters.critic), info
     return shared._replace(critic=parameters.critic), local, info
 
 
-def message(shared: DeepShared) -> DeepShared:
-    """The parameters to merge; moments of observations as sums about the last merged mean.
-
-    Moments about different means have no mean; sums about a common origin do. How they have
-    changed since the last merge is what the agent has seen since.
-    """
-    if shared.observations is None or shared.origin is None:
-        return shared
-    sums = running.about(shared.origin, shared.observations)
-    return shared._replace(observations=sums, origin=None)
-
-
-def objective_scale(shared: DeepShared, local: DeepLocal) -> jax.Array:
-    """1/N + Σ_j w_ij λ_ij, a scalar, by which the agent's objective was divided."""
-    return local.objective_scale
-
-
-def adopt(shared: DeepShared, merged: DeepShared, hparams: DeepSettings) -> DeepShared:
-    """The merged networks, and moments [D] about the new mean, which is the next origin.
+def rates_of(local: DeepLocal, hparams: DeepSettings) -> Rates:
+    """What the decay has left of the learning rate, for the policy times its pace.
 
     Args:
-        shared: before the round, with the origin that sums are about.
-        merged: the merged message.
-        hparams: not read.
+        local: local steps taken, and the pace.
+        hparams: the rate at the start, its decay, and local steps in all.
     """
-    if merged.observations is None or shared.origin is None:
-        return merged
-    moments = running.from_sums(shared.origin, merged.observations)
-    return merged._replace(observations=moments, origin=moments.mean)
+    done = local.updates / hparams.total_updates
+    rate = hparams.learning_rate * (1.0 - hparams.learning_rate_decay * done)
+    return Rates(policy=rate if local.pace is None else rate * local.pace, critics=rate)
+
+
+def adapted(pace: jax.Array, kl: jax.Array, hparams: DeepSettings) -> jax.Array:
+    """The pace, times (target / KL)^½ within a factor of 1.5 (after arXiv 1707.06347, section 4).
+
+    A divergence is a length squared. Policies of vectors need this: the smaller their deviation
+    has become, the farther a step of the same length goes.
+
+    Args:
+        pace: before, scalar.
+        kl: mean divergence of the step that was taken, scalar, nats.
+        hparams: its target.
+    """
+    wanted = jnp.sqrt(hparams.kl_target / jnp.maximum(kl, 1e-12))
+    return jnp.clip(pace * jnp.clip(wanted, 1.0 / MOST_CHANGE, MOST_CHANGE), *PACES)
 
 
 def multipliers_of(design: Design, duals: DualState | None) -> jax.Array:

@@ -11,11 +11,12 @@ import jax.numpy as jnp
 from fedjax_rl.algorithm import Exchange, Time
 from fedjax_rl.learners.deep.advantages import CostEstimate
 from fedjax_rl.learners.deep.agent import DeepAgent, DeepSettings
+from fedjax_rl.learners.deep.reward_range import worth_of
 from fedjax_rl.learners.deep.state import DeepLocal, DeepShared
-from fedjax_rl.ops.duals import DualState, pid, projected_gradient
+from fedjax_rl.ops.duals import DualState, Worth, multiplicative, penalty, pid, projected_gradient
 
-DUAL_STEPS = {"gradient": projected_gradient, "pid": pid}
-"""Rules of the multipliers, of `design.DUAL_RULES` those that have any."""
+IN_COSTS = {"gradient": projected_gradient, "pid": pid}
+"""Rules that count violations in costs or budgets; `ops.duals.multiplicative` is scale-free."""
 
 
 def dual_step(
@@ -23,10 +24,11 @@ def dual_step(
     duals: DualState | None,
     cost_estimate: CostEstimate,
     caps: jax.Array,
+    worth: Worth,
     agent: DeepAgent,
     hparams: DeepSettings,
 ) -> DualState | None:
-    """The step of λ [K] by ``gradient`` or ``pid``, where costs are known; None for ``crpo``.
+    """The step of λ [K] by the rule, where costs are known; None for ``crpo``.
 
     A budget per episode waits until an episode ends, and padding stays 0.
 
@@ -35,6 +37,7 @@ def dual_step(
         duals: before the step; None where there are none.
         cost_estimate: J_c [K], from the rollout.
         caps: λ_max [K].
+        worth: units of the multiplicative rule.
         agent: budgets [K] and the scale of each.
         hparams: gains.
     """
@@ -43,8 +46,11 @@ def dual_step(
     if duals is None:
         return None
     settings = hparams.duals._replace(cap=caps)
-    rule_step, value = DUAL_STEPS[rule], cost_estimate.value
-    proposed = rule_step(duals, value, agent.budgets, agent.dual_scale, settings)
+    value, budgets = cost_estimate.value, agent.budgets
+    if rule == "multiplicative":
+        proposed = multiplicative(duals, value, budgets, worth, settings)
+    else:
+        proposed = IN_COSTS[rule](duals, value, budgets, agent.dual_scale, settings)
     stepped: DualState = jax.tree.map(partial(jnp.where, cost_estimate.known), proposed, duals)
     return stepped
 
@@ -129,3 +135,38 @@ def _receive_violations(local: DeepLocal, retained: tuple[()], violated: jax.Arr
 
 VIOLATION = Exchange(_send_violation, _receive_violations)
 """CRPO's bit: each agent says whether it is violated, and all learn the share that is."""
+
+
+def _send_penalty(
+    key: jax.Array,
+    time: Time,
+    shared: DeepShared,
+    local: DeepLocal,
+    agent: DeepAgent,
+    hparams: DeepSettings,
+) -> tuple[jax.Array, jax.Array]:
+    own = own_penalty(local, agent)
+    # What is merged is a mean over agents: N times of what each one has, since 1/N is its weight
+    # of the reward.
+    return own / agent.reward_weight, own
+
+
+def _receive_penalties(local: DeepLocal, own: jax.Array, total: jax.Array) -> DeepLocal:
+    return local._replace(others=jnp.maximum(total - own, 0.0))
+
+
+def own_penalty(local: DeepLocal, agent: DeepAgent) -> jax.Array:
+    """Σ_j w_ij λ_ij |J_cj| / G, a scalar: the share of the gained reward that costs take.
+
+    Args:
+        local: the agent's own: λ and smoothed costs [K], and the rewards seen.
+        agent: w_ij [K], and the kind of each cost.
+    """
+    assert local.duals is not None, "only the multiplicative rule has this exchange"
+    worth = worth_of(local.rewards, agent, jnp.zeros(()))
+    return penalty(local.duals.multipliers, local.duals.smoothed, worth)
+
+
+PENALTY = Exchange(_send_penalty, _receive_penalties)
+"""The multiplicative rule's scalar: each agent says what its costs take of the gained reward, and
+all learn the sum; a secure sum is enough. Multipliers, costs and budgets are not sent."""

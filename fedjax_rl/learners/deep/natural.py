@@ -15,7 +15,7 @@ from fedjax_rl.learners.deep.agent import DeepSettings
 from fedjax_rl.learners.deep.design import Design
 from fedjax_rl.learners.deep.learner import Improve, deep_learner
 from fedjax_rl.learners.deep.ppo import adam_step, critic_losses
-from fedjax_rl.learners.deep.state import Batch, Improvement, Parameters
+from fedjax_rl.learners.deep.state import Batch, Improvement, Parameters, Rates
 from fedjax_rl.ops.conjugate_gradient import conjugate_gradient
 from fedjax_rl.ops.minibatches import stratified_minibatches
 from fedjax_rl.ops.rows import packed
@@ -34,7 +34,9 @@ def natural(design: Design) -> Learner:
     Args:
         design: task, networks and static choices.
     """
-    return deep_learner(design, trust_region(design))
+    # The radius says how long a step is, and needs no pace.
+    own = design._replace(choices=design.choices._replace(adapts_pace=False))
+    return deep_learner(own, trust_region(own))
 
 
 def trust_region(design: Design) -> Improve:
@@ -48,7 +50,7 @@ def improved(
     parameters: Parameters,
     optimizer: Pytree,
     batch: Batch,
-    learning_rate: jax.Array,
+    rates: Rates,
     hparams: DeepSettings,
 ) -> tuple[Parameters, Pytree, Improvement]:
     """A natural step of the actor, and Adam on the critics.
@@ -59,15 +61,15 @@ def improved(
         parameters: of all networks.
         optimizer: Adam's moments.
         batch: T·B samples.
-        learning_rate: scalar, what is left of it.
+        rates: scalars, what is left of them.
         hparams: traced settings.
     """
     # A step's length falls with the learning rate, and a divergence is a length squared.
-    radius = hparams.radius * jnp.square(learning_rate / hparams.learning_rate)
+    radius = hparams.radius * jnp.square(rates.policy / hparams.learning_rate)
     within = hparams._replace(radius=radius)
     actor, improvement = natural_step(design, parameters.actor, batch, within)
     fitted, optimizer, value_loss = fitted_critics(
-        design, key, parameters, optimizer, batch, learning_rate, hparams
+        design, key, parameters, optimizer, batch, rates, hparams
     )
     improvement = improvement._replace(value_loss=value_loss)
     return fitted._replace(actor=actor), optimizer, improvement
@@ -79,7 +81,7 @@ def fitted_critics(
     parameters: Parameters,
     optimizer: Pytree,
     batch: Batch,
-    learning_rate: jax.Array,
+    rates: Rates,
     hparams: DeepSettings,
 ) -> tuple[Parameters, Pytree, jax.Array]:
     """Epochs of minibatches of Adam on both critics' errors.
@@ -90,7 +92,7 @@ def fitted_critics(
         parameters: of all networks; the actor, without a gradient, stays.
         optimizer: Adam's moments.
         batch: T·B samples.
-        learning_rate: scalar.
+        rates: scalars, of the critics.
         hparams: for ``gradient_norm``.
 
     Returns:
@@ -107,7 +109,7 @@ def fitted_critics(
             return value_loss + cost_loss, value_loss
 
         gradients, value_loss = jax.grad(loss, has_aux=True)(parameters)
-        return adam_step(parameters, gradients, optimizer, learning_rate, hparams), value_loss
+        return adam_step(parameters, gradients, optimizer, rates, hparams), value_loss
 
     def epoch(carry: tuple, key: jax.Array) -> tuple[tuple, jax.Array]:
         minibatches = stratified_minibatches(key, rows.values, design.choices.minibatches)

@@ -10,7 +10,7 @@ from fedjax_rl.algorithm import Learner, Pytree
 from fedjax_rl.learners.deep.agent import DeepSettings
 from fedjax_rl.learners.deep.design import Design
 from fedjax_rl.learners.deep.learner import Improve, deep_learner
-from fedjax_rl.learners.deep.state import Batch, Improvement, Parameters
+from fedjax_rl.learners.deep.state import Batch, Improvement, Parameters, Rates
 from fedjax_rl.ops import surrogate
 from fedjax_rl.ops.minibatches import mean_over_blocks, stratified_minibatches
 from fedjax_rl.ops.rows import packed
@@ -32,11 +32,13 @@ def ppo(design: Design) -> Learner:
     Examples:
         >>> from fedjax_rl.envs.cartpole import cartpole_pos2
         >>> from fedjax_rl.families.networks.config import DeepConfig
-        >>> from fedjax_rl.families.networks.traced import choices_of
+        >>> from fedjax_rl.families.networks.traced import choices_of, sized
         >>> from fedjax_rl.federation.aggregate import parameter_mean
         >>> from fedjax_rl.federation.round import federate
         >>> from fedjax_rl.learners.deep.design import design_of
-        >>> learner = ppo(design_of(cartpole_pos2(), 1, choices_of(DeepConfig())))
+        >>> learner = ppo(
+        ...     design_of(cartpole_pos2(), 1, choices_of(sized(DeepConfig(), cartpole_pos2())))
+        ... )
         >>> fedppo = federate(learner, parameter_mean(), num_agents=2, local_steps=3)
         >>> learner.message_kind, fedppo.float64
         ('parameters', False)
@@ -71,7 +73,7 @@ def proximal(design: Design) -> Improve:
         parameters: Parameters,
         optimizer: Pytree,
         batch: Batch,
-        learning_rate: jax.Array,
+        rates: Rates,
         hparams: DeepSettings,
     ) -> tuple[Parameters, Pytree, Improvement]:
         rows = packed(batch)
@@ -84,9 +86,11 @@ def proximal(design: Design) -> Improve:
                 ),
                 minibatch,
             )
-            proposed = adam_step(parameters, gradients, optimizer, learning_rate, hparams)
+            proposed = adam_step(parameters, gradients, optimizer, rates, hparams)
             if choices.kl_stop:
-                # Selected and not stopped: mapped agents would wait for the last one anyway.
+                # Selected and not stopped: mapped agents would wait for the last one anyway. From
+                # the first minibatch beyond the limit on, so that no epoch runs far over it.
+                active &= improvement.kl <= hparams.kl_limit
                 proposed = where(active, proposed, (parameters, optimizer))
             norm = optax.tree.norm(gradients.actor)
             return (*proposed, active), improvement._replace(gradient_norm=norm)
@@ -97,8 +101,6 @@ def proximal(design: Design) -> Improve:
                 descend, carry, minibatches
             )
             last = jax.tree.map(lambda leaf: leaf.mean(0), improvements)
-            if choices.kl_stop:
-                active &= last.kl <= hparams.kl_limit
             return (parameters, optimizer, active), last
 
         carry = (parameters, optimizer, jnp.ones((), bool))
@@ -136,7 +138,7 @@ def adam_step(
     parameters: Parameters,
     gradients: Parameters,
     optimizer: Pytree,
-    learning_rate: jax.Array,
+    rates: Rates,
     hparams: DeepSettings,
 ) -> tuple[Parameters, Pytree]:
     """Adam (arXiv 1412.6980) on every network; each gradient is cut to ``gradient_norm`` by itself.
@@ -145,7 +147,7 @@ def adam_step(
         parameters: before the step.
         gradients: of what is minimised.
         optimizer: Adam's own state.
-        learning_rate: scalar.
+        rates: of actor and critics.
         hparams: for ``gradient_norm``.
 
     Returns:
@@ -153,8 +155,12 @@ def adam_step(
     """
     gradients = Parameters(*(_cut(gradient, hparams.gradient_norm) for gradient in gradients))
     updates, optimizer = adam.update(gradients, optimizer)
-    moved = jax.tree.map(lambda leaf, update: leaf - learning_rate * update, parameters, updates)
-    return moved, optimizer
+    by_network = Parameters(rates.policy, rates.critics, rates.critics)
+    moved = [
+        jax.tree.map(lambda leaf, update, rate=rate: leaf - rate * update, *both)
+        for rate, *both in zip(by_network, parameters, updates, strict=True)
+    ]
+    return Parameters(*moved), optimizer
 
 
 def _cut(gradient: Pytree, limit: jax.Array) -> Pytree:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 
 from fedjax_rl.algorithm import Pytree
+from fedjax_rl.learners.deep.reward_range import RewardRange
 from fedjax_rl.learners.deep.rollout import Environments
 from fedjax_rl.ops.duals import DualState
 from fedjax_rl.ops.moments import Moments
@@ -20,12 +21,15 @@ class DeepShared(NamedTuple):
         critic: parameters of the reward critic; None where it is not merged.
         observations: moments of the observations; None where they are not normalised.
         origin: [D], mean of the observations at the last merge; None likewise.
+        lengths: [3], of which a merge makes the length of its step; zero at rest; None where
+            it has none (`merging.measures_length`).
     """
 
     actor: Pytree
     critic: Pytree
     observations: Moments | None
     origin: jax.Array | None
+    lengths: jax.Array | None
 
 
 class DeepLocal(NamedTuple):
@@ -36,13 +40,15 @@ class DeepLocal(NamedTuple):
         cost_critic: parameters of the cost critic; None without constraints.
         optimizer: Adam's moments.
         duals: multipliers λ_ij and their controller; None under CRPO, which has none.
-        objective_scale: scalar, 1/N + Σ_j w_ij λ_ij, which divided the last objective.
+        objective_scale: s_i, scalar, by which the last objective was divided.
         satisfied: scalar, whether the agent's own costs were within budget; None but for CRPO.
         all_satisfied: scalar, whether every agent's were; None but for CRPO.
         returns: mean square of the targets [1 + K] as a running mean with its weight.
-        reward_size: R, scalar, the largest root mean square of a rollout's reward targets.
+        rewards: between which rewards the policy has been.
+        others: scalar, the penalty that all other agents pay; None but for multiplicative weights.
         environments: B environments under way.
         updates: scalar, local steps taken.
+        pace: scalar, factor on the policy's learning rate; None where it does not adapt.
     """
 
     critic: Pytree
@@ -53,9 +59,11 @@ class DeepLocal(NamedTuple):
     satisfied: jax.Array | None
     all_satisfied: jax.Array | None
     returns: Moments | None
-    reward_size: jax.Array
+    rewards: RewardRange
+    others: jax.Array | None
     environments: Environments
     updates: jax.Array
+    pace: jax.Array | None
 
 
 class Parameters(NamedTuple):
@@ -70,6 +78,18 @@ class Parameters(NamedTuple):
     actor: Pytree
     critic: Pytree
     cost_critic: Pytree
+
+
+class Rates(NamedTuple):
+    """Learning rates of a local step, scalars.
+
+    Attributes:
+        policy: of the actor.
+        critics: of both critics.
+    """
+
+    policy: jax.Array
+    critics: jax.Array
 
 
 class Batch(NamedTuple):

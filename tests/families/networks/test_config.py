@@ -72,7 +72,10 @@ def test_presets_are_whole_and_known_by_name():
     assert paper.envs * paper.rollout == 10_000 and paper.duals == "gradient"
     with pytest.raises(InvalidInput, match="--preset: got 'nope'; one of default, paper"):
         preset("fedppo", "nope")
-    assert {*preset("fedppo", "paper")} - {*preset("fednatural", "paper")} == {"kl_limit"}
+    assert {*preset("fedppo", "paper")} - {*preset("fednatural", "paper")} == {
+        "kl_target",
+        "kl_limit",
+    }
 
 
 UNUSUAL = {
@@ -135,7 +138,7 @@ def test_wrong_settings_of_the_functions_are_named(start):
 
 
 GIVEN = {
-    **{"vary": ("gain=1,2",), "access": "who.yaml", "merge_by": "lagrangian"},
+    **{"vary": ("gain=1,2",), "access": "who.yaml", "merge_by": "equal"},
     **{"duals": "gradient", "dual_step_size": 0.3, "dual_units": "raw", "cost_gae": 0.5},
 }
 READ = {
@@ -158,7 +161,7 @@ def test_a_reference_beside_a_run_has_the_settings_that_it_reads(reference):
 
 @pytest.mark.parametrize("name", GIVEN)
 def test_what_a_reference_does_not_read_is_refused(name):
-    company = {"duals": "gradient"} if name == "dual_step_size" else {}
+    company = {"duals": "gradient"} if name in ("dual_step_size", "dual_units") else {}
     for reference, read in READ.items():
         settings = {name: GIVEN[name], **company, "reference": reference}
         if name in read:
@@ -176,7 +179,8 @@ def test_what_a_reference_does_not_read_is_refused(name):
             ["--reference", "unconstrained"],
             {"duals", "dual_units", "dual_step_size", "multiplier_cap"},
         ),
-        (["--reference=no-communication"], set()),
+        (["--reference=no-communication"], {"merge_by"}),
+        (["--reference=fed"], set()),
         (["--reference", "["], {*PRESETS["paper"]} & {"duals", "dual_units"}),
     ],
 )

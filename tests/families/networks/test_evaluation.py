@@ -42,7 +42,7 @@ def test_policies_are_merged_by_their_mean_and_moments_by_their_samples():
     moments = Moments(
         each(len), each(lambda x: x.mean(0)), each(lambda x: ((x - x.mean(0)) ** 2).sum(0))
     )
-    merged = merged_at_the_end(DeepShared({"kernel": kernel}, None, moments, None))
+    merged = merged_at_the_end(DeepShared({"kernel": kernel}, None, moments, None, None))
     np.testing.assert_allclose(merged.actor["kernel"], kernel.mean(1, keepdims=True), atol=1e-6)
     for seed in range(2):
         seen = np.concatenate(samples[seed])

@@ -83,14 +83,16 @@ def train_by_hand(design, settings, shared, local, params, keys):
             1.0 - settings.learning_rate_decay * round / settings.total_updates
         )
         numbers = jnp.arange(samples, dtype=jnp.float32).reshape(choices.rollout, choices.envs, 1)
+        beyond = False
         for key_epoch in jax.random.split(key_improve, choices.epochs):
             deal = np.asarray(stratified_minibatches(key_epoch, numbers, choices.minibatches))
-            distances = []
             for indices in deal[..., 0].astype(int):
                 gradients, distance = gradient(networks, *[part[indices] for part in table])
-                distances.append(float(distance))
+                if choices.kl_stop and distance > settings.kl_limit:
+                    beyond = True
+                    break
                 networks = adam.step(networks, gradients, decayed, settings.gradient_norm)
-            if choices.kl_stop and np.mean(distances) > settings.kl_limit:
+            if beyond:
                 stopped += 1
                 break
 

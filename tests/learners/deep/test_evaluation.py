@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 KINDS = ("episode", "episode", "step", "episode", "discounted")
 """Costs 0, 2 and 4 are 1 + the place before a step; 1 and 3 are strides."""
 KEY = jax.random.key(0)
-POLICY = DeepShared({}, {}, None, None)
+POLICY = DeepShared({}, {}, None, None, None)
 
 
 def played(logits, episodes=2, mode=False, varied=None, shared=POLICY, task=None, agents=1):

@@ -1,0 +1,105 @@
+"""Between which rewards an agent's policy has been, which is the unit of multipliers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from fedjax_rl.learners.deep.agent import DeepAgent
+from fedjax_rl.learners.deep.rollout import Rollout
+from fedjax_rl.ops.duals import Worth, in_budgets
+
+SMOOTHING = 0.5
+"""Share of the old return kept in the smoothed one: one rollout has few episodes."""
+SPREAD = 0.1
+"""Of the deviation of returns within a rollout: the least R, before anything was gained, so that
+the reward is learned before costs weigh."""
+
+
+class RewardRange(NamedTuple):
+    """Smoothed returns of the rollouts so far, and the least and the best of them.
+
+    Two kinds, [2]: the mean return of finished episodes, to which costs per episode compare, and
+    the mean discounted return of a step, to which all others do.
+
+    Attributes:
+        smoothed: [2].
+        least: [2].
+        best: [2].
+        seen: [2] booleans, whether there was any.
+        spread: scalar, deviation of discounted returns within the last rollout.
+    """
+
+    smoothed: jax.Array
+    least: jax.Array
+    best: jax.Array
+    seen: jax.Array
+    spread: jax.Array
+
+
+def no_rewards() -> RewardRange:
+    """Before the first rollout."""
+    nothing = jnp.zeros(2)
+    return RewardRange(nothing, nothing, nothing, jnp.zeros(2, bool), jnp.zeros(()))
+
+
+def updated(before: RewardRange, rollout: Rollout, targets: jax.Array) -> RewardRange:
+    """The range with one more rollout.
+
+    Args:
+        before: so far.
+        rollout: its finished episodes.
+        targets: [T, B], estimates of discounted returns of the reward.
+    """
+    chex.assert_rank(targets, 2)
+    episodes = jnp.maximum(rollout.episodes, 1)
+    now = jnp.stack([rollout.episode_sums[0] / episodes, targets.mean()])
+    known = jnp.stack([rollout.episodes > 0, jnp.ones((), bool)])
+    mixed = SMOOTHING * before.smoothed + (1.0 - SMOOTHING) * now
+    smoothed = jnp.where(known, jnp.where(before.seen, mixed, now), before.smoothed)
+    first = known & ~before.seen
+    return RewardRange(
+        smoothed=smoothed,
+        least=jnp.where(first, smoothed, jnp.minimum(before.least, smoothed)),
+        best=jnp.where(first, smoothed, jnp.maximum(before.best, smoothed)),
+        seen=before.seen | known,
+        spread=targets.std(),
+    )
+
+
+def sizes(rewards: RewardRange, agent: DeepAgent) -> jax.Array:
+    """R [K], the range of returns that each cost compares to.
+
+    Args:
+        rewards: seen so far.
+        agent: the kind of each budget.
+    """
+    reached = jnp.maximum(rewards.best - rewards.least, SPREAD * rewards.spread)
+    return _of_kind(reached, agent)
+
+
+def worth_of(rewards: RewardRange, agent: DeepAgent, others: jax.Array) -> Worth:
+    """What the agent's K costs may be worth: see `ops.duals.multiplicative`.
+
+    The first policy may earn as much as any that keeps the budgets. So what was gained is no less
+    than the returns of one rollout differ among each other: that much can be lost at any rate.
+
+    Args:
+        rewards: seen so far.
+        agent: budgets [K], their kinds, and w_ij.
+        others: scalar, the penalty that all other agents pay.
+    """
+    return Worth(
+        unit=sizes(rewards, agent) / in_budgets(agent.budgets),
+        gained=_of_kind(jnp.maximum(rewards.smoothed - rewards.least, rewards.spread), agent),
+        weights=jnp.where(agent.watches, agent.weights, 0.0),
+        others=others,
+    )
+
+
+def _of_kind(values: jax.Array, agent: DeepAgent) -> jax.Array:
+    per_episode = ~(agent.per_step | agent.bootstraps)
+    return jnp.where(per_episode, values[0], values[1])
