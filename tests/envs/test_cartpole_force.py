@@ -11,6 +11,10 @@ import pytest
 
 from fedjax_rl.envs.cartpole_force import cartpole_force_adj3
 from fedjax_rl.envs.task import Task, vary
+from tests.envs.balancing import (
+    check_a_balanced_episode_is_cut_after_500_steps,
+    check_starts_are_uniform,
+)
 
 KEY = jax.random.key(0)
 
@@ -104,35 +108,11 @@ def test_falling_off_the_end_of_the_rail_is_fined(task: Task) -> None:
 
 
 def test_a_balanced_episode_is_cut_after_500_steps(task: Task) -> None:
-    """A linear feedback keeps the pole up and the cart near the middle."""
-    gains = jnp.array([0.1, 0.2, 4.0, 0.7])
-
-    def advance(state: Any, key: Any) -> Any:
-        observation = task.environment.observe(key, state, None, task.params)
-        _, after, reward, terminated, truncated, _ = task.environment.step(
-            key, state, (gains @ observation)[None], task.params
-        )
-        return after, (reward, terminated, truncated, state.time)
-
-    _, state = task.environment.reset(KEY, task.params)
-    last, (rewards, terminated, truncated, times) = jax.lax.scan(
-        advance, state, jax.random.split(KEY, 500)
-    )
-    assert rewards.sum() == 500
-    assert not terminated.any()
-    assert truncated.tolist() == [False] * 499 + [True]
-    assert times.tolist() == list(range(500))
-    assert last.time == 0
+    check_a_balanced_episode_is_cut_after_500_steps(task, [0.1, 0.2, 4.0, 0.7])
 
 
 def test_starts_are_uniform(task: Task) -> None:
-    observations, _ = jax.vmap(task.environment.reset, (0, None))(
-        jax.random.split(KEY, 2000), task.params
-    )
-    assert observations.shape == (2000, 4)
-    assert np.abs(observations).max() <= 0.05
-    np.testing.assert_allclose(observations.std(0), 0.05 / np.sqrt(3), rtol=0.05)
-    np.testing.assert_allclose(observations.mean(0), 0, atol=0.004)
+    check_starts_are_uniform(task, 0.05)
 
 
 def test_the_action_is_one_number_in_a_box(task: Task) -> None:

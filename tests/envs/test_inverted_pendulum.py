@@ -21,6 +21,10 @@ from fedjax_rl.envs.inverted_pendulum import (
 )
 from fedjax_rl.envs.task import Task, vary
 from fedjax_rl.precision import precision
+from tests.envs.balancing import (
+    check_a_balanced_episode_is_cut_after_500_steps,
+    check_starts_are_uniform,
+)
 from tests.quick import quick_compilation  # noqa: F401
 
 KEY = jax.random.key(0)
@@ -176,35 +180,11 @@ def test_falling_off_the_end_of_the_rail_is_fined(task: Task) -> None:
 
 
 def test_a_balanced_episode_is_cut_after_500_steps(task: Task) -> None:
-    """A linear feedback keeps the pole up and the cart near the middle."""
-    gains = jnp.array([0.1, 3.0, 0.2, 0.4])
-
-    def advance_by_one(state: Any, key: Any) -> Any:
-        observation = task.environment.observe(key, state, None, task.params)
-        _, after, reward, terminated, truncated, _ = task.environment.step(
-            key, state, (gains @ observation)[None], task.params
-        )
-        return after, (reward, terminated, truncated, state.time)
-
-    _, state = task.environment.reset(KEY, task.params)
-    last, (rewards, terminated, truncated, times) = jax.lax.scan(
-        advance_by_one, state, jax.random.split(KEY, 500)
-    )
-    assert rewards.sum() == 500
-    assert not terminated.any()
-    assert truncated.tolist() == [False] * 499 + [True]
-    assert times.tolist() == list(range(500))
-    assert last.time == 0
+    check_a_balanced_episode_is_cut_after_500_steps(task, [0.1, 3.0, 0.2, 0.4])
 
 
 def test_starts_are_uniform(task: Task) -> None:
-    observations, _ = jax.vmap(task.environment.reset, (0, None))(
-        jax.random.split(KEY, 2000), task.params
-    )
-    assert observations.shape == (2000, 4)
-    assert np.abs(observations).max() <= 0.01
-    np.testing.assert_allclose(observations.std(0), 0.01 / np.sqrt(3), rtol=0.05)
-    np.testing.assert_allclose(observations.mean(0), 0, atol=0.001)
+    check_starts_are_uniform(task, 0.01)
 
 
 def test_a_longer_pole_is_another_pole(task: Task) -> None:

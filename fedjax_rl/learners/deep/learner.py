@@ -36,6 +36,7 @@ from fedjax_rl.learners.deep.multipliers import (
     lagrangian_weights,
     satisfied_after,
 )
+from fedjax_rl.learners.deep.pace import adapted, rates_of
 from fedjax_rl.learners.deep.reward_range import no_rewards, sizes, updated, worth_of
 from fedjax_rl.learners.deep.rollout import begin, collect
 from fedjax_rl.learners.deep.state import (
@@ -51,16 +52,11 @@ from fedjax_rl.ops import moments as running
 from fedjax_rl.ops.duals import DualState, caps, no_multipliers
 
 Improve = Callable[
-    [Any, Parameters, Pytree, Batch, Any, DeepSettings],
+    [Any, Parameters, Pytree, Batch, Rates, DeepSettings],
     tuple[Parameters, Pytree, Improvement],
 ]
 """(key, parameters, optimizer, batch, rates, hparams) -> improved."""
 
-
-MOST_CHANGE = 1.5
-"""Of the pace in a local step."""
-PACES = (1.0 / 32.0, 2.0)
-"""Between which it stays."""
 EXCHANGES = {"crpo": (VIOLATION,), "multiplicative": (PENALTY,)}
 """What agents say of their constraints ahead of a round, for each rule that needs it."""
 
@@ -214,33 +210,6 @@ def local_step(
     if shared.critic is None:
         return shared, local._replace(critic=parameters.critic), info
     return shared._replace(critic=parameters.critic), local, info
-
-
-def rates_of(local: DeepLocal, hparams: DeepSettings) -> Rates:
-    """What the decay has left of the learning rate, for the policy times its pace.
-
-    Args:
-        local: local steps taken, and the pace.
-        hparams: the rate at the start, its decay, and local steps in all.
-    """
-    done = local.updates / hparams.total_updates
-    rate = hparams.learning_rate * (1.0 - hparams.learning_rate_decay * done)
-    return Rates(policy=rate if local.pace is None else rate * local.pace, critics=rate)
-
-
-def adapted(pace: jax.Array, kl: jax.Array, hparams: DeepSettings) -> jax.Array:
-    """The pace, times (target / KL)^½ within a factor of 1.5 (after arXiv 1707.06347, section 4).
-
-    A divergence is a length squared. Policies of vectors need this: the smaller their deviation
-    has become, the farther a step of the same length goes.
-
-    Args:
-        pace: before, scalar.
-        kl: mean divergence of the step that was taken, scalar, nats.
-        hparams: its target.
-    """
-    wanted = jnp.sqrt(hparams.kl_target / jnp.maximum(kl, 1e-12))
-    return jnp.clip(pace * jnp.clip(wanted, 1.0 / MOST_CHANGE, MOST_CHANGE), *PACES)
 
 
 def multipliers_of(design: Design, duals: DualState | None) -> jax.Array:

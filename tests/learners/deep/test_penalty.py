@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fedjax_rl.learners.deep import reward_range
-from fedjax_rl.learners.deep.learner import PACES, adapted, rates_of
 from fedjax_rl.learners.deep.multipliers import PENALTY, own_penalty
+from fedjax_rl.learners.deep.pace import PACES, adapted, rates_of
 from fedjax_rl.ops.duals import no_multipliers
 from tests.learners.deep.harness import (
     LEARNERS,
