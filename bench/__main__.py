@@ -15,7 +15,7 @@ from bench.harness import machine
 
 NAMES = (
     *("fednpg", "rates", "last_iterate", "drift", "sampled", "leakage", "attainable"),
-    *("fedppo", "learning"),
+    *("fedppo", "defaults", "learning"),
     *("hetero", "stale", "gradients", "survival", "traffic", "sweep", "roofline"),
     "mutations",
 )

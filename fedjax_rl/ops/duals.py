@@ -12,8 +12,6 @@ from fedjax_rl.algorithm import Array
 
 TINY = 1e-12
 """Keeps quotients finite."""
-INSISTENCE = 0.02
-"""Rate at which a broken budget may take more of the gained reward."""
 
 
 class DualState(NamedTuple):
@@ -49,6 +47,7 @@ class DualSettings(NamedTuple):
         cap_in_returns: λ_max in returns per budget, scalar; 0 for ``cap`` alone. See `caps`.
         floor: of the multiplicative rule, ε, the least λ in returns per budget, scalar.
         penalty_share: of the multiplicative rule, ρ, the largest penalty in gained reward, scalar.
+        insistence: of the multiplicative rule, rate at which ρ_j grows while a budget is broken.
     """
 
     step_size: Array
@@ -60,6 +59,7 @@ class DualSettings(NamedTuple):
     cap_in_returns: Array
     floor: Array
     penalty_share: Array
+    insistence: Array
 
 
 class Worth(NamedTuple):
@@ -213,7 +213,7 @@ def multiplicative(
     integral = jnp.maximum(state.integral, floor) * jnp.exp(settings.integral * error)
     multipliers = integral * jnp.exp(settings.proportional * error)
     shared = penalty(multipliers, smoothed, worth) + worth.others
-    insistence = jnp.maximum(state.insistence + INSISTENCE * error, 0.0)
+    insistence = jnp.maximum(state.insistence + settings.insistence * error, 0.0)
     share = settings.penalty_share * jnp.exp(insistence)
     allowed = share + jnp.maximum((1.0 - share) * error, 0.0)
     shrink = jnp.minimum(1.0, allowed / jnp.maximum(shared, TINY))

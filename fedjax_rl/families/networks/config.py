@@ -144,6 +144,8 @@ class DeepConfig:
     penalty_share: Annotated[float, positive, TRACED, only_with("duals", "multiplicative")] = 0.3
     """ρ: share of the reward gained so far that all costs together may take; while a budget stays
     broken it rises to 1, from where on giving the reward up can pay."""
+    insistence: Annotated[float, not_negative, TRACED, only_with("duals", "multiplicative")] = 0.02
+    """Rate at which that share grows while a budget stays broken, per round and error."""
     multiplier_floor: Annotated[
         float, not_negative, TRACED, only_with("duals", "multiplicative")
     ] = 0.03

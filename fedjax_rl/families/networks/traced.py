@@ -103,6 +103,7 @@ def settings_of(config: DeepConfig, task: Task) -> DeepSettings:
             cap_in_returns=AUTO_CAP if automatic else 0.0,
             floor=config.multiplier_floor,
             penalty_share=config.penalty_share,
+            insistence=config.insistence,
         ),
         tolerance=config.tolerance,
         radius=config.radius,
