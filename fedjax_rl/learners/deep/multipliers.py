@@ -55,6 +55,16 @@ def dual_step(
     return stepped
 
 
+def multipliers_of(slots: int, duals: DualState | None) -> jax.Array:
+    """λ [K], zeros where there are none.
+
+    Args:
+        slots: K.
+        duals: of the agent; None under CRPO.
+    """
+    return jnp.zeros(slots) if duals is None else duals.multipliers
+
+
 def lagrangian_weights(
     duals: DualState | None,
     cost_estimate: CostEstimate,
