@@ -88,7 +88,8 @@ class Exchange(NamedTuple):
     Attributes:
         send: (key, time, shared, local, agent, hparams) -> (value, retained). Only ``value``
             leaves the agent; ``retained`` waits there for the answer.
-        receive: (local, retained, merged) -> local.
+        receive: (local, retained, merged) -> local. Until the local step it may hold more than
+            between rounds where a learner merges after every step: the step puts it right.
         merge: (values, weights) -> merged, from a leading axis of agents to none; the
             `ops.means.weighted_mean`, which needs no more than a sum, where it is None.
     """

@@ -37,6 +37,7 @@ from fedjax_rl.ops.duals import (
     no_multipliers,
     pid,
     projected_gradient,
+    raised,
 )
 from fedjax_rl.ops.projection import onto_simplex
 from tests.learners.deep.harness import WORLDS, agent_at, agents_of, designed, settings
@@ -92,6 +93,7 @@ CASES = [
     Case(caps, (GAINS, ones(2), ones(2)), 1, ones()),
     Case(caps, (GAINS, ones(2), ones(2)), 2, ones(2, 2)),
     Case(multiplicative, (no_multipliers(2), ones(2), ones(2), WORTH, GAINS), 1, ones(3)),
+    Case(raised, (no_multipliers(2), ones(2), ones(2), WORTH, GAINS), 1, ones(3)),
     Case(reward_range.updated, (reward_range.no_rewards(), SEEN, ones(4, 2)), 2, ones(4)),
     Case(merging.step_lengths, (ESTIMATES, ones(3), ones(), AGENT), 2, ones(2)),
     Case(projected_gradient, (no_multipliers(2), ones(2), ones(2), ones(2), GAINS), 1, ones(2, 2)),

@@ -284,12 +284,16 @@ def message_bytes(
         agent, settings = _first(hparams.agents), hparams.learner
         shared, local = learner.init(key, agent, settings)
         time = Time(jnp.ones((), jnp.int32), jnp.zeros((), jnp.int32))
-        sent = [
-            exchange.send(key, time, shared, local, agent, settings)[0] for exchange in exchanges
-        ]
+        start, sent = local, []
+        for exchange in exchanges:
+            value, retained = exchange.send(key, time, shared, local, agent, settings)
+            assert exchange.merge is not None, "sides_of has filled it in"
+            alone = exchange.merge(jax.tree.map(lambda leaf: leaf[None], value), jnp.ones(1))
+            local = exchange.receive(local, retained, alone)
+            sent.append(value)
         message = learner.message(shared)
         value = channel.send(key, (aggregator.encode or difference)(message, message))
-        return sent, value, () if learner.weight is None else learner.weight(shared, local)
+        return sent, value, () if learner.weight is None else learner.weight(shared, start)
 
     with precision(learner.float64):
         shapes = jax.eval_shape(crossing, jax.random.key(0))

@@ -203,16 +203,9 @@ def multiplicative(
     """
     chex.assert_rank(cost_estimate, 1)
     chex.assert_equal_shape([state.multipliers, cost_estimate, budgets, *worth[:3]])
-    before = jnp.where(state.seen, state.smoothed, cost_estimate)
-    smoothed = settings.smoothing * before + (1.0 - settings.smoothing) * cost_estimate
-    # Of the larger of both, so that a cost far beyond its budget does not count without bound,
-    # and a budget of 0 counts at all.
-    larger = jnp.maximum(jnp.abs(smoothed), jnp.abs(budgets))
-    error = (smoothed - budgets) / jnp.maximum(larger, TINY)
-    floor = settings.floor * worth.unit
-    integral = jnp.maximum(state.integral, floor) * jnp.exp(settings.integral * error)
-    multipliers = integral * jnp.exp(settings.proportional * error)
+    multipliers, integral, smoothed, error = raised(state, cost_estimate, budgets, worth, settings)
     shared = penalty(multipliers, smoothed, worth) + worth.others
+    floor = settings.floor * worth.unit
     insistence = jnp.maximum(state.insistence + settings.insistence * error, 0.0)
     share = settings.penalty_share * jnp.exp(insistence)
     allowed = share + jnp.maximum((1.0 - share) * error, 0.0)
@@ -223,6 +216,36 @@ def multiplicative(
     multipliers = jnp.clip(shrink * multipliers, floor, settings.cap)
     seen = jnp.ones_like(state.seen)
     return DualState(multipliers, integral, smoothed, seen, insistence)
+
+
+def raised(
+    state: DualState,
+    cost_estimate: jax.Array,
+    budgets: jax.Array,
+    worth: Worth,
+    settings: DualSettings,
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """λ, I, J smoothed and e [K] of `multiplicative`, before the penalty is held to its worth.
+
+    Args:
+        state: multipliers, I and smoothed costs before.
+        cost_estimate: J [K].
+        budgets: d [K].
+        worth: R / |d|.
+        settings: gains, smoothing and ε.
+    """
+    chex.assert_rank(cost_estimate, 1)
+    chex.assert_equal_shape([state.multipliers, cost_estimate, budgets, worth.unit])
+    before = jnp.where(state.seen, state.smoothed, cost_estimate)
+    smoothed = settings.smoothing * before + (1.0 - settings.smoothing) * cost_estimate
+    # Of the larger of both, so that a cost far beyond its budget does not count without bound,
+    # and a budget of 0 counts at all.
+    larger = jnp.maximum(jnp.abs(smoothed), jnp.abs(budgets))
+    error = (smoothed - budgets) / jnp.maximum(larger, TINY)
+    floor = settings.floor * worth.unit
+    integral = jnp.maximum(state.integral, floor) * jnp.exp(settings.integral * error)
+    multipliers = integral * jnp.exp(settings.proportional * error)
+    return multipliers, integral, smoothed, error
 
 
 def penalty(multipliers: jax.Array, costs: jax.Array, worth: Worth) -> jax.Array:

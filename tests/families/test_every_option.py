@@ -115,7 +115,7 @@ USELESS: dict[str, dict[str, dict[str, Any]]] = {
         "merge_by": {"reference": "one-shot"},
         **{name: {} for name in OWN["fednatural"]},
     },
-    "fednatural": {**OF_DUALS, **{name: {} for name in OWN["fedppo"]}},
+    "fednatural": {**OF_DUALS, "merge_by": {}, **{name: {} for name in OWN["fedppo"]}},
     "gepo": {
         **{name: {} for name in TRANSFORMER},
         **{name: {"window": 0} for name in ("pacing", "discard")},

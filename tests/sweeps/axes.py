@@ -153,6 +153,7 @@ NETWORKS = Table(
             "standardize": False,
             "share": "actor",
             "merge_by": "equal",
+            "natural_step": "own",
             "normalize_observations": True,
             "scale_returns": False,
             "conjugate_steps": 3,

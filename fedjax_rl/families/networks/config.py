@@ -23,7 +23,7 @@ from fedjax_rl.settings.own import Named, extended, named_in
 ALGORITHMS = ("fedppo", "fednatural")
 OWN = {
     "fedppo": ("clip", "cost_surrogate", "kl_target", "kl_limit"),
-    "fednatural": ("radius", "damping", "conjugate_steps"),
+    "fednatural": ("natural_step", "radius", "damping", "conjugate_steps"),
 }
 """Settings that one algorithm alone reads."""
 
@@ -159,6 +159,10 @@ class DeepConfig:
     """λ_max, in reward per cost; auto: ten returns per budget, and 10 at least."""
     tolerance: Annotated[float, not_negative, TRACED, only_with("duals", "crpo")] = 0.0
     """How far above its budget a cost may be for --duals crpo, in --dual-units."""
+    natural_step: Literal["auto", "common", "own"] = "auto"
+    """Of fednatural. common: one step of all agents on the sum of their Lagrangians, agreed on by
+    means of gradients, solutions and divergences; own: each its own step, and these are merged;
+    auto: common where agents merge after every local step, else own."""
     radius: Annotated[float, positive, TRACED] = 0.01
     """Largest mean KL divergence of a step of fednatural."""
     damping: Annotated[float, not_negative, TRACED] = 0.1
@@ -184,9 +188,26 @@ class DeepConfig:
             raise InvalidInput("--hidden", "nothing", "the width of at least one layer")
 
 
+def takes_common_steps(natural_step: str, local_steps: int) -> bool:
+    """Whether natural steps are common to all agents.
+
+    Raises:
+        InvalidInput: they are to be, and agents do not merge after every step.
+    """
+    if natural_step == "common" and local_steps > 1:
+        raise InvalidInput(
+            "--natural-step", "common", f"auto or own with --local-steps {local_steps}"
+        )
+    return natural_step != "own" and local_steps == 1
+
+
 def unread(algorithm: str, settings: Mapping[str, Any]) -> dict[str, str]:
     """Settings that an algorithm does not read, and what they would need, in words."""
-    return {name: other for other in OWN if other != algorithm for name in OWN[other]}
+    found = {name: other for other in OWN if other != algorithm for name in OWN[other]}
+    step, local_steps = settings["natural_step"], settings["local_steps"]
+    if algorithm == "fednatural" and step != "own" and local_steps == 1:
+        found["merge_by"] = "--natural-step own"
+    return found
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -201,6 +222,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "kl_limit": 0.1,
         "standardize": False,
         "merge_by": "equal",
+        "natural_step": "own",
         "normalize_observations": False,
         "entropy": 0.0,
         "gradient_norm": 1e9,

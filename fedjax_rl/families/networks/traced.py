@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from fedjax_rl.envs.task import Task, is_discrete
-from fedjax_rl.families.networks.config import DeepConfig, aggregator_of
+from fedjax_rl.families.networks.config import DeepConfig, aggregator_of, takes_common_steps
 from fedjax_rl.learners.deep.agent import DeepSettings
 from fedjax_rl.learners.deep.design import Choices
 from fedjax_rl.ops.duals import DualSettings
@@ -73,6 +73,7 @@ def choices_of(config: DeepConfig) -> Choices:
         weigh_merge=config.merge_by == "lagrangian",
         normalize_observations=config.normalize_observations,
         scale_returns=config.scale_returns,
+        common_step=takes_common_steps(config.natural_step, config.local_steps),
         conjugate_steps=config.conjugate_steps,
         line_search_steps=LINE_SEARCH_STEPS,
     )

@@ -32,6 +32,7 @@ class Choices(NamedTuple):
         weigh_merge: whether agents count in the merge by what divided their objectives.
         normalize_observations: by running moments, merged along with the actor.
         scale_returns: whether critics predict in units of the returns' size.
+        common_step: whether natural steps are those of the whole Lagrangian, common to all agents.
         conjugate_steps: iterations of the conjugate gradient of a natural step.
         line_search_steps: halvings of a natural step at most.
     """
@@ -51,6 +52,7 @@ class Choices(NamedTuple):
     weigh_merge: bool
     normalize_observations: bool
     scale_returns: bool
+    common_step: bool
     conjugate_steps: int
     line_search_steps: int
 

@@ -11,34 +11,14 @@ import jax.numpy as jnp
 import optax
 
 from fedjax_rl.algorithm import Learner, Pytree, Report, Time
-from fedjax_rl.learners.deep.advantages import estimate, estimate_costs
 from fedjax_rl.learners.deep.agent import DeepAgent, DeepSettings
-from fedjax_rl.learners.deep.batch import (
-    batch_of,
-    critic_of,
-    observed,
-    policy_of,
-    rescaled,
-    values_of,
-)
 from fedjax_rl.learners.deep.design import Design
-from fedjax_rl.learners.deep.merging import (
-    adopt,
-    measures_length,
-    message,
-    objective_scale,
-    step_lengths,
-)
-from fedjax_rl.learners.deep.multipliers import (
-    PENALTY,
-    VIOLATION,
-    dual_step,
-    lagrangian_weights,
-    satisfied_after,
-)
-from fedjax_rl.learners.deep.pace import adapted, rates_of
-from fedjax_rl.learners.deep.reward_range import no_rewards, sizes, updated, worth_of
-from fedjax_rl.learners.deep.rollout import begin, collect
+from fedjax_rl.learners.deep.merging import adopt, measures_length, message, objective_scale
+from fedjax_rl.learners.deep.multipliers import PENALTY, VIOLATION, multipliers_of
+from fedjax_rl.learners.deep.pace import rates_of
+from fedjax_rl.learners.deep.reward_range import no_rewards
+from fedjax_rl.learners.deep.rollout import begin
+from fedjax_rl.learners.deep.stages import acted, concluded, objective_of, parameters_of
 from fedjax_rl.learners.deep.state import (
     Batch,
     DeepInfo,
@@ -49,7 +29,7 @@ from fedjax_rl.learners.deep.state import (
     Rates,
 )
 from fedjax_rl.ops import moments as running
-from fedjax_rl.ops.duals import DualState, caps, no_multipliers
+from fedjax_rl.ops.duals import no_multipliers
 
 Improve = Callable[
     [Any, Parameters, Pytree, Batch, Rates, DeepSettings],
@@ -153,73 +133,18 @@ def local_step(
         agent: its constraints [K] and environment.
         hparams: traced settings.
     """
-    rule = design.choices.duals
     key_rollout, key_improve = jax.random.split(key)
-    rollout, environments = collect(
-        key_rollout, policy_of(design, shared), local.environments, agent.params, design
-    )
-    values = values_of(design, shared, local, rollout)
-    cost_estimate = estimate_costs(rollout, values, agent, design)
-    estimates = estimate(rollout, values, agent, hparams)
-    rewards = updated(local.rewards, rollout, estimates.targets[..., 0])
-    most = caps(hparams.duals, sizes(rewards, agent), agent.budgets)
-    worth = worth_of(rewards, agent, jnp.zeros(()) if local.others is None else local.others)
-    # λ before θ: the policy is improved on the Lagrangian that its own costs have just moved.
-    duals = dual_step(rule, local.duals, cost_estimate, most, worth, agent, hparams)
-    weights = lagrangian_weights(duals, cost_estimate, local.all_satisfied, agent, hparams)
-    # CRPO's weights are one or nothing; divided by their sum, nothing would be NaN.
-    divisor = jnp.ones(()) if duals is None else weights.sum()
-    returns, scale = rescaled(local.returns, estimates.targets)
-    batch, deviation = batch_of(design, shared, rollout, estimates, weights / divisor, scale)
-    parameters, optimizer, improvement = improve(
+    experience = acted(design, key_rollout, shared, local, agent, hparams)
+    objective = objective_of(design, experience, shared, local, agent, hparams)
+    improved = improve(
         key_improve,
-        Parameters(shared.actor, critic_of(shared, local), local.cost_critic),
+        parameters_of(shared, local),
         local.optimizer,
-        batch,
+        objective.batch,
         rates_of(local, hparams),
         hparams,
     )
-    multipliers = multipliers_of(design, duals)
-    info = DeepInfo(
-        episodes=rollout.episodes,
-        episode_sums=rollout.episode_sums,
-        step_costs=rollout.signals[..., 1:].mean((0, 1)),
-        multipliers=multipliers,
-        at_cap=(multipliers >= most).sum(),
-        environment_steps=jnp.int32(design.choices.rollout * design.choices.envs),
-        improvement=improvement,
-    )
-    shared = shared._replace(actor=parameters.actor, observations=observed(shared, rollout))
-    scale_of_objective = divisor * deviation
-    if shared.lengths is not None:
-        lengths = step_lengths(estimates, weights, scale_of_objective, agent)
-        shared = shared._replace(lengths=lengths)
-    local = local._replace(
-        cost_critic=parameters.cost_critic,
-        optimizer=optimizer,
-        duals=duals,
-        # A step that is shorter for its pace counts as if it were not.
-        objective_scale=scale_of_objective / (1.0 if local.pace is None else local.pace),
-        satisfied=satisfied_after(local.satisfied, cost_estimate, agent, hparams),
-        returns=returns,
-        rewards=rewards,
-        environments=environments,
-        updates=local.updates + 1,
-        pace=None if local.pace is None else adapted(local.pace, improvement.kl, hparams),
-    )
-    if shared.critic is None:
-        return shared, local._replace(critic=parameters.critic), info
-    return shared._replace(critic=parameters.critic), local, info
-
-
-def multipliers_of(design: Design, duals: DualState | None) -> jax.Array:
-    """λ [K], zeros where there are none.
-
-    Args:
-        design: for K.
-        duals: of the agent; None under CRPO.
-    """
-    return jnp.zeros(design.slots) if duals is None else duals.multipliers
+    return concluded(experience, objective, improved, shared, local, agent, hparams)
 
 
 def report(design: Design, shared: DeepShared, local: DeepLocal) -> Report:
@@ -230,4 +155,4 @@ def report(design: Design, shared: DeepShared, local: DeepLocal) -> Report:
         shared: what was merged last.
         local: the agent's own.
     """
-    return Report(shared, multipliers_of(design, local.duals))
+    return Report(shared, multipliers_of(design.slots, local.duals))

@@ -12,8 +12,16 @@ from fedjax_rl.algorithm import Exchange, Time
 from fedjax_rl.learners.deep.advantages import CostEstimate
 from fedjax_rl.learners.deep.agent import DeepAgent, DeepSettings
 from fedjax_rl.learners.deep.reward_range import worth_of
-from fedjax_rl.learners.deep.state import DeepLocal, DeepShared
-from fedjax_rl.ops.duals import DualState, Worth, multiplicative, penalty, pid, projected_gradient
+from fedjax_rl.learners.deep.state import DeepLocal, DeepShared, Experience
+from fedjax_rl.ops.duals import (
+    DualState,
+    Worth,
+    multiplicative,
+    penalty,
+    pid,
+    projected_gradient,
+    raised,
+)
 
 IN_COSTS = {"gradient": projected_gradient, "pid": pid}
 """Rules that count violations in costs or budgets; `ops.duals.multiplicative` is scale-free."""
@@ -53,6 +61,16 @@ def dual_step(
         proposed = IN_COSTS[rule](duals, value, budgets, agent.dual_scale, settings)
     stepped: DualState = jax.tree.map(partial(jnp.where, cost_estimate.known), proposed, duals)
     return stepped
+
+
+def multipliers_of(slots: int, duals: DualState | None) -> jax.Array:
+    """λ [K], zeros where there are none.
+
+    Args:
+        slots: K.
+        duals: of the agent; None under CRPO.
+    """
+    return jnp.zeros(slots) if duals is None else duals.multipliers
 
 
 def lagrangian_weights(
@@ -165,6 +183,24 @@ def own_penalty(local: DeepLocal, agent: DeepAgent) -> jax.Array:
     assert local.duals is not None, "only the multiplicative rule has this exchange"
     worth = worth_of(local.rewards, agent, jnp.zeros(()))
     return penalty(local.duals.multipliers, local.duals.smoothed, worth)
+
+
+def raised_penalty(
+    local: DeepLocal, experience: Experience, agent: DeepAgent, hparams: DeepSettings
+) -> jax.Array:
+    """`own_penalty` of the multipliers that a rollout's costs ask for, a scalar.
+
+    Args:
+        local: multipliers before.
+        experience: J_c [K], and the rewards seen.
+        agent: budgets [K], w_ij, and the kind of each cost.
+        hparams: gains.
+    """
+    assert local.duals is not None, "only the multiplicative rule has this exchange"
+    worth = worth_of(experience.rewards, agent, jnp.zeros(()))
+    costs = experience.cost_estimate.value
+    multipliers, _, smoothed, _ = raised(local.duals, costs, agent.budgets, worth, hparams.duals)
+    return penalty(multipliers, smoothed, worth)
 
 
 PENALTY = Exchange(_send_penalty, _receive_penalties)

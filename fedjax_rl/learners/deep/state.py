@@ -7,8 +7,9 @@ from typing import NamedTuple
 import jax
 
 from fedjax_rl.algorithm import Pytree
+from fedjax_rl.learners.deep.advantages import CostEstimate, Estimates
 from fedjax_rl.learners.deep.reward_range import RewardRange
-from fedjax_rl.learners.deep.rollout import Environments
+from fedjax_rl.learners.deep.rollout import Environments, Rollout
 from fedjax_rl.ops.duals import DualState
 from fedjax_rl.ops.moments import Moments
 
@@ -114,6 +115,45 @@ class Batch(NamedTuple):
     reward_part: jax.Array
     cost_part: jax.Array
     targets: jax.Array
+
+
+class Experience(NamedTuple):
+    """What an agent acted on in a local step, and what its critics and budgets say of it.
+
+    Attributes:
+        rollout: T steps of B environments.
+        environments: after them.
+        estimates: advantages and targets [T, B, 1 + K].
+        cost_estimate: J_c [K].
+        rewards: between which rewards the policy has been, with those of the rollout.
+        caps: λ_max [K].
+    """
+
+    rollout: Rollout
+    environments: Environments
+    estimates: Estimates
+    cost_estimate: CostEstimate
+    rewards: RewardRange
+    caps: jax.Array
+
+
+class Objective(NamedTuple):
+    """What an agent improves in a local step.
+
+    Attributes:
+        duals: multipliers after their step; None under CRPO.
+        weights: [1 + K], of A_r and of −A_c, not divided by anything.
+        scale: s_i, scalar, by which the advantage in the batch was divided.
+        batch: T·B samples.
+        returns: size of the targets with those of the rollout; None where critics predict raw
+            returns.
+    """
+
+    duals: DualState | None
+    weights: jax.Array
+    scale: jax.Array
+    batch: Batch
+    returns: Moments | None
 
 
 class Improvement(NamedTuple):

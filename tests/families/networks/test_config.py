@@ -6,8 +6,11 @@ import pytest
 import yaml
 
 from fedjax_rl.cli.run import base
+from fedjax_rl.envs.cartpole import cartpole_pos2
 from fedjax_rl.errors import InvalidInput
+from fedjax_rl.families.networks.assembly import prepare
 from fedjax_rl.families.networks.config import PRESETS, DeepConfig, preset
+from fedjax_rl.families.networks.traced import choices_of, sized
 from fedjax_rl.families.networks.training import fednatural, fedppo
 from fedjax_rl.families.registry import family_of
 from fedjax_rl.settings.files import read_settings, settings_to_yaml
@@ -172,6 +175,35 @@ def test_what_a_reference_does_not_read_is_refused(name):
 
 
 @pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"natural_step": "common", "local_steps": 2},
+            "--natural-step: got common; auto or own with --local-steps 2",
+        ),
+        ({"merge_by": "equal"}, "--merge-by: got equal; only with --natural-step own"),
+    ],
+)
+def test_what_common_natural_steps_exclude_is_refused(settings, message):
+    with pytest.raises(InvalidInput, match=message):
+        prepare("fednatural", DeepConfig(**settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "common"),
+    [
+        ({}, True),
+        ({"natural_step": "common"}, True),
+        ({"natural_step": "own"}, False),
+        ({"local_steps": 2}, False),
+    ],
+)
+def test_natural_steps_are_common_where_agents_merge_after_every_one(settings, common):
+    config = sized(DeepConfig(**settings), cartpole_pos2())
+    assert choices_of(config).common_step == common
+
+
+@pytest.mark.parametrize(
     ("flags", "gone"),
     [
         (["--duals", "pid"], {"dual_step_size"}),
@@ -187,7 +219,6 @@ def test_what_a_reference_does_not_read_is_refused(name):
 def test_a_preset_leaves_out_what_has_no_effect_beside_the_flags(flags, gone):
     """What is no value at all is refused where flags are read, and not here."""
     settings, _ = base(family_of("fedppo"), "fedppo", ["--preset", "paper", *flags])
-    differs = {
-        name for name in PRESETS["paper"] if getattr(settings, name) != PRESETS["paper"][name]
-    }
+    given = preset("fedppo", "paper")
+    differs = {name for name in given if getattr(settings, name) != given[name]}
     assert gone <= differs and (gone or not differs)

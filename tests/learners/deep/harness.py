@@ -126,6 +126,7 @@ TINY = Choices(
     weigh_merge=False,
     normalize_observations=False,
     scale_returns=True,
+    common_step=False,
     conjugate_steps=10,
     line_search_steps=10,
 )

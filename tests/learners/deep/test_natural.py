@@ -9,8 +9,9 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from fedjax_rl.learners.deep.advantages import Values, estimate
-from fedjax_rl.learners.deep.natural import line_search, natural
+from fedjax_rl.learners.deep.natural import natural
 from fedjax_rl.learners.deep.rollout import collect
+from fedjax_rl.learners.deep.trust_region import line_search
 from fedjax_rl.ops.conjugate_gradient import conjugate_gradient
 from tests.learners.deep.harness import (
     TIME,
