@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedjax_rl.figures.numbers import brief, mapping, number
+from fedjax_rl.figures.numbers import brief, mapping, number, plural
 
 
 def recommended_seeds(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -26,9 +26,11 @@ def recommendation(summary: Mapping[str, Any]) -> str:
         return ""
     if not found:
         reasons = Counter(str(one.get("why_none")) for one in entries)
-        several = len(entries) > 1
-        why = "; ".join(f"{why}{f' ({count} seeds)' * several}" for why, count in reasons.items())
-        return f"Recommended: none; {why}."
+        each = [
+            f"{why} ({plural(count, 'seed')})" if len(entries) > 1 else why
+            for why, count in reasons.items()
+        ]
+        return f"Recommended: none; {'; '.join(each)}."
     best, budgets = found[0], mapping(summary, "budgets")
     bounds = mapping(best, "cost_bounds")
     costs = "".join(
