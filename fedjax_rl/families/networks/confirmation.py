@@ -62,8 +62,9 @@ class Recommended(NamedTuple):
     policy: DeepShared | None
 
 
-Played = Callable[[int], Episodes]
-"""(attempt) -> episodes of every seed's candidate of that place, leading axes [K, episodes]."""
+Played = Callable[[int, list[int]], Episodes]
+"""(place, seeds) -> episodes of these seeds' candidates of that place, leading axes [K, episodes]
+with anything for other seeds."""
 
 
 @precision(False)
@@ -83,8 +84,10 @@ def recommended(candidates: Candidates, prepared: DeepPrepared) -> Recommended:
         jax.vmap(partial(play, design=prepared.design, episodes=episodes), (0, 0, None))
     )
 
-    def played(place: int) -> Episodes:
-        policy = jax.tree.map(lambda leaf: leaf[:, place], candidates.policy)
+    def played(place: int, left: list[int]) -> Episodes:
+        # Others play what is known to end: an untrained policy may go on until it is given up.
+        whose = np.array([seed if seed in left else left[0] for seed in range(config.seeds)])
+        policy = jax.tree.map(lambda leaf: leaf[whose, place], candidates.policy)
         each = jax.vmap(jax.random.fold_in, (0, None))(keys, place)
         found: Episodes = jax.tree.map(np.asarray, together(each, policy, prepared.agents.params))
         return found
@@ -122,7 +125,7 @@ def attempted(
         ]
         if not left:
             break
-        episodes: Any = played(place)
+        episodes: Any = played(place, left)
         for seed in left:
             own: Any = jax.tree.map(lambda leaf, seed=seed: leaf[seed], episodes)
             attempts[seed].append(judged(int(rounds[seed, place]), own, budgets))

@@ -59,8 +59,8 @@ def test_candidates_are_tried_in_turn_and_no_more_than_needed():
     means = np.array([[5, 5, 5], [15, 5, 5], [15, 15, 15], [15, 5, 5], [5, 5, 5]], float)
     asked = []
 
-    def played(place):
-        asked.append(place)
+    def played(place, left):
+        asked.append((place, left))
         return episodes([costing(mean) for mean in means[:, place]])
 
     found = attempted(rounds, played, np.array([10.0]))
@@ -71,9 +71,10 @@ def test_candidates_are_tried_in_turn_and_no_more_than_needed():
         [(40, False)],
         [],
     ]
-    assert asked == [0, 1, 2]
-    attempted(rounds[[0, 4]], lambda place: asked.append(place) or played(0), np.array([10.0]))
-    assert asked == [0, 1, 2, 0, 0], "nobody is left after the first"
+    assert asked == [(0, [0, 1, 2, 3]), (1, [1, 2]), (2, [2])]
+    asked.clear()
+    attempted(rounds[:1], played, np.array([10.0]))
+    assert asked == [(0, [0])], "nobody is left after the first"
 
 
 def bandits(chances, **settings):
