@@ -37,7 +37,7 @@ from fedjax_rl.hetero.losses import losses
 from fedjax_rl.records.saving import CheckpointSettings
 from fedjax_rl.settings.fields import declared
 from fedjax_rl.settings.own import extended
-from fedjax_rl.sweeps.space import OF_ROWS, OWN
+from fedjax_rl.sweeps.space import OF_RUNS, OWN
 
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "cli.md"
 PLUGINS = {
@@ -88,7 +88,7 @@ def options(kind: Any, *, swept: bool = False) -> list[Option]:
                 help_text=help_text_of(kind, field.name, marks),
                 allowed="" if "UseAppendAction" in mark_names else allowed(kind, field),
                 default=default(field),
-                swept=swept and field.name not in (*OWN, *OF_ROWS),
+                swept=swept and field.name not in (*OWN, *OF_RUNS),
                 only=company(kind, field.name),
             )
         )

@@ -13,6 +13,7 @@ import pytest
 
 import fedjax_rl
 from fedjax_rl.cmdp.evaluate import Estimate, TabularPolicy
+from fedjax_rl.federation import candidates
 from fedjax_rl.hetero.losses import weights as log_weights
 from fedjax_rl.hetero.losses.advantages import beta_normalised, centred, standardised
 from fedjax_rl.hetero.losses.contract import DEFAULT_CHOICES, Batch
@@ -25,6 +26,7 @@ from fedjax_rl.learners.deep import (
     reward_range,
     rollout,
 )
+from fedjax_rl.learners.deep.evaluation import Evaluation
 from fedjax_rl.learners.tabular.agent import Agent
 from fedjax_rl.learners.tabular.npg import dual_step, natural_step
 from fedjax_rl.ops import means, minibatches, moments, returns, select, surrogate
@@ -70,6 +72,9 @@ COSTS = advantages.CostEstimate(ones(2), yes(2))
 GROUPS = Batch(ones(2, 3, 4), ones(2, 3, 4), yes(2, 3, 4), ones(2, 3))
 TABULAR = Agent(*[ones(2)] * len(Agent._fields))
 POLICY = TabularPolicy(ones(3, 2), ones(3, 3), ones(3))
+HELD = candidates.no_candidates(batch.DeepShared({}, None, None, None, None), 2)
+ONE = HELD._replace(round=ones(), standing=ones(), score=ones())
+PLAYED = Evaluation(ones(), ones(2), ones(), ones(2), ones(), ones(), ones(2))
 FLAT = Estimate(ones(3), *[ones()] * 3)
 """An advantage [S] that has lost its axis of actions."""
 
@@ -89,6 +94,12 @@ def act(observations: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array
 
 PARAMS = WORLDS["two"].params
 CASES = [
+    Case(
+        candidates.standing_of,
+        (PLAYED, ones(2), 2.0),
+        *(0, PLAYED._replace(cost_errors=ones(1, 2))),
+    ),
+    Case(candidates.inserted, (HELD, ONE), 1, HELD),
     Case(conjugate_gradient, (lambda v: v, ones(3), 1), 1, ones(3, 1)),
     Case(caps, (GAINS, ones(2), ones(2)), 1, ones()),
     Case(caps, (GAINS, ones(2), ones(2)), 2, ones(2, 2)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -23,6 +24,9 @@ class Evaluate:
 
     directory: tyro.conf.Positional[Path]
     """A directory that run fedppo, run fednatural or run gepo wrote."""
+    policy: Literal["last", "recommended"] = "last"
+    """last: after the last round; recommended: of networks, that which the run recommends, of the
+    seeds that have one."""
     episodes: int = 128
     """Episodes (prompts) of every policy, at least 100: so many of it, as many of its mode."""
     eval_seed: int = 1000
@@ -53,6 +57,7 @@ def main(arguments: list[str]) -> int:
             options.agent,
             film=not options.no_film,
             overwrite=options.overwrite,
+            policy=options.policy,
         ),
     )
     sys.stdout.flush()

@@ -152,6 +152,7 @@ class EvaluationRequest(NamedTuple):
         agent: whose dynamics are filmed, and whose policy where nothing was merged.
         film: whether an episode is filmed, where there is something to be seen.
         overwrite: whether an earlier evaluation may be replaced.
+        policy: ``last``, of the last round, or ``recommended``, that which the run recommends.
     """
 
     episodes: int = 128
@@ -160,6 +161,7 @@ class EvaluationRequest(NamedTuple):
     agent: int = 0
     film: bool = True
     overwrite: bool = False
+    policy: str = "last"
 
 
 class Family(NamedTuple):

@@ -40,6 +40,8 @@ class Row(NamedTuple):
         evaluated: whether there was one.
         reward: mean over the episodes that ended in the agents' own rollouts.
         costs: [M], likewise; mean per step where the budget is per step.
+        agent_costs: [N, M], the same of every agent's own rollouts; NaN where none of its episodes
+            ended.
         episodes: how many ended.
         multipliers: [N, K], λ_ij in each agent's own order.
         at_cap: how many of them are at their cap.
@@ -51,6 +53,7 @@ class Row(NamedTuple):
     evaluated: Array
     reward: Array
     costs: Array
+    agent_costs: Array
     episodes: Array
     multipliers: Array
     at_cap: Array
@@ -77,14 +80,16 @@ def evaluated(federation: Algorithm, evaluate: Evaluate, per_step: tuple[bool, .
 
     def observe(state: FederationState, hparams: EvaluatedSettings) -> Row:
         undefined = jnp.full((), jnp.nan)
+        multipliers = federation.report(state).multipliers
         return Row(
             # A state at rest comes without a key: all seeds meet the same first episodes.
             evaluation=play(jax.random.key(0), state, hparams),
             evaluated=jnp.ones((), bool),
             reward=undefined,
             costs=jnp.full(len(per_step), jnp.nan),
+            agent_costs=jnp.full((len(multipliers), len(per_step)), jnp.nan),
             episodes=jnp.zeros((), jnp.int32),
-            multipliers=federation.report(state).multipliers,
+            multipliers=multipliers,
             at_cap=jnp.zeros((), jnp.int32),
             environment_steps=jnp.zeros((), jnp.int32),
             improvement=Improvement(*[undefined] * len(Improvement._fields)),
@@ -107,11 +112,14 @@ def evaluated(federation: Algorithm, evaluate: Evaluate, per_step: tuple[bool, .
         """The row of a round from every agent's local steps, leading axes [N, E]."""
         episodes = info.episodes.sum()
         means = jnp.where(episodes > 0, info.episode_sums.sum((0, 1)) / episodes, jnp.nan)
+        ended = info.episodes.sum(1)[:, None]
+        own = jnp.where(ended > 0, info.episode_sums.sum(1) / ended, jnp.nan)
         return Row(
             evaluation=evaluation,
             evaluated=due,
             reward=means[0],
             costs=jnp.where(rated, info.step_costs.mean((0, 1)), means[1:]),
+            agent_costs=jnp.where(rated, info.step_costs.mean(1), own[:, 1:]),
             episodes=episodes,
             # Of the last local step: rows tell the state after the round.
             multipliers=info.multipliers[:, -1],

@@ -9,6 +9,7 @@ import numpy as np
 
 from fedjax_rl.columns import Columns
 from fedjax_rl.families.networks.figures import curves_of, figures_of
+from fedjax_rl.families.networks.recommendation import HEADINGS, recommendation, rows_of
 from fedjax_rl.figures.curves import overlaid
 from fedjax_rl.figures.numbers import array, brief, estimate, mapping, number, plural
 from fedjax_rl.report.common import finish_states, named, resources_of, section_of
@@ -114,6 +115,12 @@ def _verdict(summary: Mapping[str, Any], found: Satisfaction | None) -> tuple[st
             f"{100 * share:.3g} % of the episodes were given up before they ended: no budget "
             "counts as kept."
         )
+    if line := recommendation(summary):
+        sentences.append(line)
+    if (count := number(summary.get("collapses"))) > 0:
+        sentences.append(
+            f"{plural(int(count), 'time')} the reward collapsed after every budget had been kept."
+        )
     if "gap" in summary:
         sentences.append(
             f"Evaluated exactly, the last policy is {brief(summary['gap'])} below the optimum of "
@@ -157,7 +164,40 @@ def _results(summary: Mapping[str, Any]) -> tuple[Table, ...]:
         label = f"cost {name}" + (f", per {unit}" if unit in ("episode", "step") else "")
         rows.append((label, budgets.get(name), cost, estimate(of_seeds), last, mode))
     headings = ("figure", "budget", "mean", "over seeds, IQM [95 %]", "last evaluation", "its mode")
-    return (Table("Results", headings, tuple(rows)), *_by_agent(summary))
+    return (
+        Table("Results", headings, tuple(rows)),
+        *_recommended(summary),
+        *_violations(summary),
+        *_by_agent(summary),
+    )
+
+
+def _recommended(summary: Mapping[str, Any]) -> tuple[Table, ...]:
+    """What every seed recommends."""
+    rows, terms = rows_of(summary), mapping(summary, "recommendation")
+    if not rows:
+        return ()
+    note = (
+        f"The best evaluated policy by reward that fresh episodes confirm; of at most "
+        f"{brief(terms.get('attempts_at_most'))} candidates. All upper bounds of a seed's mean "
+        f"costs hold with {100 * number(terms.get('confidence')):g} % confidence."
+    )
+    return (Table("Recommended policies", HEADINGS, rows, note),)
+
+
+def _violations(summary: Mapping[str, Any]) -> tuple[Table, ...]:
+    """What the agents' own rollouts cost above the budgets, summed over rounds."""
+    by_agent, budgets = mapping(summary, "cumulative_violation"), mapping(summary, "budgets")
+    rows = []
+    for agent in by_agent:
+        for name, total in mapping(by_agent, agent).items():
+            budget = abs(number(budgets.get(name)))
+            relative = number(total) / budget if budget > 0 else None
+            rows.append((f"agent {agent}", name, total, relative))
+    note = "Sums over rounds of what a round's mean cost was above its budget; no round pays for "
+    note += "another. Means over seeds."
+    headings = ("agent", "constraint", "cost × rounds", "budgets × rounds")
+    return (Table("Violations while learning", headings, tuple(rows), note),) if rows else ()
 
 
 def _by_agent(summary: Mapping[str, Any]) -> tuple[Table, ...]:
@@ -193,6 +233,8 @@ def _played(source: Source) -> tuple[Table, ...]:
     headings = ("figure", "budget", "as it acts [95 %]", "its mode [95 %]")
     note = f"{brief(figures.get('episodes'))} episodes of every policy, seed "
     note += f"{brief(figures.get('eval_seed'))}; intervals are over episodes."
+    if figures.get("policy") == "recommended":
+        note += " The policies are those that the run recommends."
     return (Table("Played by fedjax-rl eval", headings, tuple(rows), note),)
 
 

@@ -21,8 +21,8 @@ OWN = ("seed", "seeds")
 """Settings that a sweep has options of its own for."""
 ALGORITHM = "algorithm"
 """An axis of the grid that is no setting: several algorithms with the same settings."""
-OF_ROWS = ("log_every",)
-"""Settings of the rows of a run, of which a sweep keeps none."""
+OF_RUNS = ("log_every", "confirm_episodes")
+"""Settings of the rows of a run, and of what it recommends; a sweep does neither."""
 
 Combination = dict[str, Any]
 """Swept settings by name: one value of every axis."""
@@ -186,7 +186,7 @@ def setting(option: str, config: type, name: str) -> str:
 def _axis(option: str, config: type, name: str) -> str:
     """The name, if another value of that setting makes another member; see `setting`."""
     name = setting(option, config, name)
-    if name in OF_ROWS:
+    if name in OF_RUNS:
         raise InvalidInput(option, repr(name), "a setting that changes what a run computes")
     return name
 

@@ -112,7 +112,7 @@ USELESS: dict[str, dict[str, dict[str, Any]]] = {
         **OF_DUALS,
         **{name: {"reference": "omniscient", **ALONE} for name in ("access", "vary")},
         **{name: {"reference": "unconstrained", **ALONE} for name in SEEN},
-        "merge_by": {"reference": "one-shot"},
+        **{name: {"reference": "one-shot"} for name in ("merge_by", "confirm_episodes")},
         **{name: {} for name in OWN["fednatural"]},
     },
     "fednatural": {**OF_DUALS, "merge_by": {}, **{name: {} for name in OWN["fedppo"]}},
@@ -191,6 +191,7 @@ def walk_of(algorithm: str) -> Walk:
         values |= variant
     values |= {name: listed(name, axis.values)[-1] for name, axis in whole.data.items()}
     kind = type(table.base)
+    values |= {"confirm_episodes": 200} if "confirm_episodes" in fields_of(table.base) else {}
     plain = {n: value_of(flag(n), kind, n, value) for n, value in values.items()}
     others = [name for one, own in OWN.items() if one != algorithm for name in own]
     read = tuple(name for name in plain if algorithm not in OWN or name not in others)

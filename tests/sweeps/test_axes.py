@@ -19,7 +19,7 @@ from fedjax_rl.families.tabular import training as finite
 from fedjax_rl.hetero.schedule import depth
 from fedjax_rl.settings.fields import TRACED, names
 from fedjax_rl.sweeps.plan import members_of
-from fedjax_rl.sweeps.space import OF_ROWS, OWN, listed, space_of
+from fedjax_rl.sweeps.space import OF_RUNS, OWN, listed, space_of
 from fedjax_rl.training.members import grouped
 from fedjax_rl.training.rows import flat
 from tests import support
@@ -53,7 +53,8 @@ def test_every_setting_has_values_to_sweep(algorithm):
     table = TABLES[algorithm]
     shapes = {name: value for variant in table.variants for name, value in variant.items()}
     known = {field.name for field in dataclasses.fields(table.base)}
-    assert known == {*table.data, *shapes, *OWN, *OF_ROWS}
+    of_runs = known.intersection(OF_RUNS)
+    assert known == {*table.data, *shapes, *OWN, *of_runs} and "log_every" in of_runs
     assert all(getattr(table.base, name) != value for name, value in shapes.items())
     assert sorted(documented()[algorithm]) == sorted(table.data)
     traced = {*names(type(table.base), TRACED)}

@@ -19,8 +19,10 @@ from fedjax_rl.cmdp.solve import Certificate
 from fedjax_rl.envs.task import Task
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
 from fedjax_rl.execution.sweep import sweep
+from fedjax_rl.families.networks.confidence import ATTEMPTS, margin
 from fedjax_rl.families.networks.config import DeepConfig, aggregator_of, unread
 from fedjax_rl.families.networks.traced import choices_of, merge_settings, settings_of, sized
+from fedjax_rl.federation.candidates import with_candidates
 from fedjax_rl.federation.evaluated import (
     EVALUATED_AXES,
     EvaluatedSettings,
@@ -202,6 +204,10 @@ def algorithm_of(
         partial(evaluate, design=design, episodes=episodes),
         tuple(kind == "step" for kind in task.kinds),
     )
+    if recommends(config):
+        assert config.confirm_episodes != "none"
+        likely = margin(episodes, config.confirm_episodes, task.num_constraints)
+        return with_candidates(algorithm, ATTEMPTS, tuple(map(float, task.budgets)), likely)
     if not alone:
         return algorithm
     return isolated(
@@ -212,6 +218,11 @@ def algorithm_of(
         common_start=True,
         agent_map=placement.map_of("agents"),
     )
+
+
+def recommends(config: DeepConfig) -> bool:
+    """Whether the run recommends a policy: only a federation's own, never a reference's."""
+    return config.reference == "fed" and config.confirm_episodes != "none"
 
 
 def placement_of(config: DeepConfig, devices: DeviceSettings, num_agents: int) -> Placement:

@@ -173,6 +173,11 @@ class DeepConfig:
     """Rounds between two evaluations of the merged policy; rounds 0 and T always have one."""
     episodes: Annotated[int, at_least(100)] = 128
     """Episodes in an evaluation, at least 100: so many of the policy, as many of its mode."""
+    confirm_episodes: Annotated[
+        int | Literal["none"], at_least(100), only_with("reference", "fed")
+    ] = 400
+    """Fresh episodes, at least 100, that confirm of an evaluated policy that it keeps every budget
+    before the run recommends it; none: no policy is recommended, as in sweeps."""
     window: Annotated[int, at_least(1)] = 4
     """Evaluations at the end of the run whose mean the summary reports."""
     seed: Annotated[int, at_least(0), TRACED] = 0
@@ -208,6 +213,25 @@ def unread(algorithm: str, settings: Mapping[str, Any]) -> dict[str, str]:
     if algorithm == "fednatural" and step != "own" and local_steps == 1:
         found["merge_by"] = "--natural-step own"
     return found
+
+
+def without_recommendation(config: DeepConfig) -> DeepConfig:
+    """The settings as a member of a sweep has them, which holds no candidates.
+
+    Three more policies would be most of a member's state, and nobody confirms one of thousands.
+
+    Raises:
+        InvalidInput: a number of episodes was asked for.
+    """
+    if config.reference != "fed" or config.confirm_episodes == "none":
+        return config
+    if config.confirm_episodes != DeepConfig.confirm_episodes:
+        raise InvalidInput(
+            "--confirm-episodes",
+            config.confirm_episodes,
+            "none in a sweep: only a run recommends a policy",
+        )
+    return dataclasses.replace(config, confirm_episodes="none")
 
 
 PRESETS: dict[str, dict[str, Any]] = {

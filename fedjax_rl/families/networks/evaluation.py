@@ -16,8 +16,9 @@ from fedjax_rl.checks import check_count
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.networks import messages
 from fedjax_rl.families.networks.assembly import DeepPrepared, prepare
+from fedjax_rl.families.networks.confidence import interval
 from fedjax_rl.families.networks.film import Film, filmed
-from fedjax_rl.families.networks.policy_file import read_policy
+from fedjax_rl.families.networks.policy_file import RECOMMENDED, read_policy, read_recommended
 from fedjax_rl.families.networks.summary import FEASIBILITY_TOLERANCE, exact_figures, feasible
 from fedjax_rl.families.protocol import EvaluationRequest
 from fedjax_rl.families.registry import settings_in
@@ -32,8 +33,6 @@ from fedjax_rl.terminal.live import working
 
 FIGURES, FILM = "evaluation.json", "episode.gif"
 """What an evaluation writes."""
-NORMAL_QUANTILE = 1.959964
-"""Of a 95 % interval; an evaluation has at least 100 episodes."""
 
 
 class Episodic(NamedTuple):
@@ -60,16 +59,16 @@ def evaluate_and_record(directory: Path, request: EvaluationRequest) -> dict[str
     """
     check_request(request)
     with working(f"reading {directory}"):
-        prepared, policy = load(directory)
-    check_filmed(request, prepared)
+        prepared, policy, seeds = load(directory, request.policy)
+    check_filmed(request, prepared, seeds)
     check_new(directory, film=request.film, overwrite=request.overwrite)
     with working("playing episodes"):
         played = play_all(policy, prepared, request)
-    figures = summarise(played, policy, prepared, request)
+    figures = summarise(played, policy, prepared, request, seeds)
     print(messages.evaluation(figures), flush=True)
     written = [FIGURES]
     if request.film and prepared.task.picture is not None:
-        figures["film"] = _record_film(directory, prepared, policy, request)
+        figures["film"] = _record_film(directory, prepared, policy, request, seeds)
         written.append(FILM)
         if not figures["film"]["ended"]:
             steps = figures["film"]["steps"]
@@ -97,21 +96,30 @@ def check_new(directory: Path, *, film: bool, overwrite: bool) -> None:
             raise InvalidInput("directory", directory, f"it has {name}: --overwrite replaces it")
 
 
-def check_filmed(request: EvaluationRequest, prepared: DeepPrepared) -> None:
-    """Raises InvalidInput unless the run has that member and that agent."""
+def check_filmed(request: EvaluationRequest, prepared: DeepPrepared, seeds: np.ndarray) -> None:
+    """Raises InvalidInput unless the run has that member, with a policy, and that agent."""
     for flag, index, count, what in (
         ("--member", request.member, prepared.config.seeds, "seeds"),
         ("--agent", request.agent, prepared.num_agents, "agents"),
     ):
         if index >= count:
             raise InvalidInput(flag, index, f"0 to {count - 1}: the run has {count} {what}")
+    if request.film and request.member not in seeds:
+        known = ", ".join(map(str, seeds))
+        raise InvalidInput("--member", request.member, f"with --policy recommended {known}")
 
 
-def load(directory: Path) -> tuple[DeepPrepared, DeepShared]:
-    """The settings of a run directory and its saved policies, leading axes [K, P].
+def load(directory: Path, which: str = "last") -> tuple[DeepPrepared, DeepShared, np.ndarray]:
+    """The settings of a run directory, and saved policies with indices [S] of their seeds.
+
+    Args:
+        directory: of the run.
+        which: ``last``, of all its seeds and, without communication, agents, leading axes [K, P];
+            or ``recommended``, of the seeds that have such a policy, [S, 1].
 
     Raises:
-        InvalidInput: not a directory of a run of networks, or its files cannot be used.
+        InvalidInput: not a directory of a run of networks, its files cannot be used, or it has no
+            such policy.
     """
     run = read_run_file(directory / "config.yaml", "directory")
     _, algorithm, config = settings_in(run, directory)
@@ -120,7 +128,11 @@ def load(directory: Path) -> tuple[DeepPrepared, DeepShared]:
         raise InvalidInput(
             "--config", config.problem, "the problem's content is not what that run was made with"
         )
-    return prepared, read_policy(directory / "policy.npz", prepared)
+    if which == "recommended":
+        if not (directory / RECOMMENDED).is_file():
+            raise InvalidInput("--policy", which, f"last: {directory} has no {RECOMMENDED}")
+        return (prepared, *read_recommended(directory / RECOMMENDED, prepared))
+    return prepared, read_policy(directory / "policy.npz", prepared), np.arange(config.seeds)
 
 
 @precision(False)
@@ -164,12 +176,16 @@ def dynamics(prepared: DeepPrepared) -> Pytree:
 
 
 def summarise(
-    played: Episodic, policy: DeepShared, prepared: DeepPrepared, request: EvaluationRequest
+    played: Episodic,
+    policy: DeepShared,
+    prepared: DeepPrepared,
+    request: EvaluationRequest,
+    seeds: np.ndarray,
 ) -> dict[str, Any]:
     """Everything ``evaluation.json`` holds but the film.
 
     Means are over policies, intervals over episodes: they say how well these policies are
-    known, not how much another seed would differ.
+    known, not how much another seed would differ. ``seeds`` [S] are indices of the policies'.
     """
     task, names = prepared.task, prepared.task.constraint_names
     arrays: Any = played
@@ -179,9 +195,10 @@ def summarise(
         "algorithm": prepared.name,
         "reference": prepared.config.reference,
         "problem": prepared.config.problem,
+        "policy": request.policy,
         "eval_seed": request.seed,
         "episodes": played.sampled.reward.shape[2],
-        "seeds": [prepared.config.seed + index for index in range(len(played.sampled.reward))],
+        "seeds": (prepared.config.seed + seeds).tolist(),
         "policies_per_seed": played.sampled.reward.shape[1],
         "budgets": dict(zip(names, task.budgets, strict=True)),
         "budget_kinds": dict(zip(names, task.kinds, strict=True)),
@@ -206,26 +223,22 @@ def summarise(
     return {**figures, **exact_figures(policy, prepared)}
 
 
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """95 % of the mean of [K, P, episodes], by the normal law, policies being what they are."""
-    policies, episodes = values.shape[0] * values.shape[1], values.shape[2]
-    variance = values.var(2, ddof=1, dtype=np.float64).sum() / (policies**2 * episodes)
-    half = NORMAL_QUANTILE * float(np.sqrt(variance))
-    return _mean(values) - half, _mean(values) + half
-
-
 def _mean(values: np.ndarray) -> float:
     return float(values.mean(dtype=np.float64))
 
 
 def _record_film(
-    directory: Path, prepared: DeepPrepared, policy: DeepShared, request: EvaluationRequest
+    directory: Path,
+    prepared: DeepPrepared,
+    policy: DeepShared,
+    request: EvaluationRequest,
+    seeds: np.ndarray,
 ) -> dict[str, Any]:
     import_matplotlib(directory)
     from fedjax_rl.families.networks.pictures import gif
 
     with working("filming an episode"):
-        film = film_of(prepared, policy, request)
+        film = film_of(prepared, policy, request, int(np.flatnonzero(seeds == request.member)[0]))
         write_atomically(directory / FILM, gif(film, prepared.task))
     names = prepared.task.constraint_names
     return {
@@ -239,10 +252,19 @@ def _record_film(
 
 
 @precision(False)
-def film_of(prepared: DeepPrepared, policy: DeepShared, request: EvaluationRequest) -> Film:
-    """One episode of one policy as it acts, in one agent's dynamics."""
+def film_of(
+    prepared: DeepPrepared, policy: DeepShared, request: EvaluationRequest, place: int = 0
+) -> Film:
+    """One episode of one policy as it acts, in one agent's dynamics.
+
+    Args:
+        prepared: the run.
+        policy: leading axes [S, P].
+        request: whose dynamics, and from which seed.
+        place: of the policy's seed on the first axis.
+    """
     which = request.agent if jax.tree.leaves(policy)[0].shape[1] > 1 else 0
-    shared = jax.tree.map(lambda leaf: leaf[request.member, which], policy)
+    shared = jax.tree.map(lambda leaf: leaf[place, which], policy)
     params = jax.tree.map(lambda leaf: np.asarray(leaf)[request.agent], prepared.agents.params)
     _, key_film = jax.random.split(jax.random.key(request.seed))
     return filmed(key_film, shared, params, prepared.design)

@@ -13,7 +13,6 @@ import numpy as np
 from fedjax_rl.algorithm import Algorithm, Pytree
 from fedjax_rl.backend import platform
 from fedjax_rl.cluster.devices import DeviceSettings
-from fedjax_rl.columns import of_table
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
 from fedjax_rl.families.networks import messages
@@ -32,10 +31,15 @@ from fedjax_rl.families.networks.config import (
     own_settings,
     preset,
     unread,
+    without_recommendation,
 )
-from fedjax_rl.families.networks.figures import curves_of, figures_of
-from fedjax_rl.families.networks.history import columns, evaluations_of, shaped, to_rows
-from fedjax_rl.families.networks.policy_file import policy_arrays
+from fedjax_rl.families.networks.files import write, write_comparison
+from fedjax_rl.families.networks.history import (
+    columns,
+    evaluations_of,
+    shaped,
+    violations_summed,
+)
 from fedjax_rl.families.networks.result import DeepResult
 from fedjax_rl.families.networks.summary import summarise
 from fedjax_rl.families.networks.traced import choices_of, merge_settings, settings_of, sized
@@ -49,17 +53,13 @@ from fedjax_rl.families.protocol import (
     own_type,
     with_effect,
 )
-from fedjax_rl.figures.curves import Curves, overlaid
-from fedjax_rl.figures.numbers import mapping
 from fedjax_rl.records.checkpointer import Checkpointer
-from fedjax_rl.records.directory import RunDirectory
 from fedjax_rl.records.sinks.log import LogSchedule
 from fedjax_rl.settings.fields import PROBLEM, TRACED, by_name, check_effect, names
 from fedjax_rl.settings.values import named_values
 from fedjax_rl.sources.content import digest_of_task
 from fedjax_rl.sources.problems import PROBLEM_FILES
 from fedjax_rl.sources.tasks import LoadedTask, load_task
-from fedjax_rl.terminal.live import working
 from fedjax_rl.training.loop import OnRows
 from fedjax_rl.training.protocol import Assembled, MemberResult, thinned
 
@@ -86,22 +86,9 @@ def _run(
         summary=result.summary,
         diverged=bool((result.failed_seeds >= 0).any()),
         closing=messages.closing(result),
-        write=partial(_write, result),
+        write=partial(write, result),
         own=result,
     )
-
-
-def _write(result: DeepResult, directory: RunDirectory) -> None:
-    """Evaluations, the policy and plots."""
-    from fedjax_rl.figures import png
-
-    header, rows = to_rows(result.evaluations, result.prepared)
-    directory.append_rows("evaluations.csv", header, rows)
-    directory.write_arrays("policy.npz", policy_arrays(result.policy))
-    with working("drawing"):
-        agents = result.prepared.num_agents
-        figures = figures_of(result.history, of_table(header, rows), result.summary, agents)
-        png.write(figures, directory.path, result.prepared.config.problem)
 
 
 def _as_reference(algorithm: str, settings: DeepConfig, reference: str) -> DeepConfig:
@@ -113,33 +100,6 @@ def _as_reference(algorithm: str, settings: DeepConfig, reference: str) -> DeepC
 
 def _table(results: Mapping[str, Result]) -> str:
     return messages.comparison({who: result.summary for who, result in results.items()})
-
-
-def _write_comparison(directory: RunDirectory, results: Mapping[str, Result]) -> None:
-    from fedjax_rl.figures import png
-
-    summaries = {who: result.summary for who, result in results.items()}
-    rewards = {f"reward_{who.replace('-', '_')}": s["reward"] for who, s in summaries.items()}
-    directory.write_json("summary.json", {**summaries["fed"], **rewards})
-    with working("drawing"):
-        curves = {who: _curves(result.own) for who, result in results.items()}
-        png.write(overlaid(curves, file="comparison.png"), directory.path)
-    header = ["reference", "reward", *(f"cost/{name}" for name in summaries["fed"]["costs"])]
-    header += ["feasible", "environment_steps", "bytes_exchanged", "seconds"]
-    directory.append_rows(
-        "comparison.csv",
-        header,
-        [
-            [who, s["reward"], *s["costs"].values(), *(s[name] for name in header[-4:])]
-            for who, s in summaries.items()
-        ],
-    )
-
-
-def _curves(result: DeepResult) -> Curves:
-    evaluations = of_table(*to_rows(result.evaluations, result.prepared))
-    budgets = mapping(result.summary, "budgets")
-    return curves_of(evaluations, result.prepared.num_agents, budgets)
 
 
 class Networks:
@@ -154,13 +114,15 @@ class Networks:
         """A member; only what differs from members on the same task is made anew.
 
         Raises:
-            InvalidInput: a reference whose one merge is at the end of a run.
+            InvalidInput: a reference whose one merge is at the end of a run, or episodes that
+                would confirm a policy.
         """
         if config.reference == "one-shot":
             raise InvalidInput(
                 "--reference", "'one-shot'", "another in a sweep: its one merge is a run's end"
             )
         check_effect(config, unread(self.algorithm, by_name(config)))
+        config = without_recommendation(config)
         config = sized(config, self._task(config).task)
         choices = choices_of(config)
         kind = type(config)
@@ -229,14 +191,19 @@ class Networks:
         last = failed if failed >= 0 else len(rows.reward)
         rows = shaped(jax.tree.map(lambda leaf: leaf[:last], rows), prepared)
         alive = np.ones((last, 1), bool)
-        history, _ = columns(0, rows, 0, prepared, alive)
+        task = prepared.task
+        none = np.zeros((1, prepared.num_agents, task.num_constraints))
+        violations = violations_summed(rows.agent_costs, none, task.budgets, alive)
+        history, _ = columns(0, rows, 0, prepared, alive, violations)
         evaluations = evaluations_of(0, rows, history["environment_steps"], alive)
         policy = jax.tree.map(
             lambda leaf: leaf.reshape(1, prepared.policies, *leaf.shape[prepared.member_axes :]),
             outcome,
         )
-        result = DeepResult(prepared, history, evaluations, policy, {}, np.array([failed]))
-        names = prepared.task.constraint_names
+        result = DeepResult(
+            *(prepared, history, evaluations, policy, violations[-1]), {}, np.array([failed])
+        )
+        names = task.constraint_names
         costs = evaluations.costs.mean((1, 2))
         curves = {
             "round": evaluations.round,
@@ -287,6 +254,6 @@ multipliers, and what the merged policy does in episodes of its own.""",
         ("fed", "omniscient", "no-communication", "unconstrained"),
         _as_reference,
         _table,
-        _write_comparison,
+        write_comparison,
     ),
 )

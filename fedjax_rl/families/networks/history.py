@@ -24,6 +24,7 @@ class Evaluations(NamedTuple):
         mode_costs: [Q, K, P, M].
         unfinished: [Q, K, P], share of episodes that were given up before they ended.
         mode_unfinished: [Q, K, P], likewise.
+        cost_errors: [Q, K, P, M], standard errors of ``costs``.
     """
 
     round: np.ndarray
@@ -34,6 +35,7 @@ class Evaluations(NamedTuple):
     mode_costs: np.ndarray
     unfinished: np.ndarray
     mode_unfinished: np.ndarray
+    cost_errors: np.ndarray
 
 
 def shaped(rows: Row, prepared: DeepPrepared) -> Row:
@@ -45,10 +47,16 @@ def shaped(rows: Row, prepared: DeepPrepared) -> Row:
         members = prepared.member_axes
         return np.reshape(leaf, (len(leaf), seeds, policies, *np.shape(leaf)[1 + members :]))
 
-    multipliers = np.reshape(rows.multipliers, (len(rows.reward), seeds, agents, slots))
-    others = rows._replace(multipliers=np.zeros(0))
+    # Those of agents that learn alone have the axis of agents among those of members.
+    each, constraints = (len(rows.reward), seeds, agents), prepared.task.num_constraints
+    own = {
+        "multipliers": np.reshape(rows.multipliers, (*each, slots)),
+        "agent_costs": np.reshape(rows.agent_costs, (*each, constraints)),
+    }
+    nothing: Any = np.zeros(0)
+    others = rows._replace(multipliers=nothing, agent_costs=nothing)
     fields = {name: _mapped(spread, leaf) for name, leaf in others._asdict().items()}
-    return Row(**{**fields, "multipliers": multipliers})
+    return Row(**{**fields, **own})
 
 
 def _mapped(spread, leaf):  # type: ignore[no-untyped-def]
@@ -57,8 +65,35 @@ def _mapped(spread, leaf):  # type: ignore[no-untyped-def]
     return leaf if np.size(leaf) == 0 else spread(leaf)
 
 
+def violations_summed(
+    costs: np.ndarray, before: np.ndarray, budgets: np.ndarray, alive: np.ndarray
+) -> np.ndarray:
+    """Σ_t [J_c − d]₊ up to each of R rounds: [R, K, N, M], in the cost's unit times rounds.
+
+    No round pays for another. One in which none of an agent's episodes ended counts nothing, since
+    what they cost is not known; nor does one of a seed that had diverged.
+
+    Args:
+        costs: [R, K, N, M], of every agent's own rollouts; NaN where it is not known.
+        before: [K, N, M], the sum over earlier rounds.
+        budgets: [M].
+        alive: [R, K] booleans, false where a seed had diverged.
+    """
+    excess = np.asarray(costs, np.float64) - budgets
+    counts = alive[..., None, None] & np.isfinite(excess)
+    excess = np.where(counts, np.maximum(excess, 0.0), 0.0)
+    # Added one by one and from the left, so that where spans end changes no bit of it.
+    sums: np.ndarray = np.cumsum(np.concatenate([before[None], excess]), axis=0)[1:]
+    return sums
+
+
 def columns(
-    first_round: int, rows: Row, steps_before: int, prepared: DeepPrepared, alive: np.ndarray
+    first_round: int,
+    rows: Row,
+    steps_before: int,
+    prepared: DeepPrepared,
+    alive: np.ndarray,
+    violations: np.ndarray,
 ) -> tuple[Columns, int]:
     """Means over seeds and policies of consecutive rounds, and the environment steps so far.
 
@@ -68,6 +103,7 @@ def columns(
         steps_before: environment steps of all agents of one seed before.
         prepared: names and budgets.
         alive: [R, K] booleans, false where a seed had diverged; those are left out.
+        violations: [R, K, N, M], of `violations_summed`.
     """
     task, rounds = prepared.task, first_round + np.arange(len(rows.reward))
     steps = steps_before + np.cumsum(rows.environment_steps[:, 0].astype(np.int64).sum(1))
@@ -81,6 +117,8 @@ def columns(
     table: Columns = {"round": rounds, "reward": mean(rows.reward)}
     table["violation"] = np.max(np.array(costs) - task.budgets[:, None], axis=0)
     table |= {f"cost/{name}": cost for name, cost in zip(names, costs, strict=True)}
+    for index, name in enumerate(names):
+        table[f"cumulative_violation/{name}"] = mean(violations[..., index])
     for agent, slot, constraint in prepared.watched:
         column = mean(rows.multipliers[:, :, agent, slot])
         table[f"multiplier/{agent}/{names[constraint]}"] = column

@@ -9,7 +9,10 @@ import numpy as np
 
 from fedjax_rl.columns import Columns
 from fedjax_rl.families.networks.assembly import DeepPrepared
+from fedjax_rl.families.networks.collapse import ROUNDS_LOST
+from fedjax_rl.families.networks.recommendation import recommendation
 from fedjax_rl.families.networks.result import DeepResult
+from fedjax_rl.figures.numbers import plural
 from fedjax_rl.learners.deep.evaluation import STEPS_AT_MOST
 from fedjax_rl.terminal.live import order_of, several
 
@@ -90,6 +93,13 @@ def closing(result: DeepResult) -> str:
     lines += [*_costs(summary), *_unfinished(summary)]
     if "reward_by_agent" in summary:
         lines += _matrix(summary)
+    if line := recommendation(summary):
+        lines.append(line)
+    if summary["collapses"]:
+        lines.append(
+            f"COLLAPSED: {plural(summary['collapses'], 'time')} the reward fell below half of what "
+            f"had been reached within the budgets, for {ROUNDS_LOST} rounds or more."
+        )
     if config.seeds > 1:
         share = f"{100 * summary['feasible_share']:.0f} %"
         lines.append(f"Figures are means over {config.seeds} seeds; {share} keep every budget.")

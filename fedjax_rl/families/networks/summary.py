@@ -10,6 +10,7 @@ import numpy as np
 
 from fedjax_rl.cmdp.model import FloatArray
 from fedjax_rl.families.networks.assembly import DeepPrepared
+from fedjax_rl.families.networks.collapse import collapses
 from fedjax_rl.families.networks.result import DeepResult
 from fedjax_rl.families.tabular.summary import evaluate
 from fedjax_rl.learners.deep.state import DeepShared
@@ -72,6 +73,8 @@ def summarise(result: DeepResult, timing: Mapping[str, float]) -> dict[str, Any]
         },
         "mode_unfinished_episodes": mean(evaluations.mode_unfinished[-1]),
         "multipliers": multipliers(result),
+        "cumulative_violation": cumulative_violation(result),
+        **collapsed(result),
         "multipliers_at_cap": float(result.history["multipliers_at_cap"][-1]),
         "environment_steps": int(result.history["environment_steps"][-1]),
         "environment_steps_per_agent": int(
@@ -180,6 +183,31 @@ def multipliers(result: DeepResult) -> dict[str, dict[str, float]]:
         column = result.history[f"multiplier/{agent}/{names[constraint]}"]
         by_agent.setdefault(str(agent), {})[names[constraint]] = float(column[-1])
     return by_agent
+
+
+def cumulative_violation(result: DeepResult) -> dict[str, dict[str, float]]:
+    """Σ_t [J_c − d]₊ of the agents' own rollouts, by agent and constraint; means over seeds.
+
+    Seeds that diverged are left out, unless all did.
+    """
+    finished = np.asarray(result.failed_seeds) < 0
+    counted = finished if finished.any() else ~finished
+    each: Any = result.violations[counted].mean(0)
+    names = result.prepared.task.constraint_names
+    return {
+        str(agent): dict(zip(names, map(float, own), strict=True)) for agent, own in enumerate(each)
+    }
+
+
+def collapsed(result: DeepResult) -> dict[str, Any]:
+    """How often the reward collapsed once every budget had been kept, in all and by seed."""
+    evaluations, budgets = result.evaluations, result.prepared.task.budgets
+    kept: Any = feasible(evaluations.costs, budgets, evaluations.unfinished).all(-1)
+    by_seed = np.zeros(kept.shape[1], int)
+    for seed, policy in np.ndindex(*kept.shape[1:]):
+        reward = evaluations.reward[:, seed, policy]
+        by_seed[seed] += collapses(evaluations.round, reward, kept[:, seed, policy])
+    return {"collapses": int(by_seed.sum()), "collapses_by_seed": by_seed}
 
 
 def mean(values: np.ndarray) -> float:

@@ -14,14 +14,20 @@ from fedjax_rl.columns import Columns
 from fedjax_rl.envs.task import Task
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.train import Span, to_host
-from fedjax_rl.families.networks.assembly import DeepPrepared, prepare
+from fedjax_rl.families.networks.assembly import DeepPrepared, prepare, recommends
 from fedjax_rl.families.networks.config import DeepConfig, settings_type
+from fedjax_rl.families.networks.confirmation import (
+    Recommended,
+    recommendations,
+    recommended,
+)
 from fedjax_rl.families.networks.history import (
     Evaluations,
     columns,
     evaluations_of,
     shaped,
     together,
+    violations_summed,
 )
 from fedjax_rl.families.networks.one_shot import evaluated_at_the_end, merged_at_the_end
 from fedjax_rl.families.networks.result import DeepResult
@@ -107,6 +113,7 @@ def run(
     state, failed, clock = run_rounds(work, record, on_rows, checkpointer or NoCheckpoints())
     history, evaluated = record.history(), record.evaluations()
     policy = _policies(state, prepared)
+    confirmed = _recommended(state, prepared) if recommends(config) else None
     if config.reference == "one-shot":
         policy = merged_at_the_end(policy)
         evaluated = evaluated_at_the_end(policy, evaluated, prepared)
@@ -115,20 +122,29 @@ def run(
         history=history,
         evaluations=evaluated,
         policy=policy,
+        violations=record.violations,
         summary={},
         failed_seeds=failed.reshape(config.seeds),
+        recommended=confirmed,
     )
     timing = _timing(clock, history, config.seeds)
-    return dataclasses.replace(result, summary=summarise(result, timing))
+    summary = {**summarise(result, timing), **recommendations(confirmed, prepared)}
+    return dataclasses.replace(result, summary=summary)
 
 
 class DeepRecord:
-    """The columns and the evaluations of all rounds so far."""
+    """The columns and the evaluations of all rounds so far.
+
+    Attributes:
+        violations: [K, N, M], summed over rounds; see `violations_summed`.
+    """
 
     ended = False
 
     def __init__(self, prepared: DeepPrepared):
+        agents, constraints = prepared.num_agents, prepared.task.num_constraints
         self._prepared = prepared
+        self.violations = np.zeros((prepared.config.seeds, agents, constraints))
         self._parts: list[Columns] = []
         self._evaluations: list[Evaluations] = []
 
@@ -147,7 +163,10 @@ class DeepRecord:
     def _take(self, first_round: int, info: Row, alive: np.ndarray) -> Columns:
         rows = shaped(info, self._prepared)
         steps = int(self._parts[-1]["environment_steps"][-1]) if self._parts else 0
-        table, _ = columns(first_round, rows, steps, self._prepared, alive)
+        budgets = self._prepared.task.budgets
+        violations = violations_summed(rows.agent_costs, self.violations, budgets, alive)
+        self.violations = violations[-1]
+        table, _ = columns(first_round, rows, steps, self._prepared, alive, violations)
         self._parts.append(table)
         self._evaluations.append(
             evaluations_of(first_round, rows, table["environment_steps"], alive)
@@ -165,7 +184,11 @@ class DeepRecord:
         return self._evaluations[0]
 
     def arrays(self) -> Arrays:
-        return {"history": self.history(), "evaluations": self.evaluations()._asdict()}
+        return {
+            "history": self.history(),
+            "evaluations": self.evaluations()._asdict(),
+            "violations": {"cumulative": self.violations},
+        }
 
     def restore(self, arrays: Arrays) -> Columns:
         """Takes the rows of a checkpoint in.
@@ -174,10 +197,11 @@ class DeepRecord:
             InvalidInput: it was written before evaluations had all that they have now.
         """
         self._parts = [arrays["history"]]
-        stored = arrays["evaluations"]
-        for field in Evaluations._fields:
+        stored = arrays["evaluations"] | arrays.get("violations", {})
+        for field in (*Evaluations._fields, "cumulative"):
             if field not in stored:
                 raise InvalidInput("checkpoint", f"no {field}", "one of this version: run it anew")
+        self.violations = stored.pop("cumulative")
         self._evaluations = [Evaluations(**stored)]
         return self._parts[0]
 
@@ -192,6 +216,14 @@ def _policies(state: Pytree, prepared: DeepPrepared) -> DeepShared:
         lambda leaf: leaf.reshape(seeds, policies, *leaf.shape[members:]), to_host(policy)
     )
     return spread
+
+
+def _recommended(state: Pytree, prepared: DeepPrepared) -> Recommended:
+    """The candidates of every seed, tried."""
+    candidates = to_host(state.candidates)
+    if prepared.config.seeds == 1:
+        candidates = jax.tree.map(lambda leaf: leaf[None], candidates)
+    return recommended(candidates, prepared)
 
 
 def _timing(clock: Clock, history: Columns, seeds: int) -> dict[str, float]:

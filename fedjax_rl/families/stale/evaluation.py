@@ -63,6 +63,8 @@ def evaluate_and_record(directory: Path, request: EvaluationRequest) -> dict[str
 def _check(directory: Path, request: EvaluationRequest) -> None:
     check_count("--episodes", request.episodes, least=100)
     check_count("--eval-seed", request.seed, least=0)
+    if request.policy != "last":
+        raise InvalidInput("--policy", request.policy, "last: of networks alone one is recommended")
     for name in ("member", "agent"):
         if getattr(request, name):
             raise InvalidInput(f"--{name}", getattr(request, name), "0: tokens are not filmed")

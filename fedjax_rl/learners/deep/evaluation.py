@@ -45,6 +45,7 @@ class Evaluation(NamedTuple):
         mode_costs: [M].
         unfinished: scalar, the share of episodes that were given up before they ended.
         mode_unfinished: scalar, likewise.
+        cost_errors: [M], standard errors of ``costs``: deviation over √episodes.
     """
 
     reward: jax.Array
@@ -53,6 +54,7 @@ class Evaluation(NamedTuple):
     mode_costs: jax.Array
     unfinished: jax.Array
     mode_unfinished: jax.Array
+    cost_errors: jax.Array
 
 
 def evaluate(
@@ -68,14 +70,18 @@ def evaluate(
         episodes: of each kind, static.
 
     Returns:
-        Mean reward, a scalar, and costs [M] of both, and which share of the episodes never ended.
+        Mean reward, a scalar, and costs [M] of both, which share of the episodes never ended, and
+        how well the costs are known.
     """
     modes = jnp.arange(2 * episodes) >= episodes
     played = play(key, shared, params, design, 2 * episodes, mode=modes)
     reward = played.reward.reshape(2, episodes).mean(1)
-    costs = played.costs.reshape(2, episodes, -1).mean(1)
+    each = played.costs.reshape(2, episodes, played.costs.shape[1])
+    costs, errors = each.mean(1), each[0].std(0, ddof=1) / jnp.sqrt(episodes)
     unfinished = played.unfinished.reshape(2, episodes).mean(1, dtype=jnp.float32)
-    return Evaluation(reward[0], costs[0], reward[1], costs[1], unfinished[0], unfinished[1])
+    return Evaluation(
+        *(reward[0], costs[0], reward[1], costs[1], unfinished[0], unfinished[1], errors)
+    )
 
 
 def play(

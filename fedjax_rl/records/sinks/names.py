@@ -41,6 +41,7 @@ TABLE = {
 PREFIXES = {
     "cost/": "Metrics/EpCost",
     "evaluation/cost/": "Metrics/TestEpCost",
+    "cumulative_violation/": "Metrics/CumulativeViolation",
     "multiplier/": "Metrics/LagrangeMultiplier",
 }
 """Beginnings of columns of which there is one for each constraint; what follows is kept."""

@@ -34,6 +34,7 @@ BAD = [
     *((name, value) for name in NOT_NEGATIVE.split() for value in (-1, float("nan"), "x", None)),
     *((name, value) for name in SHARES.split() for value in (-0.1, 1.1, float("nan"), "x")),
     *((name, value) for name in CHOICES.split() for value in ("nope", None, 1, ["pid"])),
+    *(("confirm_episodes", value) for value in (0, 99, -1, 100.5, "400", "never", None, 2**31)),
     *((name, value) for name in TEXTS.split() for value in ("", 5, ["a"])),
     *(("seed", value) for value in (-1, 0.5, "1", 2**31)),
     *(("hidden", value) for value in ((), (0,), (8, -1), (8.0,), ("8",))),

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from fedjax_rl.families.networks.evaluation import interval
+from fedjax_rl.families.networks.confidence import interval
 from fedjax_rl.families.networks.one_shot import merged_at_the_end
 from fedjax_rl.learners.deep.state import DeepShared
 from fedjax_rl.ops.moments import Moments
