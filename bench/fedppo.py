@@ -64,7 +64,7 @@ class Ours:
                 duals="gradient",
                 cost_surrogate="clipped",
                 scale_returns=False,
-                normalize_observations=False,
+                scale_observations="none",
                 kl_target="none",
                 kl_limit="none",
             )

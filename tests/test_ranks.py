@@ -118,6 +118,7 @@ CASES = [
     Case(moments.updated, (THREE, ones(4, 3)), 1, ones(4, 2)),
     Case(moments.pooled, (THREE, THREE), 1, moments.no_moments(1)),
     Case(moments.normalized, (THREE, ones(4, 3)), 1, ones(4, 1)),
+    Case(moments.enlarged, (THREE, ones(4, 3)), 1, ones(4, 1)),
     Case(moments.about, (ones(3), THREE), 0, ones()),
     Case(moments.from_sums, (ones(3), THREE), 0, ones(1)),
     Case(onto_simplex, (ones(3),), 0, ones(2, 3)),

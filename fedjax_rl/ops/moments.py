@@ -79,6 +79,22 @@ def normalized(moments: Moments, samples: jax.Array, clip: float = 10.0) -> jax.
     return jnp.clip((samples - moments.mean) / deviation(moments), -clip, clip)
 
 
+def enlarged(moments: Moments, samples: jax.Array, clip: float = 10.0) -> jax.Array:
+    """x / min(1, √E x²): what is small is brought to size 1, and the rest is left as it is.
+
+    Not centred, and no more than ``clip`` in magnitude unless x is.
+
+    Args:
+        moments: mean and deviation [D].
+        samples: x [..., D].
+        clip: largest magnitude of what is enlarged.
+    """
+    chex.assert_rank(moments.mean, 1)
+    chex.assert_axis_dimension(samples, -1, len(moments.mean))
+    size = jnp.clip(root_mean_square(moments), LEAST_DEVIATION, 1.0)
+    return jnp.clip(samples / size, jnp.minimum(samples, -clip), jnp.maximum(samples, clip))
+
+
 def about(origin: jax.Array, moments: Moments) -> Moments:
     """Sums about a common origin, whose plain mean over agents is that of the pooled samples.
 

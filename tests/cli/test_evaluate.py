@@ -27,7 +27,7 @@ CHAIN = "fedjax_rl.envs.known:chain"
 
 def written(path, algorithm="fedppo", scale=1.0, **settings):
     """A run directory with untrained policies."""
-    plain = {"envs": 4, "rollout": 8, "hidden": (8,), "rounds": 1, "normalize_observations": False}
+    plain = {"envs": 4, "rollout": 8, "hidden": (8,), "rounds": 1, "scale_observations": "none"}
     settings = plain | settings
     config = DeepConfig(**settings)
     prepared = prepare(algorithm, config)

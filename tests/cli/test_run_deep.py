@@ -208,7 +208,7 @@ def test_settings_of_the_task_and_of_overwriting(tmp_path, capsys):
     assert (out / "metrics.csv").read_bytes() == before
     (out / "mine.txt").write_text("kept")
     (out / "episode.gif").write_text("of the run before")
-    flags = ["--no-normalize-observations", "--overwrite"]
+    flags = ["--scale-observations", "none", "--overwrite"]
     assert run(out, *flags, algorithm="fednatural") == 0
     summary = summary_of(out)
     assert summary["algorithm"] == "fednatural" and summary["problem"] == CHAIN
@@ -225,7 +225,7 @@ def test_a_finite_problem_is_held_to_its_optimum(tmp_path, capsys):
     path, out = tmp_path / "problem.npz", tmp_path / "run"
     problem = support.random_problem(0)
     save_problem(path, problem)
-    plain = ("--seeds", 2, "--no-normalize-observations")
+    plain = ("--seeds", 2, "--scale-observations", "none")
     assert run(out, *plain, problem=str(path)) == 0
     assert "exact optimum V* = " in capsys.readouterr().out
     summary, stored = summary_of(out), np.load(out / "policy.npz")

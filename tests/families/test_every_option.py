@@ -65,7 +65,7 @@ ALONE = {"access": None, "vary": ()}
 SEEN = ("duals", "dual_units", "cost_gae", "cost_surrogate")
 """What an agent that sees no cost does not read."""
 PID = ("proportional_gain", "integral_gain", "derivative_gain", "dual_smoothing")
-MULTIPLICATIVE = ("penalty_share", "multiplier_floor")
+MULTIPLICATIVE = ("penalty_share", "insistence", "multiplier_floor")
 NEEDED: dict[str, dict[str, dict[str, Any]]] = {
     "tabular": {
         "problem_args": {"problem": "random-mdp", "access": None},

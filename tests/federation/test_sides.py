@@ -70,7 +70,7 @@ def test_means_of_differences_are_means_of_messages(learner, mean, local_steps):
 
 @pytest.mark.slow
 def test_moments_of_observations_pool_the_same_as_differences():
-    learner = ppo(designed(WORLDS["two"], 2, normalize_observations=True, weigh_merge=True))
+    learner = ppo(designed(WORLDS["two"], 2, scale_observations="all", weigh_merge=True))
     hparams = FederationSettings(mixed_agents(), settings())
     states = []
     for aggregator in (parameter_mean(), of_messages(parameter_mean())):

@@ -33,6 +33,7 @@ def settings(**changes):
         "cap_in_returns": 0.0,
         "floor": 0.01,
         "penalty_share": 1.0,
+        "insistence": 0.02,
     }
     return DualSettings(**{name: jnp.float32(value) for name, value in (plain | changes).items()})
 

@@ -13,6 +13,7 @@ from fedjax_rl.ops.moments import (
     deviation,
     from_sums,
     no_moments,
+    enlarged,
     normalized,
     pooled,
     updated,
@@ -98,6 +99,13 @@ def test_normalising_clips():
     far = normalized(moments, jnp.array([[1.0], [5.0], [1000.0], [-1000.0]]))
     assert far[:, 0].tolist() == [0, 2, 10, -10]
     assert normalized(moments, jnp.array([[1000.0]]), clip=3.0).tolist() == [[3.0]]
+
+
+def test_what_is_small_is_enlarged_and_nothing_else_is_touched():
+    moments = Moments(jnp.float32(4), jnp.array([0.06, 3.0, 0.0]), jnp.array([0.0256, 4.0, 0.0]))
+    # Root mean squares √(0.0064 + 0.0036) = 0.1, √(1 + 9) above 1, and 0, of which 1e-3 is taken.
+    got = enlarged(moments, jnp.array([[0.05, 50.0, 0.002], [-7.0, -50.0, 30.0]]))
+    np.testing.assert_allclose(got, [[0.5, 50.0, 2.0], [-10.0, -50.0, 30.0]], rtol=1e-5)
 
 
 def test_a_constant_can_be_divided():

@@ -104,7 +104,7 @@ NETWORKS = Table(
         minibatches=2,
         evaluate_every=1,
         learning_rate=0.01,
-        normalize_observations=False,
+        scale_observations="none",
         kl_limit=1e9,
     ),
     data={
@@ -128,6 +128,7 @@ NETWORKS = Table(
         "derivative_gain": Axis("0,0.5", variant=3),
         "dual_smoothing": Axis("0.5,0"),
         "penalty_share": Axis("0.3,0.001", common=MappingProxyType({"proportional_gain": 30.0})),
+        "insistence": Axis("0.1,9", common=MappingProxyType({"proportional_gain": 30.0})),
         "multiplier_floor": Axis("0.03,0.5"),
         "multiplier_cap": Axis("auto,0.01"),
         "tolerance": Axis("0,9", variant=2, only=PPO),  # of the local step that both share
@@ -154,7 +155,7 @@ NETWORKS = Table(
             "share": "actor",
             "merge_by": "equal",
             "natural_step": "own",
-            "normalize_observations": True,
+            "scale_observations": "all",
             "scale_returns": False,
             "conjugate_steps": 3,
             "evaluate_every": 2,

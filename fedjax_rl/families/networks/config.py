@@ -111,8 +111,9 @@ class DeepConfig:
     )
     """lagrangian: agents count by what their objectives were divided by, so that their steps add
     up to one on the whole Lagrangian; equal: a plain mean."""
-    normalize_observations: bool = True
-    """By running moments, which are merged along with the policy."""
+    scale_observations: Literal["small", "all", "none"] = "small"
+    """By running moments, which are merged along with the policy. small: features whose root mean
+    square is below 1 are divided by it; all: every feature has mean 0 and deviation 1."""
     scale_returns: bool = True
     """Let critics predict in units of the returns' size."""
     duals: Annotated[Literal["multiplicative", "pid", "gradient", "crpo"], sees_costs] = (
@@ -144,7 +145,7 @@ class DeepConfig:
     penalty_share: Annotated[float, positive, TRACED, only_with("duals", "multiplicative")] = 0.3
     """ρ: share of the reward gained so far that all costs together may take; while a budget stays
     broken it rises to 1, from where on giving the reward up can pay."""
-    insistence: Annotated[float, not_negative, TRACED, only_with("duals", "multiplicative")] = 0.02
+    insistence: Annotated[float, not_negative, TRACED, only_with("duals", "multiplicative")] = 0.1
     """Rate at which that share grows while a budget stays broken, per round and error."""
     multiplier_floor: Annotated[
         float, not_negative, TRACED, only_with("duals", "multiplicative")
@@ -247,7 +248,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "standardize": False,
         "merge_by": "equal",
         "natural_step": "own",
-        "normalize_observations": False,
+        "scale_observations": "none",
         "entropy": 0.0,
         "gradient_norm": 1e9,
         "scale_returns": False,

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedjax_rl.algorithm import Pytree
+from fedjax_rl.learners.deep.batch import features_of
 from fedjax_rl.learners.deep.design import Design, flat
 from fedjax_rl.learners.deep.rollout import transition
 from fedjax_rl.learners.deep.state import DeepShared
-from fedjax_rl.ops.moments import normalized
 from fedjax_rl.precision import precision
 
 STEPS_AT_MOST = 2000
@@ -68,10 +68,7 @@ def _played(
     def one_step(now: tuple[Any, ...], key: jax.Array) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         observation, state, alive = now
         key_noise, key_step = jax.random.split(key)
-        features = observation
-        if shared.observations is not None:
-            features = normalized(shared.observations, observation)
-        parameters = design.actor.apply(shared.actor, features)
+        parameters = design.actor.apply(shared.actor, features_of(design, shared, observation))
         action = design.distribution.sample(parameters, design.distribution.noise(key_noise, ()))
         observation, after, signals, terminated, truncated = transition(
             key_step, state, action, params, design

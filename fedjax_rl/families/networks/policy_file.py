@@ -113,7 +113,7 @@ def _checked(
 def _blank(prepared: DeepPrepared) -> DeepShared:
     design = prepared.design
     moments = None
-    if design.choices.normalize_observations:
+    if design.choices.scale_observations != "none":
         zeros = np.zeros(design.features, np.float32)
         moments = Moments(np.float32(0), zeros, zeros)  # type: ignore[arg-type]
     actor: Pytree = design.actor.init(jax.random.key(0))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fedjax_rl.cmdp.model import FloatArray
@@ -154,16 +155,14 @@ def policy_matrix(policy: DeepShared, prepared: DeepPrepared) -> FloatArray:
     Returns:
         [K·P, S, A] float64.
     """
-    from fedjax_rl.ops.moments import normalized
+    from fedjax_rl.learners.deep.batch import features_of
 
     problem = prepared.loaded.problem
     assert problem is not None
     states = np.eye(problem.cmdp.num_states, dtype=np.float32)
 
     def probabilities(shared: DeepShared) -> jax.Array:
-        features: Any = states
-        if shared.observations is not None:
-            features = normalized(shared.observations, features)
+        features = features_of(prepared.design, shared, jnp.asarray(states))
         return jax.nn.softmax(prepared.design.actor.apply(shared.actor, features))
 
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), policy)

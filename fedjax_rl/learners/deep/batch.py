@@ -17,11 +17,15 @@ from fedjax_rl.ops import moments as running
 from fedjax_rl.ops.moments import Moments
 
 
-def features_of(shared: DeepShared, observations: jax.Array) -> jax.Array:
-    """Observations [..., D] as networks see them: normalised where the agents do so."""
+SCALES = {"small": running.enlarged, "all": running.normalized}
+"""Of observations, by their running moments."""
+
+
+def features_of(design: Design, shared: DeepShared, observations: jax.Array) -> jax.Array:
+    """Observations [..., D] as networks see them, scaled as the design says."""
     if shared.observations is None:
         return observations
-    return running.normalized(shared.observations, observations)
+    return SCALES[design.choices.scale_observations](shared.observations, observations)
 
 
 def policy_of(
@@ -30,7 +34,7 @@ def policy_of(
     """(observations [B, D], noise) -> parameters [B, P] of the distribution, and actions [B, …]."""
 
     def act(observations: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
-        parameters = design.actor.apply(shared.actor, features_of(shared, observations))
+        parameters = design.actor.apply(shared.actor, features_of(design, shared, observations))
         return parameters, design.distribution.sample(parameters, noise)
 
     return act
@@ -52,7 +56,7 @@ def values_of(design: Design, shared: DeepShared, local: DeepLocal, rollout: Rol
     """
     steps = design.choices.rollout
     observations = jnp.concatenate([rollout.observations, rollout.last[None], rollout.final])
-    features = features_of(shared, observations)
+    features = features_of(design, shared, observations)
     values = design.critic.apply(critic_of(shared, local), features)
     if design.slots:
         # Final observations are those at a time limit, where no time is left.
@@ -114,7 +118,7 @@ def batch_of(
     if design.choices.cost_surrogate == "clipped":
         reward_part, cost_part = reward_part - cost_part, jnp.zeros_like(cost_part)
     batch = Batch(
-        features=features_of(shared, rollout.observations),
+        features=features_of(design, shared, rollout.observations),
         time_left=rollout.time_left[:-1],
         actions=rollout.actions,
         log_prob=design.distribution.log_prob(rollout.parameters, rollout.actions),

@@ -30,7 +30,8 @@ class Choices(NamedTuple):
         adapts_pace: whether the policy's learning rate aims at ``kl_target``.
         share_critic: whether the reward critic is merged along with the actor.
         weigh_merge: whether agents count in the merge by what divided their objectives.
-        normalize_observations: by running moments, merged along with the actor.
+        scale_observations: ``small``, ``all`` or ``none``; by running moments, merged along with
+            the actor.
         scale_returns: whether critics predict in units of the returns' size.
         common_step: whether natural steps are those of the whole Lagrangian, common to all agents.
         conjugate_steps: iterations of the conjugate gradient of a natural step.
@@ -50,7 +51,7 @@ class Choices(NamedTuple):
     adapts_pace: bool
     share_critic: bool
     weigh_merge: bool
-    normalize_observations: bool
+    scale_observations: str
     scale_returns: bool
     common_step: bool
     conjugate_steps: int

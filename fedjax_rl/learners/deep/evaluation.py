@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from fedjax_rl.algorithm import Array, Pytree
+from fedjax_rl.learners.deep.batch import features_of
 from fedjax_rl.learners.deep.design import Design, flat
 from fedjax_rl.learners.deep.rollout import transition
 from fedjax_rl.learners.deep.state import DeepShared
-from fedjax_rl.ops import moments as running
 
 STEPS_AT_MOST = 500_000
 """Where episodes without a time limit are given up. Of a finite problem, whose γ is at most 0.9999,
@@ -118,10 +118,7 @@ def play(
         time, observation, state, alive, sums, weight, length = now
         # By the time and not drawn ahead: nobody knows how long the longest episode is.
         key_noise, key_step = jax.random.split(jax.random.fold_in(key_steps, time))
-        features = observation
-        if shared.observations is not None:
-            features = running.normalized(shared.observations, observation)
-        parameters = design.actor.apply(shared.actor, features)
+        parameters = design.actor.apply(shared.actor, features_of(design, shared, observation))
         noise = design.distribution.noise(key_noise, (episodes,))
         drawn = design.distribution.sample(parameters, noise)
         likely = design.distribution.mode(parameters)

@@ -84,13 +84,13 @@ def initial(
     cost_critic = design.cost_critic.init(key_costs) if design.slots else None
     parameters = Parameters(design.actor.init(key_actor), critic, cost_critic)
     moments = running.no_moments(design.features)
-    normalizes, shares = design.choices.normalize_observations, design.choices.share_critic
+    scales, shares = design.choices.scale_observations != "none", design.choices.share_critic
     rectifies = design.choices.duals == "crpo"
     shared = DeepShared(
         actor=parameters.actor,
         critic=critic if shares else None,
-        observations=moments if normalizes else None,
-        origin=moments.mean if normalizes else None,
+        observations=moments if scales else None,
+        origin=moments.mean if scales else None,
         lengths=jnp.zeros(3) if measures_length(design.choices) else None,
     )
     local = DeepLocal(

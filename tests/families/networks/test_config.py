@@ -22,9 +22,10 @@ COUNTS = """
 POSITIVE = "learning_rate clip gradient_norm multiplier_cap radius kl_limit"
 NOT_NEGATIVE = """
     entropy dual_step_size tolerance damping proportional_gain integral_gain derivative_gain
+    insistence
 """
 SHARES = "gae cost_gae learning_rate_decay dual_smoothing discount"
-CHOICES = "reference activation cost_surrogate share duals dual_units"
+CHOICES = "reference activation cost_surrogate share duals dual_units scale_observations"
 TEXTS = "problem merge access"
 
 BAD = [
@@ -47,7 +48,7 @@ BAD_SHAPES = [
     *(("budgets", value) for value in (20, "20", ("x",), (True,))),
     *(
         (name, value)
-        for name in ("standardize", "normalize_observations", "scale_returns")
+        for name in ("standardize", "scale_returns")
         for value in (3, "maybe", None)
     ),
 ]

@@ -23,7 +23,7 @@ from tests.quick import quick_compilation  # noqa: F401
 
 TINY = {
     **{"envs": 4, "rollout": 8, "hidden": (4,), "rounds": 4, "episodes": 100, "epochs": 1},
-    **{"evaluate_every": 2, "normalize_observations": False},
+    **{"evaluate_every": 2, "scale_observations": "none"},
 }
 BUDGET = 0.3
 

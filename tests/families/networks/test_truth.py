@@ -12,7 +12,7 @@ SETTLING = {"learning_rate": 0.003, "learning_rate_decay": 1.0, "episodes": 1000
 
 PID = {"duals": "pid", "dual_smoothing": 0.0}
 """Multipliers without a floor."""
-PLAIN = {"normalize_observations": False}
+PLAIN = {"scale_observations": "none"}
 AS_TOLD = {"kl_target": "none", "kl_limit": "none"}
 """Steps of the length that the learning rate says."""
 

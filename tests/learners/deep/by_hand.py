@@ -28,7 +28,9 @@ def train_by_hand(design, settings, shared, local, params, keys):
     task, choices, slots = design.task, design.choices, design.slots
     networks = [shared.actor, shared.critic, local.cost_critic]
     adam = Adam(networks)
-    duals = Duals(choices.duals, slots, settings.duals)
+    duals = Multiplicative if choices.duals == "multiplicative" else Duals
+    duals, gained = duals(choices.duals, slots, settings.duals), Gained(task.kinds)
+    pace = 1.0
     environments = local.environments
     running_sums = np.zeros((choices.envs, slots))
     running_weights = np.ones((choices.envs, slots))
@@ -60,11 +62,11 @@ def train_by_hand(design, settings, shared, local, params, keys):
         final = value(host.final, np.zeros(host.final.shape[:2]))
 
         costs, known = measured(task, host, final, running_sums, running_weights, task.time_limit)
-        duals.step(costs, known, task.budgets)
-        history.append(duals.multipliers.copy())
-
         advantages = advantages_of(task, settings, host, now, last, final)
         targets = advantages + now
+        gained.see(host, targets[..., 0])
+        duals.step(costs, known, task.budgets, gained)
+        history.append(duals.multipliers.copy())
         normaliser = 1.0 + duals.multipliers.sum()
         reward_part = advantages[..., 0] / normaliser
         cost_part = (advantages[..., 1:] * duals.multipliers).sum(-1) / normaliser
@@ -83,19 +85,25 @@ def train_by_hand(design, settings, shared, local, params, keys):
             1.0 - settings.learning_rate_decay * round / settings.total_updates
         )
         numbers = jnp.arange(samples, dtype=jnp.float32).reshape(choices.rollout, choices.envs, 1)
-        beyond = False
+        beyond, divergences = False, []
         for key_epoch in jax.random.split(key_improve, choices.epochs):
             deal = np.asarray(stratified_minibatches(key_epoch, numbers, choices.minibatches))
             for indices in deal[..., 0].astype(int):
                 gradients, distance = gradient(networks, *[part[indices] for part in table])
+                divergences.append(float(distance))
                 if choices.kl_stop and distance > settings.kl_limit:
                     beyond = True
                     break
-                networks = adam.step(networks, gradients, decayed, settings.gradient_norm)
+                rates = (decayed * pace, decayed, decayed)
+                networks = adam.step(networks, gradients, rates, settings.gradient_norm)
             if beyond:
                 stopped += 1
                 break
 
+        if choices.adapts_pace:
+            # The mean over the last pass, in which a step that stopped stays where it is.
+            wanted = np.sqrt(settings.kl_target / np.mean(divergences[-choices.minibatches :]))
+            pace = np.clip(pace * np.clip(wanted, 1 / 1.5, 1.5), 1 / 32, 2)
         squares = squares + (targets**2).sum((0, 1))
         seen = seen + samples
         looked_at.append(host.observations.reshape(samples, -1))
@@ -103,13 +111,17 @@ def train_by_hand(design, settings, shared, local, params, keys):
 
 
 def features_of(design, looked_at):
-    """Observations with the mean and deviation of all before, which start at one pseudo sample."""
-    if not design.choices.normalize_observations:
+    """Observations by the moments of all before, which start at one pseudo sample: its mean is 0
+    and its deviation 1."""
+    if design.choices.scale_observations == "none":
         return lambda observations: jnp.asarray(observations)
     width = design.features
     everything = np.concatenate([np.zeros((1, width)), *looked_at]).astype(np.float64)
     mean = everything.mean(0)
     variance = (1.0 + ((everything - mean) ** 2).sum(0)) / len(everything)
+    if design.choices.scale_observations == "small":
+        size = np.minimum(1.0, np.sqrt(variance + mean**2))
+        return lambda observations: jnp.asarray(observations) / size
     deviation = np.sqrt(variance)
     return lambda observations: jnp.clip((jnp.asarray(observations) - mean) / deviation, -10, 10)
 
@@ -201,7 +213,7 @@ class Adam:
         zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape), networks)
         self.first, self.second, self.steps = zeros, zeros, 0
 
-    def step(self, networks, gradients, rate, limit):
+    def step(self, networks, gradients, rates, limit):
         cut = []
         for gradient in gradients:
             leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(gradient)]
@@ -215,11 +227,14 @@ class Adam:
         self.second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g**2, self.second, cut)
         first_share, second_share = 1 - 0.9**self.steps, 1 - 0.999**self.steps
 
-        def moved(leaf, m, v):
+        def moved(leaf, m, v, rate):
             direction = (m / first_share) / (np.sqrt(v / second_share) + 1e-5)
             return np.asarray(leaf - rate * direction, np.float32)
 
-        return jax.tree.map(moved, networks, self.first, self.second)
+        each = zip(networks, self.first, self.second, rates, strict=True)
+        return [
+            jax.tree.map(lambda *of, rate=rate: moved(*of, rate), *parts) for *parts, rate in each
+        ]
 
 
 class Duals:
@@ -230,7 +245,7 @@ class Duals:
         self.multipliers, self.integral = np.zeros(slots), np.zeros(slots)
         self.before = [None] * slots
 
-    def step(self, costs, known, budgets):
+    def step(self, costs, known, budgets, gained):
         gains = self.settings
         for slot, (cost, budget) in enumerate(zip(costs, budgets, strict=True)):
             if not known[slot]:
@@ -247,3 +262,67 @@ class Duals:
                 raised += gains.derivative * max(0.0, (smooth - before) / budget)
                 self.before[slot] = smooth
             self.multipliers[slot] = np.clip(raised, 0.0, gains.cap)
+
+
+class Gained:
+    """Smoothed returns of episodes (0) and of steps (1), the least and the best of them."""
+
+    def __init__(self, kinds):
+        self.of = [0 if kind == "episode" else 1 for kind in kinds]
+        self.smoothed, self.least, self.best = [None, None], [0.0, 0.0], [0.0, 0.0]
+        self.spread = 0.0
+
+    def see(self, rollout, targets):
+        episodes = int(rollout.episodes)
+        returns = [rollout.episode_sums[0] / episodes if episodes else None, targets.mean()]
+        for kind, now in enumerate(returns):
+            if now is None:
+                continue
+            if self.smoothed[kind] is None:
+                self.smoothed[kind] = self.least[kind] = self.best[kind] = now
+            self.smoothed[kind] = (self.smoothed[kind] + now) / 2
+            self.least[kind] = min(self.least[kind], self.smoothed[kind])
+            self.best[kind] = max(self.best[kind], self.smoothed[kind])
+        self.spread = targets.std()
+
+    def range(self, slot):
+        kind = self.of[slot]
+        return max(self.best[kind] - self.least[kind], 0.1 * self.spread)
+
+    def gain(self, slot):
+        kind = self.of[slot]
+        return max((self.smoothed[kind] or 0.0) - self.least[kind], self.spread)
+
+
+class Multiplicative(Duals):
+    """Factors e^{K e} on each multiplier, as long as all that is paid is worth its reward."""
+
+    def __init__(self, rule, slots, settings):
+        super().__init__(rule, slots, settings)
+        self.insistence = np.zeros(slots)
+        self.smooth = np.zeros(slots)
+
+    def step(self, costs, known, budgets, gained):
+        gains, slots = self.settings, len(costs)
+        raised, integral, error = np.zeros(slots), np.zeros(slots), np.zeros(slots)
+        floor, smooth = np.zeros(slots), np.zeros(slots)
+        for slot in range(slots):
+            before = costs[slot] if self.before[slot] is None else self.smooth[slot]
+            smooth[slot] = gains.smoothing * before + (1 - gains.smoothing) * costs[slot]
+            larger = max(abs(smooth[slot]), abs(budgets[slot]))
+            error[slot] = (smooth[slot] - budgets[slot]) / larger
+            floor[slot] = gains.floor * gained.range(slot) / abs(budgets[slot])
+            integral[slot] = max(self.integral[slot], floor[slot])
+            integral[slot] *= np.exp(gains.integral * error[slot])
+            raised[slot] = integral[slot] * np.exp(gains.proportional * error[slot])
+        paid = sum(
+            raised[slot] * abs(smooth[slot]) / gained.gain(slot) for slot in range(slots)
+        )
+        for slot in np.flatnonzero(known):
+            insistence = max(0.0, self.insistence[slot] + gains.insistence * error[slot])
+            share = gains.penalty_share * np.exp(insistence)
+            shrink = min(1.0, (share + max(0.0, (1 - share) * error[slot])) / paid)
+            self.insistence[slot], self.before[slot] = insistence, True
+            self.smooth[slot] = smooth[slot]
+            self.integral[slot] = np.clip(shrink * integral[slot], floor[slot], gains.cap)
+            self.multipliers[slot] = np.clip(shrink * raised[slot], floor[slot], gains.cap)

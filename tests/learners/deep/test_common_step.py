@@ -152,7 +152,7 @@ CASES = [
     ("three", {"duals": "multiplicative", "share_critic": False}, 1e-10),
     ("slope", {"duals": "pid", "standardize": False}, 1e-10),
     # Observations are single precision, and so are their means over a rollout.
-    ("two", {"duals": "gradient", "normalize_observations": True}, 1e-4),
+    ("two", {"duals": "gradient", "scale_observations": "all"}, 1e-4),
 ]
 
 

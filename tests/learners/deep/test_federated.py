@@ -24,7 +24,7 @@ from tests.learners.deep.harness import (
 pytestmark = pytest.mark.timeout(240)
 
 ROUNDS, AGENTS = 3, 2
-NORMALIZED = {"normalize_observations": True, "share_critic": False}
+NORMALIZED = {"scale_observations": "all", "share_critic": False}
 CASES = [
     ("ppo", 1, {}),
     ("ppo", 2, NORMALIZED),

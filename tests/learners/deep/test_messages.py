@@ -33,9 +33,9 @@ def names(tree):
 @pytest.mark.parametrize("rule", ["gradient", "crpo"])
 @pytest.mark.parametrize("learner", LEARNERS)
 @pytest.mark.parametrize("shares", [True, False])
-@pytest.mark.parametrize("normalizes", [True, False])
-def test_only_actor_and_critic_and_moments_are_merged(learner, rule, shares, normalizes):
-    choices = {"share_critic": shares, "normalize_observations": normalizes, "duals": rule}
+@pytest.mark.parametrize("scales", ["small", "none"])
+def test_only_actor_and_critic_and_moments_are_merged(learner, rule, shares, scales):
+    choices = {"share_critic": shares, "scale_observations": scales, "duals": rule}
     design = designed(WORLDS["two"], 2, **choices)
     seen, opinions = [], []
 
@@ -57,7 +57,7 @@ def test_only_actor_and_critic_and_moments_are_merged(learner, rule, shares, nor
     (messages,) = seen
     expected = {("actor", None)}
     expected |= {("critic", None)} if shares else set()
-    if normalizes:
+    if scales != "none":
         expected |= {("observations", field) for field in ("weight", "mean", "squares")}
     assert names(messages) == expected
     sent = jax.tree.map(lambda leaf: leaf.shape, (messages.actor, messages.critic))

@@ -31,11 +31,17 @@ VARIANTS = {
         "epochs": 3,
         "world": "slope",
     },
+    "multiplicative": {
+        "duals": "multiplicative",
+        "cost_surrogate": "unclipped",
+        "adapts_pace": True,
+        "scale_observations": "small",
+    },
     "clipped-gradient": {
         "duals": "gradient",
         "cost_surrogate": "clipped",
         "standardize": False,
-        "normalize_observations": True,
+        "scale_observations": "all",
     },
 }
 

@@ -24,9 +24,9 @@ from tests.learners.deep.harness import (
 pytestmark = pytest.mark.timeout(240)
 
 
-@pytest.mark.parametrize("normalizes", [True, False])
-def test_the_merged_policy_is_the_mean_weighed_by_objective_scale(normalizes):
-    design = designed(WORLDS["two"], 2, weigh_merge=True, normalize_observations=normalizes)
+@pytest.mark.parametrize("scales", ["small", "all", "none"])
+def test_the_merged_policy_is_the_mean_weighed_by_objective_scale(scales):
+    design = designed(WORLDS["two"], 2, weigh_merge=True, scale_observations=scales)
     learner, hparams = LEARNERS["ppo"](design), settings()
     shared, local = learner.init(jax.random.key(0), agent_at(mixed_agents(), 0), hparams)
     other = shared._replace(actor=jax.tree.map(lambda leaf: leaf + 1.0, shared.actor))
@@ -49,7 +49,7 @@ def test_the_merged_policy_is_the_mean_weighed_by_objective_scale(normalizes):
     expected = jax.tree.map(lambda leaf: leaf + 0.75, shared.actor)
     for got, wanted in zip(jax.tree.leaves(merged.actor), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-6)
-    assert (merged.observations is not None) == normalizes
+    assert (merged.observations is not None) == (scales != "none")
 
 
 def test_objective_scale_is_the_reward_weight_and_the_weighed_multipliers():
