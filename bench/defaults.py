@@ -35,7 +35,7 @@ from fedjax_rl.terminal.live import working
 ALGORITHM = "fedppo"
 LAWS = {
     "proportional_gain": "uniform:0.5:3",
-    "integral_gain": "loguniform:0.03:0.3",
+    "integral_gain": "loguniform:0.05:0.4",
     "dual_smoothing": "uniform:0:0.8",
     "penalty_share": "loguniform:0.2:1",
     "insistence": "loguniform:0.02:0.3",

@@ -79,8 +79,11 @@ def rescaled(returns: Moments | None, targets: jax.Array) -> tuple[Moments | Non
     chex.assert_rank(targets, 3)
     if returns is None:
         return None, jnp.ones(targets.shape[-1])
-    # The size before these targets: critics are fitted in the units in which they spoke.
-    return running.updated(returns, targets), running.root_mean_square(returns)
+    # With these targets: critics are fitted in the units in which they will speak next. In those
+    # in which they spoke, every rise of the size would raise what they say, hence the targets
+    # that are bootstrapped from it, hence the size.
+    returns = running.updated(returns, targets)
+    return returns, running.root_mean_square(returns)
 
 
 def batch_of(

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from fedjax_rl.learners.deep.agent import DeepAgent
 from fedjax_rl.learners.deep.rollout import Rollout
 from fedjax_rl.ops.duals import Worth, in_budgets
+from fedjax_rl.ops.returns import generalized_advantages
 
 SMOOTHING = 0.5
 """Share of the old return kept in the smoothed one: one rollout has few episodes."""
@@ -46,17 +47,26 @@ def no_rewards() -> RewardRange:
     return RewardRange(nothing, nothing, nothing, jnp.zeros(2, bool), jnp.zeros(()))
 
 
-def updated(before: RewardRange, rollout: Rollout, targets: jax.Array) -> RewardRange:
+def updated(
+    before: RewardRange, rollout: Rollout, targets: jax.Array, discount: jax.Array
+) -> RewardRange:
     """The range with one more rollout.
+
+    What was gained is counted in rewards that were seen, up to the end of the episode or of the
+    rollout: what a critic expects beyond rises as it learns, and nobody has gained that.
 
     Args:
         before: so far.
-        rollout: its finished episodes.
+        rollout: its finished episodes, and rewards [T, B].
         targets: [T, B], estimates of discounted returns of the reward.
+        discount: γ, scalar.
     """
-    chex.assert_rank(targets, 2)
+    chex.assert_rank([targets, discount], [2, 0])
     episodes = jnp.maximum(rollout.episodes, 1)
-    now = jnp.stack([rollout.episode_sums[0] / episodes, targets.mean()])
+    rewards = rollout.signals[..., :1]
+    nothing, ended = jnp.zeros_like(rewards), rollout.terminated | rollout.truncated
+    seen = generalized_advantages(rewards, nothing, nothing, ended, discount[None], jnp.ones(1))
+    now = jnp.stack([rollout.episode_sums[0] / episodes, seen.mean()])
     known = jnp.stack([rollout.episodes > 0, jnp.ones((), bool)])
     mixed = SMOOTHING * before.smoothed + (1.0 - SMOOTHING) * now
     smoothed = jnp.where(known, jnp.where(before.seen, mixed, now), before.smoothed)

@@ -62,7 +62,9 @@ def acted(
     )
     values = values_of(design, shared, local, rollout)
     estimates = estimate(rollout, values, agent, hparams)
-    rewards = updated(local.rewards, rollout, estimates.targets[..., 0])
+    rewards = updated(
+        local.rewards, rollout, estimates.targets[..., 0], jnp.asarray(hparams.discount)
+    )
     return Experience(
         rollout=rollout,
         environments=environments,

@@ -64,7 +64,7 @@ def train_by_hand(design, settings, shared, local, params, keys):
         costs, known = measured(task, host, final, running_sums, running_weights, task.time_limit)
         advantages = advantages_of(task, settings, host, now, last, final)
         targets = advantages + now
-        gained.see(host, targets[..., 0])
+        gained.see(host, targets[..., 0], settings.discount)
         duals.step(costs, known, task.budgets, gained)
         history.append(duals.multipliers.copy())
         normaliser = 1.0 + duals.multipliers.sum()
@@ -78,7 +78,8 @@ def train_by_hand(design, settings, shared, local, params, keys):
         features = prepare(host.observations)
         old = design.distribution.log_prob(design.actor.apply(networks[0], features), host.actions)
         table = [features, host.time_left[:-1], host.actions, old, reward_part, cost_part]
-        table.append(targets / size)
+        squares, seen = squares + (targets**2).sum((0, 1)), seen + targets[..., 0].size
+        table.append(targets / (np.sqrt(squares / seen) if choices.scale_returns else size))
         samples = choices.rollout * choices.envs
         table = [np.asarray(part).reshape(samples, *np.shape(part)[2:]) for part in table]
         decayed = settings.learning_rate * (
@@ -104,8 +105,6 @@ def train_by_hand(design, settings, shared, local, params, keys):
             # The mean over the last pass, in which a step that stopped stays where it is.
             wanted = np.sqrt(settings.kl_target / np.mean(divergences[-choices.minibatches :]))
             pace = np.clip(pace * np.clip(wanted, 1 / 1.5, 1.5), 1 / 32, 2)
-        squares = squares + (targets**2).sum((0, 1))
-        seen = seen + samples
         looked_at.append(host.observations.reshape(samples, -1))
     return Trained(networks, duals.multipliers, np.array(history), stopped)
 
@@ -272,9 +271,14 @@ class Gained:
         self.smoothed, self.least, self.best = [None, None], [0.0, 0.0], [0.0, 0.0]
         self.spread = 0.0
 
-    def see(self, rollout, targets):
+    def see(self, rollout, targets, discount):
         episodes = int(rollout.episodes)
-        returns = [rollout.episode_sums[0] / episodes if episodes else None, targets.mean()]
+        later, seen = np.zeros(targets.shape[1]), []
+        for time in reversed(range(len(targets))):
+            going = ~(rollout.terminated[time] | rollout.truncated[time])
+            later = rollout.signals[time, :, 0] + discount * going * later
+            seen.append(later)
+        returns = [rollout.episode_sums[0] / episodes if episodes else None, np.mean(seen)]
         for kind, now in enumerate(returns):
             if now is None:
                 continue
