@@ -27,9 +27,19 @@ from tests.learners.deep.harness import federation as federated
 pytestmark = pytest.mark.timeout(240)
 
 
-def rollout(episodes, total):
-    """What a rollout says of the reward: how many episodes ended, and the sum of their returns."""
-    return SimpleNamespace(episodes=jnp.int32(episodes), episode_sums=jnp.array([total, 0.0]))
+DISCOUNT = jnp.float32(0.5)
+
+
+def rollout(episodes, total, rewards=((0.0,),), ended=((False,),)):
+    """What a rollout says of the reward: how many episodes ended, the sum of their returns, and
+    rewards and ends [T, B] of its steps."""
+    return SimpleNamespace(
+        episodes=jnp.int32(episodes),
+        episode_sums=jnp.array([total, 0.0]),
+        signals=jnp.array(rewards)[..., None],
+        terminated=jnp.array(ended),
+        truncated=jnp.zeros_like(jnp.array(ended)),
+    )
 
 
 def seen(*rollouts):
@@ -37,8 +47,18 @@ def seen(*rollouts):
     rewards = reward_range.no_rewards()
     for episodes, total, mean, deviation in rollouts:
         targets = jnp.array([[mean - deviation, mean + deviation]])
-        rewards = reward_range.updated(rewards, rollout(episodes, total), targets)
+        one = rollout(episodes, total, ((mean,),))
+        rewards = reward_range.updated(rewards, one, targets, DISCOUNT)
     return rewards
+
+
+def test_a_return_counts_rewards_seen_until_an_episode_or_the_rollout_ends():
+    """Of two environments: 1, 2 | 4 with an end after the second step, and 0, 8, 0."""
+    rewards, ended = ((1.0, 0.0), (2.0, 8.0), (4.0, 0.0)), ((False,) * 2, (True, False), (False,) * 2)
+    one = rollout(1, 3.0, rewards, ended)
+    got = reward_range.updated(reward_range.no_rewards(), one, jnp.full((3, 2), 1e6), DISCOUNT)
+    # 1 + 2/2, 2, 4; 0 + 8/2, 8, 0: whatever critics expect.
+    np.testing.assert_allclose(got.smoothed[1], (2 + 2 + 4 + 4 + 8 + 0) / 6, rtol=1e-6)
 
 
 def test_returns_are_smoothed_and_their_least_and_best_are_kept():
@@ -52,7 +72,7 @@ def test_returns_are_smoothed_and_their_least_and_best_are_kept():
 def test_without_an_episode_there_is_no_return_of_one():
     rewards = seen((0, 0.0, 1.0, 0.5))
     assert rewards.seen.tolist() == [False, True]
-    first = reward_range.updated(rewards, rollout(1, -7.0), jnp.zeros((1, 2)))
+    first = reward_range.updated(rewards, rollout(1, -7.0), jnp.zeros((1, 2)), DISCOUNT)
     assert float(first.least[0]) == float(first.best[0]) == -7.0
 
 

@@ -5,14 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fedjax_rl.envs.known import constant_reward
 from fedjax_rl.execution.sweep import sweep
 from fedjax_rl.execution.train import start, train
 from fedjax_rl.federation.aggregate import parameter_mean
 from fedjax_rl.federation.round import FederationSettings, federate
+from fedjax_rl.ops.moments import root_mean_square
 from tests.learners.deep.harness import (
     LEARNERS,
     WORLDS,
     agent_at,
+    agents_of,
     close,
     designed,
     federation,
@@ -87,3 +90,15 @@ def test_a_sweep_over_seeds_is_the_single_runs():
     for member, end in enumerate(ends):
         close(agent_at(spans[-1].state, member), end)
     assert moved(ends[0].shared, ends[1].shared) > 0.01
+
+
+def test_values_that_are_bootstrapped_do_not_outgrow_the_truth():
+    """A reward of 1 for ever is worth 1/(1 − γ) = 100, and a critic starts below it."""
+    design = designed(constant_reward(), 1, envs=8, rollout=20)
+    algorithm = federate(LEARNERS["ppo"](design), parameter_mean(), num_agents=1)
+    sizes = []
+    for rounds in (5, 15, 40):
+        _, last, _ = run(algorithm, agents_of(design.task, [[1]]), rounds, discount=0.99)
+        sizes.append(float(root_mean_square(agent_at(last.local.returns, 0))[0]))
+    assert sizes == sorted(sizes) and sizes[-1] > 20, "it learns"
+    assert sizes[-1] < 100
