@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from fedjax_rl.algorithm import Pytree
 from fedjax_rl.errors import InvalidInput
@@ -41,17 +42,31 @@ def in_groups(size: int) -> AgentMap:
         def in_turn(*arguments: Pytree) -> Pytree:
             axes = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(arguments)
             own = [part for part, axis in zip(arguments, axes, strict=True) if axis == 0]
-            leaves = jax.tree.leaves(own)
+            leaves, structure = jax.tree.flatten(own)
+            # Arrays without entries go around: what is cut into groups must have some.
+            full = [leaf for leaf in leaves if leaf.size]
             # Where agents have nothing of their own, there is nothing to take in turn.
-            if not leaves or len(leaves[0]) <= size:
+            if not full or len(full[0]) <= size:
                 return together(*arguments)
+            outcome: list[Any] = []
 
-            def one(own: list[Pytree]) -> Pytree:
-                rest = iter(own)
+            def one(full: list[Pytree]) -> Pytree:
+                filled = iter(full)
+                each = [next(filled) if leaf.size else leaf[0] for leaf in leaves]
+                rest = iter(jax.tree.unflatten(structure, each))
                 pairs = zip(arguments, axes, strict=True)
-                return function(*(next(rest) if axis == 0 else part for part, axis in pairs))
+                made = function(*(next(rest) if axis == 0 else part for part, axis in pairs))
+                outcome[:] = jax.tree.flatten(made)
+                return [leaf for leaf in outcome[0] if jnp.size(leaf)]
 
-            return jax.lax.map(one, own, batch_size=size)
+            computed = iter(jax.lax.map(one, full, batch_size=size))
+            made = [
+                next(computed)
+                if jnp.size(leaf)
+                else jnp.zeros((len(leaves[0]), *leaf.shape), leaf.dtype)
+                for leaf in outcome[0]
+            ]
+            return jax.tree.unflatten(outcome[1], made)
 
         return in_turn
 

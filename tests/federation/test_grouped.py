@@ -44,11 +44,24 @@ def test_outputs_common_to_all_agents_stay_common():
     np.testing.assert_array_equal(own, 3.0 + np.arange(5.0))
 
 
+def test_arrays_without_entries_go_around():
+    """As the multipliers of agents without constraints, or the cuts where no time limit cuts."""
+
+    def one(own, nothing):
+        return {"sum": own + nothing.sum(), "nothing": nothing, "none": jnp.zeros((0, 2), int)}
+
+    arguments = jnp.arange(5.0), jnp.zeros((5, 0, 3))
+    got, expected = in_groups(2)(one)(*arguments), jax.vmap(one)(*arguments)
+    assert got["none"].shape == (5, 0, 2) and got["none"].dtype == expected["none"].dtype
+    jax.tree.map(np.testing.assert_array_equal, got, expected)
+
+
 @pytest.mark.slow
-def test_federated_agents_learn_the_same_in_groups():
+@pytest.mark.parametrize(("kind", "choices"), [("ppo", {}), ("natural", {"common_step": True})])
+def test_federated_agents_learn_the_same_in_groups(kind, choices):
     world = strip("episode", "step", budgets=(4.0, 0.2), max_steps_in_episode=5, spread=0.9)
     agents = agents_of(world, [[1, 1], [0, 1], [1, 0]])
-    _, learner, together = federation("two", "ppo", 2, 3)
+    _, learner, together = federation("two", kind, 2, 3, **choices)
     grouped = federate(learner, parameter_mean(), num_agents=3, agent_map=in_groups(2))
     first, expected, _ = run(together, agents, 3)
     _, got, _ = run(grouped, agents, 3)
