@@ -12,7 +12,6 @@ members of one program that is compiled once.
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import tempfile
 from collections.abc import Iterator
@@ -66,6 +65,19 @@ class Target(NamedTuple):
     high: float
 
 
+QUICK = {
+    "chain": Target(
+        {
+            **{"problem": "chain", "rounds": 2, "evaluate_every": 1, "window": 1, "episodes": 100},
+            **{"envs": 4, "rollout": 12, "hidden": (4,)},
+        },
+        0.125,
+        0.5,
+    )
+}
+"""At a size that shows that it runs."""
+
+
 class Sought(NamedTuple):
     """A task and the programs that run its trials."""
 
@@ -77,10 +89,7 @@ class Sought(NamedTuple):
 
 def measure(quick: bool) -> dict[str, Any]:
     """Searches, and runs the best trial and the defaults on the tasks that were held out."""
-    tuned, held_out = targets("tuned"), targets("held-out")
-    if quick:
-        tuned = {name: shortened(tuned[name]) for name in ("cartpole-pos2", "random-mdp")}
-        held_out = {"pendulum": shortened(held_out["pendulum"])}
+    tuned, held_out = (QUICK, QUICK) if quick else (targets("tuned"), targets("held-out"))
     trials, batch, seeds = (2, 2, 1) if quick else (TRIALS, BATCH, SEEDS)
     tried = searched(tuned, trials, batch, seeds)
     best = max(tried, key=lambda trial: trial["score"])
@@ -88,6 +97,8 @@ def measure(quick: bool) -> dict[str, Any]:
     chosen = {"best": best["settings"], "defaults": defaults}
     return {
         "laws": LAWS,
+        "breach": BREACH,
+        "seeds": seeds,
         "targets": {
             name: target._asdict() | {"tuned": name in tuned}
             for name, target in (tuned | held_out).items()
@@ -136,23 +147,13 @@ def finite_target() -> Target:
     return Target(settings, low, float(optimum))
 
 
-def shortened(target: Target) -> Target:
-    """The same at a size that shows that it runs."""
-    small = {"rounds": 2, "evaluate_every": 1, "envs": 2, "rollout": 8, "hidden": (4,)}
-    return target._replace(settings=target.settings | small | {"window": 1, "episodes": 100})
-
-
-def searched(
-    tuned: dict[str, Target], trials: int, batch: int, seeds: int
-) -> list[dict[str, Any]]:
+def searched(tuned: dict[str, Target], trials: int, batch: int, seeds: int) -> list[dict[str, Any]]:
     """Every trial with its settings, its score on each task and the least of them."""
     laws = {name: (law, law_of(DeepConfig, name, law)) for name, law in LAWS.items()}
     sought = {name: seek(target, batch, seeds) for name, target in tuned.items()}
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        kept = os.environ.get("FEDJAX_RL_STUDY", folder)
-        study = Study(pathlib.Path(kept) / "study.db", laws, True, "tpe", SAMPLE_SEED)
-        with study:
+        with Study(pathlib.Path(folder) / "study.db", laws, True, "tpe", SAMPLE_SEED) as study:
             while len(results) < trials:
                 first = len(results)
                 for _ in range(min(batch, trials - first)):

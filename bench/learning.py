@@ -14,93 +14,75 @@ import yaml
 from fedjax_rl.cli import main
 from fedjax_rl.statistics import interquartile_mean, stratified_bootstrap
 
-REFERENCES = ("fed", "omniscient", "no-communication", "unconstrained")
+REFERENCES = ("fed", "omniscient", "no-communication")
 WINDOW = 4
-RUNS: dict[str, str] = {
-    "cartpole-pos2": "--problem cartpole-pos2 --seeds 10 --rounds 100 --evaluate-every 5",
-    "acrobot-theta1-2": "--problem acrobot-theta1-2 --seeds 10 --rounds 300 --evaluate-every 15",
-    "acrobot-easier-empty-left-bottom": (
-        "--problem acrobot-easier-empty-left-bottom --seeds 10 --rounds 200 --evaluate-every 10"
-    ),
-    "inverted-pendulum-adj3": (
-        "--problem inverted-pendulum-adj3 --seeds 10 --rounds 150 --evaluate-every 10"
-    ),
-    "pendulum": "--problem pendulum --seeds 10 --rounds 300 --evaluate-every 15",
-    "point-robot": "--problem point-robot --seeds 10 --rounds 300 --evaluate-every 15",
-    "mountain-car-continuous": (
-        "--problem mountain-car-continuous --seeds 10 --rounds 80 --evaluate-every 5"
-    ),
-    "cartpole-pos2-paper": (
-        "--preset paper --problem cartpole-pos2 --seeds 10 --rounds 100 --evaluate-every 10"
-    ),
-    "acrobot-theta1-2-paper": (
-        "--preset paper --problem acrobot-theta1-2 --seeds 10 --rounds 30 --evaluate-every 3"
-    ),
-    "inverted-pendulum-adj3-paper": (
-        "--preset paper --problem inverted-pendulum-adj3 --seeds 10 --rounds 60 --evaluate-every 6"
-    ),
+ROUNDS: dict[str, int] = {
+    "cartpole-pos2": 100,
+    "acrobot-theta1-2": 200,
+    "acrobot-easier-empty-left-bottom": 200,
+    "inverted-pendulum-adj3": 150,
+    "pendulum": 200,
+    "point-robot": 200,
+    "mountain-car-continuous": 80,
 }
-"""The command line of each row of the table, behind ``fedjax-rl run fedppo --compare``: every task
-by the defaults, and the paper's three by the paper's settings."""
-EQUAL = ("acrobot-theta1-2", "point-robot")
-"""Rows that are run again with ``--merge-by equal``."""
+"""Every task at its own number of agents, by the defaults and nothing else."""
+SIZES: dict[str, str] = {
+    **{
+        f"{name}, N = {agents}, E = {local_steps}": (
+            f"--problem {problem} --agents {agents} --local-steps {local_steps} --seeds 5 "
+            f"--rounds {rounds // local_steps} --evaluate-every {rounds // local_steps // 20}"
+        )
+        for name, problem, rounds in (
+            ("cartpole-pos2", "cartpole-pos2", 100),
+            ("random-mdp", "random-mdp", 200),
+        )
+        for agents, local_steps in ((2, 1), (4, 1), (8, 1), (4, 4))
+    }
+}
+"""Agents and local steps, at as many samples for each agent."""
 QUICK = (
     "--problem constrained-bandit --seeds 2 --envs 4 --rollout 8 --rounds 3 --evaluate-every 1 "
-    "--window 2 --hidden 4 --minibatches 1 --epochs 1 --episodes 100"
+    "--window 2 --hidden 4 --minibatches 1 --epochs 1 --episodes 100 --confirm-episodes none"
 )
 
 
+def commands() -> dict[str, str]:
+    """The command line of each row, behind ``fedjax-rl run fedppo``."""
+    tasks = {
+        name: f"--problem {name} --seeds 10 --rounds {rounds} --evaluate-every {rounds // 20}"
+        for name, rounds in ROUNDS.items()
+    }
+    return tasks | SIZES
+
+
 def measure(quick: bool) -> dict[str, Any]:
-    """Runs every command into directories and makes the table from them."""
+    """Runs every command with every reference and makes the table from them."""
+    chosen = {"quick": QUICK} if quick else commands()
+    return {"runs": {name: measured(name, command) for name, command in chosen.items()}}
+
+
+def measured(name: str, command: str) -> dict[str, Any]:
+    """The rows of one command: the federation beside its references."""
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
-        commands = {"quick": QUICK} if quick else RUNS
-        for name, command in commands.items():
-            arguments = ["run", "fedppo", *command.split()]
-            assert main([*arguments, "--compare", "--out", str(root / name)]) == 0
-            if name in EQUAL:
-                equal = ["--merge-by", "equal", "--out", str(root / f"{name}-equal")]
-                assert main([*arguments, *equal]) == 0
-        return table(root, commands)
+        for who in REFERENCES:
+            options = [*command.split(), "--reference", who]
+            assert main(["run", "fedppo", *options, "--out", str(root / who)]) == 0, (name, who)
+        config = yaml.safe_load((root / "fed" / "config.yaml").read_text())
+        return {
+            "command": f"fedjax-rl run fedppo {command}",
+            "problem": config["problem"],
+            "initial_reward": float(np.nanmean(first_rewards(root / "fed"))),
+            "hidden": config["hidden"],
+            "rows": {who: row(root / who) for who in REFERENCES},
+        }
 
 
-def table(root: pathlib.Path, commands: dict[str, str]) -> dict[str, Any]:
-    """The figures of every run directory, by name and reference."""
-    return {
-        "runs": {
-            name: {"command": f"fedjax-rl run fedppo {command} --compare", **run(root / name)}
-            for name, command in commands.items()
-        },
-    }
-
-
-def run(directory: pathlib.Path) -> dict[str, Any]:
-    """The rows of one comparison, normalised between a first policy and the omniscient agent."""
-    folders = {who: directory if who == "fed" else directory / who for who in REFERENCES}
-    equal = directory.with_name(f"{directory.name}-equal")
-    if equal.is_dir():
-        folders = {"fed": directory, "equal": equal, **folders}
-    rewards = {who: window_of(folder, "reward") for who, folder in folders.items()}
-    low = float(np.nanmean(first_rewards(folders["fed"])))
-    high = interquartile_mean(rewards["omniscient"].mean(1))
-    rows = {who: row(folder, rewards[who], low, high) for who, folder in folders.items()}
-    config = yaml.safe_load((directory / "config.yaml").read_text())
-    return {"initial_reward": low, "hidden": config["hidden"], "rows": rows}
-
-
-def row(folder: pathlib.Path, reward: np.ndarray, low: float, high: float) -> dict[str, Any]:
-    """One reference: reward and costs over seeds, each a mean over the last evaluations.
-
-    Args:
-        folder: run directory.
-        reward: [seeds, policies].
-        low: reward of the first policy.
-        high: reward of the omniscient agent.
-    """
+def row(folder: pathlib.Path) -> dict[str, Any]:
+    """One run: reward and costs over seeds, each a mean over the last evaluations."""
     summary = json.loads((folder / "summary.json").read_text())
     budgets = summary["budgets"]
-    by_seed = reward.mean(1)
-    normalized = (by_seed - low) / (high - low)
+    by_seed = window_of(folder, "reward").mean(1)
     shares = {name: window_of(folder, f"cost/{name}") / budget for name, budget in budgets.items()}
     worst = np.stack([share.max(1) for share in shares.values()]).max(0)
     within_budgets = worst <= 1.0 + summary["feasibility_tolerance"]
@@ -109,7 +91,6 @@ def row(folder: pathlib.Path, reward: np.ndarray, low: float, high: float) -> di
         "samples_per_agent": summary["environment_steps_per_agent"],
         "samples": summary["environment_steps"],
         "reward": interval(by_seed),
-        "normalized": interval(normalized),
         "worst_seed_reward": float(by_seed.min()),
         "cost_over_budget": {name: interval(share.max(1)) for name, share in shares.items()},
         "mean_cost_over_budget": {
@@ -119,6 +100,9 @@ def row(folder: pathlib.Path, reward: np.ndarray, low: float, high: float) -> di
         "worst_cost_over_budget": float(worst.max()),
         "bytes_exchanged": summary["bytes_exchanged"],
         "seconds": summary["seconds"],
+        "collapses": summary["collapses"],
+        "cumulative_violation": summary["cumulative_violation"],
+        "recommended": sum(one["round"] is not None for one in summary.get("recommended") or []),
         "curve": curve(folder, budgets),
     }
 

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from bench import report_speed, report_stale
+from bench import report_defaults, report_speed, report_stale
 from bench.measured import FIGURES, ROOT, load
 from bench.report_attainable import attainable
 from bench.report_deep import draw_learned, learned
@@ -242,3 +242,4 @@ if __name__ == "__main__":
     draw_learned(load("learning"), FIGURES)
     report_stale.draw_gradients(load("gradients"), FIGURES / "gradients.png")
     report_speed.write()
+    report_defaults.write()

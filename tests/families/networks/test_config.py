@@ -46,11 +46,7 @@ BAD_SHAPES = [
     *(("hidden", value) for value in (64, "88", None)),
     *((name, value) for name in ("vary", "problem_args") for value in (None, "a=1", 3)),
     *(("budgets", value) for value in (20, "20", ("x",), (True,))),
-    *(
-        (name, value)
-        for name in ("standardize", "scale_returns")
-        for value in (3, "maybe", None)
-    ),
+    *((name, value) for name in ("standardize", "scale_returns") for value in (3, "maybe", None)),
 ]
 """Of settings from a file, which may be anything."""
 

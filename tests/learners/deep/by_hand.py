@@ -319,9 +319,7 @@ class Multiplicative(Duals):
             integral[slot] = max(self.integral[slot], floor[slot])
             integral[slot] *= np.exp(gains.integral * error[slot])
             raised[slot] = integral[slot] * np.exp(gains.proportional * error[slot])
-        paid = sum(
-            raised[slot] * abs(smooth[slot]) / gained.gain(slot) for slot in range(slots)
-        )
+        paid = sum(raised[slot] * abs(smooth[slot]) / gained.gain(slot) for slot in range(slots))
         for slot in np.flatnonzero(known):
             insistence = max(0.0, self.insistence[slot] + gains.insistence * error[slot])
             share = gains.penalty_share * np.exp(insistence)

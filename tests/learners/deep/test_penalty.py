@@ -54,7 +54,10 @@ def seen(*rollouts):
 
 def test_a_return_counts_rewards_seen_until_an_episode_or_the_rollout_ends():
     """Of two environments: 1, 2 | 4 with an end after the second step, and 0, 8, 0."""
-    rewards, ended = ((1.0, 0.0), (2.0, 8.0), (4.0, 0.0)), ((False,) * 2, (True, False), (False,) * 2)
+    rewards, ended = (
+        ((1.0, 0.0), (2.0, 8.0), (4.0, 0.0)),
+        ((False,) * 2, (True, False), (False,) * 2),
+    )
     one = rollout(1, 3.0, rewards, ended)
     got = reward_range.updated(reward_range.no_rewards(), one, jnp.full((3, 2), 1e6), DISCOUNT)
     # 1 + 2/2, 2, 4; 0 + 8/2, 8, 0: whatever critics expect.
