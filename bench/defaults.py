@@ -152,20 +152,22 @@ def searched(tuned: dict[str, Target], trials: int, batch: int, seeds: int) -> l
     laws = {name: (law, law_of(DeepConfig, name, law)) for name, law in LAWS.items()}
     sought = {name: seek(target, batch, seeds) for name, target in tuned.items()}
     results: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        with Study(pathlib.Path(folder) / "study.db", laws, True, "tpe", SAMPLE_SEED) as study:
-            while len(results) < trials:
-                first = len(results)
-                for _ in range(min(batch, trials - first)):
-                    study.ask()
-                asked = study.trials()[first:]
-                scores = batch_scores(sought, asked, first)
-                for index, trial in enumerate(asked):
-                    by_task = {name: scores[name][index] for name in sought}
-                    score = min(one["score"] for one in by_task.values())
-                    study.tell(trial, score, [])
-                    results.append({"settings": trial.drawn, "score": score, "tasks": by_task})
-                    print(line(results[-1]), flush=True)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Study(pathlib.Path(folder) / "study.db", laws, True, "tpe", SAMPLE_SEED) as study,
+    ):
+        while len(results) < trials:
+            first = len(results)
+            for _ in range(min(batch, trials - first)):
+                study.ask()
+            asked = study.trials()[first:]
+            scores = batch_scores(sought, asked, first)
+            for index, trial in enumerate(asked):
+                by_task = {name: scores[name][index] for name in sought}
+                score = min(one["score"] for one in by_task.values())
+                study.tell(trial, score, [])
+                results.append({"settings": trial.drawn, "score": score, "tasks": by_task})
+                print(line(results[-1]), flush=True)
     return results
 
 

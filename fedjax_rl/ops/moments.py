@@ -80,7 +80,7 @@ def normalized(moments: Moments, samples: jax.Array, clip: float = 10.0) -> jax.
 
 
 def enlarged(moments: Moments, samples: jax.Array, clip: float = 10.0) -> jax.Array:
-    """x / min(1, √E x²): what is small is brought to size 1, and the rest is left as it is.
+    """X / min(1, √E x²): what is small is brought to size 1, and the rest is left as it is.
 
     Not centred, and no more than ``clip`` in magnitude unless x is.
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fedjax_rl.algorithm import Pytree
 from fedjax_rl.errors import InvalidInput
@@ -111,6 +112,32 @@ def actor(
         return network(GaussianActor(tuple(hidden), dimension, activation), features)
     outputs = distribution.num_parameters
     return network(MLP(tuple(hidden), outputs, activation, SMALL_GAIN), features)
+
+
+def bounded(network: Network, low: np.ndarray, high: np.ndarray) -> Network:
+    """An actor of vectors whose means stay within the bounds of actions.
+
+        m + h tanh(μ / h),   m = (low + high) / 2,   h = (high − low) / 2
+
+    Actions are clipped to their bounds, so that a mean far outside does what one at the bound
+    does: nothing would tell it to come back. Where a bound is infinite it is left alone.
+
+    Args:
+        network: an actor of D-vectors: parameters [..., 2 D], means before log deviations.
+        low: [D].
+        high: [D].
+    """
+    finite = np.isfinite(low) & np.isfinite(high)
+    low, high = np.where(finite, low, -1.0), np.where(finite, high, 1.0)
+    middle, half = (low + high) / 2.0, (high - low) / 2.0
+
+    def apply(parameters: Pytree, observations: jax.Array) -> jax.Array:
+        outputs = network.apply(parameters, observations)
+        means, log_deviations = outputs[..., : len(low)], outputs[..., len(low) :]
+        squashed = (middle + half * jnp.tanh(means / half)).astype(outputs.dtype)
+        return jnp.concatenate([jnp.where(finite, squashed, means), log_deviations], -1)
+
+    return Network(network.init, apply)
 
 
 def critic(features: int, heads: int, hidden: Sequence[int], activation: str) -> Network:

@@ -16,7 +16,6 @@ from fedjax_rl.learners.deep.state import Batch, DeepLocal, DeepShared
 from fedjax_rl.ops import moments as running
 from fedjax_rl.ops.moments import Moments
 
-
 SCALES = {"small": running.enlarged, "all": running.normalized}
 """Of observations, by their running moments."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from fedjax_rl.envs.task import Task, is_discrete
 from fedjax_rl.errors import InvalidInput, flag
 from fedjax_rl.policies.distributions import Distribution, categorical, diagonal_gaussian
-from fedjax_rl.policies.networks import Network, actor, critic
+from fedjax_rl.policies.networks import Network, actor, bounded, critic
 
 
 class Choices(NamedTuple):
@@ -152,11 +152,12 @@ def design_of(task: Task, slots: int, choices: Choices) -> Design:
         low = np.broadcast_to(np.asarray(space.low, np.float32), (dimension,))
         high = np.broadcast_to(np.asarray(space.high, np.float32), (dimension,))
     hidden, activation = choices.hidden, choices.activation
+    policy = actor(distribution, features, hidden, activation)
     return Design(
         task=task,
         choices=choices,
         distribution=distribution,
-        actor=actor(distribution, features, hidden, activation),
+        actor=bounded(policy, low, high) if len(low) else policy,
         critic=critic(features, 1, hidden, activation),
         cost_critic=critic(features + 1, slots, hidden, activation),
         features=features,
