@@ -56,7 +56,7 @@ def yes(*shape: int) -> jax.Array:
 
 
 GAINS = DualSettings(*[jnp.float32(1.0)] * len(DualSettings._fields))
-WORTH = Worth(ones(2), ones(2), ones(2), ones())
+WORTH = Worth(ones(2), ones(2), ones(2), ones(2), ones())
 THREE = moments.no_moments(3)
 DESIGN = designed(WORLDS["two"], 2, envs=2, rollout=4)
 AGENT = agent_at(agents_of(WORLDS["two"], [[1, 1]]), 0)

@@ -69,12 +69,14 @@ class Worth(NamedTuple):
         unit: R / |d| [K], returns per budget.
         gained: G [K], the reward gained over the least seen, in the unit of R.
         weights: w [K], the agent's share of each constraint; 0 on padding.
+        climb: u [K] in [0, 1], the share of R that was gained lately.
         others: scalar, Σ w λ |J| / G of all other agents.
     """
 
     unit: jax.Array
     gained: jax.Array
     weights: jax.Array
+    climb: jax.Array
     others: jax.Array
 
 
@@ -183,12 +185,14 @@ def multiplicative(
 ) -> DualState:
     """Multiplicative weights with a proportional factor, whose penalty never exceeds its worth.
 
-        e = (J − d) / max(|J|, |d|),  I ← max(I e^{K_I e}, ε R/|d|),  λ = I e^{K_P e}
+        e = (J − d) / max(|J|, |d|), times 1 − u where it is above 0
+        I ← max(I e^{K_I e}, ε (1 − u) R/|d|),   λ = I e^{K_P e}
         λ, I ← κ λ, κ I   with   κ = min(1, (ρ_j + [(1 − ρ_j) e]₊) / (Σ w λ |J| / G))
 
     Exponentiated gradient ascent (Kivinen and Warmuth 1997) moves λ by factors: from a small
     start it finds the scale that a task needs, of which no gain has to know, and the reward is
-    learned before costs weigh. The proportional factor is what damps it: e falls when J does.
+    learned before costs weigh: as long as it climbs, by the share u of its range lately, costs
+    wait. The proportional factor is what damps λ: e falls when J does.
     The sum, over all agents, is what the policy pays for costs out of the reward G that it has
     gained over the least seen. Below 1, giving that reward up does not pay, and λ is not wound up
     further. A budget that stays broken insists: ρ_j rises slowly from ρ, past 1 if it must, and
@@ -198,14 +202,14 @@ def multiplicative(
         state: multipliers, I and smoothed costs before.
         cost_estimate: J [K].
         budgets: d [K].
-        worth: R / |d|, G, w and the penalty of the other agents.
+        worth: R / |d|, G, w, u and the penalty of the other agents.
         settings: gains, smoothing, ε, ρ and λ_max.
     """
     chex.assert_rank(cost_estimate, 1)
-    chex.assert_equal_shape([state.multipliers, cost_estimate, budgets, *worth[:3]])
+    chex.assert_equal_shape([state.multipliers, cost_estimate, budgets, *worth[:4]])
     multipliers, integral, smoothed, error = raised(state, cost_estimate, budgets, worth, settings)
     shared = penalty(multipliers, smoothed, worth) + worth.others
-    floor = settings.floor * worth.unit
+    floor = floor_of(worth, settings)
     insistence = jnp.maximum(state.insistence + settings.insistence * error, 0.0)
     share = settings.penalty_share * jnp.exp(insistence)
     allowed = share + jnp.maximum((1.0 - share) * error, 0.0)
@@ -231,7 +235,7 @@ def raised(
         state: multipliers, I and smoothed costs before.
         cost_estimate: J [K].
         budgets: d [K].
-        worth: R / |d|.
+        worth: R / |d| and u.
         settings: gains, smoothing and ε.
     """
     chex.assert_rank(cost_estimate, 1)
@@ -242,10 +246,21 @@ def raised(
     # and a budget of 0 counts at all.
     larger = jnp.maximum(jnp.abs(smoothed), jnp.abs(budgets))
     error = (smoothed - budgets) / jnp.maximum(larger, TINY)
-    floor = settings.floor * worth.unit
-    integral = jnp.maximum(state.integral, floor) * jnp.exp(settings.integral * error)
+    error -= worth.climb * jnp.maximum(error, 0.0)
+    integral = jnp.maximum(state.integral, floor_of(worth, settings))
+    integral *= jnp.exp(settings.integral * error)
     multipliers = integral * jnp.exp(settings.proportional * error)
     return multipliers, integral, smoothed, error
+
+
+def floor_of(worth: Worth, settings: DualSettings) -> jax.Array:
+    """ε (1 − u) R / |d| [K], the least multiplier.
+
+    Args:
+        worth: R / |d| and u.
+        settings: ε.
+    """
+    return settings.floor * (1.0 - worth.climb) * worth.unit
 
 
 def penalty(multipliers: jax.Array, costs: jax.Array, worth: Worth) -> jax.Array:

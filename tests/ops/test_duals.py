@@ -174,11 +174,11 @@ def test_every_constraint_may_have_a_cap_of_its_own(rule):
     np.testing.assert_allclose(state.multipliers, [3.0, 7.0])
 
 
-def worth(budgets, *, size=100.0, gained=100.0, weights=1.0, others=0.0):
+def worth(budgets, *, size=100.0, gained=100.0, weights=1.0, climb=0.0, others=0.0):
     """R and G in the same unit for every constraint."""
     like = np.ones_like(budgets, np.float32)
     unit = size / np.where(np.asarray(budgets) == 0, 1.0, np.abs(budgets))
-    numbers = (np.float32(unit), gained * like, weights * like, np.float32(others))
+    numbers = (np.float32(unit), gained * like, weights * like, climb * like, np.float32(others))
     return Worth(*[jnp.asarray(number) for number in numbers])
 
 
@@ -277,3 +277,17 @@ def test_without_any_gained_reward_multipliers_stay_at_their_floor():
     own = settings(integral=0.5, proportional=1.0)
     multipliers, _ = weighed([100.0] * 5, 20.0, own, gained=0.0)
     np.testing.assert_allclose(multipliers, 0.05, rtol=1e-6)
+
+
+def test_costs_wait_while_the_reward_climbs():
+    """e = 1/2 counts 1/2, 1/8 and nothing at u = 0, 3/4 and 1, and e = −1/2 whatever u is."""
+    own = settings(integral=1.0, proportional=2.0, cap=1e6, penalty_share=1e6)
+    own = own._replace(floor=jnp.float32(0.01), insistence=jnp.float32(0.0))
+    for climb, counted in ((0.0, 0.5), (0.75, 0.125), (1.0, 0.0)):
+        (first,), _ = weighed([40.0], 20.0, own, climb=climb)
+        # From a floor of ε (1 − u) R / d = 0.01 (1 − u) 100 / 20.
+        start = 0.01 * (1.0 - climb) * 100.0 / 20.0
+        assert first == pytest.approx(start * np.exp(3.0 * counted), rel=1e-5)
+        (_, after), _ = weighed([40.0, 10.0], 20.0, own, climb=climb)
+        kept = start * np.exp(counted) * np.exp(-0.5) * np.exp(2.0 * -0.5)
+        assert after == pytest.approx(max(kept, start), rel=1e-5)

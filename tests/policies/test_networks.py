@@ -8,7 +8,7 @@ import pytest
 
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.policies.distributions import categorical, diagonal_gaussian
-from fedjax_rl.policies.networks import ACTIVATIONS, SMALL_GAIN, actor, critic
+from fedjax_rl.policies.networks import ACTIVATIONS, SMALL_GAIN, Network, actor, bounded, critic
 from tests.quick import quick_compilation  # noqa: F401
 
 pytestmark = pytest.mark.timeout(60)
@@ -140,3 +140,16 @@ def test_what_is_no_network(make, choices, field):
     with pytest.raises(InvalidInput) as caught:
         make(*choices)
     assert caught.value.field == field
+
+
+def test_means_of_actions_stay_within_their_bounds():
+    """m + h tanh(μ / h) by hand; an infinite bound changes nothing, nor are deviations touched."""
+    plain = Network(lambda key: None, lambda parameters, observations: observations)
+    low, high = np.array([-1.0, 0.0, -np.inf]), np.array([1.0, 4.0, np.inf])
+    outputs = jnp.array([[0.0, 0.0, 7.0, -1.0, 2.0, 3.0], [9.0, -2.0, -7.0, 0.0, 0.0, 0.0]])
+    got = np.asarray(bounded(plain, low, high).apply(None, outputs))
+    tanh = np.tanh
+    np.testing.assert_allclose(got[0], [0.0, 2.0, 7.0, -1.0, 2.0, 3.0])
+    np.testing.assert_allclose(got[1, :3], [tanh(9.0), 2.0 + 2.0 * tanh(-1.0), -7.0], rtol=1e-6)
+    slope = jax.grad(lambda mean: bounded(plain, low, high).apply(None, outputs[0] + mean)[0])(0.0)
+    assert float(slope) == 1.0, "near the middle it is as if there were no bounds"

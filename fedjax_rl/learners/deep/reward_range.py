@@ -10,11 +10,13 @@ import jax.numpy as jnp
 
 from fedjax_rl.learners.deep.agent import DeepAgent
 from fedjax_rl.learners.deep.rollout import Rollout
-from fedjax_rl.ops.duals import Worth, in_budgets
+from fedjax_rl.ops.duals import TINY, Worth, in_budgets
 from fedjax_rl.ops.returns import generalized_advantages
 
 SMOOTHING = 0.5
 """Share of the old return kept in the smoothed one: one rollout has few episodes."""
+LATELY = 0.1
+"""Share of a new return in the slow one, which says what was gained lately: in some ten rounds."""
 SPREAD = 0.1
 """Of the deviation of returns within a rollout: the least R, before anything was gained, so that
 the reward is learned before costs weigh."""
@@ -28,6 +30,7 @@ class RewardRange(NamedTuple):
 
     Attributes:
         smoothed: [2].
+        slow: [2], smoothed for longer.
         least: [2].
         best: [2].
         seen: [2] booleans, whether there was any.
@@ -35,6 +38,7 @@ class RewardRange(NamedTuple):
     """
 
     smoothed: jax.Array
+    slow: jax.Array
     least: jax.Array
     best: jax.Array
     seen: jax.Array
@@ -44,7 +48,7 @@ class RewardRange(NamedTuple):
 def no_rewards() -> RewardRange:
     """Before the first rollout."""
     nothing = jnp.zeros(2)
-    return RewardRange(nothing, nothing, nothing, jnp.zeros(2, bool), jnp.zeros(()))
+    return RewardRange(nothing, nothing, nothing, nothing, jnp.zeros(2, bool), jnp.zeros(()))
 
 
 def updated(
@@ -73,6 +77,7 @@ def updated(
     first = known & ~before.seen
     return RewardRange(
         smoothed=smoothed,
+        slow=jnp.where(first, smoothed, before.slow + LATELY * (smoothed - before.slow)),
         least=jnp.where(first, smoothed, jnp.minimum(before.least, smoothed)),
         best=jnp.where(first, smoothed, jnp.maximum(before.best, smoothed)),
         seen=before.seen | known,
@@ -91,6 +96,16 @@ def sizes(rewards: RewardRange, agent: DeepAgent) -> jax.Array:
     return _of_kind(reached, agent)
 
 
+def climb(rewards: RewardRange) -> jax.Array:
+    """u [2] in [0, 1], what was gained lately as a share of the range of returns.
+
+    Args:
+        rewards: seen so far.
+    """
+    gained = jnp.maximum(rewards.smoothed - rewards.slow, 0.0)
+    return gained / jnp.maximum(rewards.best - rewards.least, TINY)
+
+
 def worth_of(rewards: RewardRange, agent: DeepAgent, others: jax.Array) -> Worth:
     """What the agent's K costs may be worth: see `ops.duals.multiplicative`.
 
@@ -106,6 +121,7 @@ def worth_of(rewards: RewardRange, agent: DeepAgent, others: jax.Array) -> Worth
         unit=sizes(rewards, agent) / in_budgets(agent.budgets),
         gained=_of_kind(jnp.maximum(rewards.smoothed - rewards.least, rewards.spread), agent),
         weights=jnp.where(agent.watches, agent.weights, 0.0),
+        climb=_of_kind(climb(rewards), agent),
         others=others,
     )
 

@@ -269,6 +269,7 @@ class Gained:
     def __init__(self, kinds):
         self.of = [0 if kind == "episode" else 1 for kind in kinds]
         self.smoothed, self.least, self.best = [None, None], [0.0, 0.0], [0.0, 0.0]
+        self.slow = [0.0, 0.0]
         self.spread = 0.0
 
     def see(self, rollout, targets, discount):
@@ -284,7 +285,9 @@ class Gained:
                 continue
             if self.smoothed[kind] is None:
                 self.smoothed[kind] = self.least[kind] = self.best[kind] = now
+                self.slow[kind] = now
             self.smoothed[kind] = (self.smoothed[kind] + now) / 2
+            self.slow[kind] += 0.1 * (self.smoothed[kind] - self.slow[kind])
             self.least[kind] = min(self.least[kind], self.smoothed[kind])
             self.best[kind] = max(self.best[kind], self.smoothed[kind])
         self.spread = targets.std()
@@ -292,6 +295,11 @@ class Gained:
     def range(self, slot):
         kind = self.of[slot]
         return max(self.best[kind] - self.least[kind], 0.1 * self.spread)
+
+    def climb(self, slot):
+        kind = self.of[slot]
+        lately = max(0.0, (self.smoothed[kind] or 0.0) - self.slow[kind])
+        return lately / max(self.best[kind] - self.least[kind], 1e-12)
 
     def gain(self, slot):
         kind = self.of[slot]
@@ -315,7 +323,9 @@ class Multiplicative(Duals):
             smooth[slot] = gains.smoothing * before + (1 - gains.smoothing) * costs[slot]
             larger = max(abs(smooth[slot]), abs(budgets[slot]))
             error[slot] = (smooth[slot] - budgets[slot]) / larger
-            floor[slot] = gains.floor * gained.range(slot) / abs(budgets[slot])
+            waiting = 1.0 - gained.climb(slot)
+            error[slot] *= waiting if error[slot] > 0 else 1.0
+            floor[slot] = gains.floor * waiting * gained.range(slot) / abs(budgets[slot])
             integral[slot] = max(self.integral[slot], floor[slot])
             integral[slot] *= np.exp(gains.integral * error[slot])
             raised[slot] = integral[slot] * np.exp(gains.proportional * error[slot])

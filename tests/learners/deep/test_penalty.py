@@ -52,6 +52,14 @@ def seen(*rollouts):
     return rewards
 
 
+def test_what_was_gained_lately_is_a_share_of_the_range():
+    """Returns 0, 100, 100, …: smoothed 50, 75, …; a tenth of the way at a time behind it."""
+    rewards = seen((1, 0.0, 0.0, 0.1), (1, 100.0, 0.0, 0.1))
+    np.testing.assert_allclose(reward_range.climb(rewards), [(50.0 - 5.0) / 50.0, 0.0], rtol=1e-6)
+    rewards = seen(*[(1, 0.0, 0.0, 0.1), *[(1, 100.0, 0.0, 0.1)] * 60])
+    assert float(reward_range.climb(rewards)[0]) < 0.01
+
+
 def test_a_return_counts_rewards_seen_until_an_episode_or_the_rollout_ends():
     """Of two environments: 1, 2 | 4 with an end after the second step, and 0, 8, 0."""
     rewards, ended = (
