@@ -40,6 +40,18 @@ SIZES: dict[str, str] = {
     }
 }
 """Agents and local steps, at as many samples for each agent."""
+PAPER: dict[str, str] = {
+    f"{name}-paper": (
+        f"--preset paper --problem {name} --seeds 10 --rounds {rounds} "
+        f"--evaluate-every {rounds // 10}"
+    )
+    for name, rounds in (
+        ("cartpole-pos2", 100),
+        ("acrobot-theta1-2", 30),
+        ("cartpole-force-adj3", 60),
+    )
+}
+"""With the settings of the experiments of arXiv 2405.03236."""
 QUICK = (
     "--problem constrained-bandit --seeds 2 --envs 4 --rollout 8 --rounds 3 --evaluate-every 1 "
     "--window 2 --hidden 4 --minibatches 1 --epochs 1 --episodes 100 --confirm-episodes none"
@@ -52,7 +64,7 @@ def commands() -> dict[str, str]:
         name: f"--problem {name} --seeds 10 --rounds {rounds} --evaluate-every {rounds // 20}"
         for name, rounds in ROUNDS.items()
     }
-    return tasks | SIZES
+    return tasks | SIZES | PAPER
 
 
 def measure(quick: bool) -> dict[str, Any]:
@@ -73,6 +85,9 @@ def measured(name: str, command: str) -> dict[str, Any]:
             "command": f"fedjax-rl run fedppo {command}",
             "problem": config["problem"],
             "initial_reward": float(np.nanmean(first_rewards(root / "fed"))),
+            "optimal_value": json.loads((root / "fed" / "summary.json").read_text()).get(
+                "optimal_value"
+            ),
             "hidden": config["hidden"],
             "rows": {who: row(root / who) for who in REFERENCES},
         }

@@ -25,7 +25,7 @@ def page() -> str:
     """The whole page."""
     parts = [HEAD, rates(load("rates")), last_iterates(load("last_iterate"))]
     parts += [drift(load("drift")), sampled(load("sampled"))]
-    parts += [attainable(load("attainable")), learned(load("learning"))]
+    parts += [attainable(load("attainable")), learned(load("learning"), load("attainable"))]
     parts += [report_stale.stale(load("stale")), report_stale.gradients(load("gradients"))]
     return "\n".join(parts)
 
