@@ -18,9 +18,9 @@ REFERENCES = ("fed", "omniscient", "no-communication")
 WINDOW = 4
 ROUNDS: dict[str, int] = {
     "cartpole-pos2": 100,
-    "acrobot-theta1-2": 200,
-    "acrobot-easier-empty-left-bottom": 200,
-    "inverted-pendulum-adj3": 150,
+    "acrobot-theta1-2": 150,
+    "acrobot-easier-empty-left-bottom": 150,
+    "inverted-pendulum-adj3": 100,
     "pendulum": 200,
     "point-robot": 200,
     "mountain-car-continuous": 80,
@@ -33,8 +33,8 @@ SIZES: dict[str, str] = {
             f"--rounds {rounds // local_steps} --evaluate-every {rounds // local_steps // 20}"
         )
         for name, problem, rounds in (
-            ("cartpole-pos2", "cartpole-pos2", 100),
-            ("random-mdp", "random-mdp", 200),
+            ("cartpole-pos2", "cartpole-pos2", 80),
+            ("random-mdp", "random-mdp", 160),
         )
         for agents, local_steps in ((2, 1), (4, 1), (8, 1), (4, 4))
     }

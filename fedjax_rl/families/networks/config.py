@@ -130,22 +130,22 @@ class DeepConfig:
     """η_λ of --duals gradient."""
     proportional_gain: Annotated[
         float, not_negative, TRACED, only_with("duals", "multiplicative", "pid")
-    ] = 1.5
+    ] = 2.0
     """K_P of --duals multiplicative or pid."""
     integral_gain: Annotated[
         float, not_negative, TRACED, only_with("duals", "multiplicative", "pid")
-    ] = 0.1
+    ] = 0.2
     """K_I of --duals multiplicative or pid."""
     derivative_gain: Annotated[float, not_negative, TRACED, only_with("duals", "pid")] = 0.0
     """K_D of --duals pid."""
     dual_smoothing: Annotated[
         float, in_range(0, 1), TRACED, only_with("duals", "multiplicative", "pid")
-    ] = 0.5
+    ] = 0.2
     """Share of the old cost kept in the smoothed one, of --duals multiplicative or pid."""
-    penalty_share: Annotated[float, positive, TRACED, only_with("duals", "multiplicative")] = 0.3
+    penalty_share: Annotated[float, positive, TRACED, only_with("duals", "multiplicative")] = 0.4
     """ρ: share of the reward gained so far that all costs together may take; while a budget stays
     broken it rises to 1, from where on giving the reward up can pay."""
-    insistence: Annotated[float, not_negative, TRACED, only_with("duals", "multiplicative")] = 0.1
+    insistence: Annotated[float, not_negative, TRACED, only_with("duals", "multiplicative")] = 0.15
     """Rate at which that share grows while a budget stays broken, per round and error."""
     multiplier_floor: Annotated[
         float, not_negative, TRACED, only_with("duals", "multiplicative")
