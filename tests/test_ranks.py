@@ -33,14 +33,12 @@ from fedjax_rl.ops import means, minibatches, moments, returns, select, surrogat
 from fedjax_rl.ops.conjugate_gradient import conjugate_gradient
 from fedjax_rl.ops.duals import (
     DualSettings,
-    Worth,
     caps,
-    multiplicative,
     no_multipliers,
     pid,
     projected_gradient,
-    raised,
 )
+from fedjax_rl.ops.multiplicative import Worth, multiplicative, raised
 from fedjax_rl.ops.projection import onto_simplex
 from tests.learners.deep.harness import WORLDS, agent_at, agents_of, designed, settings
 

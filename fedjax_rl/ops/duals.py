@@ -22,6 +22,7 @@ class DualState(NamedTuple):
         integral: I [K]; of the PID rule the sum of violations, clipped, of the multiplicative
             one λ without its proportional factor.
         smoothed: J [K], smoothed estimate of the cost.
+        slow: of the multiplicative rule, J [K] smoothed for longer.
         seen: [K] booleans, whether there was an estimate yet.
         insistence: log(ρ_j / ρ) [K] of the multiplicative rule, which grows while budgets stay
             broken.
@@ -30,6 +31,7 @@ class DualState(NamedTuple):
     multipliers: jax.Array
     integral: jax.Array
     smoothed: jax.Array
+    slow: jax.Array
     seen: jax.Array
     insistence: jax.Array
 
@@ -62,24 +64,6 @@ class DualSettings(NamedTuple):
     insistence: Array
 
 
-class Worth(NamedTuple):
-    """What a cost may be worth, which gives the multiplicative rule its units.
-
-    Attributes:
-        unit: R / |d| [K], returns per budget.
-        gained: G [K], the reward gained over the least seen, in the unit of R.
-        weights: w [K], the agent's share of each constraint; 0 on padding.
-        climb: u [K] in [0, 1], the share of R that was gained lately.
-        others: scalar, Σ w λ |J| / G of all other agents.
-    """
-
-    unit: jax.Array
-    gained: jax.Array
-    weights: jax.Array
-    climb: jax.Array
-    others: jax.Array
-
-
 def in_budgets(budgets: jax.Array) -> jax.Array:
     """|d| [K], or 1 where d = 0: there the cost's own unit takes its place."""
     return jnp.where(budgets == 0, 1.0, jnp.abs(budgets))
@@ -106,7 +90,7 @@ def caps(settings: DualSettings, size: jax.Array, budgets: jax.Array) -> jax.Arr
 def no_multipliers(slots: int) -> DualState:
     """λ = 0 and nothing remembered."""
     zeros = jnp.zeros(slots)
-    return DualState(zeros, zeros, zeros, jnp.zeros(slots, bool), zeros)
+    return DualState(zeros, zeros, zeros, zeros, jnp.zeros(slots, bool), zeros)
 
 
 def projected_gradient(
@@ -174,102 +158,3 @@ def pid(
         smoothed=smoothed,
         seen=jnp.ones_like(state.seen),
     )
-
-
-def multiplicative(
-    state: DualState,
-    cost_estimate: jax.Array,
-    budgets: jax.Array,
-    worth: Worth,
-    settings: DualSettings,
-) -> DualState:
-    """Multiplicative weights with a proportional factor, whose penalty never exceeds its worth.
-
-        e = (J − d) / max(|J|, |d|), times 1 − u where it is above 0
-        I ← max(I e^{K_I e}, ε (1 − u) R/|d|),   λ = I e^{K_P e}
-        λ, I ← κ λ, κ I   with   κ = min(1, (ρ_j + [(1 − ρ_j) e]₊) / (Σ w λ |J| / G))
-
-    Exponentiated gradient ascent (Kivinen and Warmuth 1997) moves λ by factors: from a small
-    start it finds the scale that a task needs, of which no gain has to know, and the reward is
-    learned before costs weigh: as long as it climbs, by the share u of its range lately, costs
-    wait. The proportional factor is what damps λ: e falls when J does.
-    The sum, over all agents, is what the policy pays for costs out of the reward G that it has
-    gained over the least seen. Below 1, giving that reward up does not pay, and λ is not wound up
-    further. A budget that stays broken insists: ρ_j rises slowly from ρ, past 1 if it must, and
-    falls back when it is kept.
-
-    Args:
-        state: multipliers, I and smoothed costs before.
-        cost_estimate: J [K].
-        budgets: d [K].
-        worth: R / |d|, G, w, u and the penalty of the other agents.
-        settings: gains, smoothing, ε, ρ and λ_max.
-    """
-    chex.assert_rank(cost_estimate, 1)
-    chex.assert_equal_shape([state.multipliers, cost_estimate, budgets, *worth[:4]])
-    multipliers, integral, smoothed, error = raised(state, cost_estimate, budgets, worth, settings)
-    shared = penalty(multipliers, smoothed, worth) + worth.others
-    floor = floor_of(worth, settings)
-    insistence = jnp.maximum(state.insistence + settings.insistence * error, 0.0)
-    share = settings.penalty_share * jnp.exp(insistence)
-    allowed = share + jnp.maximum((1.0 - share) * error, 0.0)
-    shrink = jnp.minimum(1.0, allowed / jnp.maximum(shared, TINY))
-    # What is kept shrinks as well (anti-windup), and neither falls below the floor: a budget
-    # that is broken is never worth nothing.
-    integral = jnp.clip(shrink * integral, floor, settings.cap)
-    multipliers = jnp.clip(shrink * multipliers, floor, settings.cap)
-    seen = jnp.ones_like(state.seen)
-    return DualState(multipliers, integral, smoothed, seen, insistence)
-
-
-def raised(
-    state: DualState,
-    cost_estimate: jax.Array,
-    budgets: jax.Array,
-    worth: Worth,
-    settings: DualSettings,
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """λ, I, J smoothed and e [K] of `multiplicative`, before the penalty is held to its worth.
-
-    Args:
-        state: multipliers, I and smoothed costs before.
-        cost_estimate: J [K].
-        budgets: d [K].
-        worth: R / |d| and u.
-        settings: gains, smoothing and ε.
-    """
-    chex.assert_rank(cost_estimate, 1)
-    chex.assert_equal_shape([state.multipliers, cost_estimate, budgets, worth.unit])
-    before = jnp.where(state.seen, state.smoothed, cost_estimate)
-    smoothed = settings.smoothing * before + (1.0 - settings.smoothing) * cost_estimate
-    # Of the larger of both, so that a cost far beyond its budget does not count without bound,
-    # and a budget of 0 counts at all.
-    larger = jnp.maximum(jnp.abs(smoothed), jnp.abs(budgets))
-    error = (smoothed - budgets) / jnp.maximum(larger, TINY)
-    error -= worth.climb * jnp.maximum(error, 0.0)
-    integral = jnp.maximum(state.integral, floor_of(worth, settings))
-    integral *= jnp.exp(settings.integral * error)
-    multipliers = integral * jnp.exp(settings.proportional * error)
-    return multipliers, integral, smoothed, error
-
-
-def floor_of(worth: Worth, settings: DualSettings) -> jax.Array:
-    """ε (1 − u) R / |d| [K], the least multiplier.
-
-    Args:
-        worth: R / |d| and u.
-        settings: ε.
-    """
-    return settings.floor * (1.0 - worth.climb) * worth.unit
-
-
-def penalty(multipliers: jax.Array, costs: jax.Array, worth: Worth) -> jax.Array:
-    """Σ_j w_j λ_j |J_j| / G_j, a scalar: what is paid for costs, in gained reward.
-
-    Args:
-        multipliers: λ [K].
-        costs: J [K].
-        worth: w and G.
-    """
-    paid = worth.weights * multipliers * jnp.abs(costs)
-    return (paid / jnp.maximum(worth.gained, TINY)).sum()

@@ -13,18 +13,11 @@ from fedjax_rl.learners.deep.advantages import CostEstimate
 from fedjax_rl.learners.deep.agent import DeepAgent, DeepSettings
 from fedjax_rl.learners.deep.reward_range import worth_of
 from fedjax_rl.learners.deep.state import DeepLocal, DeepShared, Experience
-from fedjax_rl.ops.duals import (
-    DualState,
-    Worth,
-    multiplicative,
-    penalty,
-    pid,
-    projected_gradient,
-    raised,
-)
+from fedjax_rl.ops.duals import DualState, pid, projected_gradient
+from fedjax_rl.ops.multiplicative import Worth, multiplicative, penalty, raised
 
 IN_COSTS = {"gradient": projected_gradient, "pid": pid}
-"""Rules that count violations in costs or budgets; `ops.duals.multiplicative` is scale-free."""
+"""Rules that count violations in costs or budgets; `ops.multiplicative` is scale-free."""
 
 
 def dual_step(
@@ -199,8 +192,8 @@ def raised_penalty(
     assert local.duals is not None, "only the multiplicative rule has this exchange"
     worth = worth_of(experience.rewards, agent, jnp.zeros(()))
     costs = experience.cost_estimate.value
-    multipliers, _, smoothed, _ = raised(local.duals, costs, agent.budgets, worth, hparams.duals)
-    return penalty(multipliers, smoothed, worth)
+    risen = raised(local.duals, costs, agent.budgets, worth, hparams.duals)
+    return penalty(risen.multipliers, risen.smoothed, worth)
 
 
 PENALTY = Exchange(_send_penalty, _receive_penalties)

@@ -10,13 +10,12 @@ import jax.numpy as jnp
 
 from fedjax_rl.learners.deep.agent import DeepAgent
 from fedjax_rl.learners.deep.rollout import Rollout
-from fedjax_rl.ops.duals import TINY, Worth, in_budgets
+from fedjax_rl.ops.duals import TINY, in_budgets
+from fedjax_rl.ops.multiplicative import LATELY, Worth
 from fedjax_rl.ops.returns import generalized_advantages
 
 SMOOTHING = 0.5
 """Share of the old return kept in the smoothed one: one rollout has few episodes."""
-LATELY = 0.1
-"""Share of a new return in the slow one, which says what was gained lately: in some ten rounds."""
 SPREAD = 0.1
 """Of the deviation of returns within a rollout: the least R, before anything was gained, so that
 the reward is learned before costs weigh."""
@@ -97,7 +96,7 @@ def sizes(rewards: RewardRange, agent: DeepAgent) -> jax.Array:
 
 
 def climb(rewards: RewardRange) -> jax.Array:
-    """u [2] in [0, 1], what was gained lately as a share of the range of returns.
+    """The share u [2] in [0, 1] of the range of returns that was gained lately.
 
     Args:
         rewards: seen so far.
@@ -107,7 +106,7 @@ def climb(rewards: RewardRange) -> jax.Array:
 
 
 def worth_of(rewards: RewardRange, agent: DeepAgent, others: jax.Array) -> Worth:
-    """What the agent's K costs may be worth: see `ops.duals.multiplicative`.
+    """What the agent's K costs may be worth: see `ops.multiplicative`.
 
     The first policy may earn as much as any that keeps the budgets. So what was gained is no less
     than the returns of one rollout differ among each other: that much can be lost at any rate.
@@ -119,7 +118,7 @@ def worth_of(rewards: RewardRange, agent: DeepAgent, others: jax.Array) -> Worth
     """
     return Worth(
         unit=sizes(rewards, agent) / in_budgets(agent.budgets),
-        gained=_of_kind(jnp.maximum(rewards.smoothed - rewards.least, rewards.spread), agent),
+        gained=_of_kind(jnp.maximum(rewards.best - rewards.least, rewards.spread), agent),
         weights=jnp.where(agent.watches, agent.weights, 0.0),
         climb=_of_kind(climb(rewards), agent),
         others=others,

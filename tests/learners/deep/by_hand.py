@@ -303,7 +303,7 @@ class Gained:
 
     def gain(self, slot):
         kind = self.of[slot]
-        return max((self.smoothed[kind] or 0.0) - self.least[kind], self.spread)
+        return max(self.best[kind] - self.least[kind], self.spread)
 
 
 class Multiplicative(Duals):
@@ -312,12 +312,13 @@ class Multiplicative(Duals):
     def __init__(self, rule, slots, settings):
         super().__init__(rule, slots, settings)
         self.insistence = np.zeros(slots)
-        self.smooth = np.zeros(slots)
+        self.smooth, self.slow = np.zeros(slots), np.zeros(slots)
 
     def step(self, costs, known, budgets, gained):
         gains, slots = self.settings, len(costs)
         raised, integral, error = np.zeros(slots), np.zeros(slots), np.zeros(slots)
-        floor, smooth = np.zeros(slots), np.zeros(slots)
+        floor, smooth, lasting = np.zeros(slots), np.zeros(slots), np.zeros(slots)
+        slow = np.zeros(slots)
         for slot in range(slots):
             before = costs[slot] if self.before[slot] is None else self.smooth[slot]
             smooth[slot] = gains.smoothing * before + (1 - gains.smoothing) * costs[slot]
@@ -326,15 +327,22 @@ class Multiplicative(Duals):
             waiting = 1.0 - gained.climb(slot)
             error[slot] *= waiting if error[slot] > 0 else 1.0
             floor[slot] = gains.floor * waiting * gained.range(slot) / abs(budgets[slot])
+            slow[slot] = smooth[slot] if self.before[slot] is None else self.slow[slot]
+            slow[slot] += 0.1 * (smooth[slot] - slow[slot])
+            lasting[slot] = error[slot]
+            if error[slot] > 0:
+                soon = 2.0 * (slow[slot] - smooth[slot]) / (smooth[slot] - budgets[slot])
+                lasting[slot] *= 1.0 - np.clip(soon, 0.0, 1.0)
             integral[slot] = max(self.integral[slot], floor[slot])
-            integral[slot] *= np.exp(gains.integral * error[slot])
+            integral[slot] *= np.exp(gains.integral * lasting[slot])
             raised[slot] = integral[slot] * np.exp(gains.proportional * error[slot])
         paid = sum(raised[slot] * abs(smooth[slot]) / gained.gain(slot) for slot in range(slots))
         for slot in np.flatnonzero(known):
-            insistence = max(0.0, self.insistence[slot] + gains.insistence * error[slot])
-            share = gains.penalty_share * np.exp(insistence)
+            insistence = max(0.0, self.insistence[slot] + gains.insistence * lasting[slot])
+            share = min(gains.penalty_share * np.exp(insistence), max(3.0, gains.penalty_share))
+            insistence = np.log(share / gains.penalty_share)
             shrink = min(1.0, (share + max(0.0, (1 - share) * error[slot])) / paid)
             self.insistence[slot], self.before[slot] = insistence, True
-            self.smooth[slot] = smooth[slot]
+            self.smooth[slot], self.slow[slot] = smooth[slot], slow[slot]
             self.integral[slot] = np.clip(shrink * integral[slot], floor[slot], gains.cap)
             self.multipliers[slot] = np.clip(shrink * raised[slot], floor[slot], gains.cap)
