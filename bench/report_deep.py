@@ -15,7 +15,26 @@ TITLES = {
     "no-communication": "no communication",
     "unconstrained": "unconstrained",
 }
-REASONS: dict[str, str] = {}
+REASONS: dict[str, str] = {
+    "cartpole-pos2-paper": (
+        "The settings of the experiments of arXiv 2405.03236 at a million samples per agent and "
+        "local step. Multipliers rise by 1e-3 per round and unit of violation, to 1 at most: they "
+        "weigh after fifty rounds, when reward and costs turn back, and end at 0.88 while the "
+        "costs still fall. The final window lies in the middle of that, for the omniscient agent "
+        "as well."
+    ),
+    "acrobot-theta1-2-paper": (
+        "Both goals are kept, by hardly moving: budgets bind from the first round, and multipliers "
+        "have grown before anybody has learned to swing. Federated and omniscient agents settle "
+        "below the first policy's reward, so that the normalised scale is turned around: what lies "
+        "above 0 is worse than the start. Silent agents break the budgets they do not see."
+    ),
+    "cartpole-force-adj3-paper": (
+        "The same lag: rewards rise to 200 and are taken back while multipliers grow (0.65 to 0.96 "
+        "in the end, 1 at most). Costs cross their budgets within the final window and end below "
+        "them; the federation does as the omniscient agent does."
+    ),
+}
 """What is to be said of a row, and why a goal is missed."""
 GOAL, OF_ATTAINABLE, ALLOWED, SHARE = 0.9, 0.8, 1.05, 0.8
 
@@ -39,7 +58,9 @@ def learned(figures: dict[str, Any], allowed: dict[str, Any]) -> str:
         "within the budgets by other means. Costs are shares of their budgets; for agents that",
         "never communicate, of the worst agent. A recommended policy was confirmed on fresh",
         "episodes to keep every budget; a collapse is a loss of more than half of what was reached",
-        "for 50 rounds. Seconds were measured beside other work on the machine.",
+        "for 50 rounds. Seconds were measured beside other work on the machine. Tasks without a",
+        "row were not measured with these defaults yet, and the rows of the paper's settings are",
+        "older than both columns on policies recommended and collapsed.",
         "",
     ]
     for name, run in figures["runs"].items():

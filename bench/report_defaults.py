@@ -38,6 +38,7 @@ def page(figures: dict[str, Any]) -> str:
         f"random), {seeds} seeds each, on {', '.join(f'`{name}`' for name in tuned)}. Held out, "
         f"with other seeds: {', '.join(f'`{name}`' for name in held_out)}.",
         "",
+        *([figures["note"], ""] if "note" in figures else []),
         "## The landscape",
         "",
         "Every trial, the best first: the least score, what was drawn, and for each task the "
@@ -84,6 +85,8 @@ def chosen(figures: dict[str, Any]) -> list[str]:
         lines.append(
             f"| {who} | " + " | ".join(_value(settings[name]) for name in figures["laws"]) + " |"
         )
+    if not figures["tuned"]:
+        return lines
     lines += ["", "| task | " + " | ".join(figures["chosen"]) + " |"]
     lines += ["|---" * (1 + len(figures["chosen"])) + "|"]
     for group, said in (("tuned", ""), ("held_out", ", held out")):

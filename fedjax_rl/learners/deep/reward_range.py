@@ -55,8 +55,9 @@ def updated(
 ) -> RewardRange:
     """The range with one more rollout.
 
-    What was gained is counted in rewards that were seen, up to the end of the episode or of the
-    rollout: what a critic expects beyond rises as it learns, and nobody has gained that.
+    What was gained is counted in rewards that were seen, and goes on at their mean where a time
+    limit or the rollout cuts them: what a critic expects beyond rises as it learns, and nobody has
+    gained that.
 
     Args:
         before: so far.
@@ -67,8 +68,12 @@ def updated(
     chex.assert_rank([targets, discount], [2, 0])
     episodes = jnp.maximum(rollout.episodes, 1)
     rewards = rollout.signals[..., :1]
+    # Of γ = 1, with which episodes end by themselves, what is cut has no value that is known.
+    onward = jnp.where(discount < 1.0, rewards.mean() / jnp.maximum(1.0 - discount, TINY), 0.0)
+    cut = rollout.truncated.at[-1].set(True) & ~rollout.terminated
+    following = jnp.where(cut, onward, 0.0)[..., None]
     nothing, ended = jnp.zeros_like(rewards), rollout.terminated | rollout.truncated
-    seen = generalized_advantages(rewards, nothing, nothing, ended, discount[None], jnp.ones(1))
+    seen = generalized_advantages(rewards, nothing, following, ended, discount[None], jnp.ones(1))
     now = jnp.stack([rollout.episode_sums[0] / episodes, seen.mean()])
     known = jnp.stack([rollout.episodes > 0, jnp.ones((), bool)])
     mixed = SMOOTHING * before.smoothed + (1.0 - SMOOTHING) * now

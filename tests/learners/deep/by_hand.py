@@ -274,10 +274,11 @@ class Gained:
 
     def see(self, rollout, targets, discount):
         episodes = int(rollout.episodes)
-        later, seen = np.zeros(targets.shape[1]), []
+        onward = rollout.signals[..., 0].mean() / (1.0 - discount)
+        later, seen = np.full(targets.shape[1], onward), []
         for time in reversed(range(len(targets))):
-            going = ~(rollout.terminated[time] | rollout.truncated[time])
-            later = rollout.signals[time, :, 0] + discount * going * later
+            later = np.where(rollout.truncated[time], onward, later)
+            later = rollout.signals[time, :, 0] + discount * ~rollout.terminated[time] * later
             seen.append(later)
         returns = [rollout.episode_sums[0] / episodes if episodes else None, np.mean(seen)]
         for kind, now in enumerate(returns):

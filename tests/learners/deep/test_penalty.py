@@ -60,16 +60,20 @@ def test_what_was_gained_lately_is_a_share_of_the_range():
     assert float(reward_range.climb(rewards)[0]) < 0.01
 
 
-def test_a_return_counts_rewards_seen_until_an_episode_or_the_rollout_ends():
-    """Of two environments: 1, 2 | 4 with an end after the second step, and 0, 8, 0."""
+def test_a_return_counts_rewards_seen_and_goes_on_at_their_mean():
+    """Of two environments: 1, 2 | 4 with an end after the second step, and 0, 8, 0.
+
+    What the rollout cuts goes on at 15/6 a step, worth 15/6 / (1 − ½) = 5.
+    """
     rewards, ended = (
         ((1.0, 0.0), (2.0, 8.0), (4.0, 0.0)),
         ((False,) * 2, (True, False), (False,) * 2),
     )
     one = rollout(1, 3.0, rewards, ended)
     got = reward_range.updated(reward_range.no_rewards(), one, jnp.full((3, 2), 1e6), DISCOUNT)
-    # 1 + 2/2, 2, 4; 0 + 8/2, 8, 0: whatever critics expect.
-    np.testing.assert_allclose(got.smoothed[1], (2 + 2 + 4 + 4 + 8 + 0) / 6, rtol=1e-6)
+    # 1 + 2/2, 2, 4 + 5/2; 0 + 9.25/2, 8 + 2.5/2, 0 + 5/2: whatever critics expect.
+    returns = (2.0, 2.0, 6.5, 4.625, 9.25, 2.5)
+    np.testing.assert_allclose(got.smoothed[1], np.mean(returns), rtol=1e-6)
 
 
 def test_returns_are_smoothed_and_their_least_and_best_are_kept():
