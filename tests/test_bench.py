@@ -50,7 +50,14 @@ def test_every_bench_file_is_listed():
     helpers |= {"report_speed", "report_stale", "report_sweep", "sweep_devices", "sweep_parts"}
     helpers |= {"counting", "diagrams", "figures", "compare", "measured", "reference"}
     helpers |= {"attainable_search", "attainable_tasks", "controllers", "planning"}
-    helpers |= {"report_attainable", "peers", "peer_rejax", "peer_sb3", "peer_worker"}
+    helpers |= {
+        "report_attainable",
+        "report_defaults",
+        "peers",
+        "peer_rejax",
+        "peer_sb3",
+        "peer_worker",
+    }
     benches = {name for name in files - helpers if not name.endswith("_peers")}
     assert benches == set(NAMES)
 

@@ -20,9 +20,7 @@ from fedjax_rl.algorithm import (
 )
 from fedjax_rl.federation.participation import Participation, attendance
 from fedjax_rl.federation.sides import Sides, sides_of
-from fedjax_rl.ops.differences import difference
 from fedjax_rl.ops.select import where
-from fedjax_rl.precision import precision
 
 AgentMap = Any
 """Maps a function of one agent over agents; called like `jax.vmap`, with ``axis_size`` too."""
@@ -154,7 +152,7 @@ def initial(federation: Federation, key: jax.Array, hparams: FederationSettings)
     learner = federation.learner
     key_shared, key_local = jax.random.split(key)
     # All begin alike: networks that start apart have no meaningful mean.
-    shared, _ = learner.init(key_shared, _first(hparams.agents), hparams.learner)
+    shared, _ = learner.init(key_shared, first_of(hparams.agents), hparams.learner)
     keys = agent_keys(key_local, federation.num_agents)
     each = federation.over_agents(learner.init, in_axes=(0, 0, None))
     _, local = each(keys, hparams.agents, hparams.learner)
@@ -264,41 +262,6 @@ def agent_axes(state: FederationState) -> FederationState:
     return axes
 
 
-def message_bytes(
-    learner: Learner,
-    aggregator: Aggregator,
-    hparams: FederationSettings,
-    channel: Channel = DIRECT,
-) -> int:
-    """Bytes that one agent sends in a round, from shapes: its update, weight and exchanges.
-
-    Args:
-        learner: what it does; its weight counts where the learner states one.
-        aggregator: what becomes of its message.
-        hparams: leading axis N on what is the agents' own.
-        channel: through which it sends.
-    """
-    exchanges = sides_of(learner, aggregator, channel=channel).exchanges
-
-    def crossing(key: jax.Array) -> Pytree:
-        agent, settings = _first(hparams.agents), hparams.learner
-        shared, local = learner.init(key, agent, settings)
-        time = Time(jnp.ones((), jnp.int32), jnp.zeros((), jnp.int32))
-        start, sent = local, []
-        for exchange in exchanges:
-            value, retained = exchange.send(key, time, shared, local, agent, settings)
-            assert exchange.merge is not None, "sides_of has filled it in"
-            alone = exchange.merge(jax.tree.map(lambda leaf: leaf[None], value), jnp.ones(1))
-            local = exchange.receive(local, retained, alone)
-            sent.append(value)
-        message = learner.message(shared)
-        value = channel.send(key, (aggregator.encode or difference)(message, message))
-        return sent, value, () if learner.weight is None else learner.weight(shared, start)
-
-    with precision(learner.float64):
-        shapes = jax.eval_shape(crossing, jax.random.key(0))
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
-
-
-def _first(agents: Pytree) -> Pytree:
+def first_of(agents: Pytree) -> Pytree:
+    """The first agent of leading axes N."""
     return jax.tree.map(lambda leaf: leaf[0], agents)

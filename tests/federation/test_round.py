@@ -12,7 +12,8 @@ from fedjax_rl.errors import InvalidInput
 from fedjax_rl.federation.aggregate import logit_mean, parameter_mean, probability_mean
 from fedjax_rl.federation.grouped import in_groups
 from fedjax_rl.federation.participation import attendance, sampled
-from fedjax_rl.federation.round import FederationSettings, federate, message_bytes
+from fedjax_rl.federation.round import FederationSettings, federate
+from fedjax_rl.federation.traffic import message_bytes
 from fedjax_rl.learners.tabular.agent import effective_multipliers
 from fedjax_rl.learners.tabular.npg import npg
 from fedjax_rl.ops.means import mean_of_sum, weighted_mean, weighted_sum

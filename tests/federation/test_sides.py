@@ -15,8 +15,9 @@ from fedjax_rl.federation.aggregate import logit_mean, of_messages, parameter_me
 from fedjax_rl.federation.channels import clipped
 from fedjax_rl.federation.correction import control_variate
 from fedjax_rl.federation.participation import sampled
-from fedjax_rl.federation.round import FederationSettings, agent_keys, federate, message_bytes
+from fedjax_rl.federation.round import FederationSettings, agent_keys, federate
 from fedjax_rl.federation.sides import sides_of
+from fedjax_rl.federation.traffic import message_bytes
 from fedjax_rl.learners.deep.ppo import ppo
 from fedjax_rl.learners.tabular import crpo, npg, optimistic
 from fedjax_rl.ops.means import weighted_mean

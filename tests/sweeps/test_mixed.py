@@ -44,12 +44,12 @@ MIXED: list[tuple[str, dict[str, list[Any]], list[tuple[Any, ...]]]] = [
     (
         "fedppo",
         {"duals": ["gradient", "pid"], "proportional_gain": [2.0, 3.0]},
-        [("gradient", 1.5), ("pid", 2.0), ("pid", 3.0)],
+        [("gradient", 2.0), ("pid", 2.0), ("pid", 3.0)],
     ),
     (
         "fedppo",
         {"reference": ["fed", "unconstrained"], "proportional_gain": [1.5, 3.0]},
-        [("fed", 1.5), ("fed", 3.0), ("unconstrained", 1.5)],
+        [("fed", 1.5), ("fed", 3.0), ("unconstrained", 2.0)],
     ),
     (
         "fednpg",

@@ -31,7 +31,8 @@ from fedjax_rl.federation.evaluated import (
 )
 from fedjax_rl.federation.grouped import in_groups
 from fedjax_rl.federation.isolated import isolated
-from fedjax_rl.federation.round import AgentMap, FederationSettings, federate, message_bytes
+from fedjax_rl.federation.round import AgentMap, FederationSettings, federate
+from fedjax_rl.federation.traffic import message_bytes
 from fedjax_rl.learners.deep.agent import DeepAgent, deep_agents
 from fedjax_rl.learners.deep.design import Design, design_of
 from fedjax_rl.learners.deep.evaluation import evaluate

@@ -26,10 +26,8 @@ from fedjax_rl.families.networks.assembly import (
 )
 from fedjax_rl.families.networks.config import (
     NAMED,
-    PRESETS,
     DeepConfig,
     own_settings,
-    preset,
     unread,
     without_recommendation,
 )
@@ -40,6 +38,7 @@ from fedjax_rl.families.networks.history import (
     shaped,
     violations_summed,
 )
+from fedjax_rl.families.networks.presets import PRESETS, preset
 from fedjax_rl.families.networks.result import DeepResult
 from fedjax_rl.families.networks.summary import summarise
 from fedjax_rl.families.networks.traced import choices_of, merge_settings, settings_of, sized

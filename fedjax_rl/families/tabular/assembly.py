@@ -25,7 +25,8 @@ from fedjax_rl.families.tabular.programs import (
     unread,
 )
 from fedjax_rl.federation.observed import ObservedSettings
-from fedjax_rl.federation.round import FederationSettings, message_bytes
+from fedjax_rl.federation.round import FederationSettings
+from fedjax_rl.federation.traffic import message_bytes
 from fedjax_rl.learners.tabular.agent import TabularSettings, federated_agents, lone_agents
 from fedjax_rl.plugins import NoSettings
 from fedjax_rl.settings.fields import by_name, check_effect

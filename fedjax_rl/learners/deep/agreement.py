@@ -77,14 +77,30 @@ Value = Callable[[Design, Functions, Underway, Time, DeepSettings], Pytree]
 def gradient(
     design: Design, functions: Functions, underway: Underway, time: Time, hparams: DeepSettings
 ) -> jax.Array:
-    """N ∇L_i [n]; the mean of all is the gradient of their sum."""
+    """N ∇L_i [n]; the mean of all is the gradient of their sum.
+
+    Args:
+        design: not read.
+        functions: of the agent's samples.
+        underway: not read.
+        time: not read.
+        hparams: not read.
+    """
     return jax.grad(functions.gained)(functions.start)
 
 
 def direction(
     design: Design, functions: Functions, underway: Underway, time: Time, hparams: DeepSettings
 ) -> jax.Array:
-    """(F_i + damping)⁻¹ g / |g| [n], with the Fisher matrix of the agent's own samples."""
+    """(F_i + damping)⁻¹ g / |g| [n], with the Fisher matrix of the agent's own samples.
+
+    Args:
+        design: how many iterations are solved for.
+        functions: of the agent's samples.
+        underway: g [n].
+        time: not read.
+        hparams: the damping.
+    """
     assert underway.gradient is not None
     fisher = fisher_product(functions.distance, functions.start, hparams.damping)
     # The solver gets to see the same in whatever unit rewards are: a direction has no length.
@@ -95,7 +111,15 @@ def direction(
 def curvature(
     design: Design, functions: Functions, underway: Underway, time: Time, hparams: DeepSettings
 ) -> jax.Array:
-    """xᵀ(F_i + damping) x, a scalar, along the mean x and not the agent's own solution."""
+    """xᵀ(F_i + damping) x, a scalar, along the mean x and not the agent's own solution.
+
+    Args:
+        design: not read.
+        functions: of the agent's samples.
+        underway: x [n].
+        time: not read.
+        hparams: the damping.
+    """
     assert underway.direction is not None
     fisher = fisher_product(functions.distance, functions.start, hparams.damping)
     return jnp.vdot(underway.direction, fisher(underway.direction))
@@ -104,7 +128,15 @@ def curvature(
 def candidates(
     design: Design, functions: Functions, underway: Underway, time: Time, hparams: DeepSettings
 ) -> Candidates:
-    """The divergence of every candidate, and what N L_i grows by."""
+    """The divergence of every candidate [C], and what N L_i grows by [C].
+
+    Args:
+        design: how many candidates there are.
+        functions: of the agent's samples.
+        underway: x [n] and the curvature.
+        time: the round.
+        hparams: the radius.
+    """
     along = underway.direction
     assert along is not None
     before = functions.gained(functions.start)
@@ -131,7 +163,7 @@ def lengths_of(underway: Underway, count: int, time: Time, hparams: DeepSettings
 
 
 def radius_at(time: Time, hparams: DeepSettings) -> jax.Array:
-    """δ in a round, of which the decay of the learning rate leaves its square, nats.
+    """δ in a round, a scalar, of which the decay of the learning rate leaves its square, nats.
 
     Args:
         time: the round. Agents that were absent have taken fewer steps than others, and all must

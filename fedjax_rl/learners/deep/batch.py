@@ -21,7 +21,13 @@ SCALES = {"small": running.enlarged, "all": running.normalized}
 
 
 def features_of(design: Design, shared: DeepShared, observations: jax.Array) -> jax.Array:
-    """Observations [..., D] as networks see them, scaled as the design says."""
+    """Observations [..., D] as networks see them.
+
+    Args:
+        design: says what is scaled.
+        shared: their moments; None where nothing is.
+        observations: [..., D].
+    """
     if shared.observations is None:
         return observations
     return SCALES[design.choices.scale_observations](shared.observations, observations)

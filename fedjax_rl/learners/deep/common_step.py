@@ -115,7 +115,7 @@ def step(
 def moved(
     shared: DeepShared, underway: Underway, time: Time, hparams: DeepSettings
 ) -> tuple[Pytree, jax.Array]:
-    """The actor after the longest candidate that is good, if any, and its divergence in nats.
+    """The actor after the longest good candidate, if any, and its divergence, a scalar in nats.
 
     Args:
         shared: the actor before.

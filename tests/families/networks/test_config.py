@@ -9,7 +9,8 @@ from fedjax_rl.cli.run import base
 from fedjax_rl.envs.cartpole import cartpole_pos2
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.families.networks.assembly import prepare
-from fedjax_rl.families.networks.config import PRESETS, DeepConfig, preset
+from fedjax_rl.families.networks.config import DeepConfig
+from fedjax_rl.families.networks.presets import PRESETS, preset
 from fedjax_rl.families.networks.traced import choices_of, sized
 from fedjax_rl.families.networks.training import fednatural, fedppo
 from fedjax_rl.families.registry import family_of

@@ -244,7 +244,7 @@ class Duals:
         self.multipliers, self.integral = np.zeros(slots), np.zeros(slots)
         self.before = [None] * slots
 
-    def step(self, costs, known, budgets, gained):
+    def step(self, costs, known, budgets, gained=None):
         gains = self.settings
         for slot, (cost, budget) in enumerate(zip(costs, budgets, strict=True)):
             if not known[slot]:

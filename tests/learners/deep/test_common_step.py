@@ -10,7 +10,8 @@ import pytest
 from fedjax_rl.algorithm import Time
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.federation.aggregate import parameter_mean
-from fedjax_rl.federation.round import FederationSettings, federate, message_bytes
+from fedjax_rl.federation.round import FederationSettings, federate
+from fedjax_rl.federation.traffic import message_bytes
 from fedjax_rl.learners.deep.agreement import radius_at
 from fedjax_rl.learners.deep.natural import natural
 from fedjax_rl.policies.networks import Network

@@ -6,7 +6,8 @@ import pytest
 
 from fedjax_rl.algorithm import Aggregator
 from fedjax_rl.federation.aggregate import parameter_mean
-from fedjax_rl.federation.round import FederationSettings, federate, message_bytes
+from fedjax_rl.federation.round import FederationSettings, federate
+from fedjax_rl.federation.traffic import message_bytes
 from fedjax_rl.ops.means import weighted_mean
 from tests.learners.deep.harness import (
     TIME,
