@@ -72,8 +72,12 @@ def test_chain():
 @pytest.mark.parametrize(
     ("algorithm", "agents", "merge_by", "own"),
     [
-        # Unclipped, the multiplier settles higher; budgets are kept.
-        (fedppo, 2, "equal", {"cost_surrogate": "clipped", **AS_TOLD, **PLAIN}),
+        # Weighed: merged as equals, multipliers settle where the sum of ∇L_i / s_i vanishes.
+        # Unclipped they settle higher; budgets are kept.
+        (
+            *(fedppo, 2, "lagrangian"),
+            {"cost_surrogate": "clipped", **AS_TOLD, **PLAIN, "learning_rate": 0.001},
+        ),
         (fednatural, 4, "lagrangian", {"radius": 0.002}),
     ],
 )
@@ -86,8 +90,8 @@ def test_a_finite_problem_comes_within_5_percent_of_the_linear_program(
             "random-mdp",
             **{"problem_args": ("states=5",), "agents": agents, "merge_by": merge_by},
             **{"rounds": 250, "envs": 128, "rollout": 32, "hidden": (32,), "entropy": 0.0},
-            **{"proportional_gain": 0.5, "integral_gain": 0.1, **own},
-            **{**PID, **SETTLING, "episodes": 100, "evaluate_every": 250},
+            **{"proportional_gain": 0.5, "integral_gain": 0.1},
+            **{**PID, **SETTLING, "episodes": 100, "evaluate_every": 250, **own},
         )
     summary = result.summary
     assert abs(summary["gap"]) < 0.05 * summary["optimal_value"]
