@@ -54,7 +54,7 @@ PAPER: dict[str, str] = {
 """With the settings of the experiments of arXiv 2405.03236."""
 QUICK = (
     "--problem constrained-bandit --seeds 2 --envs 4 --rollout 8 --rounds 3 --evaluate-every 1 "
-    "--window 2 --hidden 4 --minibatches 1 --epochs 1 --episodes 100 --confirm-episodes none"
+    "--window 2 --hidden 4 --minibatches 1 --epochs 1 --episodes 100"
 )
 
 

@@ -21,9 +21,11 @@ KEY = jax.random.key(0)
 POLICY = DeepShared({}, {}, None, None, None)
 
 
-def played(logits, episodes=2, mode=False, varied=None, shared=POLICY, task=None, agents=1):
+def played(
+    logits, episodes=2, mode=False, varied=None, shared=POLICY, task=None, agents=1, **choices
+):
     task = strip(*KINDS) if task is None else task
-    design = scripted(designed(task, task.num_constraints), logits)
+    design = scripted(designed(task, task.num_constraints, **choices), logits)
     params = vary(task, varied or {}, agents)
     return play(KEY, shared, params, design, episodes, mode=mode)
 
@@ -132,7 +134,7 @@ def test_evaluation_sees_observations_as_the_policy_does():
     def logits(seen):
         return jnp.stack([jnp.zeros_like(seen[..., 0]), -50 * seen[..., 0]], -1)
 
-    episodes = played(logits, shared=shared, mode=True)
+    episodes = played(logits, shared=shared, mode=True, scale_observations="all")
     np.testing.assert_array_equal(episodes.length, 4)
     np.testing.assert_allclose(episodes.costs[:, 1], 2.0)
     without = played(logits, mode=True)
