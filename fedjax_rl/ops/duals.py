@@ -48,7 +48,7 @@ class DualSettings(NamedTuple):
         cap: λ_max, scalar or [K], in reward per cost.
         cap_in_returns: λ_max in returns per budget, scalar; 0 for ``cap`` alone. See `caps`.
         floor: of the multiplicative rule, ε, the least λ in returns per budget, scalar.
-        penalty_share: of the multiplicative rule, ρ, the largest penalty in gained reward, scalar.
+        penalty_share: of the multiplicative rule, ρ, the largest penalty in ranges of the reward.
         insistence: of the multiplicative rule, rate at which ρ_j grows while a budget is broken.
     """
 

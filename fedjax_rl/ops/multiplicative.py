@@ -24,14 +24,14 @@ class Worth(NamedTuple):
 
     Attributes:
         unit: R / |d| [K], returns per budget.
-        gained: G [K], the range of rewards seen, in the unit of R.
+        reward_range: G [K], the range of rewards seen, in the unit of R.
         weights: w [K], the agent's share of each constraint; 0 on padding.
         climb: u [K] in [0, 1], the share of R that was gained lately.
         others: scalar, Σ w λ |J| / G of all other agents.
     """
 
     unit: jax.Array
-    gained: jax.Array
+    reward_range: jax.Array
     weights: jax.Array
     climb: jax.Array
     others: jax.Array
@@ -46,7 +46,8 @@ def multiplicative(
 ) -> DualState:
     """Multiplicative weights with a proportional factor, whose penalty never exceeds its worth.
 
-        e = (J − d) / max(|J|, |d|), times 1 − u where it is above 0
+        e = (J − d) / max(|J|, |d|), times 1 − u where it is above 0,
+        e' = e (1 − min(1, 2 (J̄ − J) / (J − d))₊) where it is above 0, J̄ a slow mean of J
         I ← max(I e^{K_I e'}, ε (1 − u) R/|d|),   λ = I e^{K_P e}
         λ, I ← κ λ, κ I   with   κ = min(1, (ρ_j + [(1 − ρ_j) e]₊) / (Σ w λ |J| / G))
 
@@ -153,7 +154,7 @@ def floor_of(worth: Worth, settings: DualSettings) -> jax.Array:
 
 
 def penalty(multipliers: jax.Array, costs: jax.Array, worth: Worth) -> jax.Array:
-    """Σ_j w_j λ_j |J_j| / G_j, a scalar: what is paid for costs, in gained reward.
+    """Σ_j w_j λ_j |J_j| / G_j, a scalar: what is paid for costs, in ranges of the reward.
 
     Args:
         multipliers: λ [K].
@@ -161,4 +162,4 @@ def penalty(multipliers: jax.Array, costs: jax.Array, worth: Worth) -> jax.Array
         worth: w and G.
     """
     paid = worth.weights * multipliers * jnp.abs(costs)
-    return (paid / jnp.maximum(worth.gained, TINY)).sum()
+    return (paid / jnp.maximum(worth.reward_range, TINY)).sum()

@@ -143,8 +143,8 @@ class DeepConfig:
     ] = 0.2
     """Share of the old cost kept in the smoothed one, of --duals multiplicative or pid."""
     penalty_share: Annotated[float, positive, TRACED, only_with("duals", "multiplicative")] = 0.4
-    """ρ: share of the reward gained so far that all costs together may take; while a budget stays
-    broken it rises to 1, from where on giving the reward up can pay."""
+    """ρ: share of the range of rewards seen that all costs together may take; while a budget stays
+    broken it rises, to 3 at most. From 1 on giving the reward up can pay."""
     insistence: Annotated[float, not_negative, TRACED, only_with("duals", "multiplicative")] = 0.15
     """Rate at which that share grows while a budget stays broken, per round and error."""
     multiplier_floor: Annotated[

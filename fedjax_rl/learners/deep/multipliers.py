@@ -167,7 +167,7 @@ def _receive_penalties(local: DeepLocal, own: jax.Array, total: jax.Array) -> De
 
 
 def own_penalty(local: DeepLocal, agent: DeepAgent) -> jax.Array:
-    """Σ_j w_ij λ_ij |J_cj| / G, a scalar: the share of the gained reward that costs take.
+    """Σ_j w_ij λ_ij |J_cj| / G, a scalar: the share of the reward's range that costs take.
 
     Args:
         local: the agent's own: λ and smoothed costs [K], and the rewards seen.
@@ -197,5 +197,5 @@ def raised_penalty(
 
 
 PENALTY = Exchange(_send_penalty, _receive_penalties)
-"""The multiplicative rule's scalar: each agent says what its costs take of the gained reward, and
-all learn the sum; a secure sum is enough. Multipliers, costs and budgets are not sent."""
+"""The multiplicative rule's scalar: each agent says what its costs take of the reward's
+range, and all learn the sum; a secure sum is enough. Multipliers, costs and budgets stay."""

@@ -113,8 +113,8 @@ def climb(rewards: RewardRange) -> jax.Array:
 def worth_of(rewards: RewardRange, agent: DeepAgent, others: jax.Array) -> Worth:
     """What the agent's K costs may be worth: see `ops.multiplicative`.
 
-    The first policy may earn as much as any that keeps the budgets. So what was gained is no less
-    than the returns of one rollout differ among each other: that much can be lost at any rate.
+    The first policy may earn as much as any that keeps the budgets. So the range is no less than
+    the returns of one rollout differ among each other: that much can be lost at any rate.
 
     Args:
         rewards: seen so far.
@@ -123,7 +123,7 @@ def worth_of(rewards: RewardRange, agent: DeepAgent, others: jax.Array) -> Worth
     """
     return Worth(
         unit=sizes(rewards, agent) / in_budgets(agent.budgets),
-        gained=_of_kind(jnp.maximum(rewards.best - rewards.least, rewards.spread), agent),
+        reward_range=_of_kind(jnp.maximum(rewards.best - rewards.least, rewards.spread), agent),
         weights=jnp.where(agent.watches, agent.weights, 0.0),
         climb=_of_kind(climb(rewards), agent),
         others=others,

@@ -100,7 +100,7 @@ def test_costs_per_episode_compare_to_returns_of_episodes_and_others_to_those_of
     rewards = seen((1, 10.0, 1.0, 0.1), (1, 50.0, 5.0, 0.1), (1, 30.0, 3.0, 0.1))
     worth = reward_range.worth_of(rewards, agent, jnp.float32(0.25))
     np.testing.assert_allclose(worth.unit, [20 / 4, 2 / 0.2, 2 / 2], rtol=1e-6)
-    np.testing.assert_allclose(worth.gained, [20.0, 2.0, 2.0])
+    np.testing.assert_allclose(worth.reward_range, [20.0, 2.0, 2.0])
     np.testing.assert_allclose(worth.weights, 1.0)
     assert float(worth.others) == 0.25
 
@@ -108,7 +108,7 @@ def test_costs_per_episode_compare_to_returns_of_episodes_and_others_to_those_of
 def test_at_least_what_one_rollout_tells_apart_was_gained():
     agent = agent_at(agents_of(WORLDS["three"], [[1, 1, 1]]), 0)
     worth = reward_range.worth_of(seen((1, 10.0, 1.0, 3.0)), agent, jnp.float32(0.0))
-    np.testing.assert_allclose(worth.gained, 3.0)
+    np.testing.assert_allclose(worth.reward_range, 3.0)
     np.testing.assert_allclose(worth.unit * np.array([4, 0.2, 2]), 0.3, rtol=1e-5)
 
 
