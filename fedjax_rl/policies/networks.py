@@ -16,6 +16,8 @@ from fedjax_rl.policies.distributions import Distribution
 from fedjax_rl.policies.initializers import orthogonal
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"tanh": jnp.tanh, "relu": nn.relu, "silu": nn.silu}
+LEAK = 0.1
+"""Slope of a bounded mean far beyond its bound."""
 SMALL_GAIN = 0.01
 """Scale of an actor's last layer: the first policy is nearly uniform (arXiv 2006.05990)."""
 
@@ -117,10 +119,12 @@ def actor(
 def bounded(network: Network, low: np.ndarray, high: np.ndarray) -> Network:
     """An actor of vectors whose means stay within the bounds of actions.
 
-        m + h tanh(μ / h),   m = (low + high) / 2,   h = (high − low) / 2
+        m + (1 − ε) h tanh(μ / h) + ε μ,   m = (low + high) / 2,   h = (high − low) / 2
 
     Actions are clipped to their bounds, so that a mean far outside does what one at the bound
-    does: nothing would tell it to come back. Where a bound is infinite it is left alone.
+    does: nothing would tell it to come back. Of the hyperbolic tangent alone a mean at a bound
+    would have no slope to come back by; ε = 0.1 leaves it one. Where a bound is infinite
+    it is left alone.
 
     Args:
         network: an actor of D-vectors: parameters [..., 2 D], means before log deviations.
@@ -134,8 +138,9 @@ def bounded(network: Network, low: np.ndarray, high: np.ndarray) -> Network:
     def apply(parameters: Pytree, observations: jax.Array) -> jax.Array:
         outputs = network.apply(parameters, observations)
         means, log_deviations = outputs[..., : len(low)], outputs[..., len(low) :]
-        squashed = (middle + half * jnp.tanh(means / half)).astype(outputs.dtype)
-        return jnp.concatenate([jnp.where(finite, squashed, means), log_deviations], -1)
+        squashed = middle + (1.0 - LEAK) * half * jnp.tanh(means / half) + LEAK * means
+        within = jnp.where(finite, squashed.astype(outputs.dtype), means)
+        return jnp.concatenate([within, log_deviations], -1)
 
     return Network(network.init, apply)
 

@@ -96,7 +96,7 @@ OF_DUALS: dict[str, dict[str, Any]] = {
     **{name: {"duals": "gradient"} for name in PID},
     **{name: {"duals": "pid"} for name in MULTIPLICATIVE},
     "dual_units": {},
-    "multiplier_cap": {"duals": "crpo"},
+    **{name: {"duals": "crpo"} for name in ("budget_margin", "multiplier_cap")},
     "tolerance": {"duals": "gradient"},
 }
 USELESS: dict[str, dict[str, dict[str, Any]]] = {

@@ -143,13 +143,14 @@ def test_what_is_no_network(make, choices, field):
 
 
 def test_means_of_actions_stay_within_their_bounds():
-    """m + h tanh(μ / h) by hand; an infinite bound changes nothing, nor are deviations touched."""
+    """m + .9 h tanh(μ / h) + .1 μ by hand; infinite bounds and deviations change nothing."""
     plain = Network(lambda key: None, lambda parameters, observations: observations)
     low, high = np.array([-1.0, 0.0, -np.inf]), np.array([1.0, 4.0, np.inf])
     outputs = jnp.array([[0.0, 0.0, 7.0, -1.0, 2.0, 3.0], [9.0, -2.0, -7.0, 0.0, 0.0, 0.0]])
     got = np.asarray(bounded(plain, low, high).apply(None, outputs))
-    tanh = np.tanh
+    first, second = 0.9 * np.tanh(9.0) + 0.9, 2.0 + 1.8 * np.tanh(-1.0) - 0.2
     np.testing.assert_allclose(got[0], [0.0, 2.0, 7.0, -1.0, 2.0, 3.0])
-    np.testing.assert_allclose(got[1, :3], [tanh(9.0), 2.0 + 2.0 * tanh(-1.0), -7.0], rtol=1e-6)
-    slope = jax.grad(lambda mean: bounded(plain, low, high).apply(None, outputs[0] + mean)[0])(0.0)
-    assert float(slope) == 1.0, "near the middle it is as if there were no bounds"
+    np.testing.assert_allclose(got[1, :3], [first, second, -7.0], rtol=1e-6)
+    slope = jax.grad(lambda mean: bounded(plain, low, high).apply(None, jnp.full(6, mean))[0])
+    assert float(slope(0.0)) == 1.0, "near the middle it is as if there were no bounds"
+    assert float(slope(20.0)) == pytest.approx(0.1), "and far beyond it finds its way back"

@@ -127,6 +127,7 @@ NETWORKS = Table(
         "integral_gain": Axis("0.1,0.5"),
         "derivative_gain": Axis("0,0.5", variant=3),
         "dual_smoothing": Axis("0.5,0"),
+        "budget_margin": Axis("0,0.2"),
         "penalty_share": Axis("0.3,0.001", common=MappingProxyType({"proportional_gain": 30.0})),
         "insistence": Axis("0.1,9", common=MappingProxyType({"proportional_gain": 30.0})),
         "multiplier_floor": Axis("0.03,0.5"),

@@ -59,7 +59,7 @@ OTHER = {
     },
     **{"dual_step_size": 0.3, "proportional_gain": 0.5, "integral_gain": 0.35},
     **{"derivative_gain": 0.1, "dual_smoothing": 0.7, "multiplier_cap": 3.0, "tolerance": 0.1},
-    **{"penalty_share": 0.5, "insistence": 0.3, "multiplier_floor": 0.1},
+    **{"budget_margin": 0.2, "penalty_share": 0.5, "insistence": 0.3, "multiplier_floor": 0.1},
     **{"radius": 0.05, "damping": 0.2, "seed": 9},
 }
 
@@ -142,9 +142,9 @@ def step_of(algorithm, hparams):
 GAINS = ("proportional_gain", "integral_gain", "dual_smoothing")
 READ_BY = {
     **{"fedppo": {"clip", "kl_target", "kl_limit"}, "fednatural": {"radius", "damping"}},
-    "pid": {*GAINS, "derivative_gain"},
-    "multiplicative": {*GAINS, "penalty_share", "insistence", "multiplier_floor"},
-    **{"gradient": {"dual_step_size"}, "crpo": {"tolerance"}},
+    "pid": {*GAINS, "derivative_gain", "budget_margin"},
+    "multiplicative": {*GAINS, "budget_margin", "penalty_share", "insistence", "multiplier_floor"},
+    **{"gradient": {"dual_step_size", "budget_margin"}, "crpo": {"tolerance"}},
 }
 """Traced settings that an algorithm or a rule of the multipliers has for itself."""
 

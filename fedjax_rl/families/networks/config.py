@@ -142,6 +142,11 @@ class DeepConfig:
         float, in_range(0, 1), TRACED, only_with("duals", "multiplicative", "pid")
     ] = 0.2
     """Share of the old cost kept in the smoothed one, of --duals multiplicative or pid."""
+    budget_margin: Annotated[
+        float, in_range(0, 1), TRACED, only_with("duals", "multiplicative", "pid", "gradient")
+    ] = 0.05
+    """Share of each budget below it at which multipliers aim, since costs of a policy that learns
+    settle around what they aim at."""
     penalty_share: Annotated[float, positive, TRACED, only_with("duals", "multiplicative")] = 0.4
     """ρ: share of the range of rewards seen that all costs together may take; while a budget stays
     broken it rises, to 3 at most. From 1 on giving the reward up can pay."""

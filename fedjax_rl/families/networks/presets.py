@@ -27,6 +27,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "duals": "gradient",
         "dual_units": "raw",
         "dual_step_size": 1e-3,
+        "budget_margin": 0.0,
         "multiplier_cap": 1.0,
         "gae": 0.95,
         "cost_gae": 0.95,

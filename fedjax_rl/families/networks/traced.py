@@ -106,6 +106,7 @@ def settings_of(config: DeepConfig, task: Task) -> DeepSettings:
             penalty_share=config.penalty_share,
             insistence=config.insistence,
         ),
+        margin=config.budget_margin,
         tolerance=config.tolerance,
         radius=config.radius,
         damping=config.damping,

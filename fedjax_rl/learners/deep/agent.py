@@ -60,6 +60,7 @@ class DeepSettings(NamedTuple):
         kl_limit: mean KL divergence at which an update stops, nats.
         gradient_norm: largest norm of each network's gradient.
         duals: settings of the multipliers.
+        margin: share of each budget below it at which multipliers aim.
         tolerance: how far above its budget a cost may be for CRPO, in units of 1/dual_scale.
         radius: δ, largest mean KL divergence of a natural step, nats.
         damping: added to the Fisher matrix's diagonal.
@@ -77,6 +78,7 @@ class DeepSettings(NamedTuple):
     kl_limit: Array
     gradient_norm: Array
     duals: DualSettings
+    margin: Array
     tolerance: Array
     radius: Array
     damping: Array

@@ -47,13 +47,23 @@ def dual_step(
     if duals is None:
         return None
     settings = hparams.duals._replace(cap=caps)
-    value, budgets = cost_estimate.value, agent.budgets
+    value, budgets = cost_estimate.value, aims(agent, hparams)
     if rule == "multiplicative":
         proposed = multiplicative(duals, value, budgets, worth, settings)
     else:
         proposed = IN_COSTS[rule](duals, value, budgets, agent.dual_scale, settings)
     stepped: DualState = jax.tree.map(partial(jnp.where, cost_estimate.known), proposed, duals)
     return stepped
+
+
+def aims(agent: DeepAgent, hparams: DeepSettings) -> jax.Array:
+    """What multipliers aim at, d − m |d| [K].
+
+    Args:
+        agent: budgets d [K].
+        hparams: the margin m.
+    """
+    return agent.budgets - hparams.margin * jnp.abs(agent.budgets)
 
 
 def multipliers_of(slots: int, duals: DualState | None) -> jax.Array:
@@ -192,7 +202,7 @@ def raised_penalty(
     assert local.duals is not None, "only the multiplicative rule has this exchange"
     worth = worth_of(experience.rewards, agent, jnp.zeros(()))
     costs = experience.cost_estimate.value
-    risen = raised(local.duals, costs, agent.budgets, worth, hparams.duals)
+    risen = raised(local.duals, costs, aims(agent, hparams), worth, hparams.duals)
     return penalty(risen.multipliers, risen.smoothed, worth)
 
 

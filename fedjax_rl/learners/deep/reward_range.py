@@ -51,7 +51,12 @@ def no_rewards() -> RewardRange:
 
 
 def updated(
-    before: RewardRange, rollout: Rollout, targets: jax.Array, discount: jax.Array
+    before: RewardRange,
+    rollout: Rollout,
+    targets: jax.Array,
+    discount: jax.Array,
+    *,
+    discounted: bool = True,
 ) -> RewardRange:
     """The range with one more rollout.
 
@@ -64,17 +69,12 @@ def updated(
         rollout: its finished episodes, and rewards [T, B].
         targets: [T, B], estimates of discounted returns of the reward.
         discount: γ, scalar.
+        discounted: static, whether any cost compares to discounted returns; else none are counted.
     """
     chex.assert_rank([targets, discount], [2, 0])
     episodes = jnp.maximum(rollout.episodes, 1)
-    rewards = rollout.signals[..., :1]
-    # Of γ = 1, with which episodes end by themselves, what is cut has no value that is known.
-    onward = jnp.where(discount < 1.0, rewards.mean() / jnp.maximum(1.0 - discount, TINY), 0.0)
-    cut = rollout.truncated.at[-1].set(True) & ~rollout.terminated
-    following = jnp.where(cut, onward, 0.0)[..., None]
-    nothing, ended = jnp.zeros_like(rewards), rollout.terminated | rollout.truncated
-    seen = generalized_advantages(rewards, nothing, following, ended, discount[None], jnp.ones(1))
-    now = jnp.stack([rollout.episode_sums[0] / episodes, seen.mean()])
+    later = discounted_return(rollout, discount) if discounted else jnp.zeros(())
+    now = jnp.stack([rollout.episode_sums[0] / episodes, later])
     known = jnp.stack([rollout.episodes > 0, jnp.ones((), bool)])
     mixed = SMOOTHING * before.smoothed + (1.0 - SMOOTHING) * now
     smoothed = jnp.where(known, jnp.where(before.seen, mixed, now), before.smoothed)
@@ -87,6 +87,23 @@ def updated(
         seen=before.seen | known,
         spread=targets.std(),
     )
+
+
+def discounted_return(rollout: Rollout, discount: jax.Array) -> jax.Array:
+    """The mean over all steps of the rewards that followed, a scalar.
+
+    Args:
+        rollout: rewards [T, B].
+        discount: γ, scalar.
+    """
+    rewards = rollout.signals[..., :1]
+    # Of γ = 1, with which episodes end by themselves, what is cut has no value that is known.
+    onward = jnp.where(discount < 1.0, rewards.mean() / jnp.maximum(1.0 - discount, TINY), 0.0)
+    cut = rollout.truncated.at[-1].set(True) & ~rollout.terminated
+    following = jnp.where(cut, onward, 0.0)[..., None]
+    nothing, ended = jnp.zeros_like(rewards), rollout.terminated | rollout.truncated
+    seen = generalized_advantages(rewards, nothing, following, ended, discount[None], jnp.ones(1))
+    return seen.mean()
 
 
 def sizes(rewards: RewardRange, agent: DeepAgent) -> jax.Array:

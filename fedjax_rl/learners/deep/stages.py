@@ -63,7 +63,11 @@ def acted(
     values = values_of(design, shared, local, rollout)
     estimates = estimate(rollout, values, agent, hparams)
     rewards = updated(
-        local.rewards, rollout, estimates.targets[..., 0], jnp.asarray(hparams.discount)
+        local.rewards,
+        rollout,
+        estimates.targets[..., 0],
+        jnp.asarray(hparams.discount),
+        discounted=any(kind != "episode" for kind in design.task.kinds),
     )
     return Experience(
         rollout=rollout,

@@ -25,7 +25,7 @@ NOT_NEGATIVE = """
     entropy dual_step_size tolerance damping proportional_gain integral_gain derivative_gain
     insistence
 """
-SHARES = "gae cost_gae learning_rate_decay dual_smoothing discount"
+SHARES = "budget_margin gae cost_gae learning_rate_decay dual_smoothing discount"
 CHOICES = "reference activation cost_surrogate share duals dual_units scale_observations"
 TEXTS = "problem merge access"
 
@@ -208,7 +208,7 @@ def test_natural_steps_are_common_where_agents_merge_after_every_one(settings, c
         (["--duals", "pid"], {"dual_step_size"}),
         (
             ["--reference", "unconstrained"],
-            {"duals", "dual_units", "dual_step_size", "multiplier_cap"},
+            {"duals", "dual_units", "dual_step_size", "multiplier_cap", "budget_margin"},
         ),
         (["--reference=no-communication"], {"merge_by"}),
         (["--reference=fed"], set()),

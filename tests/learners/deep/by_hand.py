@@ -29,6 +29,7 @@ def train_by_hand(design, settings, shared, local, params, keys):
     networks = [shared.actor, shared.critic, local.cost_critic]
     adam = Adam(networks)
     duals = Multiplicative if choices.duals == "multiplicative" else Duals
+    aims = [budget - settings.margin * abs(budget) for budget in task.budgets]
     duals, gained = duals(choices.duals, slots, settings.duals), Gained(task.kinds)
     pace = 1.0
     environments = local.environments
@@ -65,7 +66,7 @@ def train_by_hand(design, settings, shared, local, params, keys):
         advantages = advantages_of(task, settings, host, now, last, final)
         targets = advantages + now
         gained.see(host, targets[..., 0], settings.discount)
-        duals.step(costs, known, task.budgets, gained)
+        duals.step(costs, known, aims, gained)
         history.append(duals.multipliers.copy())
         normaliser = 1.0 + duals.multipliers.sum()
         reward_part = advantages[..., 0] / normaliser

@@ -143,6 +143,7 @@ SETTINGS = DeepSettings(
     kl_limit=0.02,
     gradient_norm=0.5,
     duals=DualSettings(0.5, 0.2, 0.3, 0.4, 0.5, 10.0, 0.0, 0.05, 0.4, 0.1),
+    margin=0.1,
     tolerance=0.0,
     radius=0.01,
     damping=0.1,

@@ -77,6 +77,10 @@ def test_a_return_counts_rewards_seen_and_goes_on_at_their_mean():
     # 1 + 2/2, 2, 4 + 5/2; 0 + 9.25/2, 8 + 2.5/2, 0 + 5/2: whatever critics expect.
     returns = (2.0, 2.0, 6.5, 4.625, 9.25, 2.5)
     np.testing.assert_allclose(got.smoothed[1], np.mean(returns), rtol=1e-6)
+    none = reward_range.updated(
+        reward_range.no_rewards(), one, jnp.zeros((3, 2)), DISCOUNT, discounted=False
+    )
+    assert none.smoothed.tolist() == [3.0, 0.0], "no cost compares to it, and none is counted"
 
 
 def test_returns_are_smoothed_and_their_least_and_best_are_kept():
