@@ -23,7 +23,7 @@ class Worth(NamedTuple):
     """What a cost may be worth, which gives the multiplicative rule its units.
 
     Attributes:
-        unit: R / |d| [K], returns per budget.
+        unit: R / |d| [K], how far above the least return the policy is, per budget.
         reward_range: G [K], the range of rewards seen, in the unit of R.
         weights: w [K], the agent's share of each constraint; 0 on padding.
         climb: u [K] in [0, 1], the share of R that was gained lately.
@@ -54,7 +54,8 @@ def multiplicative(
     Exponentiated gradient ascent (Kivinen and Warmuth 1997) moves λ by factors: from a small
     start it finds the scale that a task needs, of which no gain has to know, and the reward is
     learned before costs weigh: as long as it climbs, by the share u of its range lately, costs
-    wait. The proportional factor is what damps λ, and so does e', of which as much is left out
+    wait. R is what the policy earns above the least seen, so that one that has lost it all learns
+    the reward again. The proportional factor is what damps λ, and so does e', of which as much is left out
     as the fall of J lately would take care of, given twice that time: a policy needs rounds to
     follow. The sum, over all agents, is what the policy pays for costs out of the range G of
     rewards seen. Below 1, giving all of that up does not pay, and λ is not wound up further. A

@@ -117,6 +117,16 @@ def sizes(rewards: RewardRange, agent: DeepAgent) -> jax.Array:
     return _of_kind(reached, agent)
 
 
+def held(rewards: RewardRange, agent: DeepAgent) -> jax.Array:
+    """What is left [K] of R: how far above the least return the policy is now.
+
+    Args:
+        rewards: seen so far.
+        agent: the kind of each budget.
+    """
+    return _of_kind(jnp.maximum(rewards.smoothed - rewards.least, SPREAD * rewards.spread), agent)
+
+
 def climb(rewards: RewardRange) -> jax.Array:
     """The share u [2] in [0, 1] of the range of returns that was gained lately.
 
@@ -139,7 +149,7 @@ def worth_of(rewards: RewardRange, agent: DeepAgent, others: jax.Array) -> Worth
         others: scalar, the penalty that all other agents pay.
     """
     return Worth(
-        unit=sizes(rewards, agent) / in_budgets(agent.budgets),
+        unit=held(rewards, agent) / in_budgets(agent.budgets),
         reward_range=_of_kind(jnp.maximum(rewards.best - rewards.least, rewards.spread), agent),
         weights=jnp.where(agent.watches, agent.weights, 0.0),
         climb=_of_kind(climb(rewards), agent),

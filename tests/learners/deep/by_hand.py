@@ -294,9 +294,9 @@ class Gained:
             self.best[kind] = max(self.best[kind], self.smoothed[kind])
         self.spread = targets.std()
 
-    def range(self, slot):
+    def held(self, slot):
         kind = self.of[slot]
-        return max(self.best[kind] - self.least[kind], 0.1 * self.spread)
+        return max((self.smoothed[kind] or 0.0) - self.least[kind], 0.1 * self.spread)
 
     def climb(self, slot):
         kind = self.of[slot]
@@ -328,7 +328,7 @@ class Multiplicative(Duals):
             error[slot] = (smooth[slot] - budgets[slot]) / larger
             waiting = 1.0 - gained.climb(slot)
             error[slot] *= waiting if error[slot] > 0 else 1.0
-            floor[slot] = gains.floor * waiting * gained.range(slot) / abs(budgets[slot])
+            floor[slot] = gains.floor * waiting * gained.held(slot) / abs(budgets[slot])
             slow[slot] = smooth[slot] if self.before[slot] is None else self.slow[slot]
             slow[slot] += 0.1 * (smooth[slot] - slow[slot])
             lasting[slot] = error[slot]

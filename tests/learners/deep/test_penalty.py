@@ -109,6 +109,14 @@ def test_costs_per_episode_compare_to_returns_of_episodes_and_others_to_those_of
     assert float(worth.others) == 0.25
 
 
+def test_the_least_multiplier_falls_with_the_reward_and_the_range_stays():
+    agent = agent_at(agents_of(WORLDS["three"], [[1, 1, 1]]), 0)
+    one_lost_it = seen((1, 0.0, 0.0, 0.1), (1, 64.0, 0.0, 0.1), *[(1, 0.0, 0.0, 0.1)] * 5)
+    worth = reward_range.worth_of(one_lost_it, agent, jnp.float32(0.0))
+    assert float(worth.reward_range[0]) == 32.0
+    np.testing.assert_allclose(worth.unit[0], 1.0 / 4.0)  # 32 · 0.5⁵ of a budget of 4
+
+
 def test_at_least_what_one_rollout_tells_apart_was_gained():
     agent = agent_at(agents_of(WORLDS["three"], [[1, 1, 1]]), 0)
     worth = reward_range.worth_of(seen((1, 10.0, 1.0, 3.0)), agent, jnp.float32(0.0))
