@@ -55,10 +55,10 @@ def multiplicative(
     start it finds the scale that a task needs, of which no gain has to know, and the reward is
     learned before costs weigh: as long as it climbs, by the share u of its range lately, costs
     wait. R is what the policy earns above the least seen, so that one that has lost it all learns
-    the reward again. The proportional factor is what damps λ, and so does e', of which as much is left out
-    as the fall of J lately would take care of, given twice that time: a policy needs rounds to
-    follow. The sum, over all agents, is what the policy pays for costs out of the range G of
-    rewards seen. Below 1, giving all of that up does not pay, and λ is not wound up further. A
+    the reward again. The proportional factor is what damps λ, and so does e', of which as much is
+    left out as the fall of J lately would take care of, given twice that time: a policy needs
+    rounds to follow. The sum, over all agents, is what the policy pays for costs out of the range
+    G of rewards seen. Below 1, giving all of that up does not pay, and λ is not wound up further. A
     budget that stays broken insists: ρ_j rises slowly from ρ, by e', to 3 at most, and falls back
     when it is kept.
 
