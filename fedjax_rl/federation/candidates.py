@@ -50,7 +50,9 @@ class CandidateState(NamedTuple):
 
 def acting(policy: DeepShared) -> DeepShared:
     """The parameters that acting needs; critics are left out."""
-    return policy._replace(critic=None, origin=None, lengths=None)
+    return policy._replace(
+        critic=None, origin=None, lengths=None, second_moment=None, travelled=None
+    )
 
 
 def no_candidates(policy: DeepShared, count: int) -> Candidates:

@@ -16,7 +16,7 @@ class Rows(NamedTuple):
     """A pytree of arrays over T·B samples, packed.
 
     Attributes:
-        values: [T, B, W] float32.
+        values: [T, B, W] float32, or float64 where any leaf is.
         unpack: ([..., W]) -> the pytree, with the leading axes of its argument.
     """
 
@@ -27,10 +27,11 @@ class Rows(NamedTuple):
 def packed(tree: Pytree) -> Rows:
     """Packs a pytree whose leaves are [T, B, …] numbers; integers must be below 2²⁴."""
     leaves, structure = jax.tree.flatten(tree)
+    kind = jnp.result_type(jnp.float32, *leaves)
     shapes = [leaf.shape[2:] for leaf in leaves]
     widths = [math.prod(shape) for shape in shapes]
     columns = [
-        leaf.astype(jnp.float32).reshape(*leaf.shape[:2], width)
+        leaf.astype(kind).reshape(*leaf.shape[:2], width)
         for leaf, width in zip(leaves, widths, strict=True)
     ]
     ends = [sum(widths[: index + 1]) for index in range(len(widths))]

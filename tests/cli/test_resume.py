@@ -226,6 +226,7 @@ def test_a_comparison_is_resumed_as_a_whole(tmp_path, quick_compilation):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     tiny = "--problem fedjax_rl.envs.known:chain --envs 4 --rollout 8 --hidden 8 8 --rounds 3"
     flags = f"{tiny} --episodes 100 --epochs 1 --minibatches 2 --checkpoint-every 1 --compare"
+    flags += " --preconditioner common"
     assert main(["run", "fedppo", *flags.split(), "--out", str(whole)]) == 0
     shutil.copytree(whole, broken)
     (broken / "comparison.csv").unlink()

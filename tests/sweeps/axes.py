@@ -155,6 +155,7 @@ NETWORKS = Table(
             "standardize": False,
             "share": "actor",
             "merge_by": "equal",
+            "preconditioner": "common",
             "natural_step": "own",
             "scale_observations": "all",
             "scale_returns": False,

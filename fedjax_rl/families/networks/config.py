@@ -22,7 +22,7 @@ from fedjax_rl.settings.own import Named, extended, named_in
 
 ALGORITHMS = ("fedppo", "fednatural")
 OWN = {
-    "fedppo": ("clip", "cost_surrogate", "kl_target", "kl_limit"),
+    "fedppo": ("clip", "cost_surrogate", "kl_target", "kl_limit", "preconditioner"),
     "fednatural": ("natural_step", "radius", "damping", "conjugate_steps"),
 }
 """Settings that one algorithm alone reads."""
@@ -96,7 +96,7 @@ class DeepConfig:
     entropy: Annotated[float | Literal["auto"], not_negative, TRACED] = "auto"
     """Weight of the entropy bonus; auto: 0.01 for discrete actions, 0 for vectors."""
     gradient_norm: Annotated[float, positive, TRACED] = 0.5
-    """Largest norm of each network's gradient."""
+    """Largest norm of each network's gradient; of critics' alone with --preconditioner common."""
     kl_target: Annotated[float | Literal["none"], positive, TRACED] = 0.01
     """Mean KL divergence of a local step at which the policy's learning rate aims, within 1/32 and
     2 times of what is given; none: it does not adapt."""
@@ -111,6 +111,10 @@ class DeepConfig:
     )
     """lagrangian: agents count by what their objectives were divided by, so that their steps add
     up to one on the whole Lagrangian; equal: a plain mean."""
+    preconditioner: Literal["own", "common"] = "own"
+    """What divides the policy's steps. own: Adam's of each agent, the size of its own gradients;
+    common: one of all agents, the size of the merged gradient of the rounds before, so that steps
+    add up to that of one agent that sees everything."""
     scale_observations: Literal["small", "all", "none"] = "small"
     """By running moments, which are merged along with the policy. small: features whose root mean
     square is below 1 are divided by it; all: every feature has mean 0 and deviation 1."""

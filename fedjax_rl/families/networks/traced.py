@@ -71,6 +71,7 @@ def choices_of(config: DeepConfig) -> Choices:
         adapts_pace=config.kl_target != "none",
         share_critic=config.share == "actor-and-critic",
         weigh_merge=config.merge_by == "lagrangian",
+        common_preconditioner=config.preconditioner == "common",
         scale_observations=config.scale_observations,
         scale_returns=config.scale_returns,
         common_step=takes_common_steps(config.natural_step, config.local_steps),

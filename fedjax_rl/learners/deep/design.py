@@ -30,6 +30,7 @@ class Choices(NamedTuple):
         adapts_pace: whether the policy's learning rate aims at ``kl_target``.
         share_critic: whether the reward critic is merged along with the actor.
         weigh_merge: whether agents count in the merge by what divided their objectives.
+        common_preconditioner: whether all agents divide the actor's steps by the same numbers.
         scale_observations: ``small``, ``all`` or ``none``; by running moments, merged along with
             the actor.
         scale_returns: whether critics predict in units of the returns' size.
@@ -51,6 +52,7 @@ class Choices(NamedTuple):
     adapts_pace: bool
     share_critic: bool
     weigh_merge: bool
+    common_preconditioner: bool
     scale_observations: str
     scale_returns: bool
     common_step: bool

@@ -16,6 +16,7 @@ from fedjax_rl.learners.deep.design import Design
 from fedjax_rl.learners.deep.merging import adopt, measures_length, message, objective_scale
 from fedjax_rl.learners.deep.multipliers import PENALTY, VIOLATION, multipliers_of
 from fedjax_rl.learners.deep.pace import rates_of
+from fedjax_rl.learners.deep.preconditioner import divisors
 from fedjax_rl.learners.deep.reward_range import no_rewards
 from fedjax_rl.learners.deep.rollout import begin
 from fedjax_rl.learners.deep.stages import acted, concluded, objective_of, parameters_of
@@ -85,18 +86,21 @@ def initial(
     parameters = Parameters(design.actor.init(key_actor), critic, cost_critic)
     moments = running.no_moments(design.features)
     scales, shares = design.choices.scale_observations != "none", design.choices.share_critic
-    rectifies = design.choices.duals == "crpo"
+    rectifies, common = design.choices.duals == "crpo", design.choices.common_preconditioner
+    adapted = parameters._replace(actor=None) if common else parameters
     shared = DeepShared(
         actor=parameters.actor,
         critic=critic if shares else None,
         observations=moments if scales else None,
         origin=moments.mean if scales else None,
         lengths=jnp.zeros(3) if measures_length(design.choices) else None,
+        second_moment=jax.tree.map(jnp.zeros_like, parameters.actor) if common else None,
+        travelled=jnp.zeros(()) if common else None,
     )
     local = DeepLocal(
         critic=None if shares else critic,
         cost_critic=cost_critic,
-        optimizer=optax.scale_by_adam(eps=1e-5).init(parameters),
+        optimizer=optax.scale_by_adam(eps=1e-5).init(adapted),
         duals=None if rectifies else no_multipliers(design.slots),
         objective_scale=jnp.ones(()),
         satisfied=jnp.ones((), bool) if rectifies else None,
@@ -136,12 +140,15 @@ def local_step(
     key_rollout, key_improve = jax.random.split(key)
     experience = acted(design, key_rollout, shared, local, agent, hparams)
     objective = objective_of(design, experience, shared, local, agent, hparams)
+    rates = rates_of(local, hparams)
+    if shared.second_moment is not None:
+        rates = rates._replace(divisors=divisors(shared.second_moment))
     improved = improve(
         key_improve,
         parameters_of(shared, local),
         local.optimizer,
         objective.batch,
-        rates_of(local, hparams),
+        rates,
         hparams,
     )
     return concluded(experience, objective, improved, shared, local, agent, hparams)

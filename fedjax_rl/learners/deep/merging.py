@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from fedjax_rl.learners.deep.advantages import Estimates
 from fedjax_rl.learners.deep.agent import DeepAgent, DeepSettings
 from fedjax_rl.learners.deep.design import Choices
+from fedjax_rl.learners.deep.preconditioner import after_merge
 from fedjax_rl.learners.deep.state import DeepLocal, DeepShared
 from fedjax_rl.ops import moments as running
 
@@ -22,6 +23,7 @@ def message(shared: DeepShared) -> DeepShared:
     Moments about different means have no mean; sums about a common origin do. How they have
     changed since the last merge is what the agent has seen since.
     """
+    shared = shared._replace(second_moment=None)  # which all agents have
     if shared.observations is None or shared.origin is None:
         return shared
     sums = running.about(shared.origin, shared.observations)
@@ -83,6 +85,8 @@ def adopt(shared: DeepShared, merged: DeepShared, hparams: DeepSettings) -> Deep
 
         θ ← θ + min(N, max(1, S/s)) (θ̄ − θ)
 
+    Where agents have a second moment in common, it learns from that step (`after_merge`).
+
     Args:
         shared: before the round, with the origin that sums are about.
         merged: the merged message.
@@ -96,6 +100,10 @@ def adopt(shared: DeepShared, merged: DeepShared, hparams: DeepSettings) -> Deep
             lambda before, mean: before + factor * (mean - before), shared.actor, merged.actor
         )
         merged = merged._replace(actor=actor, lengths=jnp.zeros_like(merged.lengths))
+    if merged.travelled is not None:
+        # Of the longer step: it is as long as that of one agent, whose gradient it tells.
+        v = after_merge(shared.second_moment, merged.travelled, shared.actor, merged.actor)
+        merged = merged._replace(second_moment=v, travelled=jnp.zeros_like(merged.travelled))
     if merged.observations is None or shared.origin is None:
         return merged
     moments = running.from_sums(shared.origin, merged.observations)

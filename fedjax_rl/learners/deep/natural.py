@@ -33,8 +33,8 @@ def natural(design: Design) -> Learner:
     Args:
         design: task, networks and static choices.
     """
-    # The radius says how long a step is, and needs no pace.
-    choices = design.choices._replace(adapts_pace=False)
+    # The radius says how long a step is, and needs no pace; no gradient is divided by its size.
+    choices = design.choices._replace(adapts_pace=False, common_preconditioner=False)
     if not choices.common_step:
         own = design._replace(choices=choices)
         return deep_learner(own, trust_region(own))

@@ -49,6 +49,7 @@ def ppo(design: Design) -> Learner:
 def proximal(design: Design) -> Improve:
     """The improvement of `ppo`."""
     choices = design.choices
+    take_step = preconditioned_step if choices.common_preconditioner else adam_step
 
     def losses(
         parameters: Parameters, batch: Batch, hparams: DeepSettings
@@ -86,7 +87,7 @@ def proximal(design: Design) -> Improve:
                 ),
                 minibatch,
             )
-            proposed = adam_step(parameters, gradients, optimizer, rates, hparams)
+            proposed = take_step(parameters, gradients, optimizer, rates, hparams)
             if choices.kl_stop:
                 # Selected and not stopped: mapped agents would wait for the last one anyway. From
                 # the first minibatch beyond the limit on, so that no epoch runs far over it.
@@ -161,6 +162,36 @@ def adam_step(
         for rate, *both in zip(by_network, parameters, updates, strict=True)
     ]
     return Parameters(*moved), optimizer
+
+
+def preconditioned_step(
+    parameters: Parameters,
+    gradients: Parameters,
+    optimizer: Pytree,
+    rates: Rates,
+    hparams: DeepSettings,
+) -> tuple[Parameters, Pytree]:
+    """Adam on critics; the actor's gradient is divided by what all agents have in common.
+
+        θ ← θ − rate · g / divisor
+
+    A cut gradient would not add up, and is not cut; a momentum would bring gradients that were
+    divided by other numbers.
+
+    Args:
+        parameters: before the step.
+        gradients: of what is minimised.
+        optimizer: Adam's own state, of critics alone.
+        rates: of actor and critics, and the divisors.
+        hparams: for ``gradient_norm``.
+    """
+    actor = jax.tree.map(
+        lambda leaf, gradient, divisor: leaf - rates.policy * gradient / divisor,
+        *(parameters.actor, gradients.actor, rates.divisors),
+    )
+    critics, slopes = parameters._replace(actor=None), gradients._replace(actor=None)
+    critics, optimizer = adam_step(critics, slopes, optimizer, rates, hparams)
+    return critics._replace(actor=actor), optimizer
 
 
 def _cut(gradient: Pytree, limit: jax.Array) -> Pytree:

@@ -24,7 +24,7 @@ from fedjax_rl.learners.deep.multipliers import (
     multipliers_of,
     satisfied_after,
 )
-from fedjax_rl.learners.deep.pace import adapted
+from fedjax_rl.learners.deep.pace import adapted, rates_of
 from fedjax_rl.learners.deep.reward_range import sizes, updated, worth_of
 from fedjax_rl.learners.deep.rollout import collect
 from fedjax_rl.learners.deep.state import (
@@ -149,6 +149,9 @@ def concluded(
     if shared.lengths is not None:
         lengths = step_lengths(experience.estimates, objective.weights, scale, agent)
         shared = shared._replace(lengths=lengths)
+    if shared.travelled is not None:
+        rate, steps = rates_of(local, hparams).policy, optimizer.count - local.optimizer.count
+        shared = shared._replace(travelled=shared.travelled + rate * steps)
     local = local._replace(
         cost_critic=parameters.cost_critic,
         optimizer=optimizer,

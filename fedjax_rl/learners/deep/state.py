@@ -24,6 +24,11 @@ class DeepShared(NamedTuple):
         origin: [D], mean of the observations at the last merge; None likewise.
         lengths: [3], of which a merge makes the length of its step; zero at rest; None where
             it has none (`merging.measures_length`).
+        second_moment: like the actor, of the gradients behind merged steps (`preconditioner`); 0
+            before the first; None where each agent has Adam's. It does not cross: whoever has the
+            actors before and after a merge can work it out.
+        travelled: scalar, sum of the actor's learning rates over the steps since the last merge;
+            0 at rest; None likewise.
     """
 
     actor: Pytree
@@ -31,6 +36,8 @@ class DeepShared(NamedTuple):
     observations: Moments | None
     origin: jax.Array | None
     lengths: jax.Array | None
+    second_moment: Pytree = None
+    travelled: jax.Array | None = None
 
 
 class DeepLocal(NamedTuple):
@@ -39,7 +46,7 @@ class DeepLocal(NamedTuple):
     Attributes:
         critic: parameters of the reward critic; None where it is merged.
         cost_critic: parameters of the cost critic; None without constraints.
-        optimizer: Adam's moments.
+        optimizer: Adam's moments; of critics alone where the actor's second moment is common.
         duals: multipliers λ_ij and their controller; None under CRPO, which has none.
         objective_scale: s_i, scalar, by which the last objective was divided.
         satisfied: scalar, whether the agent's own costs were within budget; None but for CRPO.
@@ -82,15 +89,17 @@ class Parameters(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """Learning rates of a local step, scalars.
+    """Learning rates of a local step, scalars, and what divides the actor's steps in common.
 
     Attributes:
         policy: of the actor.
         critics: of both critics.
+        divisors: like the actor; None where each agent has Adam's.
     """
 
     policy: jax.Array
     critics: jax.Array
+    divisors: Pytree = None
 
 
 class Batch(NamedTuple):

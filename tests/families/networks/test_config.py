@@ -26,7 +26,9 @@ NOT_NEGATIVE = """
     insistence
 """
 SHARES = "budget_margin gae cost_gae learning_rate_decay dual_smoothing discount"
-CHOICES = "reference activation cost_surrogate share duals dual_units scale_observations"
+CHOICES = (
+    "reference activation cost_surrogate share duals dual_units scale_observations preconditioner"
+)
 TEXTS = "problem merge access"
 
 BAD = [

@@ -124,6 +124,7 @@ TINY = Choices(
     adapts_pace=False,
     share_critic=True,
     weigh_merge=False,
+    common_preconditioner=False,
     scale_observations="none",
     scale_returns=True,
     common_step=False,

@@ -13,9 +13,9 @@ from fedjax_rl.federation.aggregate import parameter_mean
 from fedjax_rl.federation.round import FederationSettings, federate
 from fedjax_rl.federation.traffic import message_bytes
 from fedjax_rl.learners.deep.agreement import radius_at
-from fedjax_rl.learners.deep.natural import natural
 from fedjax_rl.policies.networks import Network
 from tests.learners.deep.harness import (
+    LEARNERS,
     WORLDS,
     agent_at,
     agents_of,
@@ -77,7 +77,7 @@ def double(tree):
     )
 
 
-def after_rounds(world, access, common=True, changes=None, **choices):
+def after_rounds(world, access, common=True, changes=None, learner="natural", **choices):
     """States of a federation after 0 … 3 rounds, and all infos; its agents have one key."""
     access = np.asarray(access, bool)
     slots, num_agents = int(access.sum(1).max()), len(access)
@@ -90,7 +90,7 @@ def after_rounds(world, access, common=True, changes=None, **choices):
         hparams = settings(gradient_norm=1e9, **{"radius": 0.05, **(changes or {})})
         hparams = FederationSettings(agents, double(jax.tree.map(jnp.asarray, hparams)))
         algorithm = federate(
-            natural(design),
+            LEARNERS[learner](design),
             parameter_mean(),
             num_agents=num_agents,
             agent_map=on_the_same_samples,
