@@ -178,13 +178,12 @@ def _interval(row: dict[str, float], digits: int = 2) -> str:
 
 def _verdict(rows: dict[str, Any], low: float, high: float) -> str:
     """Which goals were met, from the figures."""
-    fed, alone = rows["fed"], rows["no-communication"]
+    fed, alone = rows["fed"], rows.get("no-communication")
     reached, omniscient = (
         normalised(rows[who]["reward"], low, high)["iqm"] for who in ("fed", "omniscient")
     )
     share = reached / omniscient if omniscient > 0 else float("nan")
     worst = max(fed["mean_cost_over_budget"].values())
-    unseen = max(alone["mean_cost_over_budget"].values())
     within = fed["seeds_within_every_budget"]
     said = [
         f"The federation reaches {share:.2f} of the omniscient agent "
@@ -194,13 +193,17 @@ def _verdict(rows: dict[str, Any], low: float, high: float) -> str:
         f"Its largest mean cost is {worst:.2f} of the budget "
         f"({_met(worst <= ALLOWED)} at most {ALLOWED}), and {100 * within:.0f} % of its seeds keep "
         f"every budget ({_met(within >= SHARE)} {100 * SHARE:.0f} %).",
-        "Agents that never communicate "
-        + (
-            f"break a budget that they do not see, by up to {unseen:.2f} of it."
-            if unseen > ALLOWED
-            else f"break no budget: the largest mean cost is {unseen:.2f} of it."
-        ),
     ]
+    if alone is not None:
+        unseen = max(alone["mean_cost_over_budget"].values())
+        said += [
+            "Agents that never communicate "
+            + (
+                f"break a budget that they do not see: the largest mean cost is {unseen:.2f} of it."
+                if unseen > ALLOWED
+                else f"break no budget: the largest mean cost is {unseen:.2f} of it."
+            )
+        ]
     return " ".join(said)
 
 
