@@ -29,7 +29,6 @@ def train_by_hand(design, settings, shared, local, params, keys):
     networks = [shared.actor, shared.critic, local.cost_critic]
     adam = Adam(networks)
     duals = Multiplicative if choices.duals == "multiplicative" else Duals
-    aims = [budget - settings.margin * abs(budget) for budget in task.budgets]
     duals, gained = duals(choices.duals, slots, settings.duals), Gained(task.kinds)
     pace = 1.0
     environments = local.environments
@@ -66,7 +65,7 @@ def train_by_hand(design, settings, shared, local, params, keys):
         advantages = advantages_of(task, settings, host, now, last, final)
         targets = advantages + now
         gained.see(host, targets[..., 0], settings.discount)
-        duals.step(costs, known, aims, gained)
+        duals.step(costs, known, task.budgets, settings.margin, gained)
         history.append(duals.multipliers.copy())
         normaliser = 1.0 + duals.multipliers.sum()
         reward_part = advantages[..., 0] / normaliser
@@ -245,17 +244,18 @@ class Duals:
         self.multipliers, self.integral = np.zeros(slots), np.zeros(slots)
         self.before = [None] * slots
 
-    def step(self, costs, known, budgets, gained=None):
+    def step(self, costs, known, budgets, margin, gained=None):
         gains = self.settings
         for slot, (cost, budget) in enumerate(zip(costs, budgets, strict=True)):
             if not known[slot]:
                 continue
-            violation = (cost - budget) / budget
+            aim = budget - margin * abs(budget)
+            violation = (cost - aim) / budget
             raised = self.multipliers[slot] + gains.step_size * violation
             if self.rule == "pid":
                 before = cost if self.before[slot] is None else self.before[slot]
                 smooth = gains.smoothing * before + (1 - gains.smoothing) * cost
-                violation = (smooth - budget) / budget
+                violation = (smooth - aim) / budget
                 most = gains.cap / gains.integral
                 self.integral[slot] = np.clip(self.integral[slot] + violation, 0, most)
                 raised = gains.proportional * violation + gains.integral * self.integral[slot]
@@ -316,7 +316,7 @@ class Multiplicative(Duals):
         self.insistence = np.zeros(slots)
         self.smooth, self.slow = np.zeros(slots), np.zeros(slots)
 
-    def step(self, costs, known, budgets, gained):
+    def step(self, costs, known, budgets, margin, gained):
         gains, slots = self.settings, len(costs)
         raised, integral, error = np.zeros(slots), np.zeros(slots), np.zeros(slots)
         floor, smooth, lasting = np.zeros(slots), np.zeros(slots), np.zeros(slots)
@@ -324,8 +324,8 @@ class Multiplicative(Duals):
         for slot in range(slots):
             before = costs[slot] if self.before[slot] is None else self.smooth[slot]
             smooth[slot] = gains.smoothing * before + (1 - gains.smoothing) * costs[slot]
-            larger = max(abs(smooth[slot]), abs(budgets[slot]))
-            error[slot] = (smooth[slot] - budgets[slot]) / larger
+            aim = budgets[slot] - margin * abs(budgets[slot])
+            error[slot] = (smooth[slot] - aim) / max(abs(smooth[slot]), abs(aim))
             waiting = 1.0 - gained.climb(slot)
             error[slot] *= waiting if error[slot] > 0 else 1.0
             floor[slot] = gains.floor * waiting * gained.held(slot) / abs(budgets[slot])
@@ -333,7 +333,7 @@ class Multiplicative(Duals):
             slow[slot] += 0.1 * (smooth[slot] - slow[slot])
             lasting[slot] = error[slot]
             if error[slot] > 0:
-                soon = 2.0 * (slow[slot] - smooth[slot]) / (smooth[slot] - budgets[slot])
+                soon = 2.0 * (slow[slot] - smooth[slot]) / (smooth[slot] - aim)
                 lasting[slot] *= 1.0 - np.clip(soon, 0.0, 1.0)
             integral[slot] = max(self.integral[slot], floor[slot])
             integral[slot] *= np.exp(gains.integral * lasting[slot])

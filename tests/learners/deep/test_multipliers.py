@@ -45,12 +45,12 @@ def test_a_round_without_episodes_leaves_the_multiplier_and_its_controller(rule)
     for owner, slot in (EPISODE, DISCOUNTED):
         assert multipliers[FIRST_ENDED + 1, owner, slot] == multipliers[FIRST_ENDED, owner, slot]
     controller = Duals(rule, 2, settings().duals)
-    aims = (1.0 - settings().margin) * WORLDS["endless"].budgets[:2]
+    budgets = WORLDS["endless"].budgets[:2]
     for round in range(ROUNDS):
         episodes = info.episodes[round, 0, 0]
         per_episode = info.episode_sums[round, 0, 0, 1] / max(episodes, 1)
         costs = [per_episode, info.step_costs[round, 0, 0, 1]]
-        controller.step(costs, [episodes > 0, True], aims)
+        controller.step(costs, [episodes > 0, True], budgets, settings().margin)
         np.testing.assert_allclose(multipliers[round, 0], controller.multipliers, rtol=1e-5)
     if rule == "pid":
         np.testing.assert_allclose(state.local.duals.integral[0], controller.integral, rtol=1e-5)
