@@ -102,9 +102,9 @@ def learned(figures: dict[str, Any], allowed: dict[str, Any]) -> str:
 def _overview(runs: dict[str, Any], allowed: dict[str, Any]) -> list[str]:
     """One line a row: what counts, and a star where it misses its goal."""
     lines = [
-        f"A star marks what misses its goal: federated at least {GOAL} of omniscient, omniscient at "
-        f"least {OF_ATTAINABLE} of the attainable, no mean cost above {ALLOWED} of its budget, "
-        f"{100 * SHARE:.0f} % of seeds within every budget.",
+        f"A star marks what misses its goal: federated at least {GOAL} of omniscient, "
+        f"omniscient at least {OF_ATTAINABLE} of the attainable, no mean cost above {ALLOWED} of "
+        f"its budget, {100 * SHARE:.0f} % of seeds within every budget.",
         "",
         "| | federated / omniscient | omniscient / attainable | largest mean cost / d "
         "| seeds within every budget | recommended |",
