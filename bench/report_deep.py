@@ -38,14 +38,20 @@ REASONS: dict[str, str] = {
         "nothing. One federated seed does not swing up at all."
     ),
     "inverted-pendulum-adj3": (
-        "Episodes begin in a band that costs, and the gap that is free of all costs is 0.2 m wide, "
-        "0.6 m away. The pole is balanced for 490 of 500 steps within ten rounds, at 7 to 14 "
-        "budgets; then falling early is the nearest way to pay less, since every step costs as "
-        "much as it earns. The cart does move towards the gap where costs begin to weigh more "
-        "slowly, but no run kept a budget there: least multipliers of a share of the costs instead "
-        "of the budget held 500 steps for twenty rounds at 20 budgets, discounts of 0.998 and "
-        "slower multipliers (an insistence of 0.02 and 0.05) for fifty at 4 to 15. Evolution "
-        "strategies find 500 within the budgets, from the sum of costs and not step by step."
+        "Budgets are kept by falling early. Episodes begin in a band that costs, and the gap that "
+        "is free of all costs is 0.2 m wide, 0.6 m away. The pole is balanced for 490 of 500 steps "
+        "within ten rounds, at 7 to 14 budgets; from there falling is the nearest way to pay less, "
+        "since every step costs as much as it earns. The cart does move towards the gap where "
+        "costs begin to weigh more slowly, but no run came within the budgets there: least "
+        "multipliers of a share of the costs instead of the budget held 500 steps for twenty "
+        "rounds at 20 budgets, discounts of 0.998 and slower multipliers (an insistence of 0.02 "
+        "and 0.05) for fifty at 4 to 15. Evolution strategies find 500 within the budgets, from "
+        "the sum of costs and not step by step."
+    ),
+    "random-mdp, N = 2, E = 1": (
+        "Rewards are the optimum's, and costs come down to the budgets from above: after 160 "
+        "rounds instead of 100 they are at 0.94 and 1.01 of them, with 60 % of the seeds within "
+        "all."
     ),
     "cartpole-pos2-paper": (
         "The settings of the experiments of arXiv 2405.03236 at a million samples per agent and "
