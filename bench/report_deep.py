@@ -53,6 +53,15 @@ REASONS: dict[str, str] = {
         "rounds instead of 100 they are at 0.94 and 1.01 of them, with 60 % of the seeds within "
         "all."
     ),
+    "random-mdp, N = 4, E = 1": (
+        "A hundred rounds are too few here: rewards still rise and costs still come down, of the "
+        "omniscient agent as well, which is no nearer to its budgets than the federation."
+    ),
+    "random-mdp, N = 4, E = 4": "As with one local step, and with a quarter of the merges.",
+    "cartpole-pos2, N = 4, E = 4": (
+        "Twenty merges. Multipliers move with every local step, but a policy answers to the costs "
+        "of others only at a merge; two of five seeds end above a budget, by 9 % at most."
+    ),
     "cartpole-pos2-paper": (
         "The settings of the experiments of arXiv 2405.03236 at a million samples per agent and "
         "local step. Multipliers rise by 1e-3 per round and unit of violation, to 1 at most: they "
