@@ -28,7 +28,7 @@ ROUNDS: dict[str, int] = {
 """Every task at its own number of agents, by the defaults and nothing else."""
 SIZES: dict[str, str] = {
     **{
-        f"{name}, N = {agents}, E = {local_steps}": (
+        f"{name} with {agents} agents and {local_steps} local step{'s' * (local_steps > 1)}": (
             f"--problem {problem} --agents {agents} --local-steps {local_steps} --seeds 5 "
             f"--rounds {rounds // local_steps} --evaluate-every {rounds // local_steps // 20}"
         )

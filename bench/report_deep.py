@@ -48,17 +48,19 @@ REASONS: dict[str, str] = {
         "and 0.05) for fifty at 4 to 15. Evolution strategies find 500 within the budgets, from "
         "the sum of costs and not step by step."
     ),
-    "random-mdp, N = 2, E = 1": (
+    "random-mdp with 2 agents and 1 local step": (
         "Rewards are the optimum's, and costs come down to the budgets from above: after 160 "
         "rounds instead of 100 they are at 0.94 and 1.01 of them, with 60 % of the seeds within "
         "all."
     ),
-    "random-mdp, N = 4, E = 1": (
+    "random-mdp with 4 agents and 1 local step": (
         "A hundred rounds are too few here: rewards still rise and costs still come down, of the "
         "omniscient agent as well, which is no nearer to its budgets than the federation."
     ),
-    "random-mdp, N = 4, E = 4": "As with one local step, and with a quarter of the merges.",
-    "cartpole-pos2, N = 4, E = 4": (
+    "random-mdp with 4 agents and 4 local steps": (
+        "As with one local step, and with a quarter of the merges."
+    ),
+    "cartpole-pos2 with 4 agents and 4 local steps": (
         "Twenty merges. Multipliers move with every local step, but a policy answers to the costs "
         "of others only at a merge; two of five seeds end above a budget, by 9 % at most."
     ),
