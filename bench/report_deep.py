@@ -57,6 +57,9 @@ REASONS: dict[str, str] = {
         "A hundred rounds are too few here: rewards still rise and costs still come down, of the "
         "omniscient agent as well, which is no nearer to its budgets than the federation."
     ),
+    "random-mdp with 8 agents and 1 local step": (
+        "As with four agents: a hundred rounds are too few, for the omniscient agent as well."
+    ),
     "random-mdp with 4 agents and 4 local steps": (
         "As with one local step, and with a quarter of the merges."
     ),
