@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
@@ -28,13 +28,13 @@ REASONS: dict[str, str] = {
         "of what planning finds, and rewards still rise at the end."
     ),
     "pendulum": (
-        "No swing-up from rest has fewer than 7 fast steps of the 8.5 that the budget allows, so "
-        "that hardly any policy within the budgets swings up at all. Multipliers do what they can: "
-        "they rise until costs may take three times the range of rewards. Costs go on falling "
+        "No swing-up from rest has fewer than about 7 fast steps of the 8.5 that the budget "
+        "allows, so that a policy within the budgets has to be nearly the planned one. Multipliers "
+        "rise until costs may take three times the range of rewards. Costs go on falling "
         "along with the deviation of actions, which shrinks slowly: three seeds over 600 rounds "
         "came from 1.9 and 2.3 to 1.5 and 1.6 budgets at a reward of -184. What was tried besides: "
-        "a smaller first deviation and a faster one, with which two seeds of three or all never "
-        "learn to swing up, and a penalty of at most once the range of rewards, which changed "
+        "a smaller first deviation and one that moves faster, with which all and two of three "
+        "seeds never learn to swing up, and a penalty of at most once the range of rewards, which changed "
         "nothing. One federated seed does not swing up at all."
     ),
     "inverted-pendulum-adj3": (
@@ -90,6 +90,23 @@ REASONS: dict[str, str] = {
 GOAL, OF_ATTAINABLE, ALLOWED, SHARE = 0.9, 0.8, 1.05, 0.8
 
 
+class Outcome(NamedTuple):
+    """What goals are about.
+
+    Attributes:
+        share: federated reward of the omniscient agent's, both above the first policy's; NaN where
+            that agent earns no more.
+        omniscient: its reward, of the attainable.
+        worst: the federation's largest mean cost, in budgets.
+        within: share of its seeds within every budget.
+    """
+
+    share: float
+    omniscient: float
+    worst: float
+    within: float
+
+
 def learned(figures: dict[str, Any], allowed: dict[str, Any]) -> str:
     """What federated agents learn on constrained tasks.
 
@@ -134,10 +151,10 @@ def _overview(runs: dict[str, Any], allowed: dict[str, Any]) -> list[str]:
         own = outcome(run["rows"], *scale(run, allowed))
         recommended = run["rows"]["fed"]["recommended"]
         cells = [
-            _starred(own["share"], own["share"] >= GOAL),
-            _starred(own["omniscient"], own["omniscient"] >= OF_ATTAINABLE),
-            _starred(own["worst"], own["worst"] <= ALLOWED),
-            f"{100 * own['within']:.0f} %" + " *" * (own["within"] < SHARE),
+            _starred(own.share, own.share >= GOAL),
+            _starred(own.omniscient, own.omniscient >= OF_ATTAINABLE),
+            _starred(own.worst, own.worst <= ALLOWED),
+            f"{100 * own['within']:.0f} %" + " *" * (own.within < SHARE),
             "–" if recommended is None else f"{recommended} of {run['rows']['fed']['seeds']}",
         ]
         lines.append(f"| [{name}](#{anchor_of(name)}) | {' | '.join(cells)} |")
@@ -226,7 +243,7 @@ def _interval(row: dict[str, float], digits: int = 2) -> str:
 def _verdict(rows: dict[str, Any], low: float, high: float) -> str:
     """Which goals were met, from the figures."""
     alone, own = rows.get("no-communication"), outcome(rows, low, high)
-    share, omniscient, worst, within = own.values()
+    share, omniscient, worst, within = own
     said = [
         f"The federation reaches {share:.2f} of the omniscient agent "
         f"({_met(share >= GOAL)} {GOAL}), which reaches {omniscient:.2f} of the attainable "
@@ -250,17 +267,17 @@ def _verdict(rows: dict[str, Any], low: float, high: float) -> str:
     return " ".join(said)
 
 
-def outcome(rows: dict[str, Any], low: float, high: float) -> dict[str, float]:
-    """What goals are about: shares of rewards, the largest mean cost, and seeds within budgets."""
+def outcome(rows: dict[str, Any], low: float, high: float) -> Outcome:
+    """What goals are about, of one row."""
     reached, omniscient = (
         normalised(rows[who]["reward"], low, high)["iqm"] for who in ("fed", "omniscient")
     )
-    return {
-        "share": reached / omniscient if omniscient > 0 else float("nan"),
-        "omniscient": omniscient,
-        "worst": max(rows["fed"]["mean_cost_over_budget"].values()),
-        "within": rows["fed"]["seeds_within_every_budget"],
-    }
+    return Outcome(
+        share=reached / omniscient if omniscient > 0 else float("nan"),
+        omniscient=omniscient,
+        worst=max(rows["fed"]["mean_cost_over_budget"].values()),
+        within=rows["fed"]["seeds_within_every_budget"],
+    )
 
 
 def _starred(value: float, met: bool) -> str:
