@@ -34,8 +34,8 @@ REASONS: dict[str, str] = {
         "along with the deviation of actions, which shrinks slowly: three seeds over 600 rounds "
         "came from 1.9 and 2.3 to 1.5 and 1.6 budgets at a reward of -184. What was tried besides: "
         "a smaller first deviation and one that moves faster, with which all and two of three "
-        "seeds never learn to swing up, and a penalty of at most once the range of rewards, which changed "
-        "nothing. One federated seed does not swing up at all."
+        "seeds never learn to swing up, and a penalty of at most once the range of rewards, which "
+        "changed nothing. One federated seed does not swing up at all."
     ),
     "inverted-pendulum-adj3": (
         "Budgets are kept by falling early. Episodes begin in a band that costs, and the gap that "
@@ -154,7 +154,7 @@ def _overview(runs: dict[str, Any], allowed: dict[str, Any]) -> list[str]:
             _starred(own.share, own.share >= GOAL),
             _starred(own.omniscient, own.omniscient >= OF_ATTAINABLE),
             _starred(own.worst, own.worst <= ALLOWED),
-            f"{100 * own['within']:.0f} %" + " *" * (own.within < SHARE),
+            f"{100 * own.within:.0f} %" + " *" * (own.within < SHARE),
             "–" if recommended is None else f"{recommended} of {run['rows']['fed']['seeds']}",
         ]
         lines.append(f"| [{name}](#{anchor_of(name)}) | {' | '.join(cells)} |")
