@@ -45,7 +45,7 @@ LAWS = {
 """What is searched: the controller and the trust region."""
 BREACH = 1.05
 """Mean cost in budgets above which a task's score is 0."""
-TRIALS, BATCH, SEEDS, SAMPLE_SEED = 18, 6, 2, 0
+TRIALS, BATCH, SEEDS, SAMPLE_SEED = 12, 6, 2, 0
 FIRST_SEED = {"tuned": 1000, "held-out": 2000}
 """Tables of results use seeds from 0."""
 ATTAINABLE = pathlib.Path(__file__).parent / "results" / "attainable.json"
@@ -143,7 +143,8 @@ def finite_target() -> Target:
     optimum = solve(problem).optimal_value
     uniform = problem.support / problem.support.sum(-1, keepdims=True)
     low = optimum - float(evaluate(problem, uniform[None], optimum).gap[0])
-    settings = {"problem": "random-mdp", "rounds": 160, "evaluate_every": 8}
+    # Returns vary as much as they are large: of 128 episodes the mean cost is 5 % off.
+    settings = {"problem": "random-mdp", "rounds": 160, "evaluate_every": 8, "episodes": 4000}
     return Target(settings, low, float(optimum))
 
 

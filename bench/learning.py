@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import pathlib
+import re
 import tempfile
 from typing import Any
 
@@ -27,22 +28,31 @@ ROUNDS: dict[str, int] = {
 }
 """Every task at its own number of agents, by the defaults and nothing else."""
 SIZES: dict[str, str] = {
-    **{
-        f"{name} with {agents} agents and {local_steps} local step{'s' * (local_steps > 1)}": (
-            f"--problem {problem} --agents {agents} --local-steps {local_steps} --seeds 5 "
-            f"--rounds {rounds // local_steps} --evaluate-every {rounds // local_steps // 20}"
-        )
-        for name, problem, rounds in (
-            ("cartpole-pos2", "cartpole-pos2", 80),
-            ("random-mdp", "random-mdp", 100),
-        )
-        for agents, local_steps in ((2, 1), (4, 1), (8, 1), (4, 4))
-    }
+    f"{problem} with {agents} agents and {local_steps} local step{'s' * (local_steps > 1)}": (
+        f"fedppo --problem {problem} --agents {agents} --local-steps {local_steps} --seeds 5 "
+        f"--rounds {rounds // local_steps} --evaluate-every {rounds // local_steps // 20}{more}"
+    )
+    for problem, rounds, more in (
+        ("cartpole-pos2", 80, ""),
+        ("random-mdp", 200, " --episodes 1000 --confirm-episodes 4000"),
+    )
+    for agents, local_steps in ((2, 1), (4, 1), (8, 1), (4, 4))
 }
-"""Agents and local steps, at as many samples for each agent; beside an omniscient agent alone."""
+"""Agents and local steps, at as many samples for each agent; beside an omniscient agent alone.
+
+Returns of random problems vary as much as they are large, for episodes end at random: they are told
+apart from budgets by a thousand episodes and not by a hundred.
+"""
+NATURAL: dict[str, str] = {
+    f"{name} by natural gradients": (
+        f"fednatural --problem {name} --seeds 5 --rounds {rounds} --evaluate-every {rounds // 20}"
+    )
+    for name, rounds in (("cartpole-pos2", 100), ("point-robot", 200))
+}
+"""The other algorithm by the same defaults; beside an omniscient agent alone."""
 PAPER: dict[str, str] = {
     f"{name}-paper": (
-        f"--preset paper --problem {name} --seeds 10 --rounds {rounds} "
+        f"fedppo --preset paper --problem {name} --seeds 10 --rounds {rounds} "
         f"--evaluate-every {rounds // 10}"
     )
     for name, rounds in (
@@ -53,18 +63,20 @@ PAPER: dict[str, str] = {
 }
 """With the settings of the experiments of arXiv 2405.03236."""
 QUICK = (
-    "--problem constrained-bandit --seeds 2 --envs 4 --rollout 8 --rounds 3 --evaluate-every 1 "
-    "--window 2 --hidden 4 --minibatches 1 --epochs 1 --episodes 100"
+    "fedppo --problem constrained-bandit --seeds 2 --envs 4 --rollout 8 --rounds 3 "
+    "--evaluate-every 1 --window 2 --hidden 4 --minibatches 1 --epochs 1 --episodes 100"
 )
 
 
 def commands() -> dict[str, str]:
-    """The command line of each row, behind ``fedjax-rl run fedppo``."""
+    """The command line of each row, behind ``fedjax-rl run``."""
     tasks = {
-        name: f"--problem {name} --seeds 10 --rounds {rounds} --evaluate-every {rounds // 20}"
+        name: (
+            f"fedppo --problem {name} --seeds 10 --rounds {rounds} --evaluate-every {rounds // 20}"
+        )
         for name, rounds in ROUNDS.items()
     }
-    return tasks | SIZES | PAPER
+    return tasks | SIZES | NATURAL | PAPER
 
 
 def measure(quick: bool) -> dict[str, Any]:
@@ -75,7 +87,13 @@ def measure(quick: bool) -> dict[str, Any]:
 
 def references_of(name: str) -> tuple[str, ...]:
     """What a row is compared to."""
-    return REFERENCES[:2] if name in SIZES else REFERENCES
+    return REFERENCES[:2] if name in SIZES | NATURAL else REFERENCES
+
+
+def options_of(command: str, who: str) -> list[str]:
+    """The words of a command; a reference has no policy to confirm."""
+    own = command if who == "fed" else re.sub(" --confirm-episodes [0-9]+", "", command)
+    return own.split()
 
 
 def measured(name: str, command: str) -> dict[str, Any]:
@@ -83,11 +101,11 @@ def measured(name: str, command: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
         for who in references_of(name):
-            options = [*command.split(), "--reference", who]
-            assert main(["run", "fedppo", *options, "--out", str(root / who)]) == 0, (name, who)
+            options = [*options_of(command, who), "--reference", who]
+            assert main(["run", *options, "--out", str(root / who)]) == 0, (name, who)
         config = yaml.safe_load((root / "fed" / "config.yaml").read_text())
         return {
-            "command": f"fedjax-rl run fedppo {command}",
+            "command": f"fedjax-rl run {command}",
             "problem": config["problem"],
             "initial_reward": float(np.nanmean(first_rewards(root / "fed"))),
             "optimal_value": json.loads((root / "fed" / "summary.json").read_text()).get(
