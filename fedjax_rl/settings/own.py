@@ -8,8 +8,6 @@ import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
-import tyro
-
 from fedjax_rl.errors import InvalidInput, flag
 from fedjax_rl.plugins import fields_of
 from fedjax_rl.settings.fields import TRACED
@@ -63,6 +61,8 @@ def extended(base: type[Settings], *own: Any) -> type[Settings]:
 
 def _annotated(annotation: Any) -> Any:
     """The annotation of a plug-in's setting, as one of a dataclass of settings."""
+    import tyro  # which no run needs that is not made of words
+
     kind, *extras = typing.get_args(annotation)
     help_text = "".join(extra for extra in extras if isinstance(extra, str))
     rules = [extra for extra in extras if not isinstance(extra, str)]
