@@ -10,9 +10,13 @@ import jax
 import jax.numpy as jnp
 
 from fedjax_rl.algorithm import Pytree
+from fedjax_rl.backend import platform
 
-BLOCK_ROWS = 2048
+BLOCK_ROWS = {"cpu": 2048}
 """Rows whose activations of 64 units still fit a second-level cache."""
+BLOCK_ROWS_ON_ACCELERATOR = 2**18
+"""Rows whose activations fit its memory many times over: a block of few rows would leave most of it
+idle, and blocks wait for each other."""
 
 
 def stratified_minibatches(key: jax.Array, rows: jax.Array, count: int) -> jax.Array:
@@ -52,10 +56,11 @@ def mean_over_blocks(function: Callable[[Any], Pytree], rows: jax.Array) -> Pytr
 
     Args:
         function: of rows [n / k, W].
-        rows: [n, W]; cut into the fewest equal blocks of at most `BLOCK_ROWS`.
+        rows: [n, W]; cut into the fewest equal blocks of at most `BLOCK_ROWS`, which a kind of
+            processor has of its own.
     """
     chex.assert_rank(rows, 2)
-    count = blocks_of(len(rows))
+    count = blocks_of(len(rows), BLOCK_ROWS.get(platform(), BLOCK_ROWS_ON_ACCELERATOR))
     if count == 1:
         return function(rows)
     blocks = rows.reshape(count, -1, rows.shape[-1])
@@ -70,7 +75,12 @@ def mean_over_blocks(function: Callable[[Any], Pytree], rows: jax.Array) -> Pytr
     return jax.tree.map(lambda leaf: leaf / count, total)
 
 
-def blocks_of(rows: int) -> int:
-    """The fewest equal blocks of at most `BLOCK_ROWS`; one where none divides the rows well."""
-    least = -(-rows // BLOCK_ROWS)
+def blocks_of(rows: int, most: int) -> int:
+    """The fewest equal blocks of at most so many rows; one where none divides the rows well.
+
+    Examples:
+        >>> blocks_of(2048, 2048), blocks_of(6400, 2048), blocks_of(6400, 2**18)
+        (1, 4, 1)
+    """
+    least = -(-rows // most)
     return next((count for count in range(least, 4 * least) if rows % count == 0), 1)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from fedjax_rl.ops.minibatches import stratified_minibatches
+from fedjax_rl.ops import minibatches
+from fedjax_rl.ops.minibatches import mean_over_blocks, stratified_minibatches
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -71,3 +72,16 @@ def test_another_key_deals_otherwise_and_the_same_one_alike():
     deals = [stratified_minibatches(jax.random.key(seed), numbered(), 4) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(deals[0], deals[1])
     assert not np.array_equal(deals[0], deals[2])
+
+
+def test_blocks_are_as_large_as_the_kind_of_processor_has_them(monkeypatch):
+    rows, seen = jnp.arange(12.0).reshape(6, 2), []
+
+    def mean(block):
+        seen.append(len(block))
+        return block.mean(0)
+
+    for kinds in ({"cpu": 2}, {}):
+        monkeypatch.setattr(minibatches, "BLOCK_ROWS", kinds)
+        np.testing.assert_array_equal(mean_over_blocks(mean, rows), rows.mean(0))
+    assert set(seen[:-1]) == {2} and seen[-1] == 6
