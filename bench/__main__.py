@@ -1,4 +1,7 @@
-"""``python -m bench NAME [--quick] [--out results.json]``; ``all``; ``compare OLD NEW``."""
+"""``python -m bench NAME [--quick] [--out results.json]``; ``all``; ``compare OLD NEW``.
+
+``accelerator`` has options of its own: ``python -m bench accelerator --help``.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import pathlib
 import subprocess
 import sys
 
-import fedjax_rl  # noqa: F401  before jax starts
+from bench.accelerator import main as accelerator
 from bench.compare import compare
 from bench.harness import machine
 
@@ -18,6 +21,7 @@ NAMES = (
     *("fedppo", "defaults", "learning"),
     *("hetero", "stale", "gradients", "survival", "traffic", "sweep", "roofline"),
     "mutations",
+    "accelerator",
 )
 
 
@@ -25,6 +29,10 @@ def main() -> int:
     """Runs one bench, prints its tables and writes its figures."""
     if sys.argv[1:2] == ["compare"]:
         return comparison(sys.argv[2:])
+    if sys.argv[1:2] == ["accelerator"]:  # which says by itself what it lacks
+        return accelerator(sys.argv[2:])
+    import fedjax_rl  # noqa: F401  before jax starts
+
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("name", choices=(*NAMES, "all"), help="which question to answer")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
@@ -34,6 +42,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.name == "all":
         return everything(options.quick, options.out)
+    if options.name == "accelerator":  # behind an option
+        return accelerator(arguments_of(options))
     described = machine()
     print(f"{described['processor']}, {described['cores']} cores; {described['versions']}")
     figures = importlib.import_module(f"bench.{options.name}").measure(quick=options.quick)
@@ -42,6 +52,12 @@ def main() -> int:
         options.out.write_text(json.dumps(document, indent=2) + "\n")
         print(f"written to {options.out}")
     return 0
+
+
+def arguments_of(options: argparse.Namespace) -> list[str]:
+    """The options that every bench takes, as they were given."""
+    out = [] if options.out is None else ["--out", str(options.out)]
+    return [*["--quick"] * options.quick, *out]
 
 
 def comparison(arguments: list[str]) -> int:
@@ -55,7 +71,8 @@ def comparison(arguments: list[str]) -> int:
 
 def everything(quick: bool, directory: pathlib.Path | None) -> int:
     """Runs every bench in a process of its own; the exit status of the first that failed, or 0."""
-    for name in NAMES:
+    # A card is measured by a command of its own: without one there is nothing but the quick rows.
+    for name in NAMES if quick else [name for name in NAMES if name != "accelerator"]:
         command = [sys.executable, "-m", "bench", name, *["--quick"] * quick]
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)

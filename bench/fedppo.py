@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnax
 import jax
@@ -21,6 +21,7 @@ from bench.peers import (
     peer_environment,
     script,
 )
+from fedjax_rl.algorithm import Algorithm
 from fedjax_rl.envs.task import Constraint, Task, constrained, vary
 from fedjax_rl.execution.train import start, train
 from fedjax_rl.families.networks.assembly import agents_map
@@ -29,7 +30,7 @@ from fedjax_rl.families.networks.traced import choices_of, settings_of
 from fedjax_rl.federation.aggregate import parameter_mean
 from fedjax_rl.federation.round import FederationSettings, federate
 from fedjax_rl.learners.deep.agent import deep_agents
-from fedjax_rl.learners.deep.design import design_of
+from fedjax_rl.learners.deep.design import Design, design_of
 from fedjax_rl.learners.deep.ppo import ppo
 
 STEPS = 128
@@ -50,33 +51,8 @@ class Ours:
     """
 
     def __init__(self, agents: int, environments: int, seconds: float, constraints: int = 4):
-        task = cartpole(constraints)
-        access = np.zeros((1, constraints), bool)
-        if agents > 1:
-            access = np.arange(agents)[:, None] % constraints == np.arange(constraints)
-        stacked = deep_agents(task, access, vary(task, {}, agents))
-        choices = choices_of(
-            DeepConfig(
-                envs=environments,
-                rollout=STEPS,
-                epochs=WORK["epochs"],
-                minibatches=WORK["minibatches"],
-                duals="gradient",
-                cost_surrogate="clipped",
-                scale_returns=False,
-                scale_observations="none",
-                kl_target="none",
-                kl_limit="none",
-            )
-        )
-        learner = ppo(design_of(task, stacked.weights.shape[1], choices))
-        self.algorithm = federate(
-            learner,
-            parameter_mean(),
-            num_agents=agents,
-            agent_map=agents_map(DeepConfig(envs=environments)),
-        )
-        self.hparams = FederationSettings(stacked, settings_of(DeepConfig(), task))
+        built = on_cartpole(agents, environments, constraints)
+        self.algorithm, self.hparams = built.algorithm, built.hparams
         self.key = jax.random.key(0)
         begun = time.perf_counter()
         self.state, _ = start(self.algorithm, self.key, self.hparams)
@@ -100,6 +76,57 @@ class Ours:
     def turn(self) -> None:
         """One measured turn."""
         self.run(self.rounds)
+
+
+class Built(NamedTuple):
+    """A federation on CartPole before it is compiled.
+
+    Attributes:
+        algorithm: the federation.
+        hparams: its traced settings.
+        design: task and networks of an agent.
+    """
+
+    algorithm: Algorithm
+    hparams: FederationSettings
+    design: Design
+
+
+def on_cartpole(agents: int, environments: int, constraints: int = 4) -> Built:
+    """What `Ours` times.
+
+    Args:
+        agents: N; one agent watches nothing, several watch one position each.
+        environments: of each agent.
+        constraints: M positions, which the agents watch in turn.
+    """
+    task = cartpole(constraints)
+    access = np.zeros((1, constraints), bool)
+    if agents > 1:
+        access = np.arange(agents)[:, None] % constraints == np.arange(constraints)
+    stacked = deep_agents(task, access, vary(task, {}, agents))
+    choices = choices_of(
+        DeepConfig(
+            envs=environments,
+            rollout=STEPS,
+            epochs=WORK["epochs"],
+            minibatches=WORK["minibatches"],
+            duals="gradient",
+            cost_surrogate="clipped",
+            scale_returns=False,
+            scale_observations="none",
+            kl_target="none",
+            kl_limit="none",
+        )
+    )
+    design = design_of(task, stacked.weights.shape[1], choices)
+    algorithm = federate(
+        ppo(design),
+        parameter_mean(),
+        num_agents=agents,
+        agent_map=agents_map(DeepConfig(envs=environments)),
+    )
+    return Built(algorithm, FederationSettings(stacked, settings_of(DeepConfig(), task)), design)
 
 
 def cartpole(constraints: int) -> Task:

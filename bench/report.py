@@ -1,4 +1,4 @@
-"""``python -m bench.report`` writes docs/results.md from bench/results, and docs/performance.md."""
+"""``python -m bench.report`` writes docs/results.md from bench/results, and other pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from bench import report_defaults, report_speed, report_stale
+from bench import report_accelerator, report_defaults, report_speed, report_stale
 from bench.measured import FIGURES, ROOT, load
 from bench.report_attainable import attainable
 from bench.report_deep import draw_learned, learned
@@ -242,4 +242,5 @@ if __name__ == "__main__":
     draw_learned(load("learning"), FIGURES)
     report_stale.draw_gradients(load("gradients"), FIGURES / "gradients.png")
     report_speed.write()
+    report_accelerator.write()
     report_defaults.write()
