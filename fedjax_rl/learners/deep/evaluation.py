@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fedjax_rl.algorithm import Array, Pytree
+from fedjax_rl.backend import platform
 from fedjax_rl.learners.deep.batch import features_of
 from fedjax_rl.learners.deep.design import Design, flat
 from fedjax_rl.learners.deep.rollout import transition
@@ -16,6 +17,11 @@ from fedjax_rl.learners.deep.state import DeepShared
 STEPS_AT_MOST = 500_000
 """Where episodes without a time limit are given up. Of a finite problem, whose γ is at most 0.9999,
 one in e⁵⁰ is that long; other environments may have policies under which they never end."""
+
+STEPS_PER_LOOK = {"cpu": 1}
+STEPS_PER_LOOK_ON_ACCELERATOR = 16
+"""Steps between two looks at whether any episode goes on, a divisor of `STEPS_AT_MOST`: an
+accelerator stands still while the host reads the answer."""
 
 
 class Episodes(NamedTuple):
@@ -133,6 +139,14 @@ def play(
         alive = alive & ~(terminated | truncated)
         return time + 1, observation, state, alive, sums, weight, length
 
+    def several(now: tuple[Any, ...]) -> tuple[Any, ...]:
+        # Steps after an episode's end count for nothing, so that a few too many change no figure.
+        steps = STEPS_PER_LOOK.get(platform(), STEPS_PER_LOOK_ON_ACCELERATOR)
+        if steps == 1:
+            return one_step(now)
+        after: tuple[Any, ...] = jax.lax.fori_loop(0, steps, lambda _, own: one_step(own), now)
+        return after
+
     def going(now: tuple[Any, ...]) -> jax.Array:
         return now[3].any() & (now[0] < (task.time_limit or STEPS_AT_MOST))
 
@@ -146,7 +160,7 @@ def play(
         jnp.ones_like(sums),
         jnp.zeros(episodes, jnp.int32),
     )
-    *_, alive, sums, _, length = jax.lax.while_loop(going, one_step, start)
+    *_, alive, sums, _, length = jax.lax.while_loop(going, several, start)
     per_step = jnp.array([kind == "step" for kind in task.kinds], bool)
     costs = jnp.where(per_step, sums[:, 1:] / jnp.maximum(length, 1)[:, None], sums[:, 1:])
     return Episodes(sums[:, 0], costs, length, alive)

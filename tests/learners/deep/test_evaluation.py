@@ -83,6 +83,17 @@ def test_time_limits_and_goals_end_episodes():
     assert not played(always(1)).unfinished.any()
 
 
+def test_whoever_looks_less_often_sees_the_same(monkeypatch):
+    """As an accelerator does: the steps after the longest episode count for nothing."""
+    task = strip(*KINDS, max_steps_in_episode=30)
+    slow = {"agents": 2, "varied": {"stride": [1.0, 0.01]}, "task": task}
+    often = played(always(1), **slow)
+    steps = evaluation.STEPS_PER_LOOK_ON_ACCELERATOR
+    monkeypatch.setattr(evaluation, "STEPS_PER_LOOK", {"cpu": steps})
+    jax.tree.map(np.testing.assert_array_equal, played(always(1), **slow), often)
+    assert 30 % steps and evaluation.STEPS_AT_MOST % steps == 0
+
+
 def test_no_episode_of_a_finite_problem_is_given_up():
     assert LARGEST_DISCOUNT**evaluation.STEPS_AT_MOST < 1e-20
 
