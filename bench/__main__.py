@@ -19,7 +19,7 @@ from bench.harness import machine
 NAMES = (
     *("fednpg", "rates", "last_iterate", "drift", "sampled", "leakage", "attainable"),
     *("fedppo", "defaults", "learning"),
-    *("hetero", "stale", "gradients", "survival", "traffic", "sweep", "roofline"),
+    *("hetero", "stale", "gradients", "survival", "traffic", "sweep", "roofline", "hangs"),
     "mutations",
     "accelerator",
 )
