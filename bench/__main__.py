@@ -19,7 +19,8 @@ from bench.harness import machine
 NAMES = (
     *("fednpg", "rates", "last_iterate", "drift", "sampled", "leakage", "attainable"),
     *("fedppo", "defaults", "learning"),
-    *("hetero", "stale", "gradients", "survival", "traffic", "sweep", "roofline", "hangs"),
+    *("hetero", "stale", "gradients", "survival", "traffic", "sweep", "workers", "roofline"),
+    "hangs",
     "mutations",
     "accelerator",
 )

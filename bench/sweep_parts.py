@@ -23,10 +23,10 @@ from fedjax_rl.precision import precision
 from fedjax_rl.records.output import Destination
 from fedjax_rl.records.saving import CheckpointSettings
 from fedjax_rl.sweeps.execution import Done, run_chunk
-from fedjax_rl.sweeps.plan import members_of
+from fedjax_rl.sweeps.plan import members_of, plan_of
 from fedjax_rl.sweeps.request import SweepRequest
 from fedjax_rl.sweeps.results import SweepDirectory
-from fedjax_rl.sweeps.session import opened, plan_of
+from fedjax_rl.sweeps.session import opened
 from fedjax_rl.sweeps.space import space_of
 from fedjax_rl.training.members import Group, Member, grouped
 from fedjax_rl.training.protocol import Assembler

@@ -144,6 +144,18 @@ def compiler() -> str:
     return " ".join(changed + [flag for flag in flags if not flag.startswith((FLAG, DEVICES))])
 
 
+def compiler_variables() -> dict[str, str]:
+    """Variables for processes that are to compile as this one does; see `compiler`."""
+    import jax
+
+    known = {name: jax.config.values.get(name, default) for name, default in COMPILER.items()}
+    return {
+        name.upper(): str(int(value) if isinstance(value, bool) else value)
+        for name, value in known.items()
+        if value != COMPILER[name]
+    }
+
+
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 

@@ -67,7 +67,7 @@ MAIN = """
     settings.own.extended
     statistics.interquartile_mean
     statistics.stratified_bootstrap
-    sweeps.session.plan_of
+    sweeps.plan.plan_of
     sweeps.session.sweep_and_record
 """
 """What users build with, below the package's name."""

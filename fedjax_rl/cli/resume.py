@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -27,6 +27,8 @@ class Resume:
 
     directory: tyro.conf.Positional[Path]
     """The --out of the run; its config.yaml says what the run is."""
+    workers: Literal["auto"] | int = "auto"
+    """Processes that run the chunks of a sweep or search, whatever ran them before; as of sweep."""
     devices: Annotated[DeviceSettings, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=DeviceSettings
     )
@@ -41,6 +43,6 @@ def main(arguments: list[str]) -> int:
     from fedjax_rl.runs.resume import resume
 
     start_backend()
-    diverged = resume(options.directory, options.devices)
+    diverged = resume(options.directory, options.devices, options.workers)
     sys.stdout.flush()
     return 1 if diverged else 0

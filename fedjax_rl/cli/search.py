@@ -65,7 +65,11 @@ class SearchOptions:
     sample_seed: int = 0
     """Seed of the sampler."""
     chunk: str = "auto"
-    """Most members side by side in one program: a number, or auto: as many as fit memory."""
+    """Most members side by side in one program: a number, or auto: as many as fit memory, dealt to
+    the cores."""
+    workers: Literal["auto"] | int = "auto"
+    """Processes that run chunks, whose bits are the same; auto: one to a core, or this one alone
+    for little work, on an accelerator, and beside --devices."""
     out: Path | None = None
     """Directory for config.yaml, study.db, sweep.csv, curves.npz and chunks/."""
     overwrite: bool = False
@@ -115,6 +119,7 @@ def main(arguments: list[str]) -> int:
         chunk=chunk_of(own.chunk),
         destination=Destination(own.out, own.overwrite, own.checkpoints),
         devices=own.devices,
+        workers=own.workers,
     )
     conditions = conditions_of(own.metric, own.maximize, own.subject_to)
     wanted = own.metric, own.maximize, conditions, own.feasible_seeds

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -58,7 +58,11 @@ class SweepOptions:
     sample_seed: int = 0
     """Seed of the draws."""
     chunk: str = "auto"
-    """Members side by side in one program: a number, or auto: as many as fit memory."""
+    """Members side by side in one program: a number, or auto: as many as fit memory, dealt to the
+    cores."""
+    workers: Literal["auto"] | int = "auto"
+    """Processes that run chunks, whose bits are the same; auto: one to a core, or this one alone
+    for little work, on an accelerator, and beside --devices and --processes."""
     feasible_seeds: float = 1.0
     """Share of a configuration's seeds that must keep every budget before it can be the best."""
     file: Path | None = None
@@ -151,6 +155,7 @@ def carried_out(
             devices=own.devices,
             feasible_seeds=own.feasible_seeds,
             compare=compare,
+            workers=own.workers,
         )
     )
     sys.stdout.flush()

@@ -86,6 +86,7 @@ class DirectoryCheckpointer:
         self._writing: Future[None] | None = None
         self._earlier: dict[signal.Signals, Any] = {}
         self._signal: int | None = None
+        self._told = False
 
     def restore(self, template: Pytree) -> Progress | None:
         if self._saved is None:
@@ -126,8 +127,12 @@ class DirectoryCheckpointer:
         self._give_back_signals()
         if error is None:
             self._wait()
-            if self._signal is not None:  # it came after the last visit
+            if self._signal is not None and not self._told:  # it came after the last visit
                 signal.raise_signal(self._signal)
+
+    def stop(self, number: int) -> None:
+        """Takes a signal that another process was sent; any thread may say so."""
+        self._signal, self._told = number, True
 
     def _write(self, progress: Progress) -> None:
         """Begins to write; each process of a team writes what it holds of the state."""

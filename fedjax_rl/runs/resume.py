@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from fedjax_rl.cluster.devices import ONE, DeviceSettings
 from fedjax_rl.errors import InvalidInput
@@ -14,12 +15,13 @@ from fedjax_rl.runs.session import Request, compare_and_record, run_and_record
 from fedjax_rl.settings.files import RunFile, read_run_file, settings_from
 
 
-def resume(out: Path, devices: DeviceSettings = ONE) -> bool:
+def resume(out: Path, devices: DeviceSettings = ONE, workers: Literal["auto"] | int = 1) -> bool:
     """Finishes the run of a directory, from its newest checkpoint or from the start.
 
     Args:
         out: what ``run``, ``compare``, ``sweep``, ``search`` or an earlier ``resume`` wrote.
         devices: over which it is spread, whatever it was before.
+        workers: processes that run the chunks of a sweep or search; see `SweepRequest`.
 
     Returns:
         Whether it diverged; False for a run that is finished already.
@@ -39,7 +41,9 @@ def resume(out: Path, devices: DeviceSettings = ONE) -> bool:
         out, checkpoints=checkpoints, resume=True, log_to=sink_names(file.sinks)
     )
     if (algorithm := str(file.algorithm)).startswith(SWEEP):
-        return _sweep(file, algorithm.removeprefix(SWEEP), destination, devices)
+        return _sweep(file, algorithm.removeprefix(SWEEP), destination, devices, workers)
+    if workers not in ("auto", 1):
+        raise InvalidInput("--workers", workers, "auto or 1, for this is no sweep")
     try:
         family_of(algorithm)
     except InvalidInput:
@@ -52,12 +56,16 @@ def resume(out: Path, devices: DeviceSettings = ONE) -> bool:
 
 
 def _sweep(
-    file: RunFile, algorithm: str, destination: Destination, devices: DeviceSettings
+    file: RunFile,
+    algorithm: str,
+    destination: Destination,
+    devices: DeviceSettings,
+    workers: Literal["auto"] | int,
 ) -> bool:
     from fedjax_rl.sweeps.request import request_in
     from fedjax_rl.sweeps.session import sweep_and_record
 
-    request = request_in(file, algorithm, destination, devices)
+    request = request_in(file, algorithm, destination, devices, workers)
     if "search" in file.settings:
         from fedjax_rl.sweeps.search import search_and_record
         from fedjax_rl.sweeps.search_request import search_again

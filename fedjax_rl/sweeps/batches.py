@@ -16,7 +16,7 @@ from fedjax_rl.records.saving import CheckpointSettings
 from fedjax_rl.sweeps.plan import seeds_of
 from fedjax_rl.sweeps.space import Law
 from fedjax_rl.training.members import Alike, Group, Member, gathered_alike, size_of
-from fedjax_rl.training.memory import bytes_of_member, free_bytes
+from fedjax_rl.training.memory import Needs, free_bytes, needs_of_member
 from fedjax_rl.training.protocol import Assembler
 
 EDGE = 1e-6
@@ -29,11 +29,11 @@ class Size(NamedTuple):
 
     Attributes:
         members: side by side.
-        member_bytes: estimate of what one needs.
+        needs: estimate of what one needs.
     """
 
     members: int
-    member_bytes: int
+    needs: Needs
 
 
 def prototypes(assembler: Assembler, base: Any, laws: Mapping[str, Law]) -> Iterator[Member]:
@@ -70,6 +70,11 @@ class Programs:
     A group's chunks have one size throughout: what all of a batch comes to if its trials are
     dealt evenly to the groups, or what fits memory.
 
+    Attributes:
+        even: members of a batch that a group has.
+        sizes: of chunks, by what is the same in a group.
+        groups: of the prototypes.
+
     Args:
         assembler: made its members.
         known: prototypes of everything that may come.
@@ -77,6 +82,8 @@ class Programs:
         chunk: most members side by side; None for as many as fit memory.
         devices: over which they are spread.
         every: says how often the host is visited.
+        cores: that there are for the chunks of a batch.
+        sizes: members in a chunk of each group, where that was reckoned before.
     """
 
     def __init__(
@@ -87,15 +94,20 @@ class Programs:
         chunk: int | None = None,
         devices: DeviceSettings = ONE,
         every: CheckpointSettings | None = None,
+        cores: int = 1,
+        sizes: Sequence[int] | None = None,
     ):
         self._assembler, self._chunk, self._devices = assembler, chunk, devices
         self._every = every or CheckpointSettings()
-        self._free = free_bytes()
+        self._free = free_bytes() // cores
         self._known: list[Member] = list(known)
         self._compiled: dict[Any, Algorithm] = {}
         gathered = gathered_alike(known)
-        self._even = -(-batch // len(gathered))
-        self.sizes: dict[Any, Size] = {}
+        self.even, self._parts = -(-batch // len(gathered)), -(-cores // len(gathered))
+        self.sizes: dict[Any, Size] = {
+            alike.key: Size(size, Needs(0, 0.0))
+            for alike, size in zip(gathered, sizes or (), strict=sizes is not None)
+        }
         self.groups = [self._group(alike, tuple(alike.members)) for alike in gathered]
 
     def of(self, members: Sequence[Member]) -> Iterator[tuple[Group, Algorithm]]:
@@ -118,15 +130,23 @@ class Programs:
             key = alike.key, tuple(alike.batched), _shapes(program, group)
             yield group._replace(members=batch), self._compiled.setdefault(key, program)
 
+    @property
+    def chunk_sizes(self) -> list[int]:
+        """Members in a chunk of each of the groups."""
+        return [group.size for group in self.groups]
+
+    def number(self, program: Algorithm) -> int:
+        """The number of a program that serves a group of some batch."""
+        return next(i for i, known in enumerate(self._compiled.values()) if known is program)
+
     def _group(self, alike: Alike, members: tuple[Member, ...]) -> Group:
         if alike.key not in self.sizes:
-            needed = bytes_of_member(members[0].assembled, alike.batched)
-            self.sizes[alike.key] = Size(
-                size_of(self._even, needed, self._chunk, self._free), needed
-            )
+            needs = needs_of_member(members[0].assembled, alike.batched)
+            fitting = size_of(self.even, needs.bytes, self._chunk, self._free, self._parts)
+            self.sizes[alike.key] = Size(fitting, needs)
         size = self.sizes[alike.key]
         rounds = max(1, members[0].assembled.span_rounds // size.members)
-        group = Group(members, alike.axes, size.member_bytes, size.members, rounds)
+        group = Group(members, alike.axes, size.needs, size.members, rounds)
         return group.visited(self._every.span)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import NamedTuple
 
 import jax
@@ -27,20 +27,23 @@ class Estimate(NamedTuple):
     compiling: float
     running: float
 
-    def total(self, groups: Sequence[Group], done: Container[int] = ()) -> float:
+    def total(self, groups: Sequence[Group], done: Container[int] = (), workers: int = 1) -> float:
         """Seconds of all members not yet done, if rounds of all groups are like the first's."""
         waiting = [(group, len(group.chunks(done))) for group in groups]
         rounds = sum(chunks * group.size * group.rounds for group, chunks in waiting)
         compiled = sum(chunks > 0 for _, chunks in waiting)
-        return self.compiling * compiled + self.running * rounds
+        return self.compiling * -(-compiled // workers) + self.running * rounds / workers
 
 
-def estimate(group: Group, program: Algorithm) -> Estimate:
+def estimate(
+    group: Group, program: Algorithm, on_compiled: Callable[[], None] = lambda: None
+) -> Estimate:
     """Compiles a group's program, as it must be anyway, and times a few rounds, that are lost.
 
     Args:
         group: of which a chunk is timed.
         program: of the group, the one that will run.
+        on_compiled: told when it is compiled, before rounds are timed.
     """
     keys, hparams = group.inputs(group.members[: group.size])
     begun = time.perf_counter()
@@ -62,6 +65,8 @@ def estimate(group: Group, program: Algorithm) -> Estimate:
         seconds, begun = time.perf_counter() - begun, time.perf_counter()
         if first == 1:
             compiling, seconds = seconds, 0.0
+            on_compiled()
+            begun = time.perf_counter()
         else:
             count *= 4
     timed = last - first + 1

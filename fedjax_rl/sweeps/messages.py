@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fedjax_rl.cluster.cores import cores
 from fedjax_rl.figures.numbers import in_bytes
 from fedjax_rl.ranking import seeds_clause
 from fedjax_rl.sweeps.best import candidates, ordered
@@ -14,19 +15,20 @@ from fedjax_rl.sweeps.execution import DIVERGED
 from fedjax_rl.sweeps.objective import Objective
 from fedjax_rl.sweeps.space import ALGORITHM, Space
 from fedjax_rl.training.members import Group
-from fedjax_rl.training.memory import free_bytes
+from fedjax_rl.training.memory import PROCESS_BYTES, free_bytes
 from fedjax_rl.training.rows import Row
 
 if TYPE_CHECKING:
     from fedjax_rl.sweeps.request import SweepRequest
     from fedjax_rl.sweeps.search_request import Search
     from fedjax_rl.sweeps.study import Trial
+    from fedjax_rl.sweeps.workers import Crew
 
 GROUPS_LISTED = 12
 NOBODY = "No configuration has a figure to compare."
 
 
-def plan(request: SweepRequest, groups: Sequence[Group], done: Container[int]) -> str:
+def plan(request: SweepRequest, groups: Sequence[Group], done: Container[int], crew: Crew) -> str:
     """The plan of a sweep: members, groups and chunks, and the memory they need."""
     space, seeds = request.space, request.base.seeds
     algorithms = " and ".join(space.grid.get(ALGORITHM, (request.algorithm,)))
@@ -45,19 +47,33 @@ def plan(request: SweepRequest, groups: Sequence[Group], done: Container[int]) -
         lines.append(
             f"  group {number}{_common(group, space, groups)}: "
             f"{_counted(len(group.members), 'member')}, {group.size} side by side, "
-            f"{group.rounds} rounds, about {in_bytes(group.size * group.member_bytes)}"
+            f"{group.rounds} rounds, about {in_bytes(group.bytes)}"
         )
     if len(groups) > GROUPS_LISTED:
         lines.append(f"  and {len(groups) - GROUPS_LISTED} more groups")
-    most = max((group.size * group.member_bytes for group in groups), default=0)
-    lines.append(
-        f"memory: about {in_bytes(most)} at once, from the sizes of a member's arrays; "
-        f"{in_bytes(free_bytes())} are free"
-    )
+    lines += staffed(crew, groups)
     finished = sum(member.number in done for group in groups for member in group.members)
     if finished:
         lines.append(f"going on: {finished} of {members} members are done")
     return "\n".join(lines)
+
+
+def staffed(crew: Crew, groups: Sequence[Group]) -> list[str]:
+    """Lines on who runs the chunks, and on the memory that this takes."""
+    most = max((group.bytes for group in groups), default=0)
+    about, free = f"about {in_bytes(most)}", f"{in_bytes(free_bytes())} are free"
+    why = f" ({crew.why})" if crew.why else ""
+    if crew.processes == 1:
+        return [
+            f"workers: 1{why}",
+            f"memory: {about} at once, from the sizes of a member's arrays; {free}",
+        ]
+    placed = ", one to a core" if crew.processes == cores() else ""
+    return [
+        f"workers: {crew.processes} processes{placed}{why}",
+        f"memory: {about} in each of them, from the sizes of a member's arrays, and "
+        f"{in_bytes(PROCESS_BYTES)} for the process; {free}",
+    ]
 
 
 def repeated(count: int) -> str:
@@ -68,16 +84,18 @@ def repeated(count: int) -> str:
     return f"{_counted(count, 'combination')} repeat{many} another in all that it reads: run once\n"
 
 
-def duration(estimated: Estimate, groups: Sequence[Group], done: Container[int]) -> str:
+def duration(
+    estimated: Estimate, groups: Sequence[Group], done: Container[int], workers: int = 1
+) -> str:
     """A line on how long a sweep may take, from an estimate."""
-    total, several = in_time(estimated.total(groups, done)), len(groups) > 1
+    total, several = in_time(estimated.total(groups, done, workers)), len(groups) > 1
     return (
         f"time: about {total}, from a few rounds{' of the first group' * several}; "
         f"{in_time(estimated.compiling)} of it to compile{' each group' * several}"
     )
 
 
-def search(request: Search, groups: Sequence[Group], trials: Sequence[Trial]) -> str:
+def search(request: Search, groups: Sequence[Group], trials: Sequence[Trial], crew: Crew) -> str:
     """The plan of a search: laws, objective, batches, and how many trials are finished."""
     space, seeds, objective = request.request.space, request.request.base.seeds, request.objective
     laws = ", ".join(f"{name} ({law})" for name, law in space.random.items())
@@ -94,29 +112,32 @@ def search(request: Search, groups: Sequence[Group], trials: Sequence[Trial]) ->
     for number, group in enumerate(groups[:GROUPS_LISTED], 1):
         lines.append(
             f"  group {number}{_common(group, space, groups)}: {group.size} side by side, "
-            f"{group.rounds} rounds, about {in_bytes(group.size * group.member_bytes)}"
+            f"{group.rounds} rounds, about {in_bytes(group.bytes)}"
         )
     if len(groups) > GROUPS_LISTED:
         lines.append(f"  and {len(groups) - GROUPS_LISTED} more groups")
+    lines += staffed(crew, groups)
     if trials:
         finished = sum(trial.finished for trial in trials)
         lines.append(f"going on: {finished} of {request.trials} trials are told")
     return "\n".join(lines)
 
 
-def passed(marks: Sequence[float], chunks: int, what: str = "chunk") -> str:
+def passed(marks: Sequence[float], chunks: int, what: str = "chunk", at_once: int = 1) -> str:
     """A line of progress: chunks done, time taken and time left.
 
     Args:
         marks: seconds, at the start and at the end of every chunk so far.
         chunks: how many there are to be.
         what: a chunk is called.
+        at_once: how many are under way.
     """
     done, taken = len(marks) - 1, marks[-1] - marks[0]
     if done == chunks:
         return f"{what} {done} of {chunks}: all in {in_time(taken)}"
-    # The first chunk compiled; from the second on, those after it say more.
-    each = taken if done == 1 else (marks[-1] - marks[1]) / (done - 1)
+    # The first chunks compiled; from the next on, those after them say more.
+    later = done - at_once
+    each = taken / at_once if later <= 0 else (marks[-1] - marks[at_once]) / later
     left = in_time(each * (chunks - done))
     return f"{what} {done} of {chunks}: {in_time(taken)}, about {left} to go"
 

@@ -12,10 +12,84 @@ from fedjax_rl.checks import one_line
 from fedjax_rl.errors import InvalidInput, flag
 from fedjax_rl.families.protocol import Comparison, with_effect
 from fedjax_rl.families.registry import family_of
-from fedjax_rl.settings.fields import by_name, whole_of
+from fedjax_rl.settings.fields import PROBLEM, by_name, names, whole_of
+from fedjax_rl.sweeps.request import SweepRequest
 from fedjax_rl.sweeps.space import ALGORITHM, Combination, Space
-from fedjax_rl.training.members import Member
+from fedjax_rl.sweeps.workers import cores_for_chunks
+from fedjax_rl.training.members import Alike, Group, Member, gathered_alike, sized, unsized
 from fedjax_rl.training.protocol import Assembler
+
+
+class SweepPlan(NamedTuple):
+    """Members that are to run.
+
+    Attributes:
+        work: groups of one program each, with what made their members.
+        settings: of all members.
+        content: digest of the problems' content.
+        left_out: why, by what a combination that is left out of a comparison is called.
+        repeated: how many combinations of a sweep differ from another one only in settings that
+            neither reads.
+    """
+
+    work: list[tuple[Assembler, Group]]
+    settings: list[Any]
+    content: str
+    left_out: dict[str, str]
+    repeated: int
+
+
+def plan_of(request: SweepRequest, *, reckoned: bool = True) -> SweepPlan:
+    """Every member, and those that share a program together.
+
+    Args:
+        request: of the sweep.
+        reckoned: whether it is reckoned what members need, and how many run side by side.
+
+    Raises:
+        InvalidInput: a combination cannot be used; of a comparison, none can.
+
+    Examples:
+        Step sizes are data and share a program; numbers of local steps shape it.
+
+        >>> from fedjax_rl.families.tabular.config import FedNPGConfig
+        >>> from fedjax_rl.sweeps.request import SweepRequest
+        >>> from fedjax_rl.sweeps.space import space_of
+        >>> grid = {"step_size": [0.01, 0.1], "local_steps": [1, 5]}
+        >>> base, space = FedNPGConfig(rounds=10), space_of(FedNPGConfig, grid, {}, None)
+        >>> plan = plan_of(SweepRequest("fednpg", base, space))
+        >>> [len(group.members) for _, group in plan.work]
+        [2, 2]
+    """
+    family, left_out = family_of(request.algorithm), dict[str, str]()
+    assemblers = assemblers_of(request.algorithm, request.space)
+    if request.compare:
+        family.comparison.check(request.space.grid)
+    check_read(assemblers.values(), request.base, request.space)
+    found: list[tuple[Assembler, Alike]] = []
+    for assembler in assemblers.values():
+        of = assembler, request.base, request.space
+        sensible = sensible_members(*of, family.comparison, left_out)
+        members = sensible if request.compare else members_of(*of)
+        found += [(assembler, alike) for alike in gathered_alike(members)]
+    gathered = [alike for _, alike in found]
+    groups = (
+        sized(gathered, request.chunk, cores_for_chunks())
+        if reckoned
+        else [*map(unsized, gathered)]
+    )
+    work = [(assembler, group) for (assembler, _), group in zip(found, groups, strict=True)]
+    everyone = [member for _, group in work for member in group.members]
+    if not everyone:
+        raise nothing_left(left_out)
+    content = content_of(work[0][0], names(family.settings, PROBLEM), everyone)
+    settings = [member.config for member in everyone]
+    if request.compare:
+        work = [(family.comparison.measured(of, settings), group) for of, group in work]
+    configurations = len({member.configuration for member in everyone})
+    combinations = sum(1 for _ in request.space.combinations(type(request.base)))
+    repeated = 0 if request.compare else combinations - configurations
+    return SweepPlan(work, settings, content, left_out, repeated)
 
 
 def assemblers_of(algorithm: str, space: Space) -> dict[str, Assembler]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from fedjax_rl.cluster.devices import ONE, DeviceSettings
 from fedjax_rl.families.protocol import settings_of
@@ -37,6 +37,8 @@ class SweepRequest(NamedTuple):
         devices: over which members or their agents are spread.
         feasible_seeds: share of seeds that must keep every budget.
         compare: whether configurations are put side by side in the end.
+        workers: how many processes run its chunks; 1 for this one alone, ``auto`` for one to a
+            core where that is faster. No bit depends on it.
     """
 
     algorithm: str
@@ -47,6 +49,7 @@ class SweepRequest(NamedTuple):
     devices: DeviceSettings = ONE
     feasible_seeds: float = EVERY_SEED
     compare: bool = False
+    workers: Literal["auto"] | int = 1
 
     @property
     def objective(self) -> Objective:
@@ -76,7 +79,7 @@ class SweepRequest(NamedTuple):
         return self._replace(space=space).document() | {"settings": base}
 
     def document(self) -> dict[str, Any]:
-        """The content of ``config.yaml``: the whole request but for the devices."""
+        """The content of ``config.yaml``: the whole request but for devices and workers."""
         space = self.space
         return {
             "algorithm": SWEEP + self.algorithm,
@@ -110,7 +113,11 @@ def type_of(settings: Mapping[str, Any], algorithm: str) -> Any:
 
 
 def request_in(
-    file: RunFile, algorithm: str, destination: Destination, devices: DeviceSettings
+    file: RunFile,
+    algorithm: str,
+    destination: Destination,
+    devices: DeviceSettings = ONE,
+    workers: Literal["auto"] | int = 1,
 ) -> SweepRequest:
     """The request recorded in the ``config.yaml`` of a sweep.
 
@@ -132,4 +139,5 @@ def request_in(
         space = space.renamed(kind, renamed)
     chunk = None if document["chunk"] == "auto" else document["chunk"]
     share = recorded_share(document)
-    return SweepRequest(algorithm, base, space, chunk, destination, devices, share, file.compare)
+    known = chunk, destination, devices, share, file.compare, workers
+    return SweepRequest(algorithm, base, space, *known)

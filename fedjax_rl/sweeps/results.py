@@ -54,13 +54,14 @@ def listed_in(value: Any) -> Any:
 class SweepDirectory:
     """Writes the files of a sweep, and finds what an earlier process had done.
 
-    Of several processes the first one owns the directory and writes the tables; each adds the
-    chunks that it ran.
+    Of several processes one owns the directory and writes the tables; each adds the chunks that
+    it ran.
 
     Args:
         destination: a directory that is new or empty, or a sweep to overwrite or to go on with.
         document: what is asked for, and with what it is made.
         identity: what must be the same in a sweep to go on with; the document unless given.
+        owner: whether this process owns it; unless given, the first of a team does.
 
     Raises:
         InvalidInput: the directory cannot be written, or holds chunks of another sweep.
@@ -71,6 +72,7 @@ class SweepDirectory:
         destination: Destination,
         document: Mapping[str, Any],
         identity: Mapping[str, Any] | None = None,
+        owner: bool | None = None,
     ):
         assert destination.out is not None
         self.path, self._destination = destination.out, destination
@@ -79,7 +81,7 @@ class SweepDirectory:
         self._identity = digest_of({**identity, "problem": document["made_with"]["problem_sha256"]})
         self._made_with = document["made_with"]
         self._held = None
-        if hosts.writes():
+        if hosts.writes() if owner is None else owner:
             self._held = RunDirectory(
                 self.path, overwrite=destination.overwrite, resume=destination.resume
             )
@@ -117,10 +119,14 @@ class SweepDirectory:
             "rows": np.array(json.dumps([plain(one.row) for one in done])),
         }
         arrays |= {f"curve/{name}": values for name, values in _together(names, done).items()}
-        target = self.path / CHUNKS / f"{done[0].member:06d}.npz"
+        target = self._chunk(done[0].member)
         write_atomically(target, npz_bytes(arrays))
         shutil.rmtree(self._folder([one.member for one in done]), ignore_errors=True)
         return read_chunk(target)[1]
+
+    def added(self, first: int) -> dict[int, Done]:
+        """The members of a chunk that another process has added, by the first one's number."""
+        return read_chunk(self._chunk(first))[1]
 
     def done(self) -> dict[int, Done]:
         """Members that are done, by number.
@@ -155,6 +161,10 @@ class SweepDirectory:
         """The names of its files, as a list in one line."""
         known = [path.name for path in self.path.iterdir() if path.name != LOCK]
         return ", ".join(sorted(known))
+
+    def _chunk(self, first: int) -> Path:
+        """The file of a chunk that is done."""
+        return self.path / CHUNKS / f"{first:06d}.npz"
 
     def _folder(self, numbers: Sequence[int]) -> Path:
         """The folder of the checkpoints of a chunk."""

@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Container, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fedjax_rl.cluster import hosts
@@ -25,11 +26,14 @@ from fedjax_rl.sweeps.objective import (
     check_known,
 )
 from fedjax_rl.sweeps.plan import check_read, configured, content_of, seeds_of
+from fedjax_rl.sweeps.pool import Pool
 from fedjax_rl.sweeps.progress import SweepProgress
 from fedjax_rl.sweeps.results import SweepDirectory, listed_in
 from fedjax_rl.sweeps.search_request import Search
 from fedjax_rl.sweeps.session import saving
+from fedjax_rl.sweeps.sharing import OneAfterAll, asked_for, run_shared
 from fedjax_rl.sweeps.space import Combination
+from fedjax_rl.sweeps.workers import check_workers, cores_for_chunks, crew_of
 from fedjax_rl.terminal.live import working
 from fedjax_rl.training.members import Member
 from fedjax_rl.training.protocol import Assembler
@@ -62,6 +66,7 @@ def search_and_record(search: Search) -> bool:
     request.destination.check()
     if (processes := hosts.share()[1]) > 1:
         raise InvalidInput("--processes", processes, "1 for a search, over any --devices")
+    check_workers(request.workers)
     request = request.resolved()
     family = family_of(request.algorithm)
     assembler = family.assembler(request.algorithm)
@@ -69,12 +74,10 @@ def search_and_record(search: Search) -> bool:
     laws = search.laws
     with working("preparing the search"):
         check_read([assembler], request.base, request.space)
-        known = list(
-            prototypes(assembler, request.base, {name: law for name, (_, law) in laws.items()})
-        )
+        known = prototypes_of(search, assembler)
         programs = Programs(
             *(assembler, known, search.batch * request.base.seeds, request.chunk, request.devices),
-            request.destination.checkpoints,
+            *(request.destination.checkpoints, cores_for_chunks()),
         )
         _check_figures(search.objective, assembler, programs)
         content = content_of(assembler, names(family.settings, PROBLEM), known)
@@ -82,17 +85,22 @@ def search_and_record(search: Search) -> bool:
         group.placement(
             assembler, request.devices
         )  # refuses before an earlier search is overwritten
-    made = {"made_with": made_with(content)}
     drawn = search.objective.maximize, search.sampler, request.space.sample_seed
     with (
-        SweepDirectory(
-            request.destination, search.document() | made, search.identity() | made
-        ) as directory,
+        opened(search, content) as directory,
         Study(directory.path / STUDY, laws, *drawn) as study,
     ):
-        print(messages.search(search, programs.groups, study.trials()), flush=True)
+        groups, trials = programs.groups, study.trials()
+        left = search.trials - sum(trial.finished for trial in trials)
+        crew = crew_of(
+            request.workers,
+            sum(-(-programs.even // group.size) for group in groups),
+            left * request.base.seeds * max(group.needs.operations for group in groups),
+            max(group.bytes for group in groups),
+        )
+        print(messages.search(search, groups, trials, crew), flush=True)
         try:
-            _run(search, assembler, programs, directory, study)
+            _staffed(search, crew.processes, (assembler, programs, directory, study))
         except Stopped as stop:
             if done := directory.done():
                 directory.write(done.values())
@@ -105,6 +113,19 @@ def search_and_record(search: Search) -> bool:
     return all(row["status"] == DIVERGED for row in rows)
 
 
+def prototypes_of(search: Search, assembler: Assembler) -> list[Member]:
+    """Members of every program that the search may need; see `prototypes`."""
+    laws = {name: law for name, (_, law) in search.laws.items()}
+    return list(prototypes(assembler, search.request.base, laws))
+
+
+def opened(search: Search, content: str, owner: bool | None = None) -> SweepDirectory:
+    """The directory of a search over problems of that content; see `SweepDirectory`."""
+    made = {"made_with": made_with(content)}
+    documents = search.document() | made, search.identity() | made
+    return SweepDirectory(search.request.destination, *documents, owner)
+
+
 def _check_figures(objective: Objective, assembler: Assembler, programs: Programs) -> None:
     """Raises InvalidInput unless members will have the numbers that are asked for."""
     assembled = [group.members[0].assembled for group in programs.groups]
@@ -114,14 +135,29 @@ def _check_figures(objective: Objective, assembler: Assembler, programs: Program
         check_known("--subject-to", each.metric, names)
 
 
+def _staffed(
+    search: Search, count: int, of: tuple[Assembler, Programs, SweepDirectory, Study]
+) -> None:
+    """Runs batches by so many workers, or here where there is one or they cannot."""
+    if count > 1:
+        with (
+            suppress(OneAfterAll),
+            asked_for(search.request.workers),
+            Pool(count, of[2].path) as pool,
+        ):
+            return _run(search, *of, pool)
+    return _run(search, *of)
+
+
 def _run(
     search: Search,
     assembler: Assembler,
     programs: Programs,
     directory: SweepDirectory,
     study: Study,
+    pool: Pool | None = None,
 ) -> None:
-    """Runs batches until every trial is finished."""
+    """Runs batches until every trial is finished, here or by workers."""
     done = directory.done()
     report_finished(search, directory, study, done)
     left = search.trials - sum(trial.finished for trial in study.trials())
@@ -129,15 +165,24 @@ def _run(
     marks = [time.perf_counter()]
     with SweepProgress(batches, "batches") as progress:
         while members := next_batch(search, assembler, study, done):
-            for group, program in programs.of(members):
-                for chunk in group.chunks(done):
-                    progress.chunk(group.rounds)
-                    with saving(directory, chunk) as checkpointer:
-                        finished = run_chunk(
-                            assembler, group, program, chunk, progress.round, checkpointer
-                        )
-                    done |= directory.add(finished)
-                    directory.write_table(done.values())
+            work = list(programs.of(members))
+            if pool is None:
+                for group, program in work:
+                    for chunk in group.chunks(done):
+                        progress.chunk(group.rounds)
+                        with saving(directory, chunk) as checkpointer:
+                            finished = run_chunk(
+                                assembler, group, program, chunk, progress.round, checkpointer
+                            )
+                        done |= directory.add(finished)
+                        directory.write_table(done.values())
+            else:
+                trials = {one.configuration: one.combination for one in members}
+                pool.begin((sorted(trials.items()), programs.chunk_sizes))
+                numbers = [programs.number(program) for _, program in work]
+                groups = [group for group, _ in work]
+                for _ in run_shared(pool, groups, directory, done, progress, programs=numbers):
+                    pass
             report_finished(search, directory, study, done)
             marks.append(time.perf_counter())
             best = messages.best([one.row for one in done.values()], search.objective)

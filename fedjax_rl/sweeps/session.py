@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, NamedTuple
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from fedjax_rl.algorithm import Algorithm
 from fedjax_rl.cluster import hosts
@@ -14,59 +16,39 @@ from fedjax_rl.errors import Stopped
 from fedjax_rl.families.registry import family_of
 from fedjax_rl.records.checkpointer import Checkpointer, NoCheckpoints
 from fedjax_rl.records.directory import made_with
-from fedjax_rl.settings.fields import PROBLEM, names
+from fedjax_rl.records.output import Destination
+from fedjax_rl.records.saving import CheckpointSettings
 from fedjax_rl.sweeps import comparison, messages
 from fedjax_rl.sweeps.comparison import layout_of
-from fedjax_rl.sweeps.estimate import estimate
+from fedjax_rl.sweeps.estimate import Estimate, estimate
 from fedjax_rl.sweeps.execution import DIVERGED, Done, run_chunk
 from fedjax_rl.sweeps.objective import Objective
-from fedjax_rl.sweeps.plan import (
-    assemblers_of,
-    check_read,
-    content_of,
-    members_of,
-    nothing_left,
-    sensible_members,
-)
+from fedjax_rl.sweeps.plan import SweepPlan, plan_of
+from fedjax_rl.sweeps.pool import Pool
 from fedjax_rl.sweeps.progress import SweepProgress
 from fedjax_rl.sweeps.request import SweepRequest
 from fedjax_rl.sweeps.results import SweepDirectory
+from fedjax_rl.sweeps.sharing import OneAfterAll, asked_for, run_shared
+from fedjax_rl.sweeps.workers import check_workers, crew_of
 from fedjax_rl.terminal.drawing import import_matplotlib
 from fedjax_rl.terminal.live import working
-from fedjax_rl.training.members import Group, Member, grouped
+from fedjax_rl.training.members import Group, Member
 from fedjax_rl.training.protocol import Assembler
-
-
-class SweepPlan(NamedTuple):
-    """Members that are to run.
-
-    Attributes:
-        work: groups of one program each, with what made their members.
-        settings: of all members.
-        content: digest of the problems' content.
-        left_out: why, by what a combination that is left out of a comparison is called.
-        repeated: how many combinations of a sweep differ from another one only in settings that
-            neither reads.
-    """
-
-    work: list[tuple[Assembler, Group]]
-    settings: list[Any]
-    content: str
-    left_out: dict[str, str]
-    repeated: int
 
 
 def sweep_and_record(request: SweepRequest) -> bool:
     """Runs the members that are not done, chunk by chunk, and writes what came out.
 
-    Several processes share the members, and each writes the chunks of its own.
+    Several processes share the members, and each writes the chunks of its own: those of a team,
+    which all call this, or workers, which this one starts.
 
     Returns:
         Whether every member diverged; of a comparison, whether any did.
 
     Raises:
         InvalidInput: before anything is written.
-        Stopped: a signal asked for it; the chunks that are done and the one at work are kept.
+        Stopped: a signal asked for it; the chunks that are done and those at work are kept.
+        ChildProcessError: a worker has ended; likewise.
 
     Examples:
         >>> from fedjax_rl.families.tabular.config import FedNPGConfig
@@ -75,13 +57,14 @@ def sweep_and_record(request: SweepRequest) -> bool:
         >>> space = space_of(FedNPGConfig, {"step_size": [0.01, 0.1]}, {}, None)
         >>> sweep_and_record(SweepRequest("fednpg", FedNPGConfig(rounds=10), space))
         Sweep of fednpg over step_size (2), 1 seed
-        2 members in 1 group, one compilation each; 1 chunk
+        2 members in 1 group, one compilation each; ...
         ...
         none keeps every budget; closest: step_size 0.1, ...
         Nothing was written; --out DIR keeps the table and the curves.
         False
     """
     request.destination.check()
+    check_workers(request.workers)
     request, objective = request.resolved(), request.objective
     with working("preparing every member"):
         plan = plan_of(request)
@@ -94,13 +77,27 @@ def sweep_and_record(request: SweepRequest) -> bool:
         )  # refuses before an earlier sweep is overwritten
     with opened(request, plan) as directory:
         done = {} if directory is None else directory.done()
-        print(messages.plan(request, [group for _, group in work], set(done)), flush=True)
+        groups = [group for _, group in work]
+        left = [(group, group.chunks(done)) for group in groups]
+        crew = crew_of(
+            request.workers,
+            sum(len(chunks) for _, chunks in left),
+            sum(group.needs.operations * sum(map(len, chunks)) for group, chunks in left),
+            max((group.bytes for group in groups), default=0),
+        )
+        print(messages.plan(request, groups, set(done), crew), flush=True)
         print(messages.repeated(plan.repeated), end="")
         print("".join(f"Left out: {name}: {why}\n" for name, why in plan.left_out.items()), end="")
         try:
+            if crew.processes > 1:
+                with suppress(OneAfterAll):
+                    _shared(request, plan, groups, crew.processes, directory, done)
+            # Of what workers have done nothing is left to run.
             _run(work, request.devices, directory, done, objective)
         except Stopped as stop:
-            if directory is not None and done:
+            if directory is None:
+                signal.raise_signal(stop.number)
+            elif done := directory.done():
                 directory.write(done.values())
             raise stop.of(request.destination.out) from None
         hosts.wait_for_all()
@@ -123,57 +120,16 @@ def sweep_and_record(request: SweepRequest) -> bool:
     return any(diverged) if request.compare else all(diverged)
 
 
-def plan_of(request: SweepRequest) -> SweepPlan:
-    """Every member, and those that share a program together.
-
-    Raises:
-        InvalidInput: a combination cannot be used; of a comparison, none can.
-
-    Examples:
-        Step sizes are data and share a program; numbers of local steps shape it.
-
-        >>> from fedjax_rl.families.tabular.config import FedNPGConfig
-        >>> from fedjax_rl.sweeps.request import SweepRequest
-        >>> from fedjax_rl.sweeps.space import space_of
-        >>> grid = {"step_size": [0.01, 0.1], "local_steps": [1, 5]}
-        >>> base, space = FedNPGConfig(rounds=10), space_of(FedNPGConfig, grid, {}, None)
-        >>> plan = plan_of(SweepRequest("fednpg", base, space))
-        >>> [len(group.members) for _, group in plan.work]
-        [2, 2]
-    """
-    family, left_out = family_of(request.algorithm), dict[str, str]()
-    assemblers = assemblers_of(request.algorithm, request.space)
-    if request.compare:
-        family.comparison.check(request.space.grid)
-    check_read(assemblers.values(), request.base, request.space)
-    work: list[tuple[Assembler, Group]] = []
-    for assembler in assemblers.values():
-        of = assembler, request.base, request.space
-        sensible = sensible_members(*of, family.comparison, left_out)
-        members = sensible if request.compare else members_of(*of)
-        work += [(assembler, group) for group in grouped(members, request.chunk)]
-    everyone = [member for _, group in work for member in group.members]
-    if not everyone:
-        raise nothing_left(left_out)
-    content = content_of(work[0][0], names(family.settings, PROBLEM), everyone)
-    settings = [member.config for member in everyone]
-    if request.compare:
-        work = [(family.comparison.measured(of, settings), group) for of, group in work]
-    configurations = len({member.configuration for member in everyone})
-    combinations = sum(1 for _ in request.space.combinations(type(request.base)))
-    repeated = 0 if request.compare else combinations - configurations
-    return SweepPlan(work, settings, content, left_out, repeated)
-
-
-def opened(request: SweepRequest, plan: SweepPlan) -> AbstractContextManager[SweepDirectory | None]:
-    """The directory of a sweep, or None when nothing is written."""
+def opened(
+    request: SweepRequest, plan: SweepPlan, owner: bool | None = None
+) -> AbstractContextManager[SweepDirectory | None]:
+    """The directory of a sweep, or None when nothing is written; see `SweepDirectory`."""
     if request.destination.out is None:
         return nullcontext()
     made = {"made_with": made_with(plan.content)}
     recorded = {"left_out": plan.left_out} if request.compare else {}
-    return SweepDirectory(
-        request.destination, request.document() | recorded | made, request.identity() | made
-    )
+    documents = request.document() | recorded | made, request.identity() | made
+    return SweepDirectory(request.destination, *documents, owner)
 
 
 def _run(
@@ -185,9 +141,11 @@ def _run(
 ) -> None:
     """Fills ``done``, which holds members by number."""
     waiting = [(assembler, group) for assembler, group in work if group.chunks(done)]
+    if not waiting:
+        return
     left = sum(len(group.chunks(done)) for _, group in waiting)
     marks = [time.perf_counter()]
-    program = _timed(waiting, devices, done) if waiting else None
+    program: Algorithm | None = _timed(waiting, devices, done)
     with SweepProgress(left) as progress:
         for assembler, group in waiting:
             program = program or group.program(assembler, devices)
@@ -206,6 +164,40 @@ def _run(
                 best = messages.best([one.row for one in done.values()], objective)
                 progress.chunk_done(messages.passed(marks, left), best)
             program = None
+
+
+def _shared(
+    request: SweepRequest,
+    plan: SweepPlan,
+    groups: Sequence[Group],
+    count: int,
+    directory: SweepDirectory | None,
+    done: dict[int, Done],
+) -> None:
+    """Fills ``done`` as `_run` does, by so many workers.
+
+    Raises:
+        OneAfterAll: they cannot.
+    """
+    with ExitStack() as stack:
+        place = directory
+        if place is None:  # workers put their chunks somewhere in any case
+            folder = Path(stack.enter_context(TemporaryDirectory())) / "sweep"
+            nowhere = Destination(folder, checkpoints=CheckpointSettings(keep_checkpoints=0))
+            place = stack.enter_context(opened(request._replace(destination=nowhere), plan))
+        assert place is not None
+        stack.enter_context(asked_for(request.workers))
+        pool = stack.enter_context(Pool(count, place.path))
+        left, marks = sum(len(group.chunks(done)) for group in groups), [time.perf_counter()]
+        progress = stack.enter_context(SweepProgress(left))
+
+        def told(timed: Estimate) -> None:
+            print(messages.duration(timed, groups, done, count), flush=True)
+
+        for _ in run_shared(pool, groups, place, done, progress, told):
+            marks.append(time.perf_counter())
+            best = messages.best([one.row for one in done.values()], request.objective)
+            progress.chunk_done(messages.passed(marks, left, at_once=count), best)
 
 
 def _timed(

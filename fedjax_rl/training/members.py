@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +14,7 @@ from fedjax_rl.cluster.devices import ONE, DeviceSettings
 from fedjax_rl.execution.placement import Placement
 from fedjax_rl.execution.sweep import sweep
 from fedjax_rl.training.loop import keys_of
-from fedjax_rl.training.memory import bytes_of_member, free_bytes
+from fedjax_rl.training.memory import Needs, free_bytes, needs_of_member
 from fedjax_rl.training.protocol import Assembled, Assembler
 
 SHARE_OF_MEMORY = 0.5
@@ -49,20 +49,25 @@ class Group(NamedTuple):
     Attributes:
         members: in the order of their numbers.
         axes: like the traced settings, 0 where members differ, None where they do not.
-        member_bytes: estimate of what one member needs while it runs.
+        needs: estimate of what one member needs while it runs.
         size: members in a chunk.
         span_rounds: rounds between two visits of the host.
     """
 
     members: tuple[Member, ...]
     axes: Pytree
-    member_bytes: int
+    needs: Needs
     size: int
     span_rounds: int
 
     @property
     def rounds(self) -> int:
         return self.members[0].assembled.rounds
+
+    @property
+    def bytes(self) -> int:
+        """Estimate of what a chunk needs while it runs."""
+        return self.size * self.needs.bytes
 
     def visited(self, span: Callable[[int], int]) -> Group:
         """The group with as many rounds between two visits as ``span`` makes of them."""
@@ -114,15 +119,27 @@ class Group(NamedTuple):
         return jax.tree.map(together, first, self.axes, *rest)
 
 
-def grouped(members: Iterator[Member], chunk: int | None) -> list[Group]:
+def grouped(members: Iterable[Member], chunk: int | None, cores: int = 1) -> list[Group]:
     """Members whose programs are equal, together; arrays that are equal are kept once.
 
     Args:
         members: all of them.
-        chunk: members in a chunk; None for as many as fit memory.
+        chunk: members in a chunk; None for as many as fit memory, and are dealt evenly to cores.
+        cores: that there are for the chunks.
     """
-    free = free_bytes()
-    return [_sized(alike, chunk, free) for alike in gathered_alike(members)]
+    return sized(gathered_alike(members), chunk, cores)
+
+
+def sized(gathered: Sequence[Alike], chunk: int | None, cores: int = 1) -> list[Group]:
+    """The groups of members that are gathered; see `grouped`."""
+    free = free_bytes() // cores
+    # Where there are as many groups as cores none of them is cut: each worker traces its own.
+    return [_sized(alike, chunk, free, -(-cores // len(gathered))) for alike in gathered]
+
+
+def unsized(alike: Alike) -> Group:
+    """A group of which is not reckoned what it needs, as one chunk."""
+    return Group(tuple(alike.members), alike.axes, Needs(0, 0.0), len(alike.members), 1)
 
 
 class Alike(NamedTuple):
@@ -174,19 +191,27 @@ def _sharing(member: Member, hparams: Pytree) -> Member:
     return member._replace(assembled=assembled)
 
 
-def _sized(alike: Alike, chunk: int | None, free: int) -> Group:
+def _sized(alike: Alike, chunk: int | None, free: int, parts: int) -> Group:
     members = alike.members
-    member_bytes = bytes_of_member(members[0].assembled, alike.batched)
-    size = size_of(len(members), member_bytes, chunk, free)
+    needs = needs_of_member(members[0].assembled, alike.batched)
+    size = size_of(len(members), needs.bytes, chunk, free, parts)
     rounds = max(1, members[0].assembled.span_rounds // size)
-    return Group(tuple(members), alike.axes, member_bytes, size, rounds)
+    return Group(tuple(members), alike.axes, needs, size, rounds)
 
 
-def size_of(members: int, member_bytes: int, chunk: int | None, free: int) -> int:
-    """Members side by side, so that chunks are as few as may be and nearly of one size."""
-    most = chunk
-    if most is None:
-        at_once = MEMBERS_AT_ONCE.get(platform(), MEMBERS_ON_ACCELERATOR)
-        most = max(1, min(at_once, int(SHARE_OF_MEMORY * free) // member_bytes))
+def size_of(members: int, member_bytes: int, chunk: int | None, free: int, parts: int = 1) -> int:
+    """Members side by side, so that chunks are as few as may be and nearly of one size.
+
+    Args:
+        members: in all.
+        member_bytes: that each of them needs.
+        chunk: most side by side, whatever they need; None for as many as fit.
+        free: bytes for the members of a chunk and as much again.
+        parts: unless ``chunk`` is given, of which the number of chunks is a multiple.
+    """
+    if chunk is not None:
+        return -(-members // -(-members // chunk))
+    at_once = MEMBERS_AT_ONCE.get(platform(), MEMBERS_ON_ACCELERATOR)
+    most = max(1, min(at_once, int(SHARE_OF_MEMORY * free) // member_bytes))
     chunks = -(-members // most)
-    return -(-members // chunks)
+    return -(-members // (-(-chunks // parts) * parts))

@@ -1,11 +1,11 @@
-"""Estimate of the memory that a member of a sweep needs, from shapes, and the free memory."""
+"""Estimates of what a member of a sweep needs, from its program, and the free memory."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -18,14 +18,31 @@ COPIES_OF_STATE = 3
 """Before a round, after it, and the one that a guard would go back to."""
 LARGE_AT_ONCE = 4
 """How many arrays as large as the largest a step may hold at once; a guess."""
+TERMS_AT_ONCE = 4
+"""Of a product of matrices, in the time of a number that is computed by itself; a guess."""
+PROCESS_BYTES = 600 << 20
+"""Of a process that runs chunks, whatever they are: libraries, and programs being compiled."""
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
-def bytes_of_member(assembled: Assembled, batched: Sequence[bool]) -> int:
+class Needs(NamedTuple):
+    """What a member needs while it runs, by an estimate.
+
+    Attributes:
+        bytes: of memory.
+        operations: of all its rounds, in numbers that are computed one by one, at least: of loops
+            whose length only the data say one turn is counted, of branches the smallest.
+    """
+
+    bytes: int
+    operations: float
+
+
+def needs_of_member(assembled: Assembled, batched: Sequence[bool]) -> Needs:
     """Estimate of what a member needs while it runs; nothing is computed or compiled.
 
-    The state, several times; the largest arrays of a step; the settings that are its own; the
-    rows of all rounds, which the host keeps.
+    In memory: the state, several times; the largest arrays of a step; the settings that are its
+    own; the rows of all rounds, which the host keeps.
     """
     algorithm, hparams = assembled.algorithm, assembled.hparams
     with precision(algorithm.float64):
@@ -37,7 +54,10 @@ def bytes_of_member(assembled: Assembled, batched: Sequence[bool]) -> int:
     own = [leaf for leaf, differs in zip(jax.tree.leaves(hparams), batched, strict=True) if differs]
     largest = max(_results(step.jaxpr), default=0)
     rows = 2 * (assembled.rounds + 1) * size(row)
-    return COPIES_OF_STATE * size(state) + LARGE_AT_ONCE * largest + size(own) + rows
+    return Needs(
+        COPIES_OF_STATE * size(state) + LARGE_AT_ONCE * largest + size(own) + rows,
+        assembled.rounds * _operations(step.jaxpr),
+    )
 
 
 def size(tree: Pytree) -> int:
@@ -52,18 +72,43 @@ def _bytes(leaf: Any) -> int:
 def _results(jaxpr: Any) -> Iterator[int]:
     """Bytes of the results of every operation of a program, inner programs included."""
     for equation in jaxpr.eqns:
-        inner = [
-            part
-            for parameter in equation.params.values()
-            for part in (parameter if isinstance(parameter, tuple | list) else [parameter])
-        ]
-        programs = [getattr(part, "jaxpr", part) for part in inner]
-        programs = [part for part in programs if hasattr(part, "eqns")]
+        programs = _inner(equation)
         for part in programs:
             yield from _results(part)
         if not programs:
             shaped = [one.aval for one in equation.outvars if hasattr(one.aval, "shape")]
             yield sum(_bytes(one) for one in shaped)
+
+
+def _operations(jaxpr: Any) -> float:
+    """Numbers that a program computes; see `Needs`."""
+    total = 0.0
+    for equation in jaxpr.eqns:
+        inner = [_operations(part) for part in _inner(equation)]
+        if equation.primitive.name == "cond":
+            total += min(inner)
+        elif inner:
+            total += equation.params.get("length", 1) * sum(inner)
+        else:
+            results = sum(np.prod(np.shape(one.aval)) for one in equation.outvars)
+            if equation.primitive.name == "dot_general":
+                (contracted, _), _ = equation.params["dimension_numbers"]
+                shape = equation.invars[0].aval.shape
+                terms = np.prod([shape[axis] for axis in contracted])
+                results *= max(1.0, terms / TERMS_AT_ONCE)
+            total += float(results)
+    return total
+
+
+def _inner(equation: Any) -> list[Any]:
+    """The programs that an operation runs."""
+    inner = [
+        part
+        for parameter in equation.params.values()
+        for part in (parameter if isinstance(parameter, tuple | list) else [parameter])
+    ]
+    programs = [getattr(part, "jaxpr", part) for part in inner]
+    return [part for part in programs if hasattr(part, "eqns")]
 
 
 def free_bytes() -> int:

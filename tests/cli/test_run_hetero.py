@@ -168,6 +168,7 @@ def test_a_seed_that_diverges_is_reported(tmp_path, capsys):
 def test_losses_and_windows_side_by_side(tmp_path, capsys):
     out = tmp_path / "compared"
     flags = ["--losses", "gepo,grpo", "--windows", "0,2", "--seeds", "2", "--out", str(out)]
+    flags += ["--chunk", "4"]
     assert main(["compare", *flags, *TINY]) == 0
     printed = capsys.readouterr().out
     assert "gepo, W = 0" in printed and "grpo, W = 2" in printed and "IQM [95 %]" in printed

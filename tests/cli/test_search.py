@@ -14,7 +14,7 @@ from tests.learners.deep.conftest import quick_compilation  # noqa: F401
 pytestmark = pytest.mark.timeout(400)
 
 LAW = ["--random", "step_size=loguniform:1e-2:1"]
-FEW = ["--trials", "3", "--batch", "2"]
+FEW = ["--trials", "3", "--batch", "2", "--chunk", "4"]
 
 
 @pytest.fixture(scope="module")

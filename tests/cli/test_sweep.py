@@ -63,9 +63,10 @@ def test_the_plan_comes_first_and_the_best_last(small, capsys):
     assert lines[0] == "Sweep of fednpg over step_size (2), local_steps (2), 2 seeds"
     assert lines[1] == "8 members in 2 groups, one compilation each; 4 chunks"
     assert lines[2].startswith("  group 1 (local_steps 1): 4 members, 2 side by side, 10 rounds")
-    assert lines[4].startswith("memory: about ")
+    assert lines[4] == "workers: 1 (too little work for more)"
+    assert lines[5].startswith("memory: about ")
     assert re.match(
-        r"time: about [\d.]+ s, from a few rounds of the first group; [\d.]+ s", lines[5]
+        r"time: about [\d.]+ s, from a few rounds of the first group; [\d.]+ s", lines[6]
     )
     assert lines[-3] == "8 members, 0 diverged (marked; the others are whole)."
     assert lines[-2].startswith("best average_gap ") and "(mean of 2 seeds) with" in lines[-2]

@@ -62,6 +62,7 @@ def request(
 ):
     space = space_of(FedNPGConfig, {}, laws or LAWS, trials, seed)
     saving = options.pop("checkpoints", CheckpointSettings())
+    options.setdefault("chunk", 64)  # whole batches, whatever cores there are
     destination = Destination(out, options.pop("overwrite", False), saving)
     return search_of(
         SweepRequest("fednpg", base, space, destination=destination, **options),
@@ -234,6 +235,7 @@ def test_kill_minus_nine_loses_and_doubles_nothing(whole, base, tmp_path):
     arguments = ["search", "fednpg", "--problem", base.problem, "--rounds", "10", "--seeds", "2"]
     arguments += [word for law in LAWS.items() for word in ("--random", "=".join(law))]
     arguments += ["--trials", "5", "--batch", "2", "--metric", "average_gap", "--out", str(out)]
+    arguments += ["--chunk", "64"]
     child = subprocess.Popen(
         [sys.executable, "-m", "fedjax_rl", *arguments],
         env=fresh_environment(),
@@ -457,3 +459,18 @@ def test_programs_grow_with_what_members_need():
     longer = program(2, 300.0)
     assert longer is not first, "the law does not reach so far, and it is still right"
     assert program(3, 20.0) is longer
+
+
+def test_trials_are_the_same_by_workers(base, tmp_path, monkeypatch, capfd):
+    """Two programs, one for each number of local steps, over four batches, cut and gone on with."""
+    laws = LAWS | {"local_steps": "choice:1|2"}
+    options = {"laws": laws, "trials": 7, "batch": 2, "chunk": 1}
+    search_and_record(request(base, tmp_path / "one", **options))
+    capfd.readouterr()
+    search_and_record(request(base, tmp_path / "two", **options, workers=2))
+    output = capfd.readouterr()
+    assert "workers: 2 processes" in output.out and "batch 4 of 4: all in" in output.err
+    alike(tmp_path / "two", tmp_path / "one")
+    (tmp_path / "two" / "chunks" / "000006.npz").unlink()
+    assert not resume(tmp_path / "two", workers=2)
+    alike(tmp_path / "two", tmp_path / "one")

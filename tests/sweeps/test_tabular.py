@@ -220,13 +220,13 @@ def test_auto_chunks_fit_memory(small, monkeypatch):
     steps = {"step_size": np.linspace(0.1, 1, 100).tolist()}
     (group,) = groups_of(Tabular(), base, steps)
     assert group.size == 50, "two chunks of even size, of at most 64"
-    monkeypatch.setattr(side_by_side, "free_bytes", lambda: 20 * group.member_bytes)
+    monkeypatch.setattr(side_by_side, "free_bytes", lambda: 20 * group.needs.bytes)
     (group,) = groups_of(Tabular(), base, steps)
     assert group.size == 10
     monkeypatch.setattr(side_by_side, "free_bytes", lambda: 1)
     assert groups_of(Tabular(), base, steps)[0].size == 1
     longer = groups_of(Tabular(), dataclasses.replace(base, rounds=10_000), steps)[0]
-    assert longer.member_bytes > group.member_bytes + 9_900 * 100, "rows are counted"
+    assert longer.needs.bytes > group.needs.bytes + 9_900 * 100, "rows are counted"
 
 
 def test_what_cannot_be_used_names_its_combination(small):
