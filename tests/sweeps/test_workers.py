@@ -210,7 +210,11 @@ def test_what_another_process_does_not_know_is_refused_or_run_here(
     [
         ("share", lambda: (0, 3), "3 --processes share the members"),
         ("platform", lambda: "gpu", "one process fills a gpu"),
-        ("local_devices", lambda: [None] * 8, "--devices deals members to the 8 devices"),
+        (
+            "local_devices",
+            lambda backend=None: jax.devices() * 8,
+            "--devices deals members to the 8 devices",
+        ),
     ],
 )
 def test_workers_beside_other_ways_to_spread_are_refused(monkeypatch, name, value, reason):
