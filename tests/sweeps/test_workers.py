@@ -13,6 +13,7 @@ import jax
 import pytest
 
 from fedjax_rl.algorithm import problems
+from fedjax_rl.cli import main
 from fedjax_rl.cluster import cores as counted
 from fedjax_rl.cluster import hosts
 from fedjax_rl.errors import InvalidInput
@@ -235,9 +236,11 @@ def test_a_number_of_workers_that_cannot_be_is_refused(base, alone, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_has_no_workers(base, tmp_path, run_cli):
+def test_a_run_has_no_workers(base, tmp_path):
     out = tmp_path / "run"
-    assert run_cli("run", "fednpg", "--problem", base.problem, "--rounds", 2, "--out", out)
+    assert (
+        main(["run", "fednpg", "--problem", base.problem, "--rounds", "2", "--out", str(out)]) == 0
+    )
     (out / "summary.json").unlink()
     with pytest.raises(InvalidInput, match="--workers: got 2; auto or 1, for this is no sweep"):
         resume(out, workers=2)
