@@ -102,6 +102,7 @@ class Command:
     """``fedjax-rl`` with its workers, in a process of its own."""
 
     def __init__(self, *arguments):
+        self.begun = time.time()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "fedjax_rl", *map(str, arguments)],
             env=fresh_environment(),
@@ -124,9 +125,10 @@ class Command:
         return found
 
     def until_saved(self, out, count):
-        """Waits until so many chunks at work have saved themselves; its workers."""
+        """Waits until so many chunks at work have saved themselves anew; its workers."""
         for _ in range(6000):
-            if len(list(out.glob("chunks/*/checkpoints/round-*[0-9]"))) >= count:
+            saved = [written(path) for path in out.glob("chunks/*/checkpoints/round-*[0-9]")]
+            if sum(when > self.begun for when in saved) >= count:
                 return self.workers()
             assert self.process.poll() is None, self.process.stderr.read()
             time.sleep(0.05)
@@ -136,6 +138,14 @@ class Command:
         """Its status and what it said."""
         _, said = self.process.communicate(timeout=120)
         return self.process.returncode, said
+
+
+def written(path):
+    """When; long ago where it is gone meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def gone(numbers):
