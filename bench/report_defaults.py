@@ -38,7 +38,6 @@ def page(figures: dict[str, Any]) -> str:
         f"random), {seeds} seeds each, on {', '.join(f'`{name}`' for name in tuned)}. Held out, "
         f"with other seeds: {', '.join(f'`{name}`' for name in held_out)}.",
         "",
-        *([figures["note"], ""] if "note" in figures else []),
         "## The landscape",
         "",
         "Every trial, the best first: the least score, what was drawn, and for each task the "
@@ -85,15 +84,45 @@ def chosen(figures: dict[str, Any]) -> list[str]:
         lines.append(
             f"| {who} | " + " | ".join(_value(settings[name]) for name in figures["laws"]) + " |"
         )
-    if not figures["tuned"]:
-        return lines
     lines += ["", "| task | " + " | ".join(figures["chosen"]) + " |"]
     lines += ["|---" * (1 + len(figures["chosen"])) + "|"]
     for group, said in (("tuned", ""), ("held_out", ", held out")):
         for name in next(iter(figures[group].values())):
             scores = [_scored(figures[group][who][name]) for who in figures["chosen"]]
             lines.append(f"| {name}{said} | " + " | ".join(scores) + " |")
-    return lines
+    return [*lines, "", judged(figures)]
+
+
+def judged(figures: dict[str, Any]) -> str:
+    """Whether the best trial does better than the defaults: on what it was chosen by, and else."""
+    least = {
+        (group, who): min(one["score"] for one in figures[group][who].values())
+        for group in ("tuned", "held_out")
+        for who in figures["chosen"]
+    }
+    more = [name for name in ("tuned", "held_out") if least[name, "best"] > least[name, "defaults"]]
+    said = {
+        "tuned": "on the tasks that were searched on",
+        "held_out": "on those that were held out",
+    }
+    figures_said = "; ".join(
+        f"{words}: {least[group, 'best']:.2f} of the best trial, "
+        f"{least[group, 'defaults']:.2f} of the defaults"
+        for group, words in said.items()
+    )
+    verdict = (
+        "The best trial is ahead on both, and its settings ought to be the defaults."
+        if len(more) == 2
+        else "The defaults stand: the best trial is not ahead on both."
+    )
+    ratios = [
+        figures["chosen"]["best"][name] / default
+        for name, default in figures["chosen"]["defaults"].items()
+    ]
+    return (
+        f"Least scores {figures_said}. {verdict} Its settings are {min(ratios):.2f} to "
+        f"{max(ratios):.2f} times the defaults'."
+    )
 
 
 def draw(figures: dict[str, Any], path: pathlib.Path) -> None:
