@@ -38,6 +38,10 @@ class Placement(NamedTuple):
         """The map over ``agents`` or ``members``: over devices, and by ``inner`` on each."""
         return inner if self.mesh is None or axis != self.shard else dealt(self.mesh, inner)
 
+    def share(self, axis: str, count: int) -> int:
+        """How many of so many ``agents`` or ``members`` a device computes, at most."""
+        return -(-count // self.devices) if axis == self.shard else count
+
     @property
     def description(self) -> str:
         """A log line: how many devices there are, and which axis is dealt to them."""

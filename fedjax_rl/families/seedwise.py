@@ -112,6 +112,10 @@ class Seeds:
         """The number of agents N."""
         return self._parts.agents(prepared)
 
+    def at_once(self, prepared: Any, members: int) -> int:
+        """All of them."""
+        return members
+
     def together(
         self, members: Sequence[Assembled], size: int, placement: Placement = ONE_DEVICE
     ) -> Algorithm:

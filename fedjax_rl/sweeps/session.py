@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +29,7 @@ from fedjax_rl.sweeps.progress import SweepProgress
 from fedjax_rl.sweeps.request import SweepRequest
 from fedjax_rl.sweeps.results import SweepDirectory
 from fedjax_rl.sweeps.sharing import OneAfterAll, asked_for, run_shared
-from fedjax_rl.sweeps.workers import check_workers, crew_of
+from fedjax_rl.sweeps.workers import Crew, check_workers, crew_of
 from fedjax_rl.terminal.drawing import import_matplotlib
 from fedjax_rl.terminal.live import working
 from fedjax_rl.training.members import Group, Member
@@ -71,20 +71,12 @@ def sweep_and_record(request: SweepRequest) -> bool:
     every = request.destination.checkpoints.span
     work = [(of, group.share(*hosts.share()).visited(every)) for of, group in plan.work]
     work = [(of, group) for of, group in work if group.members]
-    for assembler, group in work:
-        group.placement(
-            assembler, request.devices
-        )  # refuses before an earlier sweep is overwritten
+    for assembler, group in work:  # refuses before an earlier sweep is overwritten
+        group.placement(assembler, request.devices)
     with opened(request, plan) as directory:
         done = {} if directory is None else directory.done()
         groups = [group for _, group in work]
-        left = [(group, group.chunks(done)) for group in groups]
-        crew = crew_of(
-            request.workers,
-            sum(len(chunks) for _, chunks in left),
-            sum(group.needs.operations * sum(map(len, chunks)) for group, chunks in left),
-            max((group.bytes for group in groups), default=0),
-        )
+        crew = _crew(request, groups, done)
         print(messages.plan(request, groups, set(done), crew), flush=True)
         print(messages.repeated(plan.repeated), end="")
         print("".join(f"Left out: {name}: {why}\n" for name, why in plan.left_out.items()), end="")
@@ -102,22 +94,44 @@ def sweep_and_record(request: SweepRequest) -> bool:
             raise stop.of(request.destination.out) from None
         hosts.wait_for_all()
         done = done if directory is None else directory.done()
-        rows = [done[member].row for member in sorted(done)]
-        layout = layout_of(family_of(request.algorithm), plan.settings, request.feasible_seeds)
-        if request.compare:
-            print(comparison.text(layout, rows))
-        print(messages.closing(rows, None if request.compare else objective), flush=True)
-        if directory is None:
-            print("Nothing was written; --out DIR keeps the table and the curves.")
-        else:
-            directory.write(done.values())
-            if request.compare:
-                import_matplotlib(directory.path)
-                with working("drawing"):
-                    comparison.write(directory, layout, done, plan.left_out)
-            print(f"Written to {directory.path}: {directory.names()}", flush=True)
-    diverged = [row["status"] == DIVERGED for row in rows]
+        _conclude(request, plan, directory, done, objective)
+    diverged = [one.row["status"] == DIVERGED for one in done.values()]
     return any(diverged) if request.compare else all(diverged)
+
+
+def _crew(request: SweepRequest, groups: Sequence[Group], done: Container[int]) -> Crew:
+    """Who runs the chunks that are not done."""
+    left = [(group, group.chunks(done)) for group in groups]
+    return crew_of(
+        request.workers,
+        sum(len(chunks) for _, chunks in left),
+        sum(group.needs.operations * sum(map(len, chunks)) for group, chunks in left),
+        max((group.bytes for group in groups), default=0),
+    )
+
+
+def _conclude(
+    request: SweepRequest,
+    plan: SweepPlan,
+    directory: SweepDirectory | None,
+    done: Mapping[int, Done],
+    objective: Objective,
+) -> None:
+    """Says what came out, and writes tables and figures."""
+    rows = [done[member].row for member in sorted(done)]
+    layout = layout_of(family_of(request.algorithm), plan.settings, request.feasible_seeds)
+    if request.compare:
+        print(comparison.text(layout, rows))
+    print(messages.closing(rows, None if request.compare else objective), flush=True)
+    if directory is None:
+        print("Nothing was written; --out DIR keeps the table and the curves.")
+        return
+    directory.write(done.values())
+    if request.compare:
+        import_matplotlib(directory.path)
+        with working("drawing"):
+            comparison.write(directory, layout, done, plan.left_out)
+    print(f"Written to {directory.path}: {directory.names()}", flush=True)
 
 
 def opened(

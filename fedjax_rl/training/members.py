@@ -13,6 +13,7 @@ from fedjax_rl.backend import platform
 from fedjax_rl.cluster.devices import ONE, DeviceSettings
 from fedjax_rl.execution.placement import Placement
 from fedjax_rl.execution.sweep import sweep
+from fedjax_rl.federation.grouped import in_groups
 from fedjax_rl.training.loop import keys_of
 from fedjax_rl.training.memory import Needs, free_bytes, needs_of_member
 from fedjax_rl.training.protocol import Assembled, Assembler
@@ -91,8 +92,12 @@ class Group(NamedTuple):
         """The algorithm of a chunk; see `placement` for what it raises."""
         members = [member.assembled for member in self.members]
         placement = self.placement(assembler, devices)
-        together = assembler.together(members, self.size, placement)
-        return sweep(together, self.axes, self.size, placement.map_of("members"))
+        share = placement.share("members", self.size)
+        at_once = assembler.at_once(members[0].prepared, share)
+        together = assembler.together(members, at_once, placement)
+        return sweep(
+            together, self.axes, self.size, placement.map_of("members", in_groups(at_once))
+        )
 
     def share(self, process: int, processes: int) -> Group:
         """The part of the group that one of several processes runs; it may be empty."""

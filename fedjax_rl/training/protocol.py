@@ -67,6 +67,9 @@ class Assembler(Protocol):
     def agents(self, prepared: Any) -> int:
         """The number of agents N of a member."""
 
+    def at_once(self, prepared: Any, members: int) -> int:
+        """How many of so many members on one device are computed at a time; at least 1."""
+
     def together(
         self, members: Sequence[Assembled], size: int, placement: Placement = ONE_DEVICE
     ) -> Algorithm:

@@ -34,6 +34,23 @@ def test_groups_of_any_size_are_vmap(size):
     jax.tree.map(np.testing.assert_array_equal, got, expected)
 
 
+@pytest.mark.parametrize("size", [1, 2, 6])
+def test_axes_may_be_trees(size):
+    """As those of members that share some of their settings."""
+
+    def one(own, settings):
+        return own * settings["rate"] + settings["common"][0] + settings["both"].sum()
+
+    settings = {
+        "rate": jnp.arange(6.0),
+        "common": (jnp.float32(3.0), None),
+        "both": jnp.ones((6, 0)),
+    }
+    axes = 0, {"rate": 0, "common": None, "both": 0}
+    got = jax.jit(in_groups(size)(one, in_axes=axes))(jnp.ones(6), settings)
+    np.testing.assert_array_equal(got, jax.vmap(one, axes)(jnp.ones(6), settings))
+
+
 def test_outputs_common_to_all_agents_stay_common():
     def adopt(common, own):
         return 2.0 * common, own + common

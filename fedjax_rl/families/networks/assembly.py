@@ -29,7 +29,7 @@ from fedjax_rl.federation.evaluated import (
     alone_settings,
     evaluated,
 )
-from fedjax_rl.federation.grouped import in_groups
+from fedjax_rl.federation.grouped import even_size, in_groups
 from fedjax_rl.federation.isolated import isolated
 from fedjax_rl.federation.round import AgentMap, FederationSettings, federate
 from fedjax_rl.federation.traffic import message_bytes
@@ -49,7 +49,10 @@ SAMPLES_PER_SECOND = 100_000
 """A guess of how fast agents learn, for the length of a span."""
 SECONDS_PER_SPAN = 1.0
 ENVIRONMENTS_AT_ONCE = 128
-"""Of all agents and seeds side by side: what they do fits a second-level cache (bench/fedppo)."""
+"""Of all agents and seeds that a run computes at a time on a processor: what they do fits its
+second-level caches (bench/fedppo)."""
+ENVIRONMENTS_ON_A_CORE = 64
+"""Likewise of a sweep, whose members are dealt to workers with a core each."""
 ALONE = ("no-communication", "one-shot")
 ONE_AGENT = ("omniscient", "unconstrained")
 
@@ -144,9 +147,11 @@ def prepare(
     design = design_of(task, agents.weights.shape[1], choices_of(config))
     learner = LEARNERS[name](design)
     placement = placement_of(config, devices, num_agents)
-    algorithm = algorithm_of(learner, config, design, task, num_agents, placement)
+    at_once = members_at_once(config, num_agents, placement.share("members", config.seeds))
+    algorithm = algorithm_of(learner, config, design, task, num_agents, placement, at_once)
     if config.seeds > 1:
-        algorithm = sweep(algorithm, None, config.seeds, placement.map_of("members"))
+        members_map = placement.map_of("members", in_groups(at_once))
+        algorithm = sweep(algorithm, None, config.seeds, members_map)
     hparams = EvaluatedSettings(
         FederationSettings(agents, settings_of(config, task), None, merge_settings(config)),
         every=np.int32(config.evaluate_every),
@@ -182,8 +187,18 @@ def algorithm_of(
     task: Task,
     num_agents: int,
     placement: Placement,
+    members: int = 1,
 ) -> Algorithm:
     """The federation or a reference of one seed, evaluated.
+
+    Args:
+        learner: of every agent.
+        config: settings, sized.
+        design: task and networks.
+        task: that the agents share.
+        num_agents: N.
+        placement: the devices.
+        members: how many such algorithms are computed at a time on each device.
 
     Raises:
         InvalidInput: a merge that cannot take what the learner sends.
@@ -197,7 +212,7 @@ def algorithm_of(
         aggregator,
         num_agents=each,
         local_steps=config.local_steps,
-        agent_map=agents_map(config) if alone else agents_map(config, placement),
+        agent_map=jax.vmap if alone else agents_map(config, placement, members),
     )
     episodes = -(-config.episodes // each) * each
     algorithm = evaluated(
@@ -217,7 +232,7 @@ def algorithm_of(
         EVALUATED_AXES,
         alone_settings,
         common_start=True,
-        agent_map=placement.map_of("agents"),
+        agent_map=agents_map(config, placement, members),
     )
 
 
@@ -237,12 +252,13 @@ def placement_of(config: DeepConfig, devices: DeviceSettings, num_agents: int) -
     return devices.placement(num_agents, config.seeds)
 
 
-def agents_map(config: DeepConfig, placement: Placement = ONE_DEVICE) -> AgentMap:
+def agents_map(config: DeepConfig, placement: Placement = ONE_DEVICE, members: int = 1) -> AgentMap:
     """How agents are mapped over on each device: in groups on processors, else all at once.
 
     Args:
         config: settings, sized.
         placement: the devices.
+        members: whose agents are computed at a time.
     """
     assert config.envs != "auto"
     if config.agents_at_once is not None:
@@ -250,8 +266,22 @@ def agents_map(config: DeepConfig, placement: Placement = ONE_DEVICE) -> AgentMa
     elif platform() != "cpu":
         inner = jax.vmap
     else:
-        inner = in_groups(max(2, ENVIRONMENTS_AT_ONCE // (config.envs * config.seeds)))
+        inner = in_groups(max(2, ENVIRONMENTS_AT_ONCE // (config.envs * members)))
     return placement.map_of("agents", inner)
+
+
+def members_at_once(
+    config: DeepConfig, num_agents: int, members: int, environments: int = ENVIRONMENTS_AT_ONCE
+) -> int:
+    """How many of so many members are computed at a time on a device.
+
+    On a processor as many as have so many environments with all their agents, and divide the
+    members evenly, but one at least; elsewhere all.
+    """
+    assert config.envs != "auto"
+    if platform() != "cpu":
+        return members
+    return even_size(members, environments // (config.envs * num_agents))
 
 
 def access_of(config: DeepConfig, access: BoolArray) -> BoolArray:

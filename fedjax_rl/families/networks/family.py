@@ -11,17 +11,17 @@ import jax
 import numpy as np
 
 from fedjax_rl.algorithm import Algorithm, Pytree
-from fedjax_rl.backend import platform
 from fedjax_rl.cluster.devices import DeviceSettings
 from fedjax_rl.errors import InvalidInput
 from fedjax_rl.execution.placement import ONE_DEVICE, Placement
 from fedjax_rl.families.networks import messages
 from fedjax_rl.families.networks.assembly import (
     ALONE,
-    ENVIRONMENTS_AT_ONCE,
+    ENVIRONMENTS_ON_A_CORE,
     LEARNERS,
     DeepPrepared,
     algorithm_of,
+    members_at_once,
     prepare,
 )
 from fedjax_rl.families.networks.config import (
@@ -166,18 +166,20 @@ class Networks:
         """The number of agents N."""
         return prepared.num_agents
 
+    def at_once(self, prepared: DeepPrepared, members: int) -> int:
+        """As many as fit a core's cache."""
+        environments = ENVIRONMENTS_ON_A_CORE
+        return members_at_once(prepared.config, prepared.num_agents, members, environments)
+
     def together(
         self, members: Sequence[Assembled], size: int, placement: Placement = ONE_DEVICE
     ) -> Algorithm:
         """The algorithm of one, with as many agents at once as fit a cache beside the others."""
         prepared: DeepPrepared = members[0].prepared
         config, design = prepared.config, prepared.design
-        if config.agents_at_once is None and platform() == "cpu":
-            environments = design.choices.envs * max(1, size // placement.devices)
-            at_once = max(2, ENVIRONMENTS_AT_ONCE // environments)
-            config = dataclasses.replace(config, agents_at_once=at_once)
         learner = LEARNERS[self.algorithm](design)
-        return algorithm_of(learner, config, design, prepared.task, prepared.num_agents, placement)
+        task, agents = prepared.task, prepared.num_agents
+        return algorithm_of(learner, config, design, task, agents, placement, size)
 
     def outcome(self, algorithm: Algorithm, state: Pytree) -> Pytree:
         """The policy that is reported, with critic and moments."""

@@ -116,6 +116,10 @@ class Stale:
         """One: there is a single learner."""
         return 1
 
+    def at_once(self, prepared: HeteroPrepared, members: int) -> int:
+        """All of them."""
+        return members
+
     def together(
         self, members: Sequence[Assembled], size: int, placement: Placement = ONE_DEVICE
     ) -> Algorithm:

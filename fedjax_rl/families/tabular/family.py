@@ -132,6 +132,10 @@ class Tabular:
         """The number of agents N."""
         return len(simulated(prepared.config, prepared.problem.access))
 
+    def at_once(self, prepared: Prepared, members: int) -> int:
+        """All of them."""
+        return members
+
     def together(
         self, members: Sequence[Assembled], size: int, placement: Placement = ONE_DEVICE
     ) -> Algorithm:
