@@ -144,6 +144,21 @@ def networks(figures: dict[str, Any]) -> str:
         )
     for name, reason in figures["skipped"].items():
         lines += ["", f"{name} was skipped: {reason}"]
+    switched = {
+        who: ", ".join(
+            f"{own[who]['median']:.2f} [{own[who]['least']:.2f}, {own[who]['most']:.2f}]"
+            for own in figures["scheduler"].values()
+        )
+        for who in ("one_agent", "four_agents")
+    }
+    lines += [
+        "",
+        "XLA's scheduler of concurrent operations is "
+        "[switched off](architecture.md#why-it-never-hangs)",
+        f"for every process. At {', '.join(figures['scheduler'])} environments one agent is "
+        f"{switched['one_agent']}",
+        f"times as fast without it as with it, and four agents {switched['four_agents']} times.",
+    ]
     lines += [
         "",
         "![Agent-steps per second against environments and agents](figures/throughput.png)",

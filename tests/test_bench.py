@@ -55,6 +55,7 @@ def test_every_bench_file_is_listed():
         "report_defaults",
         "peers",
         "peer_rejax",
+        "peer_scheduler",
         "peer_sb3",
         "peer_worker",
     }

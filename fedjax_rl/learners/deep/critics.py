@@ -9,6 +9,7 @@ from fedjax_rl.learners.deep.agent import DeepSettings
 from fedjax_rl.learners.deep.design import Design
 from fedjax_rl.learners.deep.ppo import adam_step, critic_losses
 from fedjax_rl.learners.deep.state import Batch, Parameters, Rates
+from fedjax_rl.learners.deep.vectors import vectors_of
 from fedjax_rl.ops.minibatches import stratified_minibatches
 from fedjax_rl.ops.rows import packed
 
@@ -36,14 +37,14 @@ def fitted_critics(
     Returns:
         Parameters, moments, and the last epoch's mean loss of the reward critic.
     """
-    rows = packed(batch)
+    rows, vectors = packed(batch), vectors_of(parameters, optimizer)
 
     def fit(carry: tuple, minibatch: jax.Array) -> tuple[tuple, jax.Array]:
         parameters, optimizer = carry
         sample = rows.unpack(minibatch)
 
         def loss(parameters: Parameters) -> tuple[jax.Array, jax.Array]:
-            value_loss, cost_loss = critic_losses(parameters, sample, design)
+            value_loss, cost_loss = critic_losses(vectors.networks(parameters), sample, design)
             return value_loss + cost_loss, value_loss
 
         gradients, value_loss = jax.grad(loss, has_aux=True)(parameters)
@@ -55,5 +56,6 @@ def fitted_critics(
         return carry, value_losses.mean()
 
     keys = jax.random.split(key, design.choices.epochs)
-    (fitted, optimizer), value_losses = jax.lax.scan(epoch, (parameters, optimizer), keys)
-    return fitted, optimizer, value_losses[-1]
+    carry = vectors.parameters, vectors.optimizer
+    (fitted, moments), value_losses = jax.lax.scan(epoch, carry, keys)
+    return vectors.networks(fitted), vectors.moments(moments), value_losses[-1]

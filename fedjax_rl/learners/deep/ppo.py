@@ -11,6 +11,7 @@ from fedjax_rl.learners.deep.agent import DeepSettings
 from fedjax_rl.learners.deep.design import Design
 from fedjax_rl.learners.deep.learner import Improve, deep_learner
 from fedjax_rl.learners.deep.state import Batch, Improvement, Parameters, Rates
+from fedjax_rl.learners.deep.vectors import vector, vectors_of
 from fedjax_rl.ops import surrogate
 from fedjax_rl.ops.minibatches import mean_over_blocks, stratified_minibatches
 from fedjax_rl.ops.rows import packed
@@ -77,15 +78,17 @@ def proximal(design: Design) -> Improve:
         rates: Rates,
         hparams: DeepSettings,
     ) -> tuple[Parameters, Pytree, Improvement]:
-        rows = packed(batch)
+        rows, vectors = packed(batch), vectors_of(parameters, optimizer)
+        if choices.common_preconditioner:
+            rates = rates._replace(divisors=vector(rates.divisors))
+
+        def loss_of(parameters: Parameters, samples: jax.Array) -> tuple[jax.Array, Improvement]:
+            return losses(vectors.networks(parameters), rows.unpack(samples), hparams)
 
         def descend(carry: tuple, minibatch: jax.Array) -> tuple[tuple, Improvement]:
             parameters, optimizer, active = carry
             gradients, improvement = mean_over_blocks(
-                lambda block: jax.grad(losses, has_aux=True)(
-                    parameters, rows.unpack(block), hparams
-                ),
-                minibatch,
+                lambda block: jax.grad(loss_of, has_aux=True)(parameters, block), minibatch
             )
             proposed = take_step(parameters, gradients, optimizer, rates, hparams)
             if choices.kl_stop:
@@ -104,10 +107,11 @@ def proximal(design: Design) -> Improve:
             last = jax.tree.map(lambda leaf: leaf.mean(0), improvements)
             return (parameters, optimizer, active), last
 
-        carry = (parameters, optimizer, jnp.ones((), bool))
+        carry = (vectors.parameters, vectors.optimizer, jnp.ones((), bool))
         keys = jax.random.split(key, choices.epochs)
-        (parameters, optimizer, _), improvements = jax.lax.scan(epoch, carry, keys)
-        return parameters, optimizer, jax.tree.map(lambda leaf: leaf[-1], improvements)
+        (moved, moments, _), improvements = jax.lax.scan(epoch, carry, keys)
+        last = jax.tree.map(lambda leaf: leaf[-1], improvements)
+        return vectors.networks(moved), vectors.moments(moments), last
 
     return improve
 

@@ -1,0 +1,26 @@
+"""Worker: our own FedPPO with XLA's own scheduler, which `fedjax_rl.backend` switches off."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from peer_worker import serve
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+os.environ["XLA_FLAGS"] = "--xla_cpu_enable_concurrency_optimized_scheduler=true"
+
+
+def prepare(configuration: dict[str, Any]) -> Callable[[int], object]:
+    """What `bench.fedppo.Ours` runs; environments are those of all agents."""
+    from bench.fedppo import Ours
+
+    agents = configuration["agents"]
+    return Ours(agents, configuration["environments"] // agents, seconds=0.01).run
+
+
+if __name__ == "__main__":
+    serve(prepare)
