@@ -150,6 +150,30 @@ def train(
         state, reached, launched = launched.state, launched.failed, upcoming
 
 
+def trace_ahead(algorithm: Algorithm, key: jax.Array, hparams: Pytree, span_rounds: int) -> None:
+    """Traces what `start` and `train` run, which they then need not; nothing is compiled.
+
+    Args:
+        algorithm: as of `train`.
+        key: likewise; only its shape matters.
+        hparams: likewise.
+        span_rounds: likewise.
+    """
+    with precision(algorithm.float64):
+        hparams = jax.device_put(hparams)
+        state, _ = jax.eval_shape(partial(_start, algorithm), key, hparams)
+        _run_rounds.trace(
+            algorithm,
+            span_rounds,
+            guarded=False,
+            key=key,
+            span=np.array((1, 1)),
+            state=state,
+            failed=np.full(_members(algorithm), -1),
+            hparams=hparams,
+        )
+
+
 class _Launched(NamedTuple):
     """A span on its way: arrays of the device, which may still be computing them."""
 

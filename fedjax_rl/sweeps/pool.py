@@ -196,13 +196,17 @@ class Pool:
     def _deal(self, worker: _Worker, waiting: list[Task]) -> None:
         """Gives a worker a chunk, of a program that it has traced or that nobody has, if it can.
 
-        Those of a program that another one is compiling wait: then they find it compiled.
+        Those of a program that another one is compiling wait: then they find it compiled, and
+        traced by then, too.
         """
         compiling = {one.task.program for one in self._workers if one.task and one.task.first}
         able = [task for task in waiting if task.program not in compiling - self._compiled]
-        if not able:
-            return
         traced, compiled = worker.traced, self._compiled
+        if not able:
+            if (ahead := waiting[0]).program not in traced:
+                traced.add(ahead.program)
+                worker.send(("trace", ahead))
+            return
         task = min(able, key=lambda one: (one.program not in traced, one.program in compiled))
         waiting.remove(task)
         worker.traced.add(task.program)

@@ -28,7 +28,7 @@ from fedjax_rl.settings.files import read_run_file, settings_from
 from fedjax_rl.sweeps import search as searching
 from fedjax_rl.sweeps import session
 from fedjax_rl.sweeps.batches import Programs
-from fedjax_rl.sweeps.estimate import estimate
+from fedjax_rl.sweeps.estimate import estimate, trace
 from fedjax_rl.sweeps.execution import run_chunk
 from fedjax_rl.sweeps.plan import content_of, plan_of, seeds_of
 from fedjax_rl.sweeps.pool import Task
@@ -164,6 +164,11 @@ class Worker:
         """Hears of a batch."""
         self._members.begin(batch)
 
+    def trace(self, task: Task) -> None:
+        """Traces the program of a chunk that will be run when another worker has compiled it."""
+        _, group, program = self._members.of(task)
+        trace(group, program)
+
     def run(self, task: Task) -> None:
         """Runs a chunk and adds it to the directory.
 
@@ -174,15 +179,14 @@ class Worker:
         own = set(task.members)
         members = tuple(member for member in group.members if member.number in own)
         if task.timed:
-            self._line.send(("timed", estimate(group, program, lambda: pin(self._core))))
+            self._line.send(("timed", estimate(group, program, self._compiled)))
         if not task.first:  # else it compiles before it keeps to a core, for others wait for it
             pin(self._core)
         visits = itertools.count()
 
         def reached(round: int) -> None:
             if next(visits) == 1 and task.first and not task.timed:  # 0 is before any round
-                pin(self._core)
-                self._line.send(("compiled",))
+                self._compiled()
             self._line.send(("round", round))
 
         with self._members.directory as directory:
@@ -193,6 +197,11 @@ class Worker:
             directory.add(finished)
         self._line.at_work(None)
         self._line.send(("done",))
+
+    def _compiled(self) -> None:
+        """Keeps to its core, and says that others will find its program compiled."""
+        pin(self._core)
+        self._line.send(("compiled",))
 
 
 def main(descriptor: int, core: int | None, out: Path) -> None:
@@ -221,7 +230,9 @@ def main(descriptor: int, core: int | None, out: Path) -> None:
             worker = Worker(Trials(search_again(request, asked)), core, line)
         line.send(("ready",))
         while (message := line.next()) is not None:
-            (worker.run if message[0] == "run" else worker.begin)(message[1])
+            {"run": worker.run, "trace": worker.trace, "batch": worker.begin}[message[0]](
+                message[1]
+            )
         os._exit(0)  # all is written, and the pool waits
     except InvalidInput as error:
         line.send(("refused", error.field, str(error.value), error.allowed))
