@@ -21,6 +21,7 @@ NAMES = (
     *("fedppo", "defaults", "learning"),
     *("hetero", "stale", "gradients", "survival", "traffic", "sweep", "workers", "roofline"),
     "hangs",
+    "scheduler",
     "mutations",
     "accelerator",
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -154,38 +153,7 @@ def measure(quick: bool) -> dict[str, Any]:
         figures["environments"][str(size)] = against_peers(
             size, seconds, repeats, {} if quick else peers(figures["skipped"])
         )
-    figures["scheduler"] = {
-        str(size): over_scheduler(size, seconds, repeats) for size in SIZES[: 1 if quick else None]
-    }
     return figures | scaling(quick, seconds, repeats)
-
-
-def over_scheduler(size: int, seconds: float, repeats: int) -> dict[str, dict[str, float]]:
-    """Times as fast as with XLA's own scheduler, of one agent and of four, turn by turn.
-
-    Args:
-        size: environments of each agent.
-        seconds: about how long a turn should take.
-        repeats: turns of each.
-    """
-    over = {}
-    for name, agents in (("one_agent", 1), ("four_agents", 4)):
-        ours = Ours(agents, size, seconds)
-        settings = {"steps": STEPS, "environments": agents * size, "agents": agents}
-        with Worker(sys.executable, script("scheduler"), settings | {"seconds": seconds}) as worker:
-            turns: list[dict[str, float]] = []
-            clock = interleaved(
-                {"ours": ours.turn, "theirs": lambda w=worker, t=turns: t.append(w.turn())}, repeats
-            )
-        # What the worker measured itself: the words to and from it are not its work.
-        clock["theirs"] = [turn["seconds"] for turn in turns[1:]]
-        units = {"ours": ours.agent_steps, "theirs": turns[-1]["environment_steps"]}
-        pairs = zip(clock["ours"], clock["theirs"], strict=True)
-        rates = [units["ours"] / own / (units["theirs"] / other) for own, other in pairs]
-        over[name] = {"median": statistics.median(rates), "least": min(rates), "most": max(rates)}
-    spread = {name: f"{own['median']:.2f}" for name, own in over.items()}
-    print(f"{size} environments: times as fast as with XLA's own scheduler: {spread}")
-    return over
 
 
 def scaling(quick: bool, seconds: float, repeats: int) -> dict[str, Any]:

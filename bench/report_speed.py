@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from bench.measured import FIGURES, ROOT, load, where
 from bench.report_sweep import sweeps
+from bench.report_workers import scheduler, workers
 from fedjax_rl.figures.style import COLOURS
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -23,13 +24,13 @@ TITLES = {
 }
 
 
-SECTIONS = ("fednpg", "fedppo", "hetero", "sweep", "roofline")
+SECTIONS = ("fednpg", "fedppo", "scheduler", "hetero", "sweep", "workers", "roofline")
 """Benches on the page, in its order."""
 
 
 def page() -> str:
     """docs/performance.md with its figures made anew; what was written by hand stays."""
-    writers = (finite, networks, stale, sweeps, roofline)
+    writers = (finite, networks, scheduler, stale, sweeps, workers, roofline)
     parts = [writer(load(name)) for writer, name in zip(writers, SECTIONS, strict=True)]
     return _between(PAGE, "measured", "\n".join(parts))
 
@@ -144,21 +145,6 @@ def networks(figures: dict[str, Any]) -> str:
         )
     for name, reason in figures["skipped"].items():
         lines += ["", f"{name} was skipped: {reason}"]
-    switched = {
-        who: ", ".join(
-            f"{own[who]['median']:.2f} [{own[who]['least']:.2f}, {own[who]['most']:.2f}]"
-            for own in figures["scheduler"].values()
-        )
-        for who in ("one_agent", "four_agents")
-    }
-    lines += [
-        "",
-        "XLA's scheduler of concurrent operations is "
-        "[switched off](architecture.md#why-it-never-hangs)",
-        f"for every process. At {', '.join(figures['scheduler'])} environments one agent is "
-        f"{switched['one_agent']}",
-        f"times as fast without it as with it, and four agents {switched['four_agents']} times.",
-    ]
     lines += [
         "",
         "![Agent-steps per second against environments and agents](figures/throughput.png)",

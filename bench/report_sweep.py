@@ -54,20 +54,20 @@ def against(found: dict[str, Any], goals: dict[str, Any]) -> list[str]:
     for name, row in found.items():
         commands, measured = row["commands"], row["inside"]
         seconds = commands["seconds_of_all_members"]
-        lines.append(f"| {name}: one sweep | {row['members']} | {_middle(seconds['sweep'])} | | |")
+        lines.append(f"| {name}: one sweep | {row['members']} | {middle(seconds['sweep'])} | | |")
         for way, title in WAYS.items():
             over = commands["over"][way]
-            goal = _goal(over["median"], goals["over_processes"][name])
+            goal = goal_of(over["median"], goals["over_processes"][name])
             goal = goal if way == "side_by_side" else ""
             lines.append(
-                f"| {name}: {title} | {commands['processes']} | {_middle(seconds[way])} | "
-                f"{_spread(over)} | {goal} |"
+                f"| {name}: {title} | {commands['processes']} | {middle(seconds[way])} | "
+                f"{spread_of(over)} | {goal} |"
             )
         rate, over = measured["members_per_second"], measured["over_one_by_one"]
         loop = row["members"] / rate["one_by_one"]["median"]
         lines.append(
             f"| {name}: a loop over members, after compilation | {measured['loop_members']} | "
-            f"{loop:.1f} | {_spread(over)} ({over['with_compilation']:.1f} with compilation) | |"
+            f"{loop:.1f} | {spread_of(over)} ({over['with_compilation']:.1f} with compilation) | |"
         )
     lines.append("")
     for name, row in found.items():
@@ -75,8 +75,8 @@ def against(found: dict[str, Any], goals: dict[str, Any]) -> list[str]:
         lines += [
             f"{name} compiles {measured['compile_seconds']['program']:.1f} s (of one member: "
             f"{measured['compile_seconds']['one_by_one']:.1f} s), and then does "
-            f"{_spread(rate['program'], 2)} members per second, {measured['side_by_side']} side by "
-            f"side (one after another: {_spread(rate['one_by_one'], 2)}).",
+            f"{spread_of(rate['program'], 2)} members per second, {measured['side_by_side']} side "
+            f"by side (one after another: {spread_of(rate['one_by_one'], 2)}).",
             "",
         ]
     return lines
@@ -126,10 +126,11 @@ def devices(found: dict[str, Any]) -> list[str]:
     for name, row in found.items():
         for axis, own in row["devices"].items():
             rate = own["members_per_second"]
-            goal = _goal(own["over_one"], 1.0) if axis == "members" else ""
+            goal = goal_of(own["over_one"], 1.0) if axis == "members" else ""
             lines.append(
-                f"| {name} | {axis} | {own['members']} | {_spread(rate['one'], 2)} | "
-                f"{own['devices']}: {_spread(rate['forced'], 2)} | {own['over_one']:.2f} | {goal} |"
+                f"| {name} | {axis} | {own['members']} | {spread_of(rate['one'], 2)} | "
+                f"{own['devices']}: {spread_of(rate['forced'], 2)} | {own['over_one']:.2f} | "
+                f"{goal} |"
             )
     return [*lines, ""]
 
@@ -150,12 +151,14 @@ def accelerators(found: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
-def _middle(values: list[float]) -> str:
+def middle(values: list[float]) -> str:
+    """Their median, and between what they lie."""
     ordered = sorted(values)
     return f"{ordered[len(ordered) // 2]:.0f} [{ordered[0]:.0f}, {ordered[-1]:.0f}]"
 
 
-def _spread(row: dict[str, float], digits: int = 1) -> str:
+def spread_of(row: dict[str, float], digits: int = 1) -> str:
+    """Median, least and most."""
     return f"{row['median']:.{digits}f} [{row['least']:.{digits}f}, {row['most']:.{digits}f}]"
 
 
@@ -164,5 +167,6 @@ def _share(row: dict[str, float]) -> str:
     return f"{median:.1f} % [{least:.1f}, {most:.1f}]"
 
 
-def _goal(value: float, goal: float) -> str:
+def goal_of(value: float, goal: float) -> str:
+    """The goal, and whether it is missed."""
     return f"{'' if value >= goal else 'missed: '}at least {goal:g}"

@@ -47,7 +47,8 @@ def test_bench_runs(name, tmp_path):
 def test_every_bench_file_is_listed():
     files = {path.stem for path in (ROOT / "bench").glob("*.py")}
     helpers = {"__init__", "__main__", "harness", "named_problems", "report", "report_deep"}
-    helpers |= {"report_speed", "report_stale", "report_sweep", "sweep_devices", "sweep_parts"}
+    helpers |= {"report_speed", "report_stale", "report_sweep", "report_workers"}
+    helpers |= {"sweep_devices", "sweep_parts"}
     helpers |= {"counting", "diagrams", "figures", "compare", "measured", "reference"}
     helpers |= {"attainable_search", "attainable_tasks", "controllers", "planning"}
     helpers |= {

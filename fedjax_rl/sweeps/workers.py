@@ -14,7 +14,11 @@ from fedjax_rl.training.members import SHARE_OF_MEMORY
 from fedjax_rl.training.memory import PROCESS_BYTES, free_bytes
 
 SMALL = 1e11
-"""Operations (see `Needs`) below which a sweep is done before other processes would be ready."""
+"""Operations (see `Needs`) below which a sweep is done before other processes would be ready.
+
+On one core these take networks about ten seconds and finite problems about twenty-five
+(`bench/workers.py`); a worker has its libraries, its members and its program after five to ten.
+"""
 
 
 class Crew(NamedTuple):

@@ -20,8 +20,9 @@ LARGE_AT_ONCE = 4
 """How many arrays as large as the largest a step may hold at once; a guess."""
 TERMS_AT_ONCE = 4
 """Of a product of matrices, in the time of a number that is computed by itself; a guess."""
-PROCESS_BYTES = 600 << 20
-"""Of a process that runs chunks, whatever they are: libraries, and programs being compiled."""
+PROCESS_BYTES = 800 << 20
+"""Of a process that runs chunks, whatever they are: about 300 MB with finite problems and 730 with
+networks, while it compiles these 1.3 GB, but one process does at a time (`bench/workers.py`)."""
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
