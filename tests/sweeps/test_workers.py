@@ -279,7 +279,8 @@ def test_the_plan_says_who_runs_what(base, monkeypatch):
     assert two[0] == "workers: 2 processes, one to a core"
     few = messages.staffed(Crew(3, "no more chunks"), [group])
     assert few[0] == "workers: 3 processes (no more chunks)"
-    assert " in each of them, from the sizes of a member's arrays, and 6" in two[1]
+    process = messages.in_bytes(workers.PROCESS_BYTES)
+    assert f" in each of them, from the sizes of a member's arrays, and {process} for" in two[1]
 
 
 def test_chunks_are_dealt_to_the_cores_whoever_runs_them(base, monkeypatch):
