@@ -11,11 +11,12 @@ from typing import Any
 from peer_worker import serve
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-os.environ["XLA_FLAGS"] = "--xla_cpu_enable_concurrency_optimized_scheduler=true"
 
 
 def prepare(configuration: dict[str, Any]) -> Callable[[int], object]:
     """What `bench.fedppo.Ours` runs; environments are those of all agents."""
+    # Before the package is imported, which sets the flag unless it is set.
+    os.environ["XLA_FLAGS"] = configuration["xla_flags"]
     from bench.fedppo import Ours
 
     agents = configuration["agents"]

@@ -62,8 +62,8 @@ REASONS: dict[str, str] = {
     "point-robot by natural gradients": (
         "After twenty rounds of two hundred rewards are above what is attainable within budgets; "
         "costs fall from 3.2 of them, and still fall at the end. The omniscient agent is no "
-        "faster: it is the step that is slow "
-        "here, and not what agents tell each other."
+        "faster: it is the step that is slow here, and not "
+        "what agents tell each other."
     ),
     "cartpole-pos2 with 4 agents and 4 local steps": (
         "Twenty merges. Multipliers move with every local step, but a policy answers to the costs "

@@ -10,6 +10,7 @@ from typing import Any
 from bench.fedppo import SIZES, STEPS, Ours
 from bench.harness import interleaved
 from bench.peers import Worker, script
+from fedjax_rl.backend import FLAG
 
 
 def measure(quick: bool) -> dict[str, Any]:
@@ -36,11 +37,10 @@ def over_scheduler(agents: int, size: int, seconds: float, repeats: int) -> dict
         repeats: turns of each.
     """
     ours = Ours(agents, size, seconds)
-    settings = {"steps": STEPS, "environments": agents * size, "agents": agents}
+    settings: dict[str, Any] = {"steps": STEPS, "environments": agents * size, "agents": agents}
+    settings |= {"seconds": seconds, "xla_flags": f"{FLAG}=true"}
     turns: list[dict[str, float]] = []
-    with Worker(
-        Path(sys.executable), script("scheduler"), settings | {"seconds": seconds}
-    ) as worker:
+    with Worker(Path(sys.executable), script("scheduler"), settings) as worker:
         clock = interleaved(
             {"ours": ours.turn, "theirs": lambda: turns.append(worker.turn())}, repeats
         )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 
 from fedjax_rl.algorithm import Algorithm
-from fedjax_rl.execution.train import start, trace_ahead, train
+from fedjax_rl.execution.train import start, train
 from fedjax_rl.training.members import Group
 
 ENOUGH = 0.2
@@ -33,12 +33,6 @@ class Estimate(NamedTuple):
         rounds = sum(chunks * group.size * group.rounds for group, chunks in waiting)
         compiled = sum(chunks > 0 for _, chunks in waiting)
         return self.compiling * -(-compiled // workers) + self.running * rounds / workers
-
-
-def trace(group: Group, program: Algorithm) -> None:
-    """Traces a group's program, so that what runs it later only has to get it compiled."""
-    keys, hparams = group.inputs(group.members[: group.size])
-    trace_ahead(program, keys, hparams, group.span_rounds)
 
 
 def estimate(

@@ -17,6 +17,7 @@ from fedjax_rl.algorithm import Algorithm
 from fedjax_rl.backend import start_backend
 from fedjax_rl.cluster.cores import pin
 from fedjax_rl.errors import InvalidInput, Stopped
+from fedjax_rl.execution.train import trace_ahead
 from fedjax_rl.families.registry import family_of
 from fedjax_rl.records.checkpointer import DirectoryCheckpointer
 from fedjax_rl.records.directory import MARK, SWEEP
@@ -28,7 +29,7 @@ from fedjax_rl.settings.files import read_run_file, settings_from
 from fedjax_rl.sweeps import search as searching
 from fedjax_rl.sweeps import session
 from fedjax_rl.sweeps.batches import Programs
-from fedjax_rl.sweeps.estimate import estimate, trace
+from fedjax_rl.sweeps.estimate import estimate
 from fedjax_rl.sweeps.execution import run_chunk
 from fedjax_rl.sweeps.plan import content_of, plan_of, seeds_of
 from fedjax_rl.sweeps.pool import Task
@@ -167,7 +168,8 @@ class Worker:
     def trace(self, task: Task) -> None:
         """Traces the program of a chunk that will be run when another worker has compiled it."""
         _, group, program = self._members.of(task)
-        trace(group, program)
+        keys, hparams = group.inputs(group.members[: group.size])
+        trace_ahead(program, keys, hparams, group.span_rounds)
 
     def run(self, task: Task) -> None:
         """Runs a chunk and adds it to the directory.

@@ -1,7 +1,7 @@
 """The parameters of each network as one vector, so that a step on them is a few large operations.
 
-A network has a dozen arrays, and an optimiser's step several operations on each, most of them
-smaller than what it takes to launch them.
+A network of two hidden layers has six arrays, and an optimiser's step several operations on each,
+most of them smaller than what it takes to launch them.
 """
 
 from __future__ import annotations
